@@ -1,0 +1,61 @@
+"""Every error that a user can meet.
+
+DeployError
+ +- UsageError    a wrong argument, a wrong combination or bad input       exit 2
+ +- MissingError  a library, driver, device or platform is not there       exit 3
+ +- BundleError   a bundle is not what its manifest says (hash, contents)  exit 1
+ +- ExportError   a converter refused or crashed                           exit 1
+ +- RunError      a runtime could not load or run a file                   exit 1
+
+A failed comparison is a result (`ParityReport.ok` is False), not an error; it also ends in exit 1.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BundleError",
+    "DeployError",
+    "ExportError",
+    "MissingError",
+    "RunError",
+    "UsageError",
+    "did_you_mean",
+]
+
+
+class DeployError(Exception):
+    """Base of all errors; its text is one line that says what happened and what to type next."""
+
+    exit_code = 1
+
+
+class UsageError(DeployError):
+    """A wrong argument, an unsupported combination or unreadable input."""
+
+    exit_code = 2
+
+
+class MissingError(DeployError):
+    """A library, driver, device or platform that the request needs is not there."""
+
+    exit_code = 3
+
+
+class BundleError(DeployError):
+    """A bundle's files differ from what its manifest records."""
+
+
+class ExportError(DeployError):
+    """A converter refused the model or crashed."""
+
+
+class RunError(DeployError):
+    """A runtime could not load a file or could not run it."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error line: the closest known name, or all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"

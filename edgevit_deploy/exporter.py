@@ -1,0 +1,124 @@
+"""What every target's converter is given, what it gives back, and the base class they share."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.registry import Availability
+from edgevit_deploy.spec import INPUT_NAME, InputForm, ModelSpec, OutputForm, Precision, Size, TensorSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+OptionsT = TypeVar("OptionsT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportPlan(Generic[OptionsT]):
+    """One conversion, fully decided, before any work.
+
+    `batch` and `image_size` are the sizes to trace with; `dynamic_batch` and `dynamic_size` say which of them the file
+    must leave free. `options` is the target's own dataclass.
+    """
+
+    spec: ModelSpec
+    precision: Precision
+    batch: int
+    dynamic_batch: bool
+    image_size: Size
+    dynamic_size: bool
+    input_form: InputForm
+    labels: tuple[str, ...]
+    options: OptionsT
+
+    def input_spec(self) -> TensorSpec:
+        """The one input: float32 (batch, 3, height, width); normalised, or 0 to 255 when `input_form` is image."""
+        height, width = ("height", "width") if self.dynamic_size else self.image_size
+        return TensorSpec(name=INPUT_NAME, shape=(self.batch_axis(), 3, height, width), dtype="float32")
+
+    def output_spec(self, output_form: OutputForm) -> TensorSpec:
+        """The one output: float32 (batch, num_classes), named after what it holds."""
+        return TensorSpec(name=output_form, shape=(self.batch_axis(), self.spec.num_classes), dtype="float32")
+
+    def batch_axis(self) -> int | str:
+        """The batch axis as it appears in a TensorSpec."""
+        return "batch" if self.dynamic_batch else self.batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """What an exporter wrote.
+
+    Attributes:
+        target: registered name of the target.
+        path: the model file or directory that an app loads.
+        inputs: its inputs.
+        outputs: its outputs.
+        tools: name -> version of everything that had a part in it.
+        facts: what was measured or read back from the written file (opset, bytecode version, layer counts, ...).
+        notes: sentences for the manifest and the reader; every limit of the file is stated here.
+        source: for a file that cannot run everywhere (a TensorRT engine), the artifact it was built from; it is kept in
+            the bundle and verified where the file itself cannot be.
+    """
+
+    target: str
+    path: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    tools: dict[str, str]
+    facts: dict[str, object] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    source: "Artifact | None" = None
+
+
+class Exporter(ABC, Generic[OptionsT]):
+    """Prepared model -> file. One subclass a target; instances carry no state."""
+
+    target: ClassVar[str]
+    precisions: ClassVar[tuple[Precision, ...]]
+    options_type: ClassVar[type[Any]]
+    dynamic_batch: ClassVar[bool] = True
+    dynamic_size: ClassVar[bool] = False
+    image_input: ClassVar[bool] = True
+
+    @classmethod
+    @abstractmethod
+    def probe(cls) -> Availability:
+        """Say whether this target can be built on this host, cheaply and without raising."""
+
+    @abstractmethod
+    def export(self, module: "nn.Module", plan: ExportPlan[OptionsT], folder: Path) -> Artifact:
+        """Write the file into `folder` (which exists) and read back what was written.
+
+        Args:
+            module: float32, evaluation mode, requires no gradient; takes `plan.input_spec()` and returns
+                `plan.output_spec(self.output_form(plan.options))`. It must not be changed: work on a copy.
+            plan: what to build; `refuse` has accepted it.
+            folder: where to write; the file is `model.<suffix>`.
+
+        Raises:
+            ExportError: the converter refused or crashed, or the written file is not what was asked for.
+        """
+
+    def output_form(self, options: OptionsT) -> OutputForm:  # noqa: ARG002 - a target with a softmax looks at it
+        """Say whether the file returns logits or probabilities; the truth it is compared with is the same."""
+        return "logits"
+
+    def refuse(self, plan: ExportPlan[OptionsT]) -> None:
+        """Refuse an unsupported combination before any work; a target adds its own cases and calls super().
+
+        Raises:
+            UsageError: with the list of what is supported and the flag that would work.
+        """
+        if plan.precision not in self.precisions:
+            raise UsageError(
+                f"{self.target} has no precision {plan.precision!r}; use --precision {' or '.join(self.precisions)}"
+            )
+        if plan.dynamic_batch and not self.dynamic_batch:
+            raise UsageError(f"{self.target} cannot have a dynamic batch; use --batch N")
+        if plan.dynamic_size and not self.dynamic_size:
+            raise UsageError(f"{self.target} cannot have a dynamic image size; use --image-size N or HxW")
+        if plan.input_form == "image" and not self.image_input:
+            raise UsageError(f"{self.target} cannot take --input image; use --input tensor")

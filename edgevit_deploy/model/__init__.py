@@ -1,0 +1,1 @@
+"""The network, its published variants and checkpoint reading."""

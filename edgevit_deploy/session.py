@@ -1,0 +1,131 @@
+"""One loaded file on one runtime: the base class behind which every runtime sits."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevit_deploy.errors import RunError
+from edgevit_deploy.registry import Availability
+from edgevit_deploy.spec import TensorSpec
+
+Array = NDArray[Any]
+
+
+class Session(ABC):
+    """Enter, run many times, leave.
+
+    A runtime writes four hooks: `probe`, `_load`, `_run`, `_unload`. Names, dtypes and shapes are checked here, once,
+    against the specs of the artifact; outputs are copied, so a caller owns what it gets.
+
+    Args:
+        path: the model file (or directory, for an .mlpackage).
+        inputs: what the file takes, from its manifest.
+        outputs: what it returns.
+        threads: intra-op threads; None leaves the runtime's own default.
+    """
+
+    name: ClassVar[str]
+    """How reports call this runtime, for example `ONNX Runtime (CPU)`."""
+
+    executes_target: ClassVar[bool] = True
+    """False for a reference evaluation: right numbers, but not the device's own arithmetic, so no latency claim."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        threads: int | None = None,
+    ) -> None:
+        self.path = path
+        self.inputs = inputs
+        self.outputs = outputs
+        self.threads = threads
+        self._open = False
+
+    @classmethod
+    @abstractmethod
+    def probe(cls) -> Availability:
+        """Say whether this runtime works on this host, cheaply and without raising."""
+
+    @abstractmethod
+    def _load(self) -> None:
+        """Load the file; raise RunError with the runtime's own words when it cannot."""
+
+    @abstractmethod
+    def _run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Run once on checked feeds; return every output by name."""
+
+    @abstractmethod
+    def _unload(self) -> None:
+        """Release whatever `_load` took; must work after a failed run."""
+
+    def __enter__(self) -> Self:
+        if self._open:
+            raise RunError(f"{self.name}: this session is already open")
+        self._load()
+        self._open = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open = False
+        self._unload()
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once.
+
+        Args:
+            feeds: one array for each input name, of the spec's dtype and shape.
+
+        Returns:
+            One owned array for each output name.
+
+        Raises:
+            RunError: the session is not open, feeds or outputs do not match the specs, or the runtime failed.
+        """
+        self._check_feeds(feeds)
+        outputs = self._run(feeds)
+        return {spec.name: self._checked_output(spec, outputs) for spec in self.outputs}
+
+    def time_runs(self, feeds: Mapping[str, Array], count: int) -> list[float]:
+        """Run `count` times and return each wall-clock latency in milliseconds, without the checks of `run`."""
+        self._check_feeds(feeds)
+        latencies_ms = []
+        for _ in range(count):
+            start_ns = time.perf_counter_ns()
+            self._run(feeds)
+            latencies_ms.append((time.perf_counter_ns() - start_ns) / 1e6)
+        return latencies_ms
+
+    def peak_memory_bytes(self) -> int | None:
+        """Peak resident memory of the process that runs the model when it is not this one, else None."""
+        return None
+
+    def _check_feeds(self, feeds: Mapping[str, Array]) -> None:
+        if not self._open:
+            raise RunError(f"{self.name}: this session is not open; use it in a `with` block")
+        expected = {spec.name for spec in self.inputs}
+        if set(feeds) != expected:
+            raise RunError(f"{self.name}: expected inputs {sorted(expected)}, got {sorted(feeds)}")
+        for spec in self.inputs:
+            array = feeds[spec.name]
+            if str(array.dtype) != spec.dtype:
+                raise RunError(f"{self.name}: input {spec.name!r} must be {spec.dtype}, got {array.dtype}")
+            if not spec.accepts(array.shape):
+                raise RunError(f"{self.name}: input {spec.name!r} must have shape {spec.shape}, got {array.shape}")
+
+    def _checked_output(self, spec: TensorSpec, outputs: Mapping[str, Array]) -> Array:
+        if spec.name not in outputs:
+            raise RunError(f"{self.name}: no output {spec.name!r} came back, only {sorted(outputs)}")
+        array = np.array(outputs[spec.name])
+        if str(array.dtype) != spec.dtype or not spec.accepts(array.shape):
+            raise RunError(
+                f"{self.name}: output {spec.name!r} should be {spec.dtype} {spec.shape}, got {array.dtype} {array.shape}"
+            )
+        return array

@@ -1,0 +1,114 @@
+"""What a model is and what goes in and out of it: the types that every layer shares."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from edgevit_deploy.errors import UsageError
+
+Precision = Literal["fp32", "fp16"]
+InputForm = Literal["tensor", "image"]
+OutputForm = Literal["logits", "probabilities"]
+Size = tuple[int, int]  # (height, width) in pixels
+
+SIZE_STEP = 32
+"""The patch embeddings divide height and width by 4, 2, 2 and 2, so both must be multiples of 32 (paper, section 3)."""
+
+INPUT_NAME = "input"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """Name, shape and dtype of one input or output; a `str` axis is symbolic (`batch`, `height`, `width`)."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Say whether a concrete shape fits: same rank, same size on every fixed axis, at least 1 elsewhere."""
+        return len(shape) == len(self.shape) and all(
+            size == axis if isinstance(axis, int) else size >= 1 for size, axis in zip(shape, self.shape, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocess:
+    """How a photograph becomes an input: resize, centre crop, scale to `value_range`, subtract mean, divide by std.
+
+    `resize` is the length in pixels of the shorter side (an int) or an exact (height, width). `mean` and `std` are per
+    channel, in `color_order`, in units of `value_range`.
+    """
+
+    resize: int | Size
+    crop: Size
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    color_order: Literal["RGB"] = "RGB"
+    value_range: tuple[float, float] = (0.0, 1.0)
+
+
+def imagenet_preprocess(size: Size) -> Preprocess:
+    """Return the evaluation preprocessing of the published code: resize by 256/224, centre crop, ImageNet statistics.
+
+    Source: saic-fi/edgevit src/datasets.py, build_transform (itself DeiT's).
+    """
+    return Preprocess(resize=math.floor(256 / 224 * min(size)), crop=size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """Everything needed to build one EdgeViT: paper Table 1 plus what only the published code states.
+
+    `norm_eps` belongs to the LayerNorms around attention and FFN; `inner_norm_eps` to those in the patch embeddings and
+    after LocalProp, which the published code leaves at PyTorch's default.
+    """
+
+    variant: str
+    depths: tuple[int, int, int, int]
+    channels: tuple[int, int, int, int]
+    head_dim: int
+    sample_rates: tuple[int, int, int, int] = (4, 2, 2, 1)
+    mlp_ratio: int = 4
+    norm_eps: float = 1e-6
+    inner_norm_eps: float = 1e-5
+    num_classes: int = 1000
+    head_bias: bool = True
+    image_size: Size = (224, 224)
+    preprocess: Preprocess = imagenet_preprocess((224, 224))
+
+    def with_image_size(self, size: Size) -> "ModelSpec":
+        """Return a copy for another image size (height, width); resize scales with the crop.
+
+        Raises:
+            UsageError: height or width is not a positive multiple of 32.
+        """
+        check_image_size(*size)
+        if size == self.image_size:
+            return self
+        old = self.preprocess
+        if isinstance(old.resize, int):
+            resize: int | Size = math.floor(old.resize / min(old.crop) * min(size))
+        else:
+            resize = (
+                round(old.resize[0] * size[0] / old.crop[0]),
+                round(old.resize[1] * size[1] / old.crop[1]),
+            )
+        return replace(self, image_size=size, preprocess=replace(old, resize=resize, crop=size))
+
+
+def check_image_size(height: int, width: int) -> None:
+    """Refuse a size that the network cannot divide.
+
+    Raises:
+        UsageError: height or width is not a positive multiple of 32; the message names the nearest sizes that work.
+    """
+    for axis, size in (("height", height), ("width", width)):
+        if size < SIZE_STEP or size % SIZE_STEP:
+            below = max(SIZE_STEP, size // SIZE_STEP * SIZE_STEP)
+            nearest = [below] if size < SIZE_STEP else [below, below + SIZE_STEP]
+            choices = " or ".join(str(n) for n in nearest)
+            raise UsageError(
+                f"image {axis} {size} is not a positive multiple of {SIZE_STEP}; the nearest that works: {choices}"
+            )
