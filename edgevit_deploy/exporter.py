@@ -82,6 +82,8 @@ class Exporter(ABC, Generic[OptionsT]):
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = False
     image_input: ClassVar[bool] = True
+    usage: ClassVar[str]
+    """Markdown for the bundle's README: how an app loads the file, with a snippet in the language that it is written in."""
 
     @classmethod
     @abstractmethod
@@ -113,9 +115,7 @@ class Exporter(ABC, Generic[OptionsT]):
             UsageError: with the list of what is supported and the flag that would work.
         """
         if plan.precision not in self.precisions:
-            raise UsageError(
-                f"{self.target} has no precision {plan.precision!r}; use --precision {' or '.join(self.precisions)}"
-            )
+            raise UsageError(f"{self.target} has no precision {plan.precision!r}; use --precision {' or '.join(self.precisions)}")
         if plan.dynamic_batch and not self.dynamic_batch:
             raise UsageError(f"{self.target} cannot have a dynamic batch; use --batch N")
         if plan.dynamic_size and not self.dynamic_size:

@@ -14,9 +14,7 @@ class PreparedModel(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self, network: nn.Module, preprocess: Preprocess, input_form: InputForm, output_form: OutputForm
-    ) -> None:
+    def __init__(self, network: nn.Module, preprocess: Preprocess, input_form: InputForm, output_form: OutputForm) -> None:
         super().__init__()
         self.network = network
         self.takes_images = input_form == "image"

@@ -36,12 +36,14 @@ class TensorSpec:
 class Preprocess:
     """How a photograph becomes an input: resize, centre crop, scale to `value_range`, subtract mean, divide by std.
 
-    `resize` is the length in pixels of the shorter side (an int) or an exact (height, width). `mean` and `std` are per
+    `resize` is a box (height, width) in pixels: `fit` cover scales the picture, keeping its shape, until it just covers the
+    box (for a square box: the shorter side gets that length); stretch makes it exactly the box. `mean` and `std` are per
     channel, in `color_order`, in units of `value_range`.
     """
 
-    resize: int | Size
+    resize: Size
     crop: Size
+    fit: Literal["cover", "stretch"] = "cover"
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -54,7 +56,11 @@ def imagenet_preprocess(size: Size) -> Preprocess:
 
     Source: saic-fi/edgevit src/datasets.py, build_transform (itself DeiT's).
     """
-    return Preprocess(resize=math.floor(256 / 224 * min(size)), crop=size)
+    height, width = size
+    return Preprocess(resize=(math.floor(256 / 224 * height), math.floor(256 / 224 * width)), crop=size)
+
+
+IMAGENET_224 = imagenet_preprocess((224, 224))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +82,7 @@ class ModelSpec:
     num_classes: int = 1000
     head_bias: bool = True
     image_size: Size = (224, 224)
-    preprocess: Preprocess = imagenet_preprocess((224, 224))
+    preprocess: Preprocess = IMAGENET_224
 
     def with_image_size(self, size: Size) -> "ModelSpec":
         """Return a copy for another image size (height, width); resize scales with the crop.
@@ -88,13 +94,7 @@ class ModelSpec:
         if size == self.image_size:
             return self
         old = self.preprocess
-        if isinstance(old.resize, int):
-            resize: int | Size = math.floor(old.resize / min(old.crop) * min(size))
-        else:
-            resize = (
-                round(old.resize[0] * size[0] / old.crop[0]),
-                round(old.resize[1] * size[1] / old.crop[1]),
-            )
+        resize = (round(old.resize[0] * size[0] / old.crop[0]), round(old.resize[1] * size[1] / old.crop[1]))
         return replace(self, image_size=size, preprocess=replace(old, resize=resize, crop=size))
 
 
@@ -109,6 +109,4 @@ def check_image_size(height: int, width: int) -> None:
             below = max(SIZE_STEP, size // SIZE_STEP * SIZE_STEP)
             nearest = [below] if size < SIZE_STEP else [below, below + SIZE_STEP]
             choices = " or ".join(str(n) for n in nearest)
-            raise UsageError(
-                f"image {axis} {size} is not a positive multiple of {SIZE_STEP}; the nearest that works: {choices}"
-            )
+            raise UsageError(f"image {axis} {size} is not a positive multiple of {SIZE_STEP}; the nearest that works: {choices}")

@@ -125,7 +125,7 @@ class GlobalSparseAttn(nn.Module):
         qkv = self.qkv(tokens).reshape(batch, count, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
         q, k, v = qkv[0], qkv[1], qkv[2]
         weights = (q @ k.transpose(-2, -1) * self.scale).softmax(dim=-1)
-        return (weights @ v).transpose(1, 2).reshape(batch, count, channels)
+        return (weights @ v).transpose(1, 2).reshape(batch, count, channels)  # type: ignore[no-any-return]
 
 
 class SelfAttn(nn.Module):
@@ -198,13 +198,18 @@ class EdgeViT(nn.Module):
         Raises:
             UsageError: the input is not (batch, 3, height, width) or a side is not a multiple of 32.
         """
-        if not torch.jit.is_tracing() and not torch.compiler.is_compiling():
+        if not _is_tracing():
             if x.ndim != 4 or x.shape[1] != 3:
                 raise UsageError(f"expected an input of shape (batch, 3, height, width), got {tuple(x.shape)}")
             check_image_size(x.shape[2], x.shape[3])
         for number in range(1, 5):
             x = self.stage(number, x)
         return self.head(self.norm(x).flatten(2).mean(-1))  # type: ignore[no-any-return]
+
+
+def _is_tracing() -> bool:
+    """Say whether sizes are symbols now, of which nothing may be asked."""
+    return bool(torch.jit.is_tracing()) or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,0 +1,68 @@
+"""`convert.py inspect FILE`: what a checkpoint or a bundle is, without converting anything."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+from rich.markup import escape
+
+from edgevit_deploy.console import print_json, print_table
+
+
+def inspect(file: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """Describe a checkpoint (variant, dialect, depths, classes, eps, parameters) or a bundle (after re-hashing it).
+
+    Args:
+        file: A checkpoint file or a bundle's folder.
+        json: Print one JSON document on stdout and nothing else there.
+    """
+    facts = _bundle_facts(file) if file.is_dir() else _checkpoint_facts(file)
+    print_table(str(file), ("", ""), [[name, escape(str(value))] for name, value in facts.items()])
+    if json:
+        print_json(facts)
+    return 0
+
+
+def _checkpoint_facts(file: Path) -> dict[str, Any]:
+    from edgevit_deploy.model.checkpoint import load_network, read_checkpoint
+    from edgevit_deploy.model.variants import PAPER_PARAMETERS_MILLION
+
+    checkpoint = read_checkpoint(file)
+    spec = checkpoint.spec
+    parameters = sum(parameter.numel() for parameter in load_network(checkpoint).parameters())
+    return {
+        "kind": "checkpoint",
+        "variant": spec.variant,
+        "dialect": checkpoint.dialect,
+        "depths": spec.depths,
+        "channels": spec.channels,
+        "head_dim": spec.head_dim,
+        "num_classes": spec.num_classes,
+        "head_bias": spec.head_bias,
+        "norm_eps": spec.norm_eps,
+        "inner_norm_eps": spec.inner_norm_eps,
+        "image_size": spec.image_size,
+        "preprocess": msgspec.to_builtins(spec.preprocess),
+        "parameters": parameters,
+        "paper_parameters_million": PAPER_PARAMETERS_MILLION.get(spec.variant),
+        "labels": len(checkpoint.labels) if checkpoint.labels else None,
+        "sha256": checkpoint.sha256,
+        "notes": checkpoint.notes,
+    }
+
+
+def _bundle_facts(folder: Path) -> dict[str, Any]:
+    from edgevit_deploy.bundle import open_bundle
+
+    manifest = open_bundle(folder)
+    document: dict[str, Any] = msgspec.to_builtins(manifest)
+    parity = document.pop("parity")
+    files = document.pop("files")
+    worst = manifest.parity.worst
+    return {
+        "kind": "bundle",
+        **document,
+        "files": f"{len(files)} files, {sum(record['bytes'] for record in files)} bytes, all hashes match",
+        "parity": f"{parity['status']} on {parity['runtime']}" + (f", {worst.noise_ratio:.2g} x noise" if worst else ""),
+    }

@@ -1,0 +1,73 @@
+"""What people read: progress and tables on stderr; and the one JSON document on stdout."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+STYLES = {
+    "passed": "green",
+    "built, not run": "yellow",
+    "skipped": "yellow",
+    "failed": "bold red",
+}
+
+
+def stderr() -> Console:
+    """Return the console for people; made anew each time, so that a redirected stderr is honoured."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def say(text: str) -> None:
+    """Print one line for people."""
+    stderr().print(escape(text))
+
+
+def print_error(text: str) -> None:
+    """Print one error line."""
+    stderr().print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+
+
+def print_json(document: object) -> None:
+    """Print the one JSON document on stdout."""
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def status(text: str) -> str:
+    """Colour a status word; the word itself always says it too."""
+    style = STYLES.get(text)
+    return f"[{style}]{escape(text)}[/]" if style else escape(text)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table for people; cells may hold rich markup."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = stderr()
+    if not console.is_terminal:
+        console = Console(stderr=True, highlight=False, width=160)
+    console.print(table)
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[str], None]]:
+    """Show which step of `label` runs and for how long: a spinner on a terminal, one line a step elsewhere."""
+    console = stderr()
+    if not console.is_terminal:
+        start = time.monotonic()
+        yield lambda text: console.print(escape(f"[{time.monotonic() - start:5.1f} s] {label}: {text}"))
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(escape(label))
+        yield lambda text: bar.update(task, description=escape(f"{label}: {text}"))

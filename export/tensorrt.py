@@ -1,0 +1,213 @@
+"""TensorRT and TensorRT-RTX engines, built from our own ONNX export.
+
+Precision is carried by the ONNX (strongly typed network): fp16 is the fp16 ONNX file, with LayerNorm, softmax and means
+in float32, and never a builder flag. TensorRT-RTX builds without a GPU; the full TensorRT needs one.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from edgevit_deploy.errors import ExportError, MissingError, UsageError
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.nvidia.library import LIBRARIES, Flavor, Library, read_plan_header
+from edgevit_deploy.nvidia.probe import Capability, capability, describe
+from edgevit_deploy.registry import Availability
+from export.onnx import OnnxExporter, OnnxOptions
+from export.tensorrt_engine import BuildSettings, build_engine, inspect_engine
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ENGINE_NAME = "model.engine"
+SOURCE_NAME = "source.onnx"
+
+RTX_GPUS = (
+    "Engine of {name}, for that version of the library. NVIDIA documents such engines for GPUs of compute capability 8.0, "
+    "8.6, 8.9, 12.0 and later; 7.5 is excluded and 9.0 is not in the list. The GPU's kernels are compiled when it is loaded."
+)
+FULL_GPUS = "Engine of {name} for {gpu}: another version of the library or another GPU model refuses it."
+NOT_RUN = (
+    f"No GPU here could load this engine, so nothing of it was executed. {SOURCE_NAME} is the exact graph that it was built "
+    "from and can be verified anywhere; that proves the graph, not the GPU's kernels."
+)
+TRUST = "Loading an engine hands its bytes to native code: load only engines from someone you trust."
+TIMED_KERNELS = (
+    "Not byte-reproducible: the builder times kernels on the GPU and keeps the fastest, so two builds may differ; "
+    f"{SOURCE_NAME} is reproducible."
+)
+NUMBERED_TENSORS = (
+    "Not byte-reproducible: with a dynamic batch the builder numbers some of its internal tensors (names `__mye...` in the "
+    f"plan's text sections) differently on every build; {SOURCE_NAME} is reproducible."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorRTOptions:
+    """Options of the TensorRT target.
+
+    Attributes:
+        flavor: which library; auto takes the full TensorRT where it can build, else TensorRT-RTX, and records why.
+        opset: ONNX opset of the file that the engine is built from.
+        min_batch: smallest batch of the optimisation profile; with a dynamic batch only, like the next two.
+        opt_batch: batch that the engine is tuned for.
+        max_batch: largest batch that the engine accepts.
+        workspace_mib: limit on scratch memory while building, in MiB; full TensorRT only.
+        timing_cache: file of kernel timings, read when it is there and written back; full TensorRT only.
+    """
+
+    flavor: Literal["auto", "tensorrt", "tensorrt-rtx"] = "auto"
+    opset: int = 17
+    min_batch: int = 1
+    opt_batch: int = 1
+    max_batch: int = 8
+    workspace_mib: int | None = None
+    timing_cache: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The library that builds, what it can do here, and why it was taken."""
+
+    library: Library
+    found: Capability
+    reason: str
+
+
+class TensorRTExporter(Exporter[TensorRTOptions]):
+    """Builds `model.engine` and keeps beside it `source.onnx`, the exact file that it was built from."""
+
+    target = "tensorrt"
+    precisions = ("fp32", "fp16")
+    options_type = TensorRTOptions
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say which TensorRT can build here; asked in a child process."""
+        ok = any(capability(flavor).can_build for flavor in LIBRARIES)
+        detail = "; ".join(describe(flavor) for flavor in LIBRARIES)
+        return Availability(ok=ok, detail=detail, fix="" if ok else _how_to_build())
+
+    def refuse(self, plan: ExportPlan[TensorRTOptions]) -> None:
+        """Refuse, besides what no target does, a bad batch profile and options that the chosen library has not."""
+        super().refuse(plan)
+        OnnxExporter().refuse(_onnx_plan(plan))
+        options = plan.options
+        profile = (options.min_batch, options.opt_batch, options.max_batch)
+        if not 1 <= options.min_batch <= options.opt_batch <= options.max_batch:
+            raise UsageError(
+                f"the batch profile {profile} is not in order; --min-batch, --opt-batch and --max-batch must rise from 1 up"
+            )
+        default = TensorRTOptions()
+        if not plan.dynamic_batch and profile != (default.min_batch, default.opt_batch, default.max_batch):
+            raise UsageError("--min-batch, --opt-batch and --max-batch shape a dynamic batch; add --batch dynamic")
+        if options.workspace_mib is not None and options.workspace_mib < 1:
+            raise UsageError(f"--workspace-mib {options.workspace_mib} is not a positive number of MiB")
+        wants_full = options.workspace_mib is not None or options.timing_cache is not None
+        if wants_full and choose_library(options.flavor).library.flavor == "tensorrt-rtx":
+            raise UsageError(
+                "TensorRT-RTX has neither --timing-cache nor --workspace-mib; leave them out, or use --flavor tensorrt"
+            )
+
+    def export(self, module: "nn.Module", plan: ExportPlan[TensorRTOptions], folder: Path) -> Artifact:
+        """Write the engine, its ONNX source and, where a GPU can load the engine, the inspector's JSON.
+
+        Raises:
+            MissingError: no TensorRT can build here.
+            ExportError: the parser or the builder refused, or what they made is not what was asked for.
+        """
+        choice = choose_library(plan.options.flavor)
+        source = _write_source(module, plan, folder)
+        path = folder / ENGINE_NAME
+        build_facts = build_engine(choice.library, source, _settings(plan), path)
+        header = read_plan_header(path)
+        if header is None or header.flavor != choice.library.flavor:
+            raise ExportError(f"{path.name}: what {choice.library.title} returned is no plan of its own ({header})")
+        facts = {
+            "flavor": header.flavor,
+            "flavor_reason": choice.reason,
+            "engine_version": header.version,
+            "engine_bytes": path.stat().st_size,
+            "build_gpu": choice.found.gpu or "none",
+            **build_facts,
+            **inspect_engine(choice.library, choice.found, path),
+            "source": source.facts,
+        }
+        return Artifact(
+            target=self.target,
+            path=path,
+            inputs=source.inputs,
+            outputs=source.outputs,
+            tools={**source.tools, choice.library.flavor: choice.found.version},
+            facts=facts,
+            notes=(*_notes(choice, plan), *(f"{SOURCE_NAME}: {note}" for note in source.notes)),
+            source=source,
+        )
+
+
+def choose_library(flavor: Literal["auto", "tensorrt", "tensorrt-rtx"]) -> Choice:
+    """Return the first wanted library that can build here.
+
+    Raises:
+        MissingError: none can; with each one's reason.
+    """
+    wanted: tuple[Flavor, ...] = tuple(LIBRARIES) if flavor == "auto" else (flavor,)
+    passed_over = []
+    for candidate in wanted:
+        if capability(candidate).can_build:
+            reason = f"--flavor {flavor}" + "".join(f"; {text}" for text in passed_over)
+            return Choice(library=LIBRARIES[candidate], found=capability(candidate), reason=reason)
+        passed_over.append(describe(candidate))
+    raise MissingError(f"no engine can be built here: {'; '.join(passed_over)}; {_how_to_build()}")
+
+
+def _how_to_build() -> str:
+    return f"{LIBRARIES['tensorrt-rtx'].install}, which needs no GPU; or, with one, {LIBRARIES['tensorrt'].install}"
+
+
+def _onnx_plan(plan: ExportPlan[TensorRTOptions]) -> ExportPlan[OnnxOptions]:
+    return ExportPlan(
+        spec=plan.spec,
+        precision=plan.precision,
+        batch=plan.batch,
+        dynamic_batch=plan.dynamic_batch,
+        image_size=plan.image_size,
+        dynamic_size=plan.dynamic_size,
+        input_form=plan.input_form,
+        labels=plan.labels,
+        options=OnnxOptions(opset=plan.options.opset),
+    )
+
+
+def _write_source(module: "nn.Module", plan: ExportPlan[TensorRTOptions], folder: Path) -> Artifact:
+    artifact = OnnxExporter().export(module, _onnx_plan(plan), folder)
+    return replace(artifact, path=artifact.path.rename(folder / SOURCE_NAME))
+
+
+def _settings(plan: ExportPlan[TensorRTOptions]) -> BuildSettings:
+    options = plan.options
+    return BuildSettings(
+        batches=(options.min_batch, options.opt_batch, options.max_batch) if plan.dynamic_batch else None,
+        workspace_mib=options.workspace_mib,
+        timing_cache=options.timing_cache,
+    )
+
+
+def _notes(choice: Choice, plan: ExportPlan[TensorRTOptions]) -> tuple[str, ...]:
+    name = f"{choice.library.title} {choice.found.version}"
+    notes = [
+        RTX_GPUS.format(name=name)
+        if choice.library.flavor == "tensorrt-rtx"
+        else FULL_GPUS.format(name=name, gpu=choice.found.gpu)
+    ]
+    if not choice.found.can_run:
+        notes.append(NOT_RUN)
+    notes.append(TRUST)
+    if choice.library.flavor == "tensorrt":
+        notes.append(TIMED_KERNELS)
+    elif plan.dynamic_batch:
+        notes.append(NUMBERED_TENSORS)
+    if plan.dynamic_batch:
+        options = plan.options
+        notes.append(f"Batch {options.min_batch} to {options.max_batch}, tuned for {options.opt_batch}; others are refused.")
+    return tuple(notes)
