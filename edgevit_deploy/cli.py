@@ -64,7 +64,7 @@ def run(tokens: Sequence[str]) -> int:
 
 def build_app(tokens: Sequence[str] = ()) -> App:
     """Build the commands; only the target that `tokens` ask for is imported, for its flags."""
-    app = App(name="convert.py", help=HELP, version=__version__, result_action="return_value")
+    app = App(name="convert.py", help=HELP, version=__version__, result_action="return_value", suppress_keyboard_interrupt=False)
     for name, entry in TARGETS.items():
         command = _target_command(name) if name in tokens[:1] else _unread_command
         app.command(command, name=name, help=f"{entry.summary}.", group="Targets")
@@ -108,5 +108,3 @@ def _unread_command() -> int:
 
 def _terminate(*_: object) -> None:
     raise KeyboardInterrupt
-
-

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import PurePath
 
 import msgspec
 from rich.console import Console
@@ -36,8 +37,14 @@ def print_error(text: str) -> None:
 
 def print_json(document: object) -> None:
     """Print the one JSON document on stdout."""
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document, enc_hook=_encode_path), indent=2) + b"\n")
     sys.stdout.buffer.flush()
+
+
+def _encode_path(value: object) -> str:
+    if isinstance(value, PurePath):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 def status(text: str) -> str:

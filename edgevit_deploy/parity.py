@@ -8,14 +8,29 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit_deploy.reference import Truth
+from edgevit_deploy.probes import Probes
 from edgevit_deploy.session import Session
+from edgevit_deploy.spec import Precision
 from edgevit_deploy.tolerances import Tolerance, tolerance_for
 
 NOT_FINITE = float(np.finfo(np.float64).max)
 """The error of an output that is NaN or infinite: past every bound, and unlike infinity it can be written as JSON."""
 
 Status = Literal["passed", "failed", "built, not run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """What the original graph computes on some probes.
+
+    `outputs` is float64 (probes, num_classes). `noise` is, for one precision, the largest absolute error against it of
+    PyTorch's own run in that precision: float32 itself, or the emulation of fp16.
+    """
+
+    probes: Probes
+    outputs: NDArray[np.float64]
+    noise: float
+    precision: Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

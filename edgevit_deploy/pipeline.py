@@ -23,11 +23,11 @@ from edgevit_deploy.bundle import (
 from edgevit_deploy.bundle_readme import bundle_readme
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.manifest import SCHEMA_VERSION, LabelsRecord, Manifest, SourceRecord
-from edgevit_deploy.parity import ParityReport, check_session
+from edgevit_deploy.parity import ParityReport, Truth, check_session
 from edgevit_deploy.prepared import prepare
 from edgevit_deploy.preprocess import read_inputs
 from edgevit_deploy.probes import GOLDEN_PROBES, Probes, make_probes
-from edgevit_deploy.reference import Reference, Truth
+from edgevit_deploy.reference import Reference
 from edgevit_deploy.session import Session
 from edgevit_deploy.source import DEFAULT_SEED, LoadedModel
 from edgevit_deploy.spec import SIZE_STEP, InputForm, OutputForm, Precision, Size

@@ -1,7 +1,6 @@
 """The truth and the yardsticks, all in PyTorch: float64, float32, and the emulation of a reduced precision."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -11,23 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from edgevit_deploy.parity import Truth
 from edgevit_deploy.prepared import prepare
 from edgevit_deploy.probes import Probes
 from edgevit_deploy.spec import InputForm, OutputForm, Precision, Preprocess
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Truth:
-    """What the original graph computes on some probes.
-
-    `outputs` is float64 (probes, num_classes). `noise` is, for one precision, the largest absolute error against it of
-    PyTorch's own run in that precision: float32 itself, or the emulation of fp16.
-    """
-
-    probes: Probes
-    outputs: NDArray[np.float64]
-    noise: float
-    precision: Precision
 
 
 class RoundEveryOutput(TorchDispatchMode):  # type: ignore[no-untyped-call]

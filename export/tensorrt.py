@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 ENGINE_NAME = "model.engine"
 SOURCE_NAME = "source.onnx"
 
+# Compatibility: NVIDIA's engine-compatibility and CPU-only pages for TensorRT-RTX, engine-compatibility for TensorRT 11.
 RTX_GPUS = (
-    "Engine of {name}, for that version of the library. NVIDIA documents such engines for GPUs of compute capability 8.0, "
-    "8.6, 8.9, 12.0 and later; 7.5 is excluded and 9.0 is not in the list. The GPU's kernels are compiled when it is loaded."
+    "Engine of {name}; no other release of the library loads it. NVIDIA documents it for GPUs of compute capability 8.0, "
+    "8.6, 8.9, 12.0 and later: not 7.5, and 9.0 is not in that list. The GPU's own kernels are compiled when it is loaded."
 )
-FULL_GPUS = "Engine of {name} for {gpu}: another version of the library or another GPU model refuses it."
+FULL_GPUS = "Engine of {name} for {gpu}: meant for that version of the library and that GPU model only."
 NOT_RUN = (
     f"No GPU here could load this engine, so nothing of it was executed. {SOURCE_NAME} is the exact graph that it was built "
     "from and can be verified anywhere; that proves the graph, not the GPU's kernels."
@@ -48,7 +49,7 @@ class TensorRTOptions:
 
     Attributes:
         flavor: which library; auto takes the full TensorRT where it can build, else TensorRT-RTX, and records why.
-        opset: ONNX opset of the file that the engine is built from.
+        opset: of the ONNX file that the engine is built from, 17 to 20; TensorRT 10 is the first that has the Gelu of 20.
         min_batch: smallest batch of the optimisation profile; with a dynamic batch only, like the next two.
         opt_batch: batch that the engine is tuned for.
         max_batch: largest batch that the engine accepts.
@@ -57,7 +58,7 @@ class TensorRTOptions:
     """
 
     flavor: Literal["auto", "tensorrt", "tensorrt-rtx"] = "auto"
-    opset: int = 17
+    opset: int = 20
     min_batch: int = 1
     opt_batch: int = 1
     max_batch: int = 8
@@ -152,7 +153,7 @@ def choose_library(flavor: Literal["auto", "tensorrt", "tensorrt-rtx"]) -> Choic
         MissingError: none can; with each one's reason.
     """
     wanted: tuple[Flavor, ...] = tuple(LIBRARIES) if flavor == "auto" else (flavor,)
-    passed_over = []
+    passed_over: list[str] = []
     for candidate in wanted:
         if capability(candidate).can_build:
             reason = f"--flavor {flavor}" + "".join(f"; {text}" for text in passed_over)

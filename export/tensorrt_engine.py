@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -39,7 +40,7 @@ class BuildSettings:
     timing_cache: Path | None
 
 
-def build_engine(library: Library, source: Artifact, plan: ExportPlan[TensorRTOptions], path: Path) -> dict[str, object]:
+def build_engine(library: Library, source: Artifact, settings: BuildSettings, path: Path) -> dict[str, object]:
     """Build the plan from an ONNX artifact, write it to `path` and return what the library said about it.
 
     Raises:
@@ -61,12 +62,13 @@ def build_engine(library: Library, source: Artifact, plan: ExportPlan[TensorRTOp
     path.write_bytes(engine)
     if settings.timing_cache is not None:
         _save_timing_cache(config, settings.timing_cache)
-    types = Counter(network.get_layer(index).type.name for index in range(network.num_layers))
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    kinds = Counter(f"{layer.type.name} {layer.get_output(0).dtype.name}" for layer in layers)
     return {
         **interface,
         "tf32": bool(config.get_flag(trt.BuilderFlag.TF32)),
-        "network_layers": network.num_layers,
-        "network_layer_types": dict(sorted(types.items())),
+        "network_layers": len(layers),
+        "network_layer_types": dict(sorted(kinds.items())),
         **_optimised_layers(log.messages),
     }
 
@@ -134,7 +136,7 @@ def _save_timing_cache(config: Any, path: Path) -> None:
     beside.replace(path)
 
 
-def _optimised_layers(messages: list[tuple[str, str]]) -> dict[str, object]:
+def _optimised_layers(messages: Iterable[tuple[str, str]]) -> dict[str, object]:
     """Read the builder's own layer counts, before its first pass and after its last, out of its log."""
     counts = [int(match[1]) for _, text in messages if (match := LAYER_COUNT.match(text))]
     return {"builder_layers_before": counts[0], "builder_layers_after": counts[-1]} if counts else {}

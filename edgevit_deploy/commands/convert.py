@@ -48,9 +48,7 @@ class Row:
         return [self.target, self.precision, status(self.status), self.runtime, *numbers, agreement, size, seconds, text]
 
 
-def convert_one(
-    target: str, model_flags: ModelFlags, file_flags: FileFlags, precision: Precision | None, options: Any
-) -> int:
+def convert_one(target: str, model_flags: ModelFlags, file_flags: FileFlags, precision: Precision | None, options: Any) -> int:
     """Convert to one target, in one precision; the command line's `convert.py TARGET`."""
     from edgevit_deploy.pipeline import Workbench
     from edgevit_deploy.source import load_model
@@ -90,12 +88,12 @@ def convert_all(
             raise UsageError(f"--require {name}: no such target; {did_you_mean(name, TARGETS)}")
     model = load_model(model_flags.source(file_flags.fixed_size()))
     bench = Workbench(model, file_flags.pictures())
-    rows = []
-    for target in TARGETS:
-        exporter = find_exporter(target)
-        for own_precision in exporter.precisions:
-            if precision in (None, own_precision):
-                rows.append(_convert_or_skip(bench, exporter, file_flags, own_precision))
+    rows = [
+        _convert_or_skip(bench, exporter, file_flags, own_precision)
+        for exporter in map(find_exporter, TARGETS)
+        for own_precision in exporter.precisions
+        if precision in (None, own_precision)
+    ]
     _report(rows, model.notes, file_flags)
     if any(row.status == "failed" for row in rows):
         return 1
@@ -125,9 +123,7 @@ def _convert_or_skip(bench: Any, exporter: Exporter[Any], flags: FileFlags, prec
             return Row(target=target, precision=precision, status="failed", detail=str(error))
 
 
-def _convert(
-    bench: Any, exporter: Exporter[Any], flags: FileFlags, precision: Precision, options: Any, step: Any
-) -> Row:
+def _convert(bench: Any, exporter: Exporter[Any], flags: FileFlags, precision: Precision, options: Any, step: Any) -> Row:
     from edgevit_deploy.pipeline import convert
 
     start = time.monotonic()

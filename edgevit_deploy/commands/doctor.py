@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import platform
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -45,9 +45,8 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     return 0
 
 
-def _probe(entry: Entry[object]) -> Availability:
-    loaded = entry.load()
-    return loaded.probe()  # type: ignore[attr-defined, no-any-return]
+def _probe(entry: Entry[Any]) -> Availability:
+    return entry.load().probe()  # type: ignore[no-any-return]
 
 
 def _rows(found: dict[str, Availability]) -> list[list[str]]:

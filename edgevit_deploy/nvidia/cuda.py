@@ -45,11 +45,16 @@ class CudaDriver:
         Raises:
             RunError: it did not return CUDA_SUCCESS; with the driver's own words.
         """
-        status: int = getattr(self._library, function)(*arguments)
+        status = self.attempt(function, *arguments)
         if status:
             text = ctypes.c_char_p()
             self._library.cuGetErrorString(ctypes.c_int(status), ctypes.byref(text))
             raise RunError(f"{function} failed with CUDA error {status}: {(text.value or b'unknown').decode()}")
+
+    def attempt(self, function: str, *arguments: Any) -> int:
+        """Call one driver function and return its status: for releasing, which goes on after an error."""
+        status: int = getattr(self._library, function)(*arguments)
+        return status
 
     def gpu(self) -> str:
         """Return the GPU's name and compute capability."""
@@ -82,8 +87,8 @@ class CudaStream:
     def __exit__(self, *_: object) -> None:
         for name in list(self._buffers):
             self._free(name)
-        self._driver.call("cuStreamDestroy_v2", self._stream)
-        self._driver.call("cuDevicePrimaryCtxRelease_v2", self._driver.device)
+        self._driver.attempt("cuStreamDestroy_v2", self._stream)
+        self._driver.attempt("cuDevicePrimaryCtxRelease_v2", self._driver.device)
 
     @property
     def handle(self) -> int:
@@ -129,4 +134,4 @@ class CudaStream:
         self._driver.call("cuStreamSynchronize", self._stream)
 
     def _free(self, name: str) -> None:
-        self._driver.call("cuMemFree_v2", self._buffers.pop(name)[0])
+        self._driver.attempt("cuMemFree_v2", self._buffers.pop(name)[0])

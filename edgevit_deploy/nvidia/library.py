@@ -5,12 +5,16 @@ TensorRT (10 and 11) and TensorRT-RTX (1.x) share one Python API family; the nam
 
 import functools
 import importlib
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
 Flavor = Literal["tensorrt", "tensorrt-rtx"]
+
+MAX_MESSAGES = 200_000
+"""Several builds of EdgeViT-S (tens of thousands of lines each); a long-running session must not grow for ever."""
 
 OLDEST_TENSORRT = 10
 """TensorRT 8 and 9 have another API (precision as builder flags), which this project does not support."""
@@ -51,7 +55,7 @@ class MessageLog:
     """What a TensorRT library said since `start`: (severity, text) pairs, and the native logger that fills them."""
 
     def __init__(self, trt: ModuleType) -> None:
-        self.messages: list[tuple[str, str]] = []
+        self.messages: deque[tuple[str, str]] = deque(maxlen=MAX_MESSAGES)
         self.native = _native_logger(trt, self.messages)
 
     def start(self) -> None:
@@ -74,7 +78,7 @@ def message_log(trt: ModuleType) -> MessageLog:
     return MessageLog(trt)
 
 
-def _native_logger(trt: ModuleType, messages: list[tuple[str, str]]) -> Any:
+def _native_logger(trt: ModuleType, messages: deque[tuple[str, str]]) -> Any:
     class Logger(trt.ILogger):  # type: ignore[misc, name-defined]  # the base class exists once the library is loaded
         def __init__(self) -> None:
             trt.ILogger.__init__(self)

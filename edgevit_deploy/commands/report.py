@@ -1,0 +1,2 @@
+def report_bundles() -> int:
+    return 0

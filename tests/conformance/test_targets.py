@@ -1,0 +1,225 @@
+"""What every registered target and runtime must do; a new one is picked up by being registered."""
+
+import dataclasses
+import filecmp
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgevit_deploy.cli import run
+from edgevit_deploy.commands.hosts import find_session
+from edgevit_deploy.errors import DeployError, MissingError, RunError, UsageError
+from edgevit_deploy.exporter import Exporter, ExportPlan
+from edgevit_deploy.manifest import Manifest, read_manifest
+from edgevit_deploy.model.variants import find_variant
+from edgevit_deploy.session import Session
+from edgevit_deploy.spec import Precision
+from edgevit_deploy.tolerances import NOISE_MULTIPLES
+from edgevit_deploy.verify import artifact_of, runnable
+from export import TARGETS
+from runtimes import RUNTIMES, runtimes_for
+
+ROOT = Path(__file__).parent.parent.parent
+PAIRS = [(name, precision) for name, entry in TARGETS.items() for precision in entry.load().precisions]
+SMALL = ("--model", "edgevit_xxs", "--image-size", "64", "--num-classes", "16")
+
+
+def exporter_of(target: str) -> Exporter[Any]:
+    exporter = TARGETS[target].load()()
+    if not exporter.probe().ok:
+        pytest.skip(f"{target}: {exporter.probe().detail}")
+    return exporter
+
+
+def plan_of(exporter: Exporter[Any], precision: Precision = "fp32", **changes: Any) -> ExportPlan[Any]:
+    plan = ExportPlan(
+        spec=find_variant("edgevit_xxs").with_image_size((64, 64)),
+        precision=precision,
+        batch=1,
+        dynamic_batch=False,
+        image_size=(64, 64),
+        dynamic_size=False,
+        input_form="tensor",
+        labels=(),
+        options=exporter.options_type(),
+    )
+    return dataclasses.replace(plan, **changes)
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Precision], Path]:
+    """Convert each target and precision once, through the command line."""
+    made: dict[tuple[str, str], Path] = {}
+
+    def bundle(target: str, precision: Precision) -> Path:
+        exporter_of(target)
+        if (target, precision) not in made:
+            output = tmp_path_factory.mktemp(f"{target}-{precision}")
+            assert run([target, *SMALL, "--precision", precision, "--output", str(output)]) == 0
+            made[target, precision] = output / f"{target}-{precision}"
+        return made[target, precision]
+
+    return bundle
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_describes_itself(target: str) -> None:
+    exporter_type = TARGETS[target].load()
+    assert exporter_type.target == target
+    assert exporter_type.precisions[0] == "fp32"
+    assert "```" in exporter_type.usage, "the bundle's README needs a snippet"
+    assert dataclasses.is_dataclass(exporter_type.options_type)
+    assert exporter_type.options_type.__dataclass_params__.frozen
+    exporter_type.options_type()
+    assert all((target, precision) in NOISE_MULTIPLES for precision in exporter_type.precisions)
+    assert runtimes_for(target)
+    availability = exporter_type.probe()
+    assert availability.ok or availability.fix
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_refuses_what_it_cannot_do(target: str) -> None:
+    exporter = TARGETS[target].load()()
+    with pytest.raises(UsageError, match=r"use --precision"):
+        exporter.refuse(plan_of(exporter, precision="int3"))  # type: ignore[arg-type]
+    if not exporter.dynamic_size:
+        with pytest.raises(UsageError, match=r"use --image-size"):
+            exporter.refuse(plan_of(exporter, dynamic_size=True))
+    if not exporter.dynamic_batch:
+        with pytest.raises(UsageError, match=r"use --batch"):
+            exporter.refuse(plan_of(exporter, dynamic_batch=True))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_runtime_describes_itself(runtime: str) -> None:
+    entry = RUNTIMES[runtime]
+    session_type = entry.load()
+    assert issubclass(session_type, Session)
+    assert session_type.name
+    assert set(entry.reads) <= set(TARGETS)
+    availability = session_type.probe()
+    assert availability.ok or availability.fix
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "precision"), PAIRS)
+def test_a_bundle_is_good_wherever_it_is(bundles: Callable[..., Path], tmp_path: Path, target: str, precision: Precision) -> None:
+    bundle = Path(shutil.copytree(bundles(target, precision), tmp_path / "moved" / "away"))
+    manifest = read_manifest(bundle)
+    ran = find_session(target) is not None
+    assert manifest.parity.status == ("passed" if ran else "built, not run")
+    assert run(["verify", str(bundle)]) == (0 if ran else MissingError.exit_code)
+    assert run(["verify", str(bundle), "--seed", "0"]) == (0 if ran else MissingError.exit_code)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "precision"), PAIRS)
+def test_a_bundle_names_no_machine_path(bundles: Callable[..., Path], target: str, precision: Precision) -> None:
+    bundle = bundles(target, precision)
+    needles = [str(bundle.parent).encode(), str(ROOT).encode(), sys.prefix.encode()]
+    for path in bundle.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert not [needle for needle in needles if needle in data], path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "precision"), PAIRS)
+def test_a_rebuild_is_byte_identical_or_says_why_not(
+    bundles: Callable[..., Path], tmp_path: Path, target: str, precision: Precision
+) -> None:
+    """Rebuilt in another process, with another hash seed and another working directory."""
+    first = bundles(target, precision)
+    command = [sys.executable, str(ROOT / "convert.py"), target, *SMALL, "--precision", precision, "--output", str(tmp_path)]
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert result.returncode == 0, result.stderr
+    second = tmp_path / first.name
+    names = sorted(path.relative_to(first).as_posix() for path in first.rglob("*") if path.is_file())
+    assert names == sorted(path.relative_to(second).as_posix() for path in second.rglob("*") if path.is_file())
+    different = [name for name in names if not filecmp.cmp(first / name, second / name, shallow=False)]
+    if different:
+        notes = " ".join(read_manifest(first).notes)
+        model = read_manifest(first).path
+        assert "byte-identical" in notes, f"{different} differ and no note says why"
+        assert set(different) <= {model, "manifest.json", "README.md"}, different
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "precision"), PAIRS)
+def test_the_bundle_readme_says_what_an_app_needs(bundles: Callable[..., Path], target: str, precision: Precision) -> None:
+    bundle = bundles(target, precision)
+    text = (bundle / "README.md").read_text()
+    manifest = read_manifest(bundle)
+    for needle in (manifest.path, manifest.inputs[0].name, manifest.outputs[0].name, "Random weights", "bicubic", "input.f32"):
+        assert needle in text, needle
+
+
+def open_session(bundle: Path) -> tuple[Session, Manifest]:
+    manifest = read_manifest(bundle)
+    artifact = artifact_of(bundle, manifest)
+    chosen = runnable(artifact, find_session)
+    assert chosen is not None
+    session_type = find_session(chosen.target)
+    assert session_type is not None
+    return session_type(chosen.path, inputs=chosen.inputs, outputs=chosen.outputs), manifest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_session_checks_what_it_is_fed(bundles: Callable[..., Path], target: str) -> None:
+    session, _ = open_session(bundles(target, "fp32"))
+    (spec,) = session.inputs
+    good = np.zeros((1, 3, 64, 64), dtype=np.float32)
+    with pytest.raises(RunError, match="not open"):
+        session.run({spec.name: good})
+    with session:
+        with pytest.raises(RunError, match="expected inputs"):
+            session.run({"wrong": good})
+        with pytest.raises(RunError, match="must be float32, got float64"):
+            session.run({spec.name: good.astype(np.float64)})
+        with pytest.raises(RunError, match=r"must have shape .*, got \(1, 3, 32, 64\)"):
+            session.run({spec.name: good[:, :, :32]})
+        with pytest.raises(RunError, match="already open"):
+            session.__enter__()
+        first = session.run({spec.name: good})
+        second = session.run({spec.name: good + 1})
+        assert not np.shares_memory(first[session.outputs[0].name], second[session.outputs[0].name])
+        assert not np.array_equal(first[session.outputs[0].name], second[session.outputs[0].name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_session_leaves_nothing_behind(bundles: Callable[..., Path], target: str) -> None:
+    session, _ = open_session(bundles(target, "fp32"))
+    before = set(vars(session))
+    for _ in range(2):
+        with session:
+            session.run({session.inputs[0].name: np.zeros((1, 3, 64, 64), dtype=np.float32)})
+        assert {name for name, value in vars(session).items() if value is not None} <= before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("damage", ["truncated", "empty", "noise"])
+def test_a_damaged_file_is_an_error_of_ours(bundles: Callable[..., Path], tmp_path: Path, target: str, damage: str) -> None:
+    """Past the hashes (an attacker can fix those), each runtime must refuse a broken file without a crash."""
+    bundle = Path(shutil.copytree(bundles(target, "fp32"), tmp_path / "b"))
+    session, manifest = open_session(bundle)
+    files = [path for path in ([session.path] if session.path.is_file() else session.path.rglob("*")) if path.is_file()]
+    for path in files:
+        data = path.read_bytes()
+        rng = np.random.default_rng(0)
+        broken = {"truncated": data[: len(data) // 2], "empty": b"", "noise": rng.bytes(min(len(data), 4096))}[damage]
+        path.write_bytes(broken)
+    with pytest.raises(DeployError), session:
+        session.run({session.inputs[0].name: np.zeros((1, 3, 64, 64), dtype=np.float32)})
+    assert json.dumps(manifest.notes)
