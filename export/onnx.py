@@ -176,7 +176,12 @@ def trace(module: "nn.Module", plan: ExportPlan[OnnxOptions], output_spec: Tenso
             )
         except RuntimeError as error:  # also the base of torch.onnx.OnnxExporterError
             raise ExportError(f"PyTorch could not export to ONNX opset {plan.options.opset}: {_first_line(error)}") from error
-    return onnx.load_model_from_string(written.getvalue())
+    model = onnx.load_model_from_string(written.getvalue())
+    # The exporter does not see that a fixed batch survives free image sizes; that it does is checked by running them.
+    model.graph.output[0].CopyFrom(
+        onnx.helper.make_tensor_value_info(output_spec.name, onnx.TensorProto.FLOAT, output_spec.shape)
+    )
+    return model
 
 
 def tidy(model: "ModelProto", opset: int) -> "ModelProto":

@@ -14,7 +14,8 @@ import re
 import shlex
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from torch import Tensor
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.dialects import Dialect, find_dialect, strip_prefixes
 from edgevit_deploy.model.edgevit import EdgeViT
-from edgevit_deploy.model.infer import Extras, infer
+from edgevit_deploy.model.infer import Extras, infer, listed, refuse_incomplete
 from edgevit_deploy.model.variants import find_variant
 from edgevit_deploy.spec import ModelSpec
 
@@ -90,7 +91,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         return _read(path)
     except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
+        raise UsageError(f"{path}: {' '.join(str(error).split())}") from error
 
 
 def load_network(checkpoint: Checkpoint) -> EdgeViT:
@@ -130,7 +131,7 @@ def _read(path: Path) -> Checkpoint:
     references = {key: dialect.to_reference(key) for key in weights.tensors}
     known = {reference: weights.tensors[key] for key, reference in references.items() if reference is not None}
     unknown = [key for key, reference in references.items() if reference is None]
-    inference = infer({key: tuple(tensor.shape) for key, tensor in known.items()}, dialect, weights.extras)
+    inference = infer(_shapes(known), dialect, weights.extras)
     state, state_notes = _complete_state(known, unknown, inference.spec, dialect)
     return Checkpoint(
         spec=inference.spec,
@@ -172,13 +173,22 @@ def _read_weights(path: Path) -> _Weights:
     raise UsageError(f"neither a PyTorch checkpoint nor safetensors: it begins with {start!r}; copy or download it again")
 
 
-def _check_zip(path: Path) -> None:
+@contextmanager
+def _parsing(kind: str) -> Iterator[None]:
+    """Turn whatever a parser raises on arbitrary bytes (no list of exceptions is complete) into one refusal."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
-        raise UsageError(f"truncated or damaged ({error}); copy or download it again") from error
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        reason = re.split(r"[.\n]\s", f"{type(error).__name__}: {error} ")[0].strip()
+        raise UsageError(f"truncated or damaged {kind} ({reason}); copy or download it again") from error
+
+
+def _check_zip(path: Path) -> None:
+    with _parsing("zip archive"), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        damaged = archive.testzip()
     if any(name.endswith("/constants.pkl") for name in names):
         raise UsageError("a TorchScript program, not a checkpoint; give the weights that it was made from")
     if not any(name.endswith("/data.pkl") for name in names):
@@ -188,33 +198,28 @@ def _check_zip(path: Path) -> None:
 
 
 def _load(path: Path, *, mmap: bool) -> object:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except Exception as error:  # the unpickler runs on arbitrary bytes: no list of exceptions is complete
-        objects = re.search(r"GLOBAL (\S+)", str(error))
-        if objects is None:
-            raise UsageError(f"truncated or damaged ({_first_sentence(error)}); copy or download it again") from error
-        target = path.with_name(f"{path.stem}.weights.pth")
-        raise UsageError(
-            f"holds Python objects ({objects[1]}) that need code to be executed, and none was; if you made this file, "
-            f'save its weights alone: python -c "{RESAVE}" {shlex.quote(str(path))} {shlex.quote(str(target))}'
-        ) from error
-
-
-def _first_sentence(error: Exception) -> str:
-    return re.split(r"[.\n]\s", f"{type(error).__name__}: {error} ")[0].strip()
+    with _parsing("PyTorch file"):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        except pickle.UnpicklingError as error:
+            objects = re.search(r"GLOBAL (\S+)", str(error))
+            if objects is None:
+                raise
+            target = path.with_name(f"{path.stem}.weights.pth")
+            raise UsageError(
+                f"holds Python objects ({objects[1]}) that need code to be executed, and none was; only if you made this file, "
+                f'save its weights alone: python -c "{RESAVE}" {shlex.quote(str(path))} {shlex.quote(str(target))}'
+            ) from error
 
 
 def _load_safetensors(path: Path) -> _Weights:
     from safetensors import safe_open
     from safetensors.torch import load_file
 
-    try:
+    with _parsing("safetensors"):
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, str] | None = file.metadata()
         tensors = load_file(path)
-    except Exception as error:  # safetensors raises its own type for the header and others for what is behind it
-        raise UsageError(f"truncated or damaged safetensors ({_first_sentence(error)}); copy or download it again") from error
     return _Weights(tensors=strip_prefixes(tensors), extras=metadata or {}, notes=())
 
 
@@ -224,11 +229,11 @@ def _unwrap(content: object, path: Path) -> _Weights:
         raise UsageError(f"holds a {type(content).__name__}, not a dictionary of weights; save model.state_dict()")
     holders = [name for name in WRAPPERS if _holds_tensors(content.get(name))]
     if not holders and not _holds_tensors(content):
-        raise UsageError(f"holds no weights, only {_listed(map(str, content))}; save model.state_dict()")
+        raise UsageError(f"holds no weights, only {listed(map(str, content))}; save model.state_dict()")
     weights = content[holders[0]] if holders else content
     others = [str(key) for key, value in weights.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if others:
-        raise UsageError(f"has entries among its weights that are no tensors: {_listed(others)}; save model.state_dict()")
+        raise UsageError(f"has entries among its weights that are no tensors: {listed(others)}; save model.state_dict()")
     extras = content if holders else {}
     return _Weights(tensors=strip_prefixes(weights), extras=extras, notes=tuple(_choice_notes(holders, path)))
 
@@ -237,7 +242,7 @@ def _holds_tensors(entry: object) -> bool:
     return isinstance(entry, Mapping) and any(isinstance(value, Tensor) for value in entry.values())
 
 
-def _choice_notes(holders: list[str], path: Path) -> Iterable[str]:
+def _choice_notes(holders: list[str], path: Path) -> Iterator[str]:
     if holders and holders[0] in AVERAGED:
         yield f"averaged (EMA) weights taken, from `{holders[0]}`"
     for name in holders[1:]:
@@ -252,30 +257,19 @@ def _empty_network(spec: ModelSpec) -> EdgeViT:
 def _complete_state(
     known: Mapping[str, Tensor], unknown: list[str], spec: ModelSpec, dialect: Dialect
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the exact state of the network in float32, and notes; refuse anything missing, unexpected or misshapen."""
+    """Return the exact state of the network in float32, and notes about what was converted."""
     expected = _empty_network(spec).state_dict()
-    counters = [key for key in expected if key.endswith(COUNTER) and key not in known]
-    missing = [str(dialect.to_file(key)) for key in expected if key not in known and key not in counters]
-    unexpected = [*unknown, *(str(dialect.to_file(key)) for key in known if key not in expected)]
-    misshapen = [
-        f"{dialect.to_file(key)} {tuple(tensor.shape)} instead of {tuple(expected[key].shape)}"
-        for key, tensor in known.items()
-        if key in expected and tensor.shape != expected[key].shape
-    ]
-    faults = [("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen)]
-    if any(keys for _, keys in faults):
-        found = "; ".join(f"{len(keys)} {fault}: {_listed(keys)}" for fault, keys in faults if keys)
-        raise UsageError(f"not the weights of {spec.variant} ({dialect.name} names): {found}; nothing is loaded in part")
+    refuse_incomplete(_shapes(known), _shapes(expected), unknown, dialect, COUNTER)
     state = {key: _converted(key, known.get(key), dialect) for key in expected}
-    stored = Counter(str(known[key].dtype) for key in known if known[key].is_floating_point())
-    notes = [
-        f"{count} tensors stored as {dtype.removeprefix('torch.')}, computed as float32"
-        for dtype, count in stored.items()
-        if dtype != str(torch.float32)
-    ]
-    if counters:
-        notes.append(f"{len(counters)} {COUNTER} missing, not used in inference: set to 0")
+    stored = Counter(str(tensor.dtype).removeprefix("torch.") for tensor in known.values() if tensor.is_floating_point())
+    notes = [f"{count} tensors stored as {dtype}, computed as float32" for dtype, count in stored.items() if dtype != "float32"]
+    if len(known) < len(expected):
+        notes.append(f"{len(expected) - len(known)} {COUNTER} missing, not used in inference: set to 0")
     return state, notes
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
 
 
 def _converted(key: str, stored: Tensor | None, dialect: Dialect) -> Tensor:
@@ -288,15 +282,11 @@ def _converted(key: str, stored: Tensor | None, dialect: Dialect) -> Tensor:
         raise UsageError(f"{name} is stored as {stored.dtype} ({stored.layout}, {stored.device}); give unquantised real weights")
     if not counter and stored.dtype not in STORED_DTYPES:
         raise UsageError(f"{name} is stored as {stored.dtype}; expected float32, float64, float16 or bfloat16 weights")
+    if stored.untyped_storage().nbytes() < stored.numel() * stored.element_size():
+        raise UsageError(f"{name} claims {stored.numel()} values but the file holds fewer; copy or download it again")
     dtype = torch.int64 if counter else torch.float32
     tensor = stored.detach().to(dtype, copy=True, memory_format=torch.contiguous_format)
     bad = int((~torch.isfinite(tensor)).sum())
     if bad:
         raise UsageError(f"{name} holds {bad} NaN or infinite values; the file is damaged or the training diverged")
     return tensor
-
-
-def _listed(names: Iterable[str], shown: int = 3) -> str:
-    names = list(names)
-    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + rest

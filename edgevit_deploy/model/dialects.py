@@ -124,7 +124,7 @@ def find_dialect(keys: Iterable[str]) -> Dialect:
     best = max(known, key=lambda dialect: known[dialect])
     if 2 * known[best] < len(names):
         raise UsageError(
-            f"not an EdgeViT: its tensors are called {', '.join(names[:3])}, ...; "
+            f"not an EdgeViT: its tensors have names like {', '.join(names[:3])}; "
             f"expected the names of {', '.join(dict.fromkeys(dialect.name for dialect in DIALECTS))}"
         )
     return best

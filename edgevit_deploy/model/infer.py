@@ -6,7 +6,7 @@ where a file carries it beside the weights, as Birder's do.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -121,6 +121,40 @@ def variant_name(depths: Quad, channels: Quad) -> str:
     return next(published, f"edgevit_c{channels[0]}_d{'_'.join(map(str, depths))}")
 
 
+def refuse_incomplete(shapes: Shapes, expected: Shapes, unknown: Sequence[str], dialect: Dialect, optional: str) -> None:
+    """Refuse tensors that are not exactly a network's; every kind of fault is listed, in the file's own names.
+
+    Args:
+        shapes: of the tensors that the dialect knows, under reference keys.
+        expected: of the network's state.
+        unknown: keys of the file that its dialect does not know.
+        dialect: of the file.
+        optional: the ending of keys that may be missing.
+
+    Raises:
+        UsageError: something is missing, unexpected or of another shape.
+    """
+    faults = {
+        "missing": [str(dialect.to_file(key)) for key in expected if key not in shapes and not key.endswith(optional)],
+        "unexpected": [*unknown, *(str(dialect.to_file(key)) for key in shapes if key not in expected)],
+        "of another shape": [
+            f"{dialect.to_file(key)} {shape} instead of {expected[key]}"
+            for key, shape in shapes.items()
+            if shape != expected.get(key, shape)
+        ],
+    }
+    found = [f"{len(keys)} {fault}: {listed(keys)}" for fault, keys in faults.items() if keys]
+    if found:
+        raise UsageError(f"not the weights of an EdgeViT ({dialect.name} names): {'; '.join(found)}; nothing is loaded in part")
+
+
+def listed(names: Iterable[str], shown: int = 3) -> str:
+    """Return the first few names and how many more there are."""
+    names = list(names)
+    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + rest
+
+
 def _structure_notes(depths: Quad, channels: Quad, head_bias: bool, dialect: Dialect) -> list[str]:
     notes = []
     if variant_name(depths, channels) not in VARIANTS:
@@ -133,8 +167,8 @@ def _structure_notes(depths: Quad, channels: Quad, head_bias: bool, dialect: Dia
 
 
 def _first_axis(shapes: Shapes, dialect: Dialect, key: str) -> int:
-    if not shapes.get(key):
-        raise UsageError(f"{dialect.to_file(key)} is missing, and nothing is loaded in part; give the whole classifier's weights")
+    if not shapes.get(key) or shapes[key][0] < 1:
+        raise UsageError(f"{dialect.to_file(key)} is missing or empty, and nothing is loaded in part; give the whole classifier's weights")
     return shapes[key][0]
 
 

@@ -1,0 +1,129 @@
+"""Core ML packages as files: where their parts lie and what is refused in them; and coremltools without its chatter."""
+
+import importlib
+import json
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgevit_deploy.errors import RunError
+
+MODEL_PATH = "com.apple.CoreML/model.mlmodel"
+WEIGHTS_PATH = "com.apple.CoreML/weights"
+DATA_FOLDER = "Data"
+MANIFEST_NAME = "Manifest.json"
+
+HARMLESS = re.compile(r"Failed to load _ML\w+|has not been tested with coremltools|Disabling .* conversion API")
+"""coremltools says these on every import: Core ML's own libraries exist on macOS only, and newer versions of libraries than
+it was tested with are guarded by our pinned ranges and by the parity check of every written file."""
+
+BLOB_NAME = re.compile(r"@model_path/weights/[\w-]+\.bin")
+
+
+def import_coremltools() -> Any:
+    """Import coremltools, keeping only the log lines that tell a user something."""
+    logging.getLogger("coremltools").addFilter(_is_news)
+    return importlib.import_module("coremltools")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return HARMLESS.search(record.getMessage()) is None
+
+
+def read_package(package: Path) -> Any:
+    """Read the specification of an ML Program package, with distrust: nothing outside the package is touched.
+
+    Args:
+        package: the .mlpackage folder.
+
+    Returns:
+        The `coremltools.proto.Model_pb2.Model`; its weights stay on disk.
+
+    Raises:
+        RunError: not such a package, damaged, or something in it points outside.
+    """
+    import_coremltools()
+    from coremltools.proto.Model_pb2 import Model
+    from google.protobuf.message import DecodeError
+
+    _check_files(package)
+    try:
+        spec = Model.FromString((package / DATA_FOLDER / MODEL_PATH).read_bytes())
+    except (OSError, DecodeError) as error:
+        raise RunError(f"{package.name}: {MODEL_PATH} cannot be read ({error}); convert again") from error
+    if spec.WhichOneof("Type") != "mlProgram":
+        raise RunError(f"{package.name}: holds {spec.WhichOneof('Type') or 'no model'}, expected an ML Program; convert again")
+    for blob in _messages(spec.mlProgram, "BlobFileValue"):
+        _check_blob(package, blob.fileName, blob.offset)
+    return spec
+
+
+def main_operations(spec: Any) -> list[Any]:
+    """Return the operations of a package's only function, in order.
+
+    Raises:
+        RunError: it has another function, or none for its own operator set.
+    """
+    functions = spec.mlProgram.functions
+    if set(functions) != {"main"} or functions["main"].opset not in functions["main"].block_specializations:
+        raise RunError(f"the program has the functions {sorted(functions)}, expected one, main, for its own operator set")
+    function = functions["main"]
+    return list(function.block_specializations[function.opset].operations)
+
+
+def class_labels(spec: Any) -> tuple[str, ...]:
+    """Return a classifier's labels in the order of its probabilities; empty when the package is no classifier.
+
+    Raises:
+        RunError: it is a classifier whose labels are not a plain list.
+    """
+    for operation in main_operations(spec):
+        if operation.type == "classify":
+            try:
+                classes = operation.inputs["classes"].arguments[0].value.immediateValue.list.values
+                return tuple(label.immediateValue.tensor.strings.values[0] for label in classes)
+            except IndexError as error:
+                raise RunError("the classifier's labels are not in the program; convert again") from error
+    return ()
+
+
+def _check_files(package: Path) -> None:
+    if not package.is_dir():
+        raise RunError(f"{package.name}: not a folder, so no Core ML package; expected an .mlpackage")
+    for path in package.rglob("*"):
+        if path.is_symlink():
+            raise RunError(f"{package.name}: {path.name} is a link, which could lead outside; do not use this package")
+    try:
+        manifest = json.loads((package / MANIFEST_NAME).read_bytes())
+        paths = {key: str(item["path"]) for key, item in manifest["itemInfoEntries"].items()}
+        root = paths[manifest["rootModelIdentifier"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"{package.name}: {MANIFEST_NAME} is missing or damaged ({error}); convert again") from error
+    if root != MODEL_PATH or not set(paths.values()) <= {MODEL_PATH, WEIGHTS_PATH}:
+        raise RunError(f"{package.name}: {MANIFEST_NAME} names {sorted(paths.values())}, expected {MODEL_PATH}")
+
+
+def _check_blob(package: Path, name: str, offset: int) -> None:
+    path = package / DATA_FOLDER / WEIGHTS_PATH / Path(name).name
+    if not BLOB_NAME.fullmatch(name):
+        raise RunError(f"{package.name}: refers to weights in {name!r}, outside its weights folder; do not use this package")
+    if not path.is_file() or offset >= path.stat().st_size:
+        raise RunError(f"{package.name}: {path.name} is missing or ends before byte {offset}; convert again")
+
+
+def _messages(message: Any, name: str) -> Iterator[Any]:
+    """Yield every protobuf message of that name inside a message, at any depth."""
+    if message.DESCRIPTOR.name == name:
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        if field.message_type.GetOptions().map_entry:
+            children = [entry for entry in value.values() if hasattr(entry, "ListFields")]
+        else:
+            children = [value] if hasattr(value, "ListFields") else value
+        for child in children:
+            yield from _messages(child, name)

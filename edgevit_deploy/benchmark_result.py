@@ -1,0 +1,213 @@
+"""What a benchmark measured, and what may be concluded from it: medians with intervals, ratios with a noise floor."""
+
+import statistics
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.spec import Size
+
+RegimeName = Literal["steady", "mixed"]
+Verdict = Literal["faster", "slower", "no difference"]
+
+MIN_BLOCKS = 5
+"""Fewer blocks leave nothing to resample, and the interval of the median would be too narrow to be true."""
+
+RESAMPLES = 2000
+BOOTSTRAP_SEED = 0
+
+NOISY_IQR = 0.10
+"""Interquartile range of the latencies, as a share of the median, above which a result is called noisy."""
+
+NOISY_CONTROL = 0.05
+"""A/A spread above which the whole run is called noisy. A quiet machine stays below 2 %."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regime:
+    """What the caches hold when a call is timed; the two give different ratios, so a figure names its regime."""
+
+    name: RegimeName
+    warm_calls: int
+    timed_calls: int
+
+    def blocks(self, runs: int) -> int:
+        """Return how many blocks give at least `runs` timed calls.
+
+        Raises:
+            UsageError: fewer blocks than an interval can be drawn from.
+        """
+        blocks = -(-runs // self.timed_calls)
+        if blocks < MIN_BLOCKS:
+            raise UsageError(
+                f"--runs {runs}: the {self.name} regime times {self.timed_calls} a block and an interval needs {MIN_BLOCKS} "
+                f"blocks; use --runs {MIN_BLOCKS * self.timed_calls} or more"
+            )
+        return blocks
+
+
+REGIMES: dict[RegimeName, Regime] = {
+    "steady": Regime(name="steady", warm_calls=2, timed_calls=4),
+    "mixed": Regime(name="mixed", warm_calls=0, timed_calls=1),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkResult:
+    """What one file costs.
+
+    Attributes:
+        label: of the candidate.
+        runtime: name of the session.
+        threads: intra-op threads that the session was given.
+        batch: images a run.
+        image_size: (height, width) in pixels.
+        load_ms: opening the session; the runtime's library was imported and the file was in the page cache.
+        first_ms: the first run after that.
+        raw_ms: every timed run, wall clock, in order.
+        calls_per_block: how many of them, in a row, are one block.
+        cpu_ms: CPU time of a run over all threads, median of the blocks; None when the model runs in another process.
+        size_bytes: of the file on disk.
+        peak_memory_bytes: peak resident memory of a whole process that runs only this file, None where it was not measured.
+        own_process: the runtime runs the model in a child process of its own, in every measurement here.
+    """
+
+    label: str
+    runtime: str
+    threads: int | None
+    batch: int
+    image_size: Size
+    load_ms: float
+    first_ms: float
+    raw_ms: tuple[float, ...]
+    calls_per_block: int
+    cpu_ms: float | None
+    size_bytes: int
+    peak_memory_bytes: int | None
+    own_process: bool
+
+    @property
+    def min_ms(self) -> float:
+        """The fastest run."""
+        return min(self.raw_ms)
+
+    @property
+    def median_ms(self) -> float:
+        """The median run."""
+        return statistics.median(self.raw_ms)
+
+    @property
+    def p90_ms(self) -> float:
+        """A run that was really seen and that at least 90 % of the runs do not exceed."""
+        return self._observed(90)
+
+    @property
+    def p99_ms(self) -> float:
+        """The same for 99 %; of fewer than 100 runs it is the slowest."""
+        return self._observed(99)
+
+    @property
+    def cv(self) -> float:
+        """Coefficient of variation: standard deviation over mean."""
+        return float(np.std(self.raw_ms, ddof=1) / np.mean(self.raw_ms))
+
+    @property
+    def iqr_share(self) -> float:
+        """Interquartile range over median."""
+        low, high = np.percentile(self.raw_ms, (25, 75))
+        return float((high - low) / self.median_ms)
+
+    @property
+    def images_per_s(self) -> float:
+        """Throughput of one session that is fed without a pause."""
+        return 1000 * self.batch / self.median_ms
+
+    @property
+    def median_interval_ms(self) -> tuple[float, float]:
+        """95 % interval of the median, by bootstrap over blocks."""
+        return interval_95(self.resampled_medians())
+
+    def resampled_medians(self) -> NDArray[np.float64]:
+        """Return RESAMPLES medians, each of as many blocks drawn with replacement.
+
+        Blocks are drawn, not runs, because neighbouring runs share what disturbed them. The draw depends only on the number
+        of blocks: results of one run of `benchmark` are resampled by the same rounds, so a drift cancels in their ratio.
+        """
+        blocks = np.asarray(self.raw_ms).reshape(-1, self.calls_per_block)
+        draws = np.random.default_rng(BOOTSTRAP_SEED).integers(0, len(blocks), (RESAMPLES, len(blocks)))
+        return np.array([np.median(blocks[draw]) for draw in draws])
+
+    def _observed(self, percent: float) -> float:
+        return float(np.percentile(self.raw_ms, percent, method="higher"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One file against the first: median over median, its 95 % interval, and the noise that it must exceed."""
+
+    label: str
+    ratio: float
+    interval: tuple[float, float]
+    control_spread: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """Faster or slower only when the whole interval lies outside the A/A spread."""
+        if self.interval[0] > 1 + self.control_spread:
+            return "slower"
+        if self.interval[1] < 1 / (1 + self.control_spread):
+            return "faster"
+        return "no difference"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """One interleaved run: the results in the order given, and the control, a second session of the first file."""
+
+    regime: Regime
+    seed: int
+    results: tuple[BenchmarkResult, ...]
+    control: BenchmarkResult
+
+    @property
+    def control_spread(self) -> float:
+        """How far from 1 the 95 % interval of the A/A ratio reaches: differences up to this are noise."""
+        low, high = interval_95(self.control.resampled_medians() / self.results[0].resampled_medians())
+        return max(abs(low - 1), abs(high - 1))
+
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Compare every file after the first with the first."""
+        first, spread = self.results[0], self.control_spread
+        base = first.resampled_medians()
+        return tuple(
+            Comparison(
+                label=result.label,
+                ratio=result.median_ms / first.median_ms,
+                interval=interval_95(result.resampled_medians() / base),
+                control_spread=spread,
+            )
+            for result in self.results[1:]
+        )
+
+    def warnings(self) -> tuple[str, ...]:
+        """Say what makes this run less than trustworthy."""
+        texts = [
+            f"{result.label}: noisy, half of its runs spread over {result.iqr_share:.0%} of the median (limit {NOISY_IQR:.0%})"
+            for result in (*self.results, self.control)
+            if result.iqr_share > NOISY_IQR
+        ]
+        if self.control_spread > NOISY_CONTROL:
+            texts.append(
+                f"noisy run: one file against itself differs by up to {self.control_spread:.1%} (limit {NOISY_CONTROL:.0%}); "
+                "stop other work on this machine and raise --runs"
+            )
+        return tuple(texts)
+
+
+def interval_95(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 2.5 and 97.5 percentiles."""
+    low, high = np.percentile(values, (2.5, 97.5))
+    return float(low), float(high)

@@ -1,0 +1,165 @@
+"""ONNX Runtime on the CPU and on NVIDIA GPUs."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from edgevit_deploy.errors import MissingError, RunError
+from edgevit_deploy.registry import Availability, requires
+from edgevit_deploy.session import Array, Session
+from edgevit_deploy.spec import TensorSpec
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+
+SILENT = 4
+"""ONNX Runtime's severity `fatal`: its errors are raised; it need not print them as well."""
+
+
+class OnnxRuntimeSession(Session):
+    """A `.onnx` file on ONNX Runtime's CPU provider, with every graph optimisation on."""
+
+    name: ClassVar[str] = "ONNX Runtime (CPU)"
+    provider: ClassVar[str] = "CPUExecutionProvider"
+    provider_options: ClassVar[dict[str, str]] = {}
+
+    _session: "onnxruntime.InferenceSession | None" = None
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether onnx and ONNX Runtime are installed."""
+        return requires("onnx", "onnxruntime")
+
+    def _load(self) -> None:
+        available = self.probe()
+        if not available.ok:
+            raise MissingError(f"{self.name}: {available.detail}; {available.fix}")
+        try:
+            session = _start(self._read(), self.provider, self.provider_options, self.threads)
+        except _runtime_errors() as error:
+            raise RunError(f"{self.name} cannot load {self.path.name}: {_first_line(error)}; convert again") from error
+        self._check_signature(session)
+        self._session = session
+
+    def _run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+        assert self._session is not None
+        names = [spec.name for spec in self.outputs]
+        try:
+            return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+        except _runtime_errors() as error:
+            raise RunError(f"{self.name} failed on {self.path.name}: {_first_line(error)}") from error
+
+    def _unload(self) -> None:
+        self._session = None
+
+    def _read(self) -> bytes:
+        """Read the file whole and refuse it if its weights lie elsewhere: a bundle from anywhere must not make us open other files.
+
+        The bytes that were looked at are the bytes that are run.
+        """
+        import onnx
+        from google.protobuf.message import DecodeError
+
+        try:
+            data = self.path.read_bytes()
+            model = onnx.load_model_from_string(data)
+        except (OSError, DecodeError) as error:
+            raise RunError(
+                f"{self.name} cannot read {self.path.name}: {_first_line(error)}; copy it again or convert again"
+            ) from error
+        for tensor in _tensors(model):
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                raise RunError(f"{self.path.name} keeps {tensor.name!r} in another file, which is never read; embed the weights")
+        return data
+
+    def _check_signature(self, session: "onnxruntime.InferenceSession") -> None:
+        for what, expected, nodes in (
+            ("inputs", self.inputs, session.get_inputs()),
+            ("outputs", self.outputs, session.get_outputs()),
+        ):
+            found = tuple(
+                TensorSpec(name=node.name, shape=tuple(node.shape), dtype=DTYPES.get(node.type, node.type)) for node in nodes
+            )
+            if found != expected:
+                raise RunError(f"{self.path.name}: expected the {what} {_describe(expected)}, the file has {_describe(found)}")
+
+
+class OnnxRuntimeCudaSession(OnnxRuntimeSession):
+    """A `.onnx` file on ONNX Runtime's CUDA provider; TF32 is off, so that float32 is float32."""
+
+    name: ClassVar[str] = "ONNX Runtime (CUDA)"
+    provider: ClassVar[str] = "CUDAExecutionProvider"
+    provider_options: ClassVar[dict[str, str]] = {"use_tf32": "0"}
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether this ONNX Runtime has CUDA and whether CUDA starts, by starting it on a graph of one node."""
+        installed = super().probe()
+        if not installed.ok:
+            return installed
+        import onnxruntime
+
+        if cls.provider not in onnxruntime.get_available_providers():
+            fix = "pip uninstall -y onnxruntime && pip install onnxruntime-gpu"
+            return Availability(ok=False, detail="the installed onnxruntime is built for the CPU only", fix=fix)
+        try:
+            _start(_identity(), cls.provider, cls.provider_options, threads=1)
+        except (*_runtime_errors(), RunError) as error:
+            return Availability(
+                ok=False, detail=_first_line(error), fix="install an NVIDIA driver, CUDA and cuDNN (see nvidia-smi)"
+            )
+        return Availability(ok=True, detail=f"onnxruntime {onnxruntime.__version__} with CUDA")
+
+
+def _start(data: bytes, provider: str, provider_options: dict[str, str], threads: int | None) -> "onnxruntime.InferenceSession":
+    """Start a session on exactly this provider; ONNX Runtime itself would go on with the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = SILENT
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = threads or 0  # 0: one a core
+    if threads == 1:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(data, options, providers=[(provider, provider_options)], enable_fallback=0)
+    if provider not in session.get_providers():
+        raise RunError(f"{provider} did not start, ONNX Runtime would use {', '.join(session.get_providers())}")
+    return session
+
+
+def _identity() -> bytes:
+    """Return the smallest model: one float32 in, the same out."""
+    from onnx import TensorProto, helper
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", ends[:1], ends[1:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def _tensors(message: Any) -> "Iterator[Any]":
+    """Yield every TensorProto at any depth of a protobuf message: initialisers, attributes, subgraphs, functions."""
+    if message.DESCRIPTOR.full_name == "onnx.TensorProto":
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for child in [value] if hasattr(value, "ListFields") else value:
+                yield from _tensors(child)
+
+
+def _runtime_errors() -> tuple[type[Exception], ...]:
+    """Return ONNX Runtime's exception types; they have no base class of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    kinds = (kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+    return (*kinds, ValueError, RuntimeError)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _describe(specs: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{spec.name} {spec.dtype} {spec.shape}" for spec in specs)

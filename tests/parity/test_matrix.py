@@ -1,0 +1,70 @@
+"""Every variant x target x precision x batch passes its own gate, and every input form. Small images: the same mathematics."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgevit_deploy.cli import run
+from edgevit_deploy.commands.hosts import find_session
+from edgevit_deploy.manifest import Manifest, read_manifest
+from export import TARGETS
+
+VARIANTS = ("edgevit_xxs", "edgevit_xs", "edgevit_s")
+PAIRS = [(name, precision) for name, entry in TARGETS.items() for precision in entry.load().precisions]
+
+
+def convert(folder: Path, target: str, precision: str, *tokens: str) -> Manifest:
+    if not TARGETS[target].load().probe().ok:
+        pytest.skip(f"{target}: {TARGETS[target].load().probe().detail}")
+    assert run([target, "--precision", precision, "--output", str(folder), *tokens]) == 0
+    manifest = read_manifest(folder / f"{target}-{precision}")
+    assert manifest.parity.status == ("passed" if find_session(target) else "built, not run")
+    assert manifest.parity.diffs, "something must have run: the file or its source"
+    return manifest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", ["1", "2", "dynamic"])
+@pytest.mark.parametrize(("target", "precision"), PAIRS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_cell(tmp_path: Path, variant: str, target: str, precision: str, batch: str) -> None:
+    manifest = convert(tmp_path, target, precision, "--model", variant, "--image-size", "64", "--batch", batch)
+    assert {diff.batch for diff in manifest.parity.diffs} == ({1, 3} if batch == "dynamic" else {int(batch)})
+    for diff in manifest.parity.diffs:
+        assert diff.ok
+        assert diff.cosine > 0.999
+    if precision == "fp32":
+        assert manifest.parity.worst is not None
+        assert manifest.parity.worst.top1_agreement == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "precision"), PAIRS)
+def test_image_input(tmp_path: Path, target: str, precision: str) -> None:
+    manifest = convert(tmp_path, target, precision, "--model", "edgevit_xxs", "--image-size", "64", "--input", "image")
+    assert manifest.input_form == "image"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "precision"), PAIRS)
+def test_rectangular_size(tmp_path: Path, target: str, precision: str) -> None:
+    manifest = convert(tmp_path, target, precision, "--model", "edgevit_xxs", "--image-size", "64x160")
+    assert manifest.inputs[0].shape == (1, 3, 64, 160)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", [name for name, entry in TARGETS.items() if entry.load().dynamic_size])
+def test_dynamic_size_works_at_a_second_size(tmp_path: Path, target: str) -> None:
+    manifest = convert(tmp_path, target, "fp32", "--model", "edgevit_xxs", "--image-size", "dynamic", "--batch", "dynamic")
+    assert {diff.image_size for diff in manifest.parity.diffs} == {(224, 224), (256, 320)}
+    assert manifest.inputs[0].shape == ("batch", 3, "height", "width")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+def test_few_classes_and_the_papers_depths(tmp_path: Path, target: str) -> None:
+    """Two classes, and Table 1's depths for XS: shapes that a converter tuned to 1000 classes gets wrong."""
+    manifest = convert(tmp_path, target, "fp32", "--model", "edgevit_xs_table1", "--image-size", "32", "--num-classes", "2")
+    assert manifest.model.depths == (1, 1, 2, 2)
+    assert json.loads(json.dumps(manifest.outputs[0].shape)) == [1, 2]
