@@ -17,7 +17,7 @@ from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Precision, TensorSpec
 from export.onnx_fp16 import check_precision, to_half
-from export.onnx_simplify import TRIAL_BATCHES, Simplification, largest_errors, make_trials, simplify
+from export.onnx_simplify import TRIAL_BATCHES, Simplification, first_line, largest_errors, make_trials, simplify
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, ValueInfoProto
@@ -175,7 +175,7 @@ def trace(module: "nn.Module", plan: ExportPlan[OnnxOptions], output_spec: Tenso
                 dynamic_axes=dynamic_axes,
             )
         except RuntimeError as error:  # also the base of torch.onnx.OnnxExporterError
-            raise ExportError(f"PyTorch could not export to ONNX opset {plan.options.opset}: {_first_line(error)}") from error
+            raise ExportError(f"PyTorch could not export to ONNX opset {plan.options.opset}: {first_line(error)}") from error
     model = onnx.load_model_from_string(written.getvalue())
     # The exporter does not see that a fixed batch survives free image sizes; that it does is checked by running them.
     model.graph.output[0].CopyFrom(
@@ -235,7 +235,7 @@ def check_written(path: Path, plan: ExportPlan[OnnxOptions], output_spec: Tensor
         onnx.checker.check_model(model, full_check=True)
         onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"{path.name} is not valid ONNX: {_first_line(error)}") from error
+        raise ExportError(f"{path.name} is not valid ONNX: {first_line(error)}") from error
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     ir_version = helper.find_min_ir_version_for([helper.make_opsetid("", plan.options.opset)])
     asked_and_found = {
@@ -292,7 +292,3 @@ def _notes(plan: ExportPlan[OnnxOptions], simplification: Simplification | None)
             "float32. On a CPU, ONNX Runtime computes most of it in float32 between casts: half the size, not faster."
         )
     return notes
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -94,14 +94,14 @@ def largest_errors(model: "ModelProto", trials: tuple[Trial, ...]) -> tuple[floa
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except runtime_errors as error:
-        raise ExportError(f"ONNX Runtime cannot load the exported graph: {_first_line(error)}") from error
+        raise ExportError(f"ONNX Runtime cannot load the exported graph: {first_line(error)}") from error
 
     def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
         try:
             (outputs,) = session.run(None, {INPUT_NAME: images})
         except runtime_errors as error:
             shape = "x".join(str(size) for size in images.shape)
-            raise ExportError(f"the exported graph does not run at {shape}, which it declares: {_first_line(error)}") from error
+            raise ExportError(f"the exported graph does not run at {shape}, which it declares: {first_line(error)}") from error
         return np.asarray(outputs)
 
     return tuple(max(_largest_error(run, trial, batch) for batch in trial.batches) for trial in trials)
@@ -134,7 +134,7 @@ def simplify(
         simplified = tidy(onnxsim.simplify(traced, skipped_optimizers=list(SKIPPED_PASSES))[0])
         errors = largest_errors(simplified, trials)
     except (RuntimeError, ValueError, ExportError) as error:
-        return traced, replace(kept, reason=f"it failed: {_first_line(error)}")
+        return traced, replace(kept, reason=f"it failed: {first_line(error)}")
     tried = replace(
         kept,
         nodes=(len(traced.graph.node), len(simplified.graph.node)),
@@ -165,5 +165,6 @@ def _is_exception(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, Exception)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what an exception says, without what follows in further lines."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

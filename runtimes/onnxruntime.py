@@ -32,14 +32,16 @@ class OnnxRuntimeSession(Session):
         return requires("onnx", "onnxruntime")
 
     def _load(self) -> None:
-        available = self.probe()
-        if not available.ok:
-            raise MissingError(f"{self.name}: {available.detail}; {available.fix}")
-        try:
-            session = _start(self._read(), self.provider, self.provider_options, self.threads)
-        except _runtime_errors() as error:
-            raise RunError(f"{self.name} cannot load {self.path.name}: {_first_line(error)}; convert again") from error
-        self._check_signature(session)
+        session = self._start(self._read(), self.path.name, self.threads)
+        for what, expected, nodes in (
+            ("inputs", self.inputs, session.get_inputs()),
+            ("outputs", self.outputs, session.get_outputs()),
+        ):
+            found = tuple(
+                TensorSpec(name=node.name, shape=tuple(node.shape), dtype=DTYPES.get(node.type, node.type)) for node in nodes
+            )
+            if found != expected:
+                raise RunError(f"{self.path.name}: expected the {what} {_describe(expected)}, the file has {_describe(found)}")
         self._session = session
 
     def _run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -54,9 +56,9 @@ class OnnxRuntimeSession(Session):
         self._session = None
 
     def _read(self) -> bytes:
-        """Read the file whole and refuse it if its weights lie elsewhere: a bundle from anywhere must not make us open other files.
+        """Read the file whole and refuse it if weights of it lie elsewhere: a foreign bundle must not make us open other files.
 
-        The bytes that were looked at are the bytes that are run.
+        The bytes that were looked at here are those that run.
         """
         import onnx
         from google.protobuf.message import DecodeError
@@ -65,24 +67,34 @@ class OnnxRuntimeSession(Session):
             data = self.path.read_bytes()
             model = onnx.load_model_from_string(data)
         except (OSError, DecodeError) as error:
-            raise RunError(
-                f"{self.name} cannot read {self.path.name}: {_first_line(error)}; copy it again or convert again"
-            ) from error
+            raise RunError(f"{self.name} cannot read {self.path.name} ({_first_line(error)}); convert again") from error
         for tensor in _tensors(model):
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 raise RunError(f"{self.path.name} keeps {tensor.name!r} in another file, which is never read; embed the weights")
         return data
 
-    def _check_signature(self, session: "onnxruntime.InferenceSession") -> None:
-        for what, expected, nodes in (
-            ("inputs", self.inputs, session.get_inputs()),
-            ("outputs", self.outputs, session.get_outputs()),
-        ):
-            found = tuple(
-                TensorSpec(name=node.name, shape=tuple(node.shape), dtype=DTYPES.get(node.type, node.type)) for node in nodes
-            )
-            if found != expected:
-                raise RunError(f"{self.path.name}: expected the {what} {_describe(expected)}, the file has {_describe(found)}")
+    @classmethod
+    def _start(cls, data: bytes, what: str, threads: int | None) -> "onnxruntime.InferenceSession":
+        """Start a model on this provider and no other; left alone, ONNX Runtime would go on with the CPU."""
+        import onnxruntime
+
+        if cls.provider not in onnxruntime.get_available_providers():
+            raise MissingError(f"the installed onnxruntime has no {cls.provider}; see `convert.py doctor`")
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = SILENT
+        options.inter_op_num_threads = 1
+        options.intra_op_num_threads = threads or 0  # 0: one a core
+        if threads == 1:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = [(cls.provider, cls.provider_options)]
+        try:
+            session = onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)
+        except _runtime_errors() as error:
+            raise RunError(f"{cls.name} cannot load {what} ({_first_line(error)}); convert again") from error
+        if cls.provider not in session.get_providers():
+            raise RunError(f"{cls.provider} did not start on this host, only {', '.join(session.get_providers())}")
+        return session
 
 
 class OnnxRuntimeCudaSession(OnnxRuntimeSession):
@@ -94,39 +106,18 @@ class OnnxRuntimeCudaSession(OnnxRuntimeSession):
 
     @classmethod
     def probe(cls) -> Availability:
-        """Say whether this ONNX Runtime has CUDA and whether CUDA starts, by starting it on a graph of one node."""
+        """Say whether ONNX Runtime has CUDA and whether it starts here, by starting it on a graph of one node."""
         installed = super().probe()
         if not installed.ok:
             return installed
-        import onnxruntime
-
-        if cls.provider not in onnxruntime.get_available_providers():
-            fix = "pip uninstall -y onnxruntime && pip install onnxruntime-gpu"
-            return Availability(ok=False, detail="the installed onnxruntime is built for the CPU only", fix=fix)
         try:
-            _start(_identity(), cls.provider, cls.provider_options, threads=1)
-        except (*_runtime_errors(), RunError) as error:
-            return Availability(
-                ok=False, detail=_first_line(error), fix="install an NVIDIA driver, CUDA and cuDNN (see nvidia-smi)"
-            )
-        return Availability(ok=True, detail=f"onnxruntime {onnxruntime.__version__} with CUDA")
-
-
-def _start(data: bytes, provider: str, provider_options: dict[str, str], threads: int | None) -> "onnxruntime.InferenceSession":
-    """Start a session on exactly this provider; ONNX Runtime itself would go on with the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = SILENT
-    options.inter_op_num_threads = 1
-    options.intra_op_num_threads = threads or 0  # 0: one a core
-    if threads == 1:
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(data, options, providers=[(provider, provider_options)], enable_fallback=0)
-    if provider not in session.get_providers():
-        raise RunError(f"{provider} did not start, ONNX Runtime would use {', '.join(session.get_providers())}")
-    return session
+            cls._start(_identity(), "a graph of one node", threads=1)
+        except MissingError:
+            fix = "pip uninstall -y onnxruntime && pip install onnxruntime-gpu"
+            return Availability(ok=False, detail="the installed onnxruntime is built without CUDA", fix=fix)
+        except RunError as error:
+            return Availability(ok=False, detail=str(error), fix="install an NVIDIA driver, CUDA and cuDNN; nvidia-smi must work")
+        return Availability(ok=True, detail="onnxruntime with CUDA")
 
 
 def _identity() -> bytes:
@@ -135,10 +126,10 @@ def _identity() -> bytes:
 
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", ends[:1], ends[1:])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
 
 
-def _tensors(message: Any) -> "Iterator[Any]":
+def _tensors(message: Any) -> Iterator[Any]:
     """Yield every TensorProto at any depth of a protobuf message: initialisers, attributes, subgraphs, functions."""
     if message.DESCRIPTOR.full_name == "onnx.TensorProto":
         yield message
@@ -150,11 +141,10 @@ def _tensors(message: Any) -> "Iterator[Any]":
 
 
 def _runtime_errors() -> tuple[type[Exception], ...]:
-    """Return ONNX Runtime's exception types; they have no base class of their own."""
+    """Return ONNX Runtime's exception types, which have no base class of their own."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    kinds = (kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
-    return (*kinds, ValueError, RuntimeError)
+    return RuntimeError, *(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
 
 
 def _first_line(error: Exception) -> str:

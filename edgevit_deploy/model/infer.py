@@ -92,12 +92,9 @@ def infer(shapes: Shapes, dialect: Dialect, extras: Extras) -> Inference:
     if dialect is BIRDER:
         _check_config(extras, depths, channels)
         labels = _labels(extras, num_classes)
-        preprocess, assumed = _birder_preprocess(extras, num_classes)
+        preprocess, assumptions = _birder_preprocess(extras, num_classes)
     else:
-        assumed = ["image size", "preprocessing"]
-    if assumed:
-        size = f"{preprocess.crop[0]}x{preprocess.crop[1]}"
-        notes.append(f"{' and '.join(assumed)} not in the file: {size} pixels and ImageNet's mean and std are used")
+        assumptions = ["image size and preprocessing are not in the file: 224x224 pixels and the published evaluation's assumed"]
     spec = ModelSpec(
         variant=variant_name(depths, channels),
         depths=depths,
@@ -109,7 +106,7 @@ def infer(shapes: Shapes, dialect: Dialect, extras: Extras) -> Inference:
         image_size=preprocess.crop,
         preprocess=preprocess,
     )
-    return Inference(spec=spec, labels=labels, notes=tuple(notes))
+    return Inference(spec=spec, labels=labels, notes=(*notes, *assumptions))
 
 
 def variant_name(depths: Quad, channels: Quad) -> str:
@@ -168,7 +165,9 @@ def _structure_notes(depths: Quad, channels: Quad, head_bias: bool, dialect: Dia
 
 def _first_axis(shapes: Shapes, dialect: Dialect, key: str) -> int:
     if not shapes.get(key) or shapes[key][0] < 1:
-        raise UsageError(f"{dialect.to_file(key)} is missing or empty, and nothing is loaded in part; give the whole classifier's weights")
+        raise UsageError(
+            f"{dialect.to_file(key)} is missing or empty, and nothing is loaded in part; give the whole classifier's weights"
+        )
     return shapes[key][0]
 
 
@@ -237,7 +236,7 @@ def _labels(extras: Extras, num_classes: int) -> tuple[str, ...] | None:
 
 
 def _birder_preprocess(extras: Extras, num_classes: int) -> tuple[Preprocess, list[str]]:
-    """Return Birder's evaluation preprocessing and the names of what had to be assumed.
+    """Return Birder's evaluation preprocessing and, as notes, what of it had to be assumed.
 
     Birder stretches the picture to the very image size, bicubic, with no crop (birder/data/transforms/classification.py,
     inference_preset with its default center_crop 1.0).
@@ -249,8 +248,12 @@ def _birder_preprocess(extras: Extras, num_classes: int) -> tuple[Preprocess, li
     mean, std = (published.mean, published.std) if stats is None else (stats.mean, stats.std)
     if not all(map(math.isfinite, mean)) or not all(math.isfinite(value) and value > 0 for value in std):
         raise UsageError(f"its `rgb_stats` are unusable: mean {mean}, std {std}; expected finite values, std above 0")
-    assumed = [name for name, found in (("image size", signature), ("mean and std", stats)) if found is None]
-    return Preprocess(resize=size, crop=size, fit="stretch", mean=mean, std=std), assumed
+    assumptions = []
+    if signature is None:
+        assumptions.append(f"image size is not in the file: {size[0]}x{size[1]} pixels assumed")
+    if stats is None:
+        assumptions.append("normalisation is not in the file: ImageNet's mean and std assumed")
+    return Preprocess(resize=size, crop=size, fit="stretch", mean=mean, std=std), assumptions
 
 
 def _signed_size(signature: _Signature, num_classes: int) -> Size:
