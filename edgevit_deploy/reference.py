@@ -1,8 +1,8 @@
 """The truth and the yardsticks, all in PyTorch: float64, float32, and the emulation of a reduced precision."""
 
+import contextlib
 from collections.abc import Callable
-from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -46,8 +46,11 @@ def _to_half(tensor: Tensor) -> Tensor:
     return tensor if torch.equal(rounded, tensor) else rounded
 
 
+Arithmetic = Literal["fp64", "fp32", "fp16"]
+
+
 class Reference:
-    """The original network as the judge: its float64 outputs and its own rounding noise.
+    """The original network as the judge: its float64 outputs and its own rounding noise, each computed once.
 
     Args:
         network: the published graph with the weights under test; it is copied, never changed.
@@ -57,20 +60,27 @@ class Reference:
     def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
         self._network = network
         self._preprocess = preprocess
-        self._prepared = cache(self._prepare)
-        self._truths: dict[tuple[int, InputForm, OutputForm, Precision], tuple[Probes, Truth]] = {}
+        self._computed: dict[tuple[int, InputForm, OutputForm, Arithmetic], NDArray[np.float64]] = {}
+        self._seen: list[Probes] = []
 
     def truth(self, probes: Probes, input_form: InputForm, output_form: OutputForm, precision: Precision) -> Truth:
-        """Return the float64 outputs on the probes and the noise of the precision; computed once for each argument."""
-        key = (id(probes), input_form, output_form, precision)
-        if key not in self._truths:
-            outputs = self._outputs(probes, input_form, output_form, "fp64")
-            own = self._outputs(probes, input_form, output_form, precision)
-            truth = Truth(probes=probes, outputs=outputs, noise=float(np.abs(own - outputs).max()), precision=precision)
-            self._truths[key] = probes, truth
-        return self._truths[key][1]
+        """Return the float64 outputs on the probes and the noise of the precision."""
+        exact = self._outputs(probes, input_form, output_form, "fp64")
+        own = self._outputs(probes, input_form, output_form, precision)
+        return Truth(probes=probes, outputs=exact, noise=float(np.abs(own - exact).max()), precision=precision)
 
-    def _prepare(self, input_form: InputForm, output_form: OutputForm, arithmetic: str) -> nn.Module:
+    def _outputs(
+        self, probes: Probes, input_form: InputForm, output_form: OutputForm, arithmetic: Arithmetic
+    ) -> NDArray[np.float64]:
+        key = (id(probes), input_form, output_form, arithmetic)
+        if key not in self._computed:
+            self._seen.append(probes)  # kept alive, so that no other probes can get its id
+            module = self._prepare(input_form, output_form, arithmetic)
+            with torch.no_grad():  # one image at a time: attention at a large size would not fit as a batch
+                self._computed[key] = np.concatenate([_run(module, image, arithmetic) for image in probes.inputs])
+        return self._computed[key]
+
+    def _prepare(self, input_form: InputForm, output_form: OutputForm, arithmetic: Arithmetic) -> nn.Module:
         dtype = torch.float64 if arithmetic == "fp64" else torch.float32
         module = prepare(self._network, self._preprocess, input_form, output_form, dtype)
         if arithmetic == "fp16":
@@ -78,16 +88,11 @@ class Reference:
                 tensor.copy_(_to_half(tensor))
         return module
 
-    def _outputs(self, probes: Probes, input_form: InputForm, output_form: OutputForm, arithmetic: str) -> NDArray[np.float64]:
-        module = self._prepared(input_form, output_form, arithmetic)
-        dtype = torch.float64 if arithmetic == "fp64" else torch.float32
 
-        def run(image: NDArray[np.float32]) -> NDArray[np.float64]:
-            x = torch.from_numpy(image[None]).to(dtype)
-            if arithmetic == "fp16":
-                with RoundEveryOutput():  # type: ignore[no-untyped-call]
-                    return module(_to_half(x)).double().numpy()  # type: ignore[no-any-return]
-            return module(x).double().numpy()  # type: ignore[no-any-return]
-
-        with torch.no_grad():  # one image at a time: attention at a large size would not fit as a batch
-            return np.concatenate([run(image) for image in probes.inputs])
+def _run(module: nn.Module, image: NDArray[np.float32], arithmetic: Arithmetic) -> NDArray[np.float64]:
+    x = torch.from_numpy(image[None])
+    if arithmetic == "fp64":
+        x = x.double()
+    with RoundEveryOutput() if arithmetic == "fp16" else contextlib.nullcontext():  # type: ignore[no-untyped-call]
+        outputs: Tensor = module(_to_half(x) if arithmetic == "fp16" else x)
+    return outputs.double().numpy()

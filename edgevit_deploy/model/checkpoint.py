@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -286,7 +287,7 @@ def _converted(key: str, stored: Tensor | None, dialect: Dialect) -> Tensor:
         raise UsageError(f"{name} claims {stored.numel()} values but the file holds fewer; copy or download it again")
     dtype = torch.int64 if counter else torch.float32
     tensor = stored.detach().to(dtype, copy=True, memory_format=torch.contiguous_format)
-    bad = int((~torch.isfinite(tensor)).sum())
+    bad = tensor.numel() - np.count_nonzero(np.isfinite(tensor.numpy()))
     if bad:
         raise UsageError(f"{name} holds {bad} NaN or infinite values; the file is damaged or the training diverged")
     return tensor

@@ -165,9 +165,7 @@ def _structure_notes(depths: Quad, channels: Quad, head_bias: bool, dialect: Dia
 
 def _first_axis(shapes: Shapes, dialect: Dialect, key: str) -> int:
     if not shapes.get(key) or shapes[key][0] < 1:
-        raise UsageError(
-            f"{dialect.to_file(key)} is missing or empty, and nothing is loaded in part; give the whole classifier's weights"
-        )
+        raise UsageError(f"{dialect.to_file(key)} is missing or empty, and nothing is loaded in part; give a whole classifier")
     return shapes[key][0]
 
 

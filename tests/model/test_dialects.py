@@ -157,7 +157,7 @@ def test_prefixes_of_training_wrappers_are_removed() -> None:
         "head.weight": 1,
         "norm.bias": 2,
     }
-    with pytest.raises(UsageError, match="head.weight is in it twice"):
+    with pytest.raises(UsageError, match=r"head\.weight is in it twice"):
         strip_prefixes({"module.head.weight": 1, "head.weight": 2})
 
 
