@@ -85,7 +85,10 @@ def shape(*, x: Tensor) -> Tensor:
 
 def reshape(*, x: Tensor, shape: Tensor) -> Tensor:
     """Same elements, new shape; 0 keeps the extent of that axis, one -1 is computed."""
-    return x.reshape([x.shape[axis] if size == 0 else size for axis, size in enumerate(ints(shape))])
+    sizes = ints(shape)
+    if 0 in sizes and len(sizes) != x.ndim:
+        refuse("reshape", "shape", sizes, f"0 only among as many axes as x has, {x.ndim}")
+    return x.reshape([x.shape[axis] if size == 0 else size for axis, size in enumerate(sizes)])
 
 
 def transpose(*, x: Tensor, perm: Tensor) -> Tensor:
@@ -109,12 +112,12 @@ def slice_by_index(
         refuse("slice_by_index", "stride", steps, "positive strides")
     unset = torch.zeros(x.ndim, dtype=torch.bool)
     begins, ends = ints(begin), ints(end)
-    no_begin, no_end, squeeze = ((unset if mask is None else mask).tolist() for mask in (begin_mask, end_mask, squeeze_mask))
+    no_begin, no_end, squeezed = ((unset if mask is None else mask).tolist() for mask in (begin_mask, end_mask, squeeze_mask))
     index: list[int | slice] = []
     for axis in range(x.ndim):
         first = None if no_begin[axis] else begins[axis]
         last = None if no_end[axis] else ends[axis]
-        index.append((first or 0) if squeeze[axis] else slice(first, last, steps[axis]))
+        index.append((first or 0) if squeezed[axis] else slice(first, last, steps[axis]))
     return x[tuple(index)]
 
 

@@ -154,8 +154,8 @@ def _explanation(benchmark: "Benchmark", machine: Machine) -> list[str]:
     governor = machine.governor or "not readable"
     load = "not readable" if machine.load_average_1min is None else f"{machine.load_average_1min:.2f}"
     lines = [
-        f"{regime.name}: {blocks} blocks a bundle, each {regime.warm_calls} warm and {regime.timed_calls} timed runs, in shuffled "
-        f"order (seed {benchmark.seed}), none after itself. p99 of fewer than 100 runs is the slowest run.",
+        f"{regime.name}: {blocks} blocks a bundle, each of {regime.warm_calls} warm and {regime.timed_calls} timed runs, in "
+        f"shuffled order (seed {benchmark.seed}), none after itself. p99 of fewer than 100 runs is the slowest run.",
         f"A/A control: {first.label} against itself; a difference within {benchmark.control_spread:.1%} is no difference.",
         "load: the runtime's library was imported and the file in the page cache. Peak memory: resident, of a process that runs "
         "only this file, Python and libraries included; not a GPU's.",

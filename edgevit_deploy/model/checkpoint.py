@@ -164,9 +164,9 @@ def _read_weights(path: Path) -> _Weights:
         raise UsageError("the file is empty; copy or download it again")
     if start.startswith(ZIP_MAGIC):
         _check_zip(path)
-        return _unwrap(_load(path, mmap=True), path)
+        return _unwrap(_load(path), path)
     if start.startswith(LEGACY_MAGIC):
-        return _unwrap(_load(path, mmap=False), path)
+        return _unwrap(_load(path), path)
     if start[8:9] == b"{":
         return _load_safetensors(path)
     if start.startswith(b"\x80"):
@@ -198,10 +198,10 @@ def _check_zip(path: Path) -> None:
         raise UsageError(f"damaged: {damaged} in it does not match its CRC-32; copy or download it again")
 
 
-def _load(path: Path, *, mmap: bool) -> object:
-    with _parsing("PyTorch file"):
+def _load(path: Path) -> object:
+    with _parsing("PyTorch file"), path.open("rb") as file:  # given a path, torch.load believes its suffix
         try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+            return torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             objects = re.search(r"GLOBAL (\S+)", str(error))
             if objects is None:

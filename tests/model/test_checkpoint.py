@@ -27,6 +27,9 @@ from edgevit_deploy.model.random_weights import randomise
 
 ASSUMED = "image size and preprocessing are not in the file: 224x224 pixels and the published evaluation's assumed"
 HEAD = "head.weight"
+NEITHER = "neither a PyTorch checkpoint nor safetensors:"
+NO_TENSORS = "has entries among its weights that are no tensors"
+MISFIT = "not the weights of an EdgeViT (saic-fi names):"
 
 
 @cache
@@ -186,17 +189,17 @@ def test_unpublished_depths_get_a_name_of_their_own(tmp_path: Path) -> None:
         (lambda path: None, "no such file; give a checkpoint"),
         (lambda path: path.mkdir(), "not a file; give a checkpoint"),
         (lambda path: path.touch(), "the file is empty; copy or download it again"),
-        (lambda path: path.write_text("<!DOCTYPE html><title>404"), "neither a PyTorch checkpoint nor safetensors: it begins with b'<!DOCTYPE html>"),
-        (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1"), "neither a PyTorch checkpoint nor safetensors: it begins with b'version https"),
+        (lambda path: path.write_text("<!DOCTYPE html><title>404"), f"{NEITHER} it begins with b'<!DOCTYPE html>"),
+        (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1"), f"{NEITHER} it begins with b'version https"),
         (lambda path: torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path), "a TorchScript program, not a checkpoint"),
-        (lambda path: zipfile.ZipFile(path, "w").writestr("a/b.txt", "hello"), "a zip archive, but not one that torch.save wrote"),
-        (lambda path: path.write_bytes(pickle.dumps({"w": np.zeros(3)})), "a plain Python pickle; reading one executes code, so it was not read"),
+        (lambda path: zipfile.ZipFile(path, "w").writestr("a/b.txt", "hello"), "a zip archive, but not one that torch.save"),
+        (lambda path: path.write_bytes(pickle.dumps({"w": np.zeros(3)})), "a plain Python pickle; reading one executes code"),
         (lambda path: saved([torch.zeros(2)], path), "holds a list, not a dictionary of weights"),
         (lambda path: saved(torch.zeros(2), path), "holds a Tensor, not a dictionary of weights"),
         (lambda path: saved({"epoch": 3, "optimizer": {}}, path), "holds no weights, only epoch, optimizer"),
         (lambda path: saved({}, path), "holds no weights"),
-        (lambda path: saved({**seeded_state(), "epoch": 3}, path), "has entries among its weights that are no tensors: epoch"),
-        (lambda path: saved({"model": {**seeded_state(), 7: torch.zeros(1)}}, path), "has entries among its weights that are no tensors: 7"),
+        (lambda path: saved({**seeded_state(), "epoch": 3}, path), f"{NO_TENSORS}: epoch"),
+        (lambda path: saved({"model": {**seeded_state(), 7: torch.zeros(1)}}, path), f"{NO_TENSORS}: 7"),
     ],
 )  # fmt: skip
 def test_files_that_are_no_checkpoint(make: Callable[[Path], object], said: str, tmp_path: Path) -> None:
@@ -292,9 +295,7 @@ def test_pickled_code_is_refused_and_not_run(form: str, tmp_path: Path) -> None:
     if form == "pickle":
         assert message.startswith("a plain Python pickle")
     else:
-        assert message.startswith(
-            f"holds Python objects ({os.mkdir.__module__}.mkdir) that need code to be executed, and none was"
-        )
+        assert message.startswith(f"holds Python objects ({os.mkdir.__module__}.mkdir) that need code to be executed")
 
 
 def test_the_trap_works(tmp_path: Path) -> None:
@@ -329,24 +330,24 @@ def test_the_command_that_resaves_weights_works(content: str, tmp_path: Path) ->
     [
         (
             {"norm__weight": None, "blocks1__0__SelfAttn__norm1__weight": None},
-            "not the weights of an EdgeViT (saic-fi names): 2 missing: blocks1.0.SelfAttn.norm1.weight, norm.weight; nothing is loaded in part",
+            f"{MISFIT} 2 missing: blocks1.0.SelfAttn.norm1.weight, norm.weight; nothing is loaded in part",
         ),
         (
             {name: torch.zeros(1) for name in ("fc__a", "fc__b", "fc__c", "fc__d", "fc__e")},
-            "not the weights of an EdgeViT (saic-fi names): 5 unexpected: fc.a, fc.b, fc.c and 2 more; nothing is loaded in part",
+            f"{MISFIT} 5 unexpected: fc.a, fc.b, fc.c and 2 more; nothing is loaded in part",
         ),
         (
             {"blocks4__0__LocalAgg__conv1__bias": torch.zeros(288)},
-            "not the weights of an EdgeViT (saic-fi names): 1 unexpected: blocks4.0.LocalAgg.conv1.bias; nothing is loaded in part",
+            f"{MISFIT} 1 unexpected: blocks4.0.LocalAgg.conv1.bias; nothing is loaded in part",
         ),
         (
             {"head__bias": torch.zeros(11), "norm__bias": torch.zeros(1), "extra": torch.zeros(1)},
-            "not the weights of an EdgeViT (saic-fi names): 1 unexpected: extra; 2 of another shape: norm.bias (1,) instead of (288,), "
+            f"{MISFIT} 1 unexpected: extra; 2 of another shape: norm.bias (1,) instead of (288,), "
             "head.bias (11,) instead of (10,); nothing is loaded in part",
         ),
         (
             {"patch_embed1__proj__weight": torch.zeros(36, 1, 4, 4)},
-            "not the weights of an EdgeViT (saic-fi names): 1 of another shape: patch_embed1.proj.weight (36, 1, 4, 4) instead of "
+            f"{MISFIT} 1 of another shape: patch_embed1.proj.weight (36, 1, 4, 4) instead of "
             "(36, 3, 4, 4); nothing is loaded in part",
         ),
         (
@@ -373,7 +374,7 @@ def test_a_missing_block_is_named(block: str, named: str, tmp_path: Path) -> Non
 
 
 def spoilt(value: float) -> Tensor:
-    tensor = seeded_state()[HEAD].clone()
+    tensor = seeded_state()[HEAD].double()
     tensor[3, 5:7] = value
     return tensor
 
@@ -384,7 +385,7 @@ def spoilt(value: float) -> Tensor:
     [
         (lambda: spoilt(float("nan")), "head.weight holds 2 NaN or infinite values"),
         (lambda: spoilt(float("-inf")), "head.weight holds 2 NaN or infinite values"),
-        (lambda: spoilt(1e9).double() * 1e300, "head.weight holds 2 NaN or infinite values"),
+        (lambda: spoilt(1e300), "head.weight holds 2 NaN or infinite values"),
         (lambda: seeded_state()[HEAD].to(torch.complex64), "head.weight is stored as torch.complex64"),
         (lambda: torch.quantize_per_tensor(seeded_state()[HEAD], 0.1, 0, torch.qint8), "head.weight is stored as torch.qint8"),
         (lambda: seeded_state()[HEAD].to(torch.int8), "head.weight is stored as torch.int8; expected float32, float64, float16"),
@@ -442,7 +443,7 @@ def test_agreement_passes(model: str | None, num_classes: int | None, table_1_ch
 def test_the_command_line_refuses_with_exit_code_2(expect_error: Callable[..., str], tmp_path: Path) -> None:
     good = saved(seeded_state(), tmp_path / "weights.pth")
     assert "the file is empty" in expect_error(2, "inspect", saved_empty(tmp_path))
-    asked = ("torchscript", "--weights", good, "--output", tmp_path / "out")
+    asked = ("onnx", "--weights", good, "--output", tmp_path / "out")
     assert "--num-classes 5 but the head of weights.pth has 10" in expect_error(2, *asked, "--num-classes", 5)
     assert "which is edgevit_xxs; use --model edgevit_xxs" in expect_error(2, *asked, "--model", "edgevit_s")
     assert not (tmp_path / "out").exists()
