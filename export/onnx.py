@@ -231,11 +231,6 @@ def check_written(path: Path, plan: ExportPlan[OnnxOptions], output_spec: Tensor
 
     model = onnx.load_model(path, load_external_data=False)
     graph = model.graph
-    try:
-        onnx.checker.check_model(model, full_check=True)
-        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"{path.name} is not valid ONNX: {first_line(error)}") from error
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     ir_version = helper.find_min_ir_version_for([helper.make_opsetid("", plan.options.opset)])
     asked_and_found = {
@@ -248,6 +243,11 @@ def check_written(path: Path, plan: ExportPlan[OnnxOptions], output_spec: Tensor
     for what, (asked, found) in asked_and_found.items():
         if asked != found:
             raise ExportError(f"{path.name}: {what} should be {asked}, the written file has {found}")
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"{path.name} is not valid ONNX: {first_line(error)}") from error
     precision_facts = check_precision(model) if plan.precision == "fp16" else {}
     return {
         "opset": opsets[""],

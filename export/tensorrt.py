@@ -6,7 +6,7 @@ in float32, and never a builder flag. TensorRT-RTX builds without a GPU; the ful
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from edgevit_deploy.errors import ExportError, MissingError, UsageError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
@@ -34,12 +34,12 @@ NOT_RUN = (
 )
 TRUST = "Loading an engine hands its bytes to native code: load only engines from someone you trust."
 TIMED_KERNELS = (
-    "Not byte-reproducible: the builder times kernels on the GPU and keeps the fastest, so two builds may differ; "
+    "Not byte-identical on a rebuild: the builder times kernels on the GPU and keeps the fastest, so two builds may differ; "
     f"{SOURCE_NAME} is reproducible."
 )
 NUMBERED_TENSORS = (
-    "Not byte-reproducible: with a dynamic batch the builder numbers some of its internal tensors (names `__mye...` in the "
-    f"plan's text sections) differently on every build; {SOURCE_NAME} is reproducible."
+    "Not byte-identical on a rebuild: with a dynamic batch the builder numbers some of its internal tensors (names `__mye...` "
+    f"in the plan's text sections) differently every time; {SOURCE_NAME} is reproducible."
 )
 
 
@@ -81,6 +81,33 @@ class TensorRTExporter(Exporter[TensorRTOptions]):
     target = "tensorrt"
     precisions = ("fp32", "fp16")
     options_type = TensorRTOptions
+    usage: ClassVar[str] = """\
+With an NVIDIA GPU and driver, and the very library and version that the notes below name. Python:
+
+```python
+import numpy as np
+import tensorrt_rtx as trt  # for an engine of the full TensorRT: import tensorrt as trt
+import torch
+
+runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))
+with open("model.engine", "rb") as file:
+    engine = runtime.deserialize_cuda_engine(file.read())
+context = engine.create_execution_context()
+shape = [1 if size == -1 else size for size in engine.get_tensor_shape("input")]
+images = torch.from_numpy(np.fromfile("golden/input.f32", "<f4")[: np.prod(shape)].reshape(shape)).cuda()
+context.set_input_shape("input", shape)
+outputs = torch.empty(tuple(context.get_tensor_shape("logits")), device="cuda")
+context.set_tensor_address("input", images.data_ptr())
+context.set_tensor_address("logits", outputs.data_ptr())
+stream = torch.cuda.Stream()
+stream.wait_stream(torch.cuda.current_stream())
+context.execute_async_v3(stream.cuda_stream)
+stream.synchronize()
+```
+
+For another GPU or version, build again from `source.onnx`, which holds the same graph and precision: with this program, or
+with NVIDIA's own `trtexec --onnx=source.onnx --stronglyTyped` (TensorRT 10; 11 needs no flag).
+"""
 
     @classmethod
     def probe(cls) -> Availability:
@@ -104,6 +131,8 @@ class TensorRTExporter(Exporter[TensorRTOptions]):
             raise UsageError("--min-batch, --opt-batch and --max-batch shape a dynamic batch; add --batch dynamic")
         if options.workspace_mib is not None and options.workspace_mib < 1:
             raise UsageError(f"--workspace-mib {options.workspace_mib} is not a positive number of MiB")
+        if options.timing_cache is not None and not options.timing_cache.parent.is_dir():
+            raise UsageError(f"{options.timing_cache.parent} is no folder; give another --timing-cache")
         wants_full = options.workspace_mib is not None or options.timing_cache is not None
         if wants_full and choose_library(options.flavor).library.flavor == "tensorrt-rtx":
             raise UsageError(

@@ -29,7 +29,6 @@ class TensorRTSession(Session):
 
     _context: Any
     _stream: CudaStream
-    _resources: ExitStack
 
     @classmethod
     def probe(cls) -> Availability:
@@ -45,18 +44,18 @@ class TensorRTSession(Session):
         library = self._library()
         trt, log = library.load(), message_log(library.load())
         log.start()
-        with ExitStack() as resources:
-            self._stream = resources.enter_context(CudaStream(CudaDriver()))
+        stream = CudaStream(CudaDriver())
+        with ExitStack() as undo:
+            undo.callback(stream.close)
             engine = trt.Runtime(log.native).deserialize_cuda_engine(self.path.read_bytes())
             if engine is None:
                 raise RunError(f"{library.title} refused {self.path.name}: {log.errors()}")
             self._check_interface(trt, engine)
-            self._context = engine.create_execution_context()
-            if self._context is None:
+            context = engine.create_execution_context()
+            if context is None:
                 raise RunError(f"{library.title} cannot prepare {self.path.name} to run: {log.errors()}")
-            # Released in reverse: the context goes before the stream and the buffers that it was given.
-            resources.callback(self._forget_context)
-            self._resources = resources.pop_all()
+            undo.pop_all()
+        self._context, self._stream = context, stream
 
     def _run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
         context, stream = self._context, self._stream
@@ -75,10 +74,9 @@ class TensorRTSession(Session):
         return results
 
     def _unload(self) -> None:
-        self._resources.close()
-
-    def _forget_context(self) -> None:
-        self._context = None
+        del self._context  # before the stream and the buffers that it was given
+        self._stream.close()
+        del self._stream
 
     def _library(self) -> Library:
         """Return the library that wrote the engine.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 from rich.markup import escape
 
 from edgevit_deploy.console import print_table, say, stderr
@@ -11,7 +12,20 @@ from edgevit_deploy.console import print_table, say, stderr
 if TYPE_CHECKING:
     from edgevit_deploy.benchmark_result import Benchmark, BenchmarkResult, Comparison
 
-LATENCY_COLUMNS = ("bundle", "runs on", "median", "95 % of median", "min", "p90", "p99", "cv", "CPU", "images/s", "x first")
+LATENCY_COLUMNS = (
+    "bundle",
+    "runs on",
+    "image",
+    "median",
+    "95 % of median",
+    "min",
+    "p90",
+    "p99",
+    "cv",
+    "CPU",
+    "images/s",
+    "x first",
+)
 COST_COLUMNS = ("bundle", "load ms", "first run ms", "file MB", "peak memory MB")
 VERDICT_STYLES = {"faster": "green", "slower": "red", "no difference": "dim"}
 
@@ -99,7 +113,7 @@ def document(benchmark: "Benchmark | None", machine: Machine, skipped: Sequence[
 
 def _result_document(result: "BenchmarkResult") -> dict[str, object]:
     return {
-        "measured": result,
+        **msgspec.to_builtins(result),
         "min_ms": result.min_ms,
         "median_ms": result.median_ms,
         "median_interval_ms": result.median_interval_ms,
@@ -113,18 +127,18 @@ def _result_document(result: "BenchmarkResult") -> dict[str, object]:
 
 def _setting(benchmark: "Benchmark") -> str:
     first = benchmark.results[0]
-    runs = f"{len(first.raw_ms)} timed runs each"
-    return f"batch {first.batch}, {benchmark.regime.name} regime, {runs}"
+    threads = "runtime's own threads" if first.threads is None else f"CPU threads {first.threads}"
+    return f"batch {first.batch}, {threads}, {benchmark.regime.name} regime, {len(first.raw_ms)} timed runs each"
 
 
 def _latency_cells(result: "BenchmarkResult", comparison: "Comparison | None") -> list[str]:
     low, high = result.median_interval_ms
     height, width = result.image_size
-    threads = "" if result.threads is None else f", {result.threads} thread{'s' * (result.threads > 1)}"
     cpu = "-" if result.cpu_ms is None else f"{result.cpu_ms:.2f}"
     return [
         escape(result.label),
-        escape(f"{result.runtime}{threads}, {height}x{width}"),
+        escape(result.runtime),
+        f"{height}x{width}",
         f"{result.median_ms:.2f}",
         f"{low:.2f} to {high:.2f}",
         f"{result.min_ms:.2f}",

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from warnings import catch_warnings
 
 import numpy as np
 import torch
@@ -164,8 +165,7 @@ def _read_weights(path: Path) -> _Weights:
         raise UsageError("the file is empty; copy or download it again")
     if start.startswith(ZIP_MAGIC):
         _check_zip(path)
-        return _unwrap(_load(path), path)
-    if start.startswith(LEGACY_MAGIC):
+    if start.startswith((ZIP_MAGIC, LEGACY_MAGIC)):
         return _unwrap(_load(path), path)
     if start[8:9] == b"{":
         return _load_safetensors(path)
@@ -199,8 +199,9 @@ def _check_zip(path: Path) -> None:
 
 
 def _load(path: Path) -> object:
-    with _parsing("PyTorch file"), path.open("rb") as file:  # given a path, torch.load believes its suffix
+    with _parsing("PyTorch file"), path.open("rb") as file, catch_warnings(action="ignore"):
         try:
+            # Given the open file, since by a path torch.load would believe the suffix.
             return torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             objects = re.search(r"GLOBAL (\S+)", str(error))

@@ -6,7 +6,7 @@ cuda-python may not be. Signatures: CUDA Driver API reference, cuda.h of CUDA 12
 
 import ctypes
 import sys
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,10 +81,8 @@ class CudaStream:
         self._stream = ctypes.c_void_p()
         driver.call("cuStreamCreate", ctypes.byref(self._stream), ctypes.c_uint(NON_BLOCKING_STREAM))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Give everything back; works after a failed run too."""
         for name in list(self._buffers):
             self._free(name)
         self._driver.attempt("cuStreamDestroy_v2", self._stream)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -222,7 +223,7 @@ def test_weights_are_inside_and_nothing_is_stamped_in(plain, tmp_path):
     }
     assert not any([written.doc_string, written.graph.doc_string, *(node.doc_string for node in written.graph.node)])
     content = plain.path.read_bytes()
-    for path in (os.getcwd(), os.path.expanduser("~"), str(plain.path.parent), sys.prefix):
+    for path in (str(Path.cwd()), str(Path.home()), str(plain.path.parent), sys.prefix):
         assert path == "/" or path.encode() not in content
 
 
@@ -352,7 +353,7 @@ def free_the_batch(model):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (set_opset, r"not valid ONNX|opset should be \{'': 20\}, the written file has \{'': 19\}"),
+        (set_opset, r"opset should be \{'': 20\}, the written file has \{'': 19\}"),
         (set_ir_version, "IR version should be 9, the written file has 11"),
         (add_domain, "opset should be"),
         (rename_output, "outputs should be .*logits.*linear_28"),

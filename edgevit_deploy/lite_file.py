@@ -1,0 +1,144 @@
+"""PyTorch lite-interpreter files (`.ptl`): what one holds, read without running any of it, and what it may hold.
+
+The exporter asks whether PyTorch Mobile 1.13 loads a file, the runtime whether a file from anywhere may be run; both answers
+are in the same table. TorchScript has operators that write and read files (`aten::save`, `aten::from_file`), and loading
+alone can run bytecode (`__setstate__`), so the operators are known before PyTorch loads anything.
+
+A `.ptl` is a zip archive: `bytecode.pkl` (instructions, operators, constants), `data.pkl` (the module), `constants/*` and
+`data/*` (raw tensors) and `code/*` (TorchScript source, for `torch.jit.load` only). The pickles are read by PyTorch's own C++
+reader, which builds tensors, containers and TorchScript objects and can call no Python.
+"""
+
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgevit_deploy.errors import RunError
+
+NEWEST_BYTECODE = 8
+NEWEST_FORMAT = 10
+"""The newest that PyTorch 1.13 reads among those that PyTorch 2 writes (caffe2/serialize/versions.h, tag v1.13.1)."""
+
+OPERATORS = {
+    "aten::Int.Tensor": 1,
+    "aten::__getitem__.t": 2,
+    "aten::_convolution": 13,
+    "aten::_set_item.str": 3,
+    "aten::add.Tensor": 3,
+    "aten::avg_pool2d": 7,
+    "aten::batch_norm": 9,
+    "aten::contiguous": 2,
+    "aten::div.Tensor": 2,
+    "aten::flatten.using_ints": 3,
+    "aten::floor_divide": 2,
+    "aten::gelu": 2,
+    "aten::layer_norm": 6,
+    "aten::len.t": 1,
+    "aten::linear": 3,
+    "aten::matmul": 2,
+    "aten::mean.dim": 4,
+    "aten::mul.Tensor": 2,
+    "aten::permute": 2,
+    "aten::reshape": 2,
+    "aten::select.int": 3,
+    "aten::size.int": 2,
+    "aten::softmax.int": 3,
+    "aten::sub.Tensor": 3,
+    "aten::transpose.int": 3,
+    "prepacked::conv2d_clamp_run": 2,
+    "prepacked::conv2d_transpose_clamp_run": 2,
+    "prepacked::linear_clamp_run": 2,
+}
+"""Every operator that an EdgeViT file may use -> how many arguments it has in PyTorch 1.13 (a test asks 1.13 itself).
+
+All of them only compute. `prepacked` ones are XNNPACK's, put in by `optimize_for_mobile`.
+"""
+
+ZIP_MAGIC = b"PK\x03\x04"
+RECORD = re.compile(r"(data|constants|bytecode)\.pkl|byteorder|(\.data/)?version|\.data/serialization_id|(?P<code>code/.+)|(data|constants)/[^/]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiteFile:
+    """What one file holds; `operators` maps each name (with its overload) to the number of arguments that are passed to it."""
+
+    bytecode_version: int
+    format_version: int
+    operators: dict[str, int]
+
+    def objections(self) -> list[str]:
+        """Say why PyTorch Mobile 1.13 could not load this file or why it should not be run; empty when it is good."""
+        found = []
+        for what, version, newest in (
+            ("bytecode version", self.bytecode_version, NEWEST_BYTECODE),
+            ("format version", self.format_version, NEWEST_FORMAT),
+        ):
+            if not 1 <= version <= newest:
+                found.append(f"{what} {version} is not in 1 to {newest}, which PyTorch Mobile 1.13 reads")
+        for name, arguments in self.operators.items():
+            if name not in OPERATORS:
+                found.append(f"operator {name} is not among those of an EdgeViT that PyTorch Mobile 1.13 has")
+            elif arguments > OPERATORS[name]:
+                found.append(f"operator {name} is given {arguments} arguments, PyTorch Mobile 1.13 takes {OPERATORS[name]}")
+        return found
+
+
+def read_lite_file(path: Path) -> LiteFile:
+    """Read a file's versions and operators; nothing in it is run.
+
+    PyTorch's own reader is native code: for a file from anywhere, call this where a crash does no harm.
+
+    Raises:
+        RunError: it is not a lite-interpreter file, or a damaged one.
+    """
+    import torch
+    from torch.jit import mobile
+
+    check_archive(path)
+    try:
+        reader = torch._C.PyTorchFileReader(str(path))
+        version_record = next(name for name in (".data/version", "version") if reader.has_record(name))
+        return LiteFile(
+            bytecode_version=mobile._get_model_bytecode_version(path),
+            format_version=int(reader.get_record(version_record)),
+            operators={name: info.num_schema_args or 0 for name, info in sorted(mobile._get_model_ops_and_info(path).items())},
+        )
+    except (RuntimeError, ValueError, StopIteration) as error:
+        raise RunError(f"{path.name} is not a lite-interpreter file: {last_line(error)}") from error
+
+
+def check_archive(path: Path) -> None:
+    """Refuse what is not the archive that PyTorch's writer makes, before any native code sees it.
+
+    The first bytes decide how PyTorch reads a file, so they must be a zip's (otherwise it is taken for a flatbuffer). What
+    is read is stored uncompressed, so that nothing small unpacks to something huge, and every checksum is right.
+
+    Raises:
+        RunError: naming what is wrong.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(len(ZIP_MAGIC)) != ZIP_MAGIC:
+                raise RunError(f"{path.name} is not a .ptl file: it is no zip archive; copy or convert it again")
+            with zipfile.ZipFile(file) as archive:
+                for record in archive.infolist():
+                    name = RECORD.fullmatch(record.filename.partition("/")[2])
+                    if name is None or (record.compress_type != zipfile.ZIP_STORED and not name["code"]):
+                        raise RunError(f"{path.name} holds {record.filename!r}, which is in no .ptl file that PyTorch writes")
+                    if not name["code"]:
+                        _check_sum(archive, record)
+    except (OSError, zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+        raise RunError(f"{path.name} is damaged: {error}; copy or convert it again") from error
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of PyTorch's message; those before it are a traceback of TorchScript."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _check_sum(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> None:
+    with archive.open(record) as content:  # reading to the end compares the checksum
+        while content.read(1 << 20):
+            pass
