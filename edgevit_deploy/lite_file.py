@@ -13,6 +13,7 @@ import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgevit_deploy.errors import RunError
 
@@ -56,7 +57,9 @@ All of them only compute. `prepacked` ones are XNNPACK's, put in by `optimize_fo
 """
 
 ZIP_MAGIC = b"PK\x03\x04"
-RECORD = re.compile(r"(data|constants|bytecode)\.pkl|byteorder|(\.data/)?version|\.data/serialization_id|(?P<code>code/.+)|(data|constants)/[^/]+")
+RECORD = re.compile(
+    r"(data|constants|bytecode)\.pkl|byteorder|(\.data/)?version|\.data/serialization_id|(data|constants)/[^/]+|(?P<code>code/.+)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +100,13 @@ def read_lite_file(path: Path) -> LiteFile:
 
     check_archive(path)
     try:
-        reader = torch._C.PyTorchFileReader(str(path))
+        reader: Any = torch._C.PyTorchFileReader(str(path))
+        operators = mobile._get_model_ops_and_info(path)  # type: ignore[no-untyped-call]
         version_record = next(name for name in (".data/version", "version") if reader.has_record(name))
         return LiteFile(
             bytecode_version=mobile._get_model_bytecode_version(path),
             format_version=int(reader.get_record(version_record)),
-            operators={name: info.num_schema_args or 0 for name, info in sorted(mobile._get_model_ops_and_info(path).items())},
+            operators={name: info.num_schema_args or 0 for name, info in sorted(operators.items())},
         )
     except (RuntimeError, ValueError, StopIteration) as error:
         raise RunError(f"{path.name} is not a lite-interpreter file: {last_line(error)}") from error

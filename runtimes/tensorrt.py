@@ -33,12 +33,13 @@ class TensorRTSession(Session):
     @classmethod
     def probe(cls) -> Availability:
         """Say which TensorRT can load an engine on this host's GPU; asked in a child process."""
-        ok = any(capability(flavor).can_run for flavor in LIBRARIES)
-        return Availability(
-            ok=ok,
-            detail="; ".join(describe(flavor) for flavor in LIBRARIES),
-            fix="" if ok else f"use a machine with an NVIDIA GPU and driver; {LIBRARIES['tensorrt-rtx'].install}",
-        )
+        detail = "; ".join(describe(flavor) for flavor in LIBRARIES)
+        if any(capability(flavor).can_run for flavor in LIBRARIES):
+            return Availability(ok=True, detail=detail)
+        fix = "use a machine with an NVIDIA GPU and driver"
+        if not any(capability(flavor).can_import for flavor in LIBRARIES):
+            fix += f", and there: {LIBRARIES['tensorrt-rtx'].install}"
+        return Availability(ok=False, detail=detail, fix=fix)
 
     def _load(self) -> None:
         library = self._library()

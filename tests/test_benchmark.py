@@ -1,14 +1,19 @@
-"""The benchmark: its order, its statistics and its verdicts on a runtime with known latencies; and the command."""
+"""The benchmark: its order, its statistics and its verdicts on a runtime with known latencies; and the command.
+
+The processes that measure memory import this module, so it imports no torch.
+"""
 
 import itertools
 import json
 import multiprocessing
+import shutil
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,8 +25,6 @@ from edgevit_deploy.errors import RunError, UsageError
 from edgevit_deploy.registry import Availability
 from edgevit_deploy.session import Array, Session
 from edgevit_deploy.spec import TensorSpec
-from tests.fakes import FakeSession
-from tests.test_bundle import edit_manifest
 
 ErrorCheck = Callable[..., str]
 INPUTS = (TensorSpec(name="input", shape=(1, 3, 32, 32), dtype="float32"),)
@@ -34,7 +37,7 @@ class SpinSession(Session):
     """A runtime whose every run keeps the CPU busy for as many microseconds as its file says."""
 
     name = "spin"
-    events: list[tuple[str, str, int]] = []
+    events: ClassVar[list[tuple[str, str, int]]] = []
 
     @classmethod
     def probe(cls) -> Availability:
@@ -80,6 +83,14 @@ class DyingSession(SpinSession):
         if multiprocessing.parent_process() is not None:
             sys.exit(1)
         super()._load()
+
+
+@pytest.fixture
+def fake_session(fake_target: None) -> Any:
+    """The fake runtime's class."""
+    from tests.fakes import FakeSession
+
+    return FakeSession
 
 
 @pytest.fixture
@@ -161,10 +172,10 @@ def test_p99_of_many_runs_is_not_the_slowest() -> None:
 
 def test_interval_covers_the_true_median_about_as_often_as_it_says() -> None:
     hits = 0
-    for seed in range(100):
+    for seed in range(50):
         low, high = result(around(10.0, 0.1, seed)).median_interval_ms
         hits += low <= 10.0 <= high
-    assert 88 <= hits <= 100
+    assert 43 <= hits <= 50
 
 
 def test_whole_blocks_are_resampled() -> None:
@@ -256,7 +267,7 @@ def test_sessions_are_closed_on_ctrl_c(spin: Callable[..., Candidate]) -> None:
 
 
 def test_too_few_runs_are_refused(spin: Callable[..., Candidate]) -> None:
-    with pytest.raises(UsageError, match="--runs 16: the steady regime times 4 a block .* use --runs 20 or more"):
+    with pytest.raises(UsageError, match=r"--runs 16: the steady regime times 4 a block .* use --runs 20 or more"):
         run_benchmark(spin("one", 1), runs=16)
     with pytest.raises(UsageError, match="use --runs 5 or more"):
         run_benchmark(spin("one", 1), runs=-3, regime="mixed")
@@ -269,7 +280,7 @@ def test_peak_memory_is_of_one_file_in_a_process_of_its_own(spin: Callable[..., 
     assert ballast.all()
     assert small is not None
     assert big is not None
-    assert small < BIG_BYTES
+    assert small < BIG_BYTES / 2
     assert abs(big - small - BIG_BYTES) < 0.1 * BIG_BYTES
 
 
@@ -320,10 +331,8 @@ def test_the_command(fake_bundle: Path, capfd: pytest.CaptureFixture[str]) -> No
 def test_two_bundles_are_compared(fake_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     other = fake_bundle.rename(tmp_path / "[red]other")  # rich markup in a name is text
     other.rename(fake_bundle)
-    import shutil
-
     shutil.copytree(fake_bundle, other)
-    assert run(["bench", str(fake_bundle), str(other), "--runs", "20", "--json"]) == 0
+    assert run(["bench", str(fake_bundle), str(other), "--runs", "5", "--regime", "mixed", "--json"]) == 0
     captured = capfd.readouterr()
     (comparison,) = json.loads(captured.out)["comparisons"]
     assert comparison["label"] == str(other)
@@ -332,9 +341,9 @@ def test_two_bundles_are_compared(fake_bundle: Path, tmp_path: Path, capfd: pyte
 
 
 def test_a_reference_evaluation_makes_no_latency_claim(
-    fake_bundle: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    fake_bundle: Path, fake_session: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(FakeSession, "executes_target", False)
+    monkeypatch.setattr(fake_session, "executes_target", False)
     assert run(["bench", str(fake_bundle), "--json"]) == 3
     captured = capfd.readouterr()
     document = json.loads(captured.out)
@@ -344,9 +353,11 @@ def test_a_reference_evaluation_makes_no_latency_claim(
     assert "says nothing about speed" in captured.err
 
 
-def test_no_runtime_is_exit_3(fake_bundle: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_runtime_is_exit_3(
+    fake_bundle: Path, fake_session: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     gone = Availability(ok=False, detail="no such chip", fix="buy one")
-    monkeypatch.setattr(FakeSession, "probe", classmethod(lambda _: gone))
+    monkeypatch.setattr(fake_session, "probe", classmethod(lambda _: gone))
     from edgevit_deploy.commands.hosts import find_session
 
     find_session.cache_clear()
@@ -366,18 +377,23 @@ def test_a_changed_file_is_refused(fake_bundle: Path, expect_error: ErrorCheck) 
 
 
 def test_failed_parity_is_refused(fake_bundle: Path, expect_error: ErrorCheck) -> None:
-    edit_manifest(fake_bundle, lambda document: document["parity"].update(status="failed"))
+    path = fake_bundle / "manifest.json"
+    document = json.loads(path.read_text())
+    document["parity"]["status"] = "failed"
+    path.write_text(json.dumps(document))
     assert "failed parity when it was made" in expect_error(1, "bench", fake_bundle)
 
 
-def test_wrong_numbers_here_are_refused(fake_bundle: Path, expect_error: ErrorCheck, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_numbers_here_are_refused(
+    fake_bundle: Path, fake_session: Any, expect_error: ErrorCheck, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A bundle that passed elsewhere and computes something else on this host is not timed."""
-    right = FakeSession._run
+    right = fake_session._run
 
-    def wrong(self: FakeSession, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+    def wrong(self: Session, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
         return {name: array + np.float32(0.01) for name, array in right(self, feeds).items()}
 
-    monkeypatch.setattr(FakeSession, "_run", wrong)
+    monkeypatch.setattr(fake_session, "_run", wrong)
     assert "does not reproduce its golden outputs" in expect_error(1, "bench", fake_bundle)
 
 
@@ -400,9 +416,12 @@ def test_the_same_bundle_twice(fake_bundle: Path, expect_error: ErrorCheck) -> N
 
 
 def test_unlike_batches_are_refused(fake_bundle: Path, expect_error: ErrorCheck, tmp_path: Path) -> None:
-    tokens = ["fake", "--model", "edgevit_xxs", "--image-size", "64", "--num-classes", "10", "--batch", "2"]
-    assert run([*tokens, "--output", str(tmp_path / "two")]) == 0
-    assert "have batches 1, 2" in expect_error(2, "bench", fake_bundle, tmp_path / "two" / "fake-fp32")
+    other = Path(shutil.copytree(fake_bundle, tmp_path / "two"))
+    path = other / "manifest.json"
+    document = json.loads(path.read_text())
+    document["inputs"][0]["shape"][0] = document["outputs"][0]["shape"][0] = 2
+    path.write_text(json.dumps(document))
+    assert "have batches 1, 2" in expect_error(2, "bench", fake_bundle, other)
 
 
 def test_no_bundle(tmp_path: Path, expect_error: ErrorCheck) -> None:

@@ -4,9 +4,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
+from rich.markup import escape
 
 from edgevit_deploy.commands.flags import FileFlags, ModelFlags
 from edgevit_deploy.commands.hosts import find_exporter, find_session, require_exporter, why_not_run
@@ -17,7 +18,11 @@ from edgevit_deploy.exporter import Exporter
 from edgevit_deploy.spec import Precision
 from export import TARGETS
 
-COLUMNS = ("target", "precision", "status", "ran on", "largest error", "bound", "x noise", "top-1", "MB", "s", "bundle or reason")
+if TYPE_CHECKING:
+    from edgevit_deploy.manifest import Manifest
+    from edgevit_deploy.parity import ParityReport
+
+COLUMNS = ("target", "precision", "status", "ran on", "largest error", "bound", "x noise", "top-1", "MB", "s", "bundle")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +48,8 @@ class Row:
         numbers = [f"{value:.2g}" if value is not None else "" for value in (self.max_abs, self.atol, self.noise_ratio)]
         agreement = "" if self.top1_agreement is None else f"{self.top1_agreement:.0%}"
         size = "" if self.size_bytes is None else f"{self.size_bytes / 1e6:.1f}"
-        where = "" if self.bundle is None else str(self.bundle)
-        text = "; ".join(part for part in (where, self.detail) if part)
-        return [self.target, self.precision, status(self.status), self.runtime, *numbers, agreement, size, seconds, text]
+        where = "" if self.bundle is None else escape(str(self.bundle))
+        return [self.target, self.precision, status(self.status), self.runtime, *numbers, agreement, size, seconds, where]
 
 
 def convert_one(target: str, model_flags: ModelFlags, file_flags: FileFlags, precision: Precision | None, options: Any) -> int:
@@ -130,14 +134,9 @@ def _convert(bench: Any, exporter: Exporter[Any], flags: FileFlags, precision: P
     plan = flags.plan(bench.model, precision, options)
     destination = flags.folder(bench.model) / f"{exporter.target}-{precision}"
     conversion = convert(bench, exporter, plan, destination, find_session, step)
-    report, worst = conversion.report, conversion.report.worst
-    detail = ""
-    if report.status == "built, not run":
-        detail = f"{why_not_run(exporter.target)}; checked instead: {report.instead}"
-    elif worst is not None and report.status == "failed":
-        detail = f"worst on {worst.worst_probe!r}"
-    sizes = {record.path: record.bytes for record in conversion.manifest.files}
-    prefix = conversion.manifest.path
+    report = conversion.report
+    ran = report.status != "built, not run"
+    worst = report.worst if ran else None
     return Row(
         target=exporter.target,
         precision=precision,
@@ -146,18 +145,37 @@ def _convert(bench: Any, exporter: Exporter[Any], flags: FileFlags, precision: P
         max_abs=worst.max_abs if worst else None,
         atol=worst.tolerance.atol if worst else None,
         noise_ratio=worst.noise_ratio if worst else None,
-        top1_agreement=min((diff.top1_agreement for diff in report.diffs), default=None),
-        size_bytes=sum(size for path, size in sizes.items() if path == prefix or path.startswith(f"{prefix}/")),
+        top1_agreement=min((diff.top1_agreement for diff in report.diffs), default=None) if ran else None,
+        size_bytes=_model_bytes(conversion.manifest),
         duration_s=time.monotonic() - start,
         bundle=conversion.bundle,
-        detail=detail,
+        detail=_detail(exporter.target, report),
     )
+
+
+def _model_bytes(manifest: "Manifest") -> int:
+    """Return the size of the model file, or of all files of a model that is a folder."""
+    path = manifest.path
+    return sum(record.bytes for record in manifest.files if record.path == path or record.path.startswith(f"{path}/"))
+
+
+def _detail(target: str, report: "ParityReport") -> str:
+    worst = report.worst
+    if report.status == "built, not run":
+        ratio = f", {worst.noise_ratio:.2g} x noise" if worst else ""
+        return f"{why_not_run(target)}. Checked instead: {report.instead}{ratio}."
+    if report.status == "failed" and worst is not None:
+        return f"worst on {worst.worst_probe!r}; kept apart for study, do not ship it. {report.instead}"
+    return ""
 
 
 def _report(rows: Sequence[Row], notes: Sequence[str], flags: FileFlags) -> None:
     for note in notes:
         say(f"note: {note}")
     print_table("edgevit-deploy", COLUMNS, [row.cells() for row in rows])
+    for row in rows:
+        if row.detail:
+            say(f"{row.target} {row.precision}, {row.status}: {row.detail}")
     bundles = [row.bundle for row in rows if row.bundle is not None and row.status != "failed"]
     top5 = print_top5(bundles, flags.pictures()) if flags.images else None
     if flags.json:

@@ -31,7 +31,7 @@ class CudaDriver:
         try:
             self._library = ctypes.CDLL(name)
         except OSError:
-            raise MissingError(f"no NVIDIA driver ({name} not found); install it on a machine with a GPU") from None
+            raise MissingError(f"no NVIDIA driver ({name} not found), install one") from None
         try:
             self.call("cuInit", ctypes.c_uint(0))
             self.device = ctypes.c_int()

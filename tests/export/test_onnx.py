@@ -87,14 +87,21 @@ def half(network, tmp_path_factory):
     return export(network, tmp_path_factory.mktemp("half"), precision="fp16")
 
 
+def run(model, *feeds):
+    """Run a file, or the bytes of one, on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return [session.run(None, {"input": images})[0] for images in feeds]
+
+
 def error_and_bound(artifact, reference, *, batch=1, size=SIZE, input_form="tensor", precision="fp32"):
     """The largest error over all probes, and what the project allows: k times PyTorch's own error on the same probes."""
     probes = make_probes(size, reference._preprocess, input_form, seed=3)
     truth = reference.truth(probes, input_form, "logits", precision)
-    session = onnxruntime.InferenceSession(artifact.path, providers=["CPUExecutionProvider"])
     starts = range(0, len(probes.inputs), batch)
     rows = [np.arange(start, start + batch) % len(probes.inputs) for start in starts]
-    outputs = [session.run(["logits"], {"input": probes.inputs[row]})[0] for row in rows]
+    outputs = run(artifact.path, *(probes.inputs[row] for row in rows))
     errors = [np.abs(output - truth.outputs[row]).max() for output, row in zip(outputs, rows, strict=True)]
     return max(errors), NOISE_MULTIPLES["onnx", precision].k * truth.noise
 
@@ -281,9 +288,8 @@ def test_notes_state_the_limits(plain, free, half):
 
 def test_a_size_that_is_no_multiple_of_32_is_not_caught_by_the_file(free):
     """The note about it is true: 66 x 66 runs, on 64 x 64 of it."""
-    session = onnxruntime.InferenceSession(free.path, providers=["CPUExecutionProvider"])
     image = np.random.default_rng(0).standard_normal((1, 3, 66, 66)).astype(np.float32)
-    np.testing.assert_array_equal(session.run(None, {"input": image}), session.run(None, {"input": image[:, :, :64, :64]}))
+    np.testing.assert_array_equal(*run(free.path, image, image[:, :, :64, :64]))
 
 
 def test_usage_snippet_runs(plain, tmp_path, monkeypatch):
@@ -296,8 +302,7 @@ def test_usage_snippet_runs(plain, tmp_path, monkeypatch):
     (snippet,) = re.findall(r"```python\n(.*?)```", OnnxExporter.usage, flags=re.DOTALL)
     names = {}
     exec(snippet, names)
-    session = onnxruntime.InferenceSession(plain.path, providers=["CPUExecutionProvider"])
-    np.testing.assert_array_equal(names["outputs"], session.run(None, {"input": images[:1]})[0])
+    np.testing.assert_allclose(names["outputs"], *run(plain.path, images[:1]), rtol=0, atol=1e-5)  # threads change the sums
 
 
 @pytest.mark.serial
@@ -577,8 +582,5 @@ def test_a_weight_that_float32_and_half_share_is_kept_in_both(tmp_path):
         "scale_fp16": TensorProto.FLOAT16,
     }
     image = np.random.default_rng(0).standard_normal((1, 2, 4, 4)).astype(np.float32)
-    outputs = [
-        onnxruntime.InferenceSession(each.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"input": image})[0]
-        for each in (model, half)
-    ]
-    np.testing.assert_allclose(outputs[1], outputs[0], rtol=0, atol=8 * 2**-10)  # a few half roundings of values up to 8
+    (full,), (rounded,) = (run(each.SerializeToString(), image) for each in (model, half))
+    np.testing.assert_allclose(rounded, full, rtol=0, atol=8 * 2**-10)  # a few half roundings of values up to 8

@@ -315,7 +315,7 @@ def test_no_driver(monkeypatch):
         raise OSError(name)
 
     monkeypatch.setattr(cuda.ctypes, "CDLL", nothing)
-    with pytest.raises(MissingError, match=r"no NVIDIA driver \(.*not found\); install it"):
+    with pytest.raises(MissingError, match=r"no NVIDIA driver \(.*not found\), install one"):
         cuda.CudaDriver()
 
 
@@ -329,7 +329,11 @@ def test_the_probe_says_what_is_missing(monkeypatch):
     found = TensorRTSession.probe()
     assert not found.ok
     assert "TensorRT-RTX 1.7.1 builds, cannot run: no NVIDIA driver" in found.detail
-    assert found.fix == ("use a machine with an NVIDIA GPU and driver; pip install 'edgevit-deploy[tensorrt-rtx]'")
+    assert found.fix == "use a machine with an NVIDIA GPU and driver"
+    answers["tensorrt-rtx"] = answers["tensorrt"]
+    assert TensorRTSession.probe().fix.endswith(", and there: pip install 'edgevit-deploy[tensorrt-rtx]'")
+    answers["tensorrt-rtx"] = GPU
+    assert TensorRTSession.probe().ok
 
 
 def test_nothing_is_loaded_without_a_gpu(session, monkeypatch):

@@ -1,0 +1,69 @@
+"""PyTorch's lite interpreter: what runs `.ptl` files inside PyTorch Mobile, here on the host's CPU, in a child process.
+
+A `.ptl` from anywhere: its archive, versions and operators are checked before PyTorch loads it, and a file with any operator
+that an EdgeViT does not need (those that write files among them) is refused. PyTorch's reader builds tensors and containers
+and can call no Python. What is left is a file made to exploit a memory error in PyTorch's native code: the child process
+contains a crash, not such an attack.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from edgevit_deploy.errors import RunError
+from edgevit_deploy.lite_file import last_line, read_lite_file
+from edgevit_deploy.registry import Availability, requires
+from edgevit_deploy.session import Array, Session
+from runtimes.child import ChildSession
+
+
+class LiteInterpreterSession(Session):
+    """One `.ptl` file in this process, which a bad one may crash; `TorchLiteSession` puts it into a child."""
+
+    name: ClassVar[str] = "PyTorch lite interpreter"
+
+    _program: Any = None
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether PyTorch is installed."""
+        return requires("torch")
+
+    def _load(self) -> None:
+        import torch
+        from torch.jit import mobile
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        if objections := read_lite_file(self.path).objections():
+            raise RunError(f"refused before loading it: {'; '.join(objections)}")
+        try:
+            self._program = mobile._load_for_lite_interpreter(self.path)  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            raise RunError(last_line(error)) from error
+
+    def _run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+        import torch
+
+        with torch.inference_mode():
+            try:
+                output = self._program(*(torch.from_numpy(feeds[spec.name]) for spec in self.inputs))
+            except RuntimeError as error:
+                raise RunError(last_line(error)) from error
+        if not isinstance(output, torch.Tensor):
+            raise RunError(f"it returned {type(output).__name__}, expected one tensor")
+        return {self.outputs[0].name: output.numpy()}
+
+    def _unload(self) -> None:
+        self._program = None
+
+
+class TorchLiteSession(ChildSession):
+    """One `.ptl` file in the lite interpreter of a child process; `threads` sets PyTorch's intra-op threads there."""
+
+    name: ClassVar[str] = "PyTorch lite interpreter"
+    session: ClassVar[str] = "runtimes.torch_lite:LiteInterpreterSession"
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether PyTorch is installed."""
+        return LiteInterpreterSession.probe()
