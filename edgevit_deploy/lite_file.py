@@ -101,15 +101,19 @@ def read_lite_file(path: Path) -> LiteFile:
     check_archive(path)
     try:
         reader: Any = torch._C.PyTorchFileReader(str(path))
-        operators = mobile._get_model_ops_and_info(path)  # type: ignore[no-untyped-call]
-        version_record = next(name for name in (".data/version", "version") if reader.has_record(name))
+        operators = mobile._get_model_ops_and_info(str(path))  # type: ignore[no-untyped-call]
         return LiteFile(
-            bytecode_version=mobile._get_model_bytecode_version(path),
-            format_version=int(reader.get_record(version_record)),
+            bytecode_version=mobile._get_model_bytecode_version(str(path)),
+            format_version=read_format_version(reader),
             operators={name: info.num_schema_args or 0 for name, info in sorted(operators.items())},
         )
-    except (RuntimeError, ValueError, StopIteration) as error:
+    except (RuntimeError, ValueError) as error:
         raise RunError(f"{path.name} is not a lite-interpreter file: {last_line(error)}") from error
+
+
+def read_format_version(reader: Any) -> int:
+    """Return the version of an archive that is open in PyTorch's reader; it decides which behaviour of each operator is meant."""
+    return int(reader.get_record(".data/version" if reader.has_record(".data/version") else "version"))
 
 
 def check_archive(path: Path) -> None:

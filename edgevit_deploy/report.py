@@ -8,6 +8,7 @@ import contextlib
 import html
 import math
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def render(subjects: Sequence[Subject]) -> str:
         template.PAGE,
         style=Markup(template.STYLE),
         summary=f"{len(subjects)} bundle{'s' * (len(subjects) > 1)}: "
-        + ", ".join(f"{counts[status]} {status}" for status in BADGE_KINDS if counts[status]),
+        + "; ".join(f"{counts[status]} {status}" for status in BADGE_KINDS if counts[status]),
         verdicts=_joined(_verdict_row(anchor, subject) for anchor, subject in named),
         bundles=_joined(_bundle(anchor, subject, axis) for anchor, subject in named),
     )
@@ -102,7 +103,7 @@ def write_page(page: str, path: Path) -> None:
             beside.unlink(missing_ok=True)
 
 
-def fill(text: str, **values: object) -> Markup:
+def fill(text: str, /, **values: object) -> Markup:
     """Fill a template; every value that is not `Markup` is escaped, quotes too."""
     return Markup(text.format_map({name: _escaped(value) for name, value in values.items()}))
 
@@ -116,7 +117,9 @@ def _joined(parts: Iterable[Markup]) -> Markup:
 
 
 def _verdict_row(anchor: str, subject: Subject) -> Markup:
-    manifest, worst = subject.manifest, subject.manifest.parity.worst
+    """Return the row of one bundle; figures only where the file itself ran."""
+    manifest = subject.manifest
+    worst = None if manifest.parity.status == "built, not run" else manifest.parity.worst
     model_bytes = sum(
         record.bytes for record in manifest.files if record.path == manifest.path or record.path.startswith(f"{manifest.path}/")
     )
@@ -124,6 +127,7 @@ def _verdict_row(anchor: str, subject: Subject) -> Markup:
         template.VERDICT_ROW,
         anchor=anchor,
         label=subject.label,
+        target=f"{manifest.target} {manifest.precision}",
         badge=_badge(manifest),
         runtime=manifest.parity.runtime,
         max_abs=_number(worst.max_abs) if worst else "-",
@@ -152,7 +156,7 @@ def _bundle(anchor: str, subject: Subject, axis: Axis) -> Markup:
         notes=_joined(fill(template.NOTE, text=note) for note in manifest.notes or ("None recorded.",)),
         model=_facts(_model(manifest)),
         interface=_facts(_interface(manifest)),
-        folder=subject.label,
+        folder=shlex.quote(subject.label),
         whole=f" --seed {seed}" if seed is not None else " --weights CHECKPOINT",
         golden_input=golden.input_path,
         golden_input_shape=golden.input_shape,
@@ -186,7 +190,9 @@ def _parity(manifest: Manifest, axis: Axis) -> Markup:
         return fill("<p>{text}</p>", text="No comparison is recorded.")
     reasons = dict.fromkeys(f"The bound is {diff.tolerance.k:g} x noise: {diff.tolerance.reason}." for diff in diffs)
     legend = fill(template.LEGEND, reasons=" ".join(reasons))
-    return _joined([*(_comparison(diff, axis) for diff in diffs), legend])
+    text = f"These comparisons are of what was checked instead, not of {manifest.path}."
+    about = fill("<p>{text}</p>", text=text) if manifest.parity.instead else Markup()
+    return _joined([about, *(_comparison(diff, axis) for diff in diffs), legend])
 
 
 def _comparison(diff: OutputDiff, axis: Axis) -> Markup:
@@ -248,8 +254,8 @@ def _model(manifest: Manifest) -> dict[str, object]:
 def _interface(manifest: Manifest) -> dict[str, object]:
     preprocess = manifest.preprocess
     holds = "0 to 255, normalised inside the model" if manifest.input_form == "image" else "normalised as below"
-    facts: dict[str, object] = {f"input {spec.name}": f"{_tensor(spec)}, {holds}" for spec in manifest.inputs}
-    facts |= {f"output {spec.name}": f"{_tensor(spec)}, {manifest.output_form}" for spec in manifest.outputs}
+    facts: dict[str, object] = {f"input {spec.name!r}": f"{_tensor(spec)}, {holds}" for spec in manifest.inputs}
+    facts |= {f"output {spec.name!r}": f"{_tensor(spec)}, {manifest.output_form}" for spec in manifest.outputs}
     return {
         **facts,
         "colour order": preprocess.color_order,
@@ -268,6 +274,12 @@ def _facts(facts: Mapping[str, object]) -> Markup:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_plain(part)}" for name, part in value.items())
+    return _plain(value)
+
+
+def _plain(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode().replace(",", ", ")
 
 

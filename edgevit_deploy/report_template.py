@@ -23,9 +23,10 @@ a { color: var(--link); }
 code, pre, .hash { font: .86em/1.5 ui-monospace, "Cascadia Mono", "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 pre { background: var(--page); border: 1px solid var(--line); border-radius: 6px; padding: .75rem 1rem; white-space: pre-wrap; }
 .dim, dt, th { color: var(--dim); }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1.25rem 1.5rem; margin-top: 1.5rem; }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
+.card { padding: 1.25rem 1.5rem; margin-top: 1.5rem; }
 .title { display: flex; flex-wrap: wrap; gap: .25rem .75rem; align-items: center; }
-.badge { display: inline-block; border-radius: 99px; padding: .05rem .7rem; font-size: .86rem; font-weight: 600; white-space: nowrap; }
+.badge { border-radius: 99px; padding: .05rem .7rem; font-size: .86rem; font-weight: 600; white-space: nowrap; }
 .badge.good { color: var(--good); background: var(--good-soft); }
 .badge.bad { color: var(--bad); background: var(--bad-soft); }
 .badge.open { color: var(--open); background: var(--open-soft); }
@@ -42,7 +43,7 @@ ul { padding-left: 1.2rem; margin: .5rem 0; }
 li { margin: .35rem 0; overflow-wrap: anywhere; }
 summary { cursor: pointer; font-weight: 600; margin-top: 1.25rem; }
 .comparison { margin: .9rem 0 1.1rem; }
-.comparison dl { font-size: .94rem; font-variant-numeric: tabular-nums; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); }
+.comparison dl { grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); font-size: .94rem; }
 svg { display: block; width: 100%; height: 1.4rem; border-radius: 4px; margin: .35rem 0 .1rem; }
 .allowed { fill: var(--good-soft); }
 .beyond { fill: var(--bad-soft); }
@@ -86,7 +87,10 @@ The errors below are those that the manifests record; <code>convert.py verify</c
 <section class="card">
 <h2>Verdicts</h2>
 <table>
-<thead><tr><th>bundle</th><th>verdict</th><th>ran on</th><th>largest error</th><th>bound</th><th>x noise</th><th>top-1 agrees</th><th>MB</th></tr></thead>
+<thead><tr>
+<th>bundle</th><th>target</th><th>verdict</th><th>ran on</th>
+<th>largest error</th><th>bound</th><th>x noise</th><th>top-1 agrees</th><th>MB</th>
+</tr></thead>
 <tbody>{verdicts}</tbody>
 </table>
 </section>
@@ -99,6 +103,7 @@ The errors below are those that the manifests record; <code>convert.py verify</c
 VERDICT_ROW = """
 <tr>
 <td data-label="bundle"><a href="#{anchor}">{label}</a></td>
+<td data-label="target">{target}</td>
 <td data-label="verdict">{badge}</td>
 <td data-label="ran on">{runtime}</td>
 <td data-label="largest error" class="number">{max_abs}</td>
@@ -124,8 +129,8 @@ BUNDLE = """
 {interface}
 <h3>Prove it again</h3>
 <pre>python convert.py verify {folder}{whole}</pre>
-<p class="dim">Or on the device, without this program: feed <code>{golden_input}</code>, float32 {golden_input_shape}, and compare with
-<code>{golden_output}</code>, float32 {golden_output_shape}; both are raw little-endian, in C order, without a header.</p>
+<p class="dim">Or on the device, without this program: feed <code>{golden_input}</code>, float32 {golden_input_shape}, and compare
+with <code>{golden_output}</code>, float32 {golden_output_shape}; both are raw little-endian, in C order, without a header.</p>
 <details><summary>Files and hashes ({file_count})</summary>
 <table>
 <thead><tr><th>file</th><th>bytes</th><th>sha256</th></tr></thead>
@@ -166,4 +171,8 @@ FACTS = """<dl>{pairs}</dl>"""
 FACT = """<div><dt>{name}</dt><dd>{value}</dd></div>"""
 NOTE = """<li>{text}</li>"""
 FILE_ROW = """
-<tr><td data-label="file">{path}</td><td data-label="bytes" class="number">{bytes}</td><td data-label="sha256" class="hash">{sha256}</td></tr>"""
+<tr>
+<td data-label="file">{path}</td>
+<td data-label="bytes" class="number">{bytes}</td>
+<td data-label="sha256" class="hash">{sha256}</td>
+</tr>"""

@@ -39,6 +39,9 @@ SPECIFICATION_VERSIONS: dict[TargetOS, int] = {
 SMALLEST_MAX_BATCH = 3
 """A dynamic batch is proven at 1 and 3 images."""
 
+SECOND_SIZE_MARGIN = 3 * SIZE_STEP
+"""A dynamic image size is proven at its own and at a second size, larger by up to this many pixels."""
+
 
 class CoreMLExporter(Exporter[CoreMLOptions]):
     """Writes `model.mlpackage`, an ML Program with float32 inputs and outputs at every target system."""
@@ -109,8 +112,9 @@ let probabilities = result.featureValue(for: "classLabel_probs")?.dictionaryValu
             raise UsageError("--max-side limits a dynamic image size; add --image-size dynamic")
         if options.max_batch < SMALLEST_MAX_BATCH:
             raise UsageError(f"--max-batch {options.max_batch} is too small; use {SMALLEST_MAX_BATCH} or more")
-        if plan.dynamic_size and options.max_side < max(plan.image_size):
-            raise UsageError(f"--max-side {options.max_side} is less than the model's own size, {max(plan.image_size)}")
+        smallest_side = max(plan.image_size) + SECOND_SIZE_MARGIN
+        if plan.dynamic_size and options.max_side < smallest_side:
+            raise UsageError(f"--max-side {options.max_side} is too small for this model; use {smallest_side} or more")
 
     def export(self, module: "nn.Module", plan: ExportPlan[CoreMLOptions], folder: Path) -> Artifact:
         """Write `model.mlpackage` into `folder` and read back what was written.

@@ -33,7 +33,7 @@ class CoreMLOptions:
     """Flags of the Core ML target.
 
     Attributes:
-        target_os: oldest system that must load the file; an iOS version stands for the macOS of the same year and back.
+        target_os: oldest system that must load the file; iOS15 and macOS12 are the same format, and so on.
         classifier: return a label and a probability for each label instead of logits; needs --labels.
         max_batch: largest batch, when the batch is dynamic.
         max_side: largest height and width in pixels, when the image size is dynamic.

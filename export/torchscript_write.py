@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevit_deploy.errors import ExportError
-from edgevit_deploy.lite_file import last_line, read_lite_file
+from edgevit_deploy.lite_file import last_line, read_format_version, read_lite_file
 
 Shape = tuple[int, ...]
 
@@ -62,10 +62,10 @@ def without_positions(saved: bytes) -> bytes:
 
     written = io.BytesIO()
     reader, writer = torch._C.PyTorchFileReader(io.BytesIO(saved)), torch._C.PyTorchFileWriter(written)
-    writer.set_min_version(int(reader.get_record(".data/version")))
+    writer.set_min_version(read_format_version(reader))
     for name in reader.get_all_records():
-        # The writer adds the records of .data/ itself.
-        if not name.endswith(".debug_pkl") and not name.startswith(".data/"):
+        # The writer adds its version and the checksum of it all itself.
+        if not name.endswith((".debug_pkl", "version", ".data/serialization_id")):
             record = reader.get_record(name)
             writer.write_record(name, record, len(record))
     writer.write_end_of_file()
@@ -87,7 +87,7 @@ def run_as_promised(path: Path, promise: Promise) -> None:
 
     with torch.inference_mode():
         try:
-            program = mobile._load_for_lite_interpreter(path)  # type: ignore[no-untyped-call]
+            program = mobile._load_for_lite_interpreter(str(path))  # type: ignore[no-untyped-call]
             for shape in promise.shapes:
                 output = program(torch.zeros(shape))
                 refuse_unless_equal(f"the output for {shape}", tuple(output.shape), (shape[0], promise.classes))

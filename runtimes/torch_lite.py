@@ -37,7 +37,7 @@ class LiteInterpreterSession(Session):
         if objections := read_lite_file(self.path).objections():
             raise RunError(f"refused before loading it: {'; '.join(objections)}")
         try:
-            self._program = mobile._load_for_lite_interpreter(self.path)  # type: ignore[no-untyped-call]
+            self._program = mobile._load_for_lite_interpreter(str(self.path))  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             raise RunError(last_line(error)) from error
 

@@ -35,9 +35,9 @@ def report_bundles(
     subjects = [Subject(label=label, manifest=open_bundle(bundle)) for label, bundle in zip(labels, bundles, strict=True)]
     write_page(render(subjects), path)
     verdicts = [verdict(subject.manifest) for subject in subjects]
-    say(f"{path}: {len(subjects)} bundles, {verdicts.count('passed')} passed, {verdicts.count('failed')} failed")
+    say(f"wrote {path}: {'; '.join(f'{label} {status}' for label, status in zip(labels, verdicts, strict=True))}")
     if json:
-        print_json({"report": path, "verdicts": dict(zip(map(str, bundles), verdicts, strict=True))})
+        print_json({"report": str(path), "verdicts": dict(zip(map(str, bundles), verdicts, strict=True))})
     return 1 if "failed" in verdicts else 0
 
 

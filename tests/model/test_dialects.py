@@ -146,6 +146,10 @@ def test_the_maps_in_full_words() -> None:
     ]
 
 
+def test_epsilons_are_the_sources() -> None:
+    assert [d.norm_eps for d in (SAIC, EASYCV, EASYCV_ONE_HEAD, BIRDER, TIMM)] == [1e-6, 1e-8, 1e-8, 1e-6, 1e-6]
+
+
 def test_spellings_of_two_dialects_do_not_mix() -> None:
     assert BIRDER.to_reference("body.stage1.blocks.0.LocalAgg.conv1.weight") is None
     assert SAIC.to_reference("backbone.norm.weight") is None
