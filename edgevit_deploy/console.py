@@ -11,12 +11,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 STYLES = {
     "passed": "green",
     "built, not run": "yellow",
     "skipped": "yellow",
     "failed": "bold red",
+    "yes": "green",
+    "no": "yellow",
 }
 
 
@@ -47,19 +50,18 @@ def _encode_path(value: object) -> str:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def status(text: str) -> str:
+def status(text: str) -> Text:
     """Colour a status word; the word itself always says it too."""
-    style = STYLES.get(text)
-    return f"[{style}]{escape(text)}[/]" if style else escape(text)
+    return Text(text, style=STYLES.get(text, ""))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table for people; cells may hold rich markup."""
-    table = Table(title=title, title_justify="left")
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
+    """Print a table for people; a str cell is shown as it is, brackets too, a coloured one is a `Text`."""
+    table = Table(title=escape(title), title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     console = stderr()
     if not console.is_terminal:
         console = Console(stderr=True, highlight=False, width=160)

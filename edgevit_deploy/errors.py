@@ -21,6 +21,8 @@ __all__ = [
     "RunError",
     "UsageError",
     "did_you_mean",
+    "first_line",
+    "last_line",
 ]
 
 
@@ -59,3 +61,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+
+
+def first_line(error: BaseException) -> str:
+    """Return what a foreign exception says first; some go on with a page of stack or of the model's text."""
+    return _lines(error)[0]
+
+
+def last_line(error: BaseException) -> str:
+    """Return what a foreign exception says last; PyTorch's messages begin with a traceback of TorchScript."""
+    return _lines(error)[-1]
+
+
+def _lines(error: BaseException) -> list[str]:
+    return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.registry import Availability
-from edgevit_deploy.spec import INPUT_NAME, InputForm, ModelSpec, OutputForm, Precision, Size, TensorSpec
+from edgevit_deploy.spec import (
+    DYNAMIC_BATCHES,
+    INPUT_NAME,
+    InputForm,
+    ModelSpec,
+    OutputForm,
+    Precision,
+    Size,
+    TensorSpec,
+    second_size,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,6 +51,14 @@ class ExportPlan(Generic[OptionsT]):
     def output_spec(self, output_form: OutputForm) -> TensorSpec:
         """The one output: float32 (batch, num_classes), named after what it holds."""
         return TensorSpec(name=output_form, shape=(self.batch_axis(), self.spec.num_classes), dtype="float32")
+
+    def proven_batches(self) -> tuple[int, ...]:
+        """The batch sizes at which the file must be right."""
+        return DYNAMIC_BATCHES if self.dynamic_batch else (self.batch,)
+
+    def proven_sizes(self) -> tuple[Size, ...]:
+        """The image sizes at which the file must be right; the first is the traced one."""
+        return (self.image_size, second_size(self.image_size)) if self.dynamic_size else (self.image_size,)
 
     def batch_axis(self) -> int | str:
         """The batch axis as it appears in a TensorSpec."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgevit_deploy.errors import RunError
+from edgevit_deploy.errors import RunError, last_line
 
 NEWEST_BYTECODE = 8
 NEWEST_FORMAT = 10
@@ -138,12 +138,6 @@ def check_archive(path: Path) -> None:
                         _check_sum(archive, record)
     except (OSError, zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
         raise RunError(f"{path.name} is damaged: {error}; copy or convert it again") from error
-
-
-def last_line(error: BaseException) -> str:
-    """Return the last line of PyTorch's message; those before it are a traceback of TorchScript."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
 
 
 def _check_sum(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> None:

@@ -30,15 +30,12 @@ from edgevit_deploy.probes import GOLDEN_PROBES, Probes, make_probes
 from edgevit_deploy.reference import Reference
 from edgevit_deploy.session import Session
 from edgevit_deploy.source import DEFAULT_SEED, LoadedModel
-from edgevit_deploy.spec import SIZE_STEP, InputForm, OutputForm, Precision, Size
+from edgevit_deploy.spec import DYNAMIC_BATCHES, InputForm, OutputForm, Precision, Size, second_size
 
 Step = Callable[[str], None]
 
 SessionFinder = Callable[[str], type[Session] | None]
 """Target -> the runtime that reads its files on this host, or None when there is none."""
-
-DYNAMIC_BATCHES = (1, 3)
-"""The batch sizes at which a dynamic batch is proven; probes do not divide by 3, so a filled last batch runs too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +86,7 @@ class Workbench:
         precision: Precision,
     ) -> list[Truth]:
         """Return the truth at one size and, when the size is dynamic, at a second one that is not square."""
-        height, width = image_size
-        sizes = [image_size, (height + SIZE_STEP, width + 3 * SIZE_STEP)] if dynamic_size else [image_size]
+        sizes = [image_size, second_size(image_size)] if dynamic_size else [image_size]
         return [self.reference.truth(self.probes(size, input_form), input_form, output_form, precision) for size in sizes]
 
 
@@ -140,7 +136,7 @@ def convert(
 
 
 def promised_batches(artifact: Artifact) -> tuple[int, ...]:
-    """Return the batch sizes at which a file must be proven: its own, or two where the batch is free."""
+    """Return the batch sizes at which a file must be right: its own, or two where the batch is free."""
     batch = artifact.inputs[0].shape[0]
     return (batch,) if isinstance(batch, int) else DYNAMIC_BATCHES
 

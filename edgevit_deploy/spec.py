@@ -14,6 +14,9 @@ Size = tuple[int, int]  # (height, width) in pixels
 SIZE_STEP = 32
 """The patch embeddings divide height and width by 4, 2, 2 and 2, so both must be multiples of 32 (paper, section 3)."""
 
+DYNAMIC_BATCHES = (1, 3)
+"""The batch sizes at which a dynamic batch is proven; probes do not divide by 3, so a filled last batch runs too."""
+
 INPUT_NAME = "input"
 
 
@@ -49,6 +52,12 @@ class Preprocess:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     color_order: Literal["RGB"] = "RGB"
     value_range: tuple[float, float] = (0.0, 1.0)
+
+
+def second_size(size: Size) -> Size:
+    """Return the other size at which a dynamic image size is proven: larger, and not square when the first one is."""
+    height, width = size
+    return height + SIZE_STEP, width + 3 * SIZE_STEP
 
 
 def imagenet_preprocess(size: Size) -> Preprocess:

@@ -12,7 +12,7 @@ from edgevit_deploy.apple import DATA_FOLDER, WEIGHTS_PATH, class_labels, main_o
 from edgevit_deploy.errors import ExportError, UsageError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.registry import Availability, requires
-from edgevit_deploy.spec import INPUT_NAME, SIZE_STEP, OutputForm, Precision
+from edgevit_deploy.spec import DYNAMIC_BATCHES, INPUT_NAME, SIZE_STEP, OutputForm, Precision
 from export.coreml_convert import CoreMLOptions, TargetOS, convert, trace
 from export.coreml_package import describe, write_package
 from export.coreml_twin import compare_with_twin
@@ -35,12 +35,6 @@ SPECIFICATION_VERSIONS: dict[TargetOS, int] = {
     "macOS14": 8,
     "macOS15": 9,
 }
-
-SMALLEST_MAX_BATCH = 3
-"""A dynamic batch is proven at 1 and 3 images."""
-
-SECOND_SIZE_MARGIN = 3 * SIZE_STEP
-"""A dynamic image size is proven at its own and at a second size, larger by up to this many pixels."""
 
 
 class CoreMLExporter(Exporter[CoreMLOptions]):
@@ -110,9 +104,9 @@ let probabilities = result.featureValue(for: "classLabel_probs")?.dictionaryValu
             raise UsageError("--max-batch limits a dynamic batch; add --batch dynamic")
         if options.max_side != default.max_side and not plan.dynamic_size:
             raise UsageError("--max-side limits a dynamic image size; add --image-size dynamic")
-        if options.max_batch < SMALLEST_MAX_BATCH:
-            raise UsageError(f"--max-batch {options.max_batch} is too small; use {SMALLEST_MAX_BATCH} or more")
-        smallest_side = max(plan.image_size) + SECOND_SIZE_MARGIN
+        if options.max_batch < max(DYNAMIC_BATCHES):
+            raise UsageError(f"--max-batch {options.max_batch} is too small; use {max(DYNAMIC_BATCHES)} or more")
+        smallest_side = max(max(size) for size in plan.proven_sizes())
         if plan.dynamic_size and options.max_side < smallest_side:
             raise UsageError(f"--max-side {options.max_side} is too small for this model; use {smallest_side} or more")
 

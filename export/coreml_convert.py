@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from edgevit_deploy.apple import import_coremltools
-from edgevit_deploy.errors import ExportError
+from edgevit_deploy.errors import ExportError, first_line
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.spec import INPUT_NAME, SIZE_STEP, OutputForm, Precision
 
@@ -87,7 +87,7 @@ def convert(traced: Any, plan: ExportPlan[CoreMLOptions], precision: Precision, 
                 package_dir=str(package),
             )
     except CONVERTER_ERRORS as error:
-        raise ExportError(f"coremltools could not convert the model: {_first_line(error)}") from error
+        raise ExportError(f"coremltools could not convert the model: {first_line(error)}") from error
 
 
 def _input_type(ct: Any, plan: ExportPlan[CoreMLOptions]) -> Any:
@@ -140,7 +140,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         tqdm.__init__ = original
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

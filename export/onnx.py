@@ -12,12 +12,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from edgevit_deploy.errors import ExportError, UsageError
+from edgevit_deploy.errors import ExportError, UsageError, first_line
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Precision, TensorSpec
 from export.onnx_fp16 import check_precision, to_half
-from export.onnx_simplify import TRIAL_BATCHES, Simplification, first_line, largest_errors, make_trials, simplify
+from export.onnx_simplify import Simplification, largest_errors, make_trials, simplify
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, ValueInfoProto
@@ -277,7 +277,7 @@ def _notes(plan: ExportPlan[OnnxOptions], simplification: Simplification | None)
     if simplification is not None and not simplification.kept:
         notes.append(f"onnxsim's result was dropped: {simplification.reason}.")
     if plan.dynamic_batch or plan.dynamic_size:
-        batches = f"batch {' and '.join(map(str, TRIAL_BATCHES))}" if plan.dynamic_batch else f"batch {plan.batch}"
+        batches = f"batch {' and '.join(map(str, plan.proven_batches()))}"
         sizes = "two image sizes, one of them not square" if plan.dynamic_size else "its image size"
         notes.append(f"The free axes were run in ONNX Runtime at {batches}, {sizes}.")
     if plan.dynamic_size:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit_deploy.errors import ExportError
+from edgevit_deploy.errors import ExportError, first_line
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.probes import make_probes
-from edgevit_deploy.spec import INPUT_NAME, SIZE_STEP
+from edgevit_deploy.spec import INPUT_NAME
 from edgevit_deploy.tolerances import tolerance_for
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 TRIAL_IMAGES = 3
 TRIAL_SEED = 0
-
-TRIAL_BATCHES = (1, 3)
-"""The batch sizes at which a dynamic batch is run."""
 
 SKIPPED_PASSES = ["fuse_matmul_add_bias_into_gemm_batched"]
 """It makes Reshape + Gemm + Reshape of MatMul + Add on tokens: more nodes (XXS: 366 against 361), and slower, because ONNX
@@ -61,10 +58,8 @@ def make_trials(module: "nn.Module", plan: ExportPlan[Any]) -> tuple[Trial, ...]
     import torch
 
     exact_module = copy.deepcopy(module).double()
-    height, width = plan.image_size
-    sizes = [plan.image_size, (height + SIZE_STEP, width + 3 * SIZE_STEP)] if plan.dynamic_size else [plan.image_size]
     trials = []
-    for size in sizes:
+    for size in plan.proven_sizes():
         images = make_probes(size, plan.spec.preprocess, plan.input_form, TRIAL_SEED).inputs[:TRIAL_IMAGES]
         with torch.no_grad():  # one image at a time: the attention of a large size may not fit as a batch
             rows = [torch.from_numpy(image[None]) for image in images]
@@ -72,8 +67,7 @@ def make_trials(module: "nn.Module", plan: ExportPlan[Any]) -> tuple[Trial, ...]
             own = torch.cat([module(row) for row in rows]).numpy()
         noise = float(np.abs(own - exact).max())
         atol = tolerance_for("onnx", "fp32", noise, float(np.abs(exact).max())).atol
-        batches = TRIAL_BATCHES if plan.dynamic_batch else (plan.batch,)
-        trials.append(Trial(images=images, exact=exact, batches=batches, atol=atol))
+        trials.append(Trial(images=images, exact=exact, batches=plan.proven_batches(), atol=atol))
     return tuple(trials)
 
 
@@ -163,8 +157,3 @@ def _largest_error(run: Callable[[NDArray[np.float32]], NDArray[np.float32]], tr
 
 def _is_exception(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, Exception)
-
-
-def first_line(error: Exception) -> str:
-    """Return what an exception says, without what follows in further lines."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

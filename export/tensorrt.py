@@ -13,6 +13,7 @@ from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.nvidia.library import LIBRARIES, Flavor, Library, read_plan_header
 from edgevit_deploy.nvidia.probe import Capability, capability, describe
 from edgevit_deploy.registry import Availability
+from edgevit_deploy.spec import DYNAMIC_BATCHES
 from export.onnx import OnnxExporter, OnnxOptions
 from export.tensorrt_engine import BuildSettings, build_engine, inspect_engine
 
@@ -50,16 +51,14 @@ class TensorRTOptions:
     Attributes:
         flavor: which library; auto takes the full TensorRT where it can build, else TensorRT-RTX, and records why.
         opset: of the ONNX file that the engine is built from, 17 to 20; TensorRT 10 is the first that has the Gelu of 20.
-        min_batch: smallest batch of the optimisation profile; with a dynamic batch only, like the next two.
-        opt_batch: batch that the engine is tuned for.
-        max_batch: largest batch that the engine accepts.
+        opt_batch: batch that the engine is tuned for; with a dynamic batch only, like the next one.
+        max_batch: largest batch that the engine accepts; the smallest is always 1.
         workspace_mib: limit on scratch memory while building, in MiB; full TensorRT only.
         timing_cache: file of kernel timings, read when it is there and written back; full TensorRT only.
     """
 
     flavor: Literal["auto", "tensorrt", "tensorrt-rtx"] = "auto"
     opset: int = 20
-    min_batch: int = 1
     opt_batch: int = 1
     max_batch: int = 8
     workspace_mib: int | None = None
@@ -121,14 +120,13 @@ with NVIDIA's own `trtexec --onnx=source.onnx --stronglyTyped` (TensorRT 10; 11 
         super().refuse(plan)
         OnnxExporter().refuse(_onnx_plan(plan))
         options = plan.options
-        profile = (options.min_batch, options.opt_batch, options.max_batch)
-        if not 1 <= options.min_batch <= options.opt_batch <= options.max_batch:
-            raise UsageError(
-                f"the batch profile {profile} is not in order; --min-batch, --opt-batch and --max-batch must rise from 1 up"
-            )
+        if not 1 <= options.opt_batch <= options.max_batch:
+            raise UsageError(f"--opt-batch {options.opt_batch} must lie between 1 and --max-batch, which is {options.max_batch}")
+        if options.max_batch < max(DYNAMIC_BATCHES):
+            raise UsageError(f"--max-batch {options.max_batch} is too small; use {max(DYNAMIC_BATCHES)} or more")
         default = TensorRTOptions()
-        if not plan.dynamic_batch and profile != (default.min_batch, default.opt_batch, default.max_batch):
-            raise UsageError("--min-batch, --opt-batch and --max-batch shape a dynamic batch; add --batch dynamic")
+        if not plan.dynamic_batch and (options.opt_batch, options.max_batch) != (default.opt_batch, default.max_batch):
+            raise UsageError("--opt-batch and --max-batch shape a dynamic batch; add --batch dynamic")
         if options.workspace_mib is not None and options.workspace_mib < 1:
             raise UsageError(f"--workspace-mib {options.workspace_mib} is not a positive number of MiB")
         if options.timing_cache is not None and not options.timing_cache.parent.is_dir():
@@ -217,7 +215,7 @@ def _write_source(module: "nn.Module", plan: ExportPlan[TensorRTOptions], folder
 def _settings(plan: ExportPlan[TensorRTOptions]) -> BuildSettings:
     options = plan.options
     return BuildSettings(
-        batches=(options.min_batch, options.opt_batch, options.max_batch) if plan.dynamic_batch else None,
+        batches=(1, options.opt_batch, options.max_batch) if plan.dynamic_batch else None,
         workspace_mib=options.workspace_mib,
         timing_cache=options.timing_cache,
     )
@@ -239,5 +237,5 @@ def _notes(choice: Choice, plan: ExportPlan[TensorRTOptions]) -> tuple[str, ...]
         notes.append(NUMBERED_TENSORS)
     if plan.dynamic_batch:
         options = plan.options
-        notes.append(f"Batch {options.min_batch} to {options.max_batch}, tuned for {options.opt_batch}; others are refused.")
+        notes.append(f"Batch 1 to {options.max_batch}, tuned for {options.opt_batch}; others are refused.")
     return tuple(notes)

@@ -10,17 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from edgevit_deploy.errors import ExportError, UsageError
+from edgevit_deploy.errors import ExportError, UsageError, last_line
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
-from edgevit_deploy.lite_file import NEWEST_BYTECODE, last_line, read_lite_file
+from edgevit_deploy.lite_file import NEWEST_BYTECODE, read_lite_file
 from edgevit_deploy.registry import Availability, requires
-from edgevit_deploy.spec import SIZE_STEP, Precision
+from edgevit_deploy.spec import Precision
 from export.torchscript_write import Promise, Shape, quiet, write, write_in_child
 
 if TYPE_CHECKING:
     from torch import nn
-
-ALTERNATIVE_BATCH = 3
 
 DEPRECATED = (
     "PyTorch's lite interpreter is deprecated in favour of ExecuTorch (pytorch PR #163289): PyTorch Mobile gets no new "
@@ -148,11 +146,8 @@ outputs = module(torch.from_numpy(images)).numpy()
 
 def make_promise(plan: ExportPlan[TorchScriptOptions]) -> Promise:
     """Return every input shape at which the file must run: the traced one, and others along each free axis."""
-    batches = (plan.batch, ALTERNATIVE_BATCH) if plan.dynamic_batch else (plan.batch,)
-    height, width = plan.image_size
-    sizes = (plan.image_size, (height + SIZE_STEP, width + 3 * SIZE_STEP)) if plan.dynamic_size else (plan.image_size,)
     return Promise(
-        shapes=tuple((batch, 3, *size) for size in sizes for batch in batches),
+        shapes=tuple((batch, 3, *size) for size in plan.proven_sizes() for batch in plan.proven_batches()),
         classes=plan.spec.num_classes,
         bundled_inputs=plan.options.bundled_inputs,
     )

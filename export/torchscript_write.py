@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgevit_deploy.errors import ExportError
-from edgevit_deploy.lite_file import last_line, read_format_version, read_lite_file
+from edgevit_deploy.errors import ExportError, last_line
+from edgevit_deploy.lite_file import read_format_version, read_lite_file
 
 Shape = tuple[int, ...]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from edgevit_deploy.errors import MissingError, RunError
+from edgevit_deploy.errors import MissingError, RunError, first_line
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, Session
 from edgevit_deploy.spec import TensorSpec
@@ -50,7 +50,7 @@ class OnnxRuntimeSession(Session):
         try:
             return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
         except _runtime_errors() as error:
-            raise RunError(f"{self.name} failed on {self.path.name}: {_first_line(error)}") from error
+            raise RunError(f"{self.name} failed on {self.path.name}: {first_line(error)}") from error
 
     def _unload(self) -> None:
         self._session = None
@@ -67,7 +67,7 @@ class OnnxRuntimeSession(Session):
             data = self.path.read_bytes()
             model = onnx.load_model_from_string(data)
         except (OSError, DecodeError) as error:
-            raise RunError(f"{self.name} cannot read {self.path.name} ({_first_line(error)}); convert again") from error
+            raise RunError(f"{self.name} cannot read {self.path.name} ({first_line(error)}); convert again") from error
         for tensor in _tensors(model):
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 raise RunError(f"{self.path.name} keeps {tensor.name!r} in another file, which is never read; embed the weights")
@@ -91,7 +91,7 @@ class OnnxRuntimeSession(Session):
         try:
             session = onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)
         except _runtime_errors() as error:
-            raise RunError(f"{cls.name} cannot load {what} ({_first_line(error)}); convert again") from error
+            raise RunError(f"{cls.name} cannot load {what} ({first_line(error)}); convert again") from error
         if cls.provider not in session.get_providers():
             raise RunError(f"{cls.provider} did not start on this host, only {', '.join(session.get_providers())}")
         return session
@@ -145,10 +145,6 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     return RuntimeError, *(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _describe(specs: tuple[TensorSpec, ...]) -> str:

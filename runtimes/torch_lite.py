@@ -9,8 +9,8 @@ contains a crash, not such an attack.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from edgevit_deploy.errors import RunError
-from edgevit_deploy.lite_file import last_line, read_lite_file
+from edgevit_deploy.errors import RunError, last_line
+from edgevit_deploy.lite_file import read_lite_file
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, Session
 from runtimes.child import ChildSession

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from rich.markup import escape
+from rich.text import Text
 
 from edgevit_deploy.console import print_table, say, stderr
 
@@ -66,7 +67,7 @@ def print_benchmark(benchmark: "Benchmark", machine: Machine) -> None:
     comparisons = {comparison.label: comparison for comparison in benchmark.comparisons()}
     entries = (*benchmark.results, benchmark.control)
     print_table(
-        escape(f"latency in ms a run, wall clock; {_setting(benchmark)}"),
+        f"latency in ms a run, wall clock; {_setting(benchmark)}",
         LATENCY_COLUMNS,
         [_latency_cells(result, comparisons.get(result.label)) for result in entries],
     )
@@ -131,13 +132,13 @@ def _setting(benchmark: "Benchmark") -> str:
     return f"batch {first.batch}, {threads}, {benchmark.regime.name} regime, {len(first.raw_ms)} timed runs each"
 
 
-def _latency_cells(result: "BenchmarkResult", comparison: "Comparison | None") -> list[str]:
+def _latency_cells(result: "BenchmarkResult", comparison: "Comparison | None") -> list[str | Text]:
     low, high = result.median_interval_ms
     height, width = result.image_size
     cpu = "-" if result.cpu_ms is None else f"{result.cpu_ms:.2f}"
     return [
-        escape(result.label),
-        escape(result.runtime),
+        result.label,
+        result.runtime,
         f"{height}x{width}",
         f"{result.median_ms:.2f}",
         f"{low:.2f} to {high:.2f}",
@@ -151,15 +152,15 @@ def _latency_cells(result: "BenchmarkResult", comparison: "Comparison | None") -
     ]
 
 
-def _comparison_cell(comparison: "Comparison") -> str:
+def _comparison_cell(comparison: "Comparison") -> Text:
     low, high = comparison.interval
-    style = VERDICT_STYLES[comparison.verdict]
-    return f"{comparison.ratio:.3f} ({low:.3f} to {high:.3f})\n[{style}]{comparison.verdict}[/]"
+    verdict = (comparison.verdict, VERDICT_STYLES[comparison.verdict])
+    return Text.assemble(f"{comparison.ratio:.3f} ({low:.3f} to {high:.3f})\n", verdict)
 
 
 def _cost_cells(result: "BenchmarkResult") -> list[str]:
     memory = "-" if result.peak_memory_bytes is None else f"{result.peak_memory_bytes / 1e6:.0f}"
-    return [escape(result.label), f"{result.load_ms:.1f}", f"{result.first_ms:.2f}", f"{result.size_bytes / 1e6:.1f}", memory]
+    return [result.label, f"{result.load_ms:.1f}", f"{result.first_ms:.2f}", f"{result.size_bytes / 1e6:.1f}", memory]
 
 
 def _explanation(benchmark: "Benchmark", machine: Machine) -> list[str]:

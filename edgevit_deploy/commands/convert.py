@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
-from rich.markup import escape
+from rich.text import Text
 
 from edgevit_deploy.commands.flags import FileFlags, ModelFlags
 from edgevit_deploy.commands.hosts import find_exporter, find_session, require_exporter, why_not_run
@@ -42,13 +42,13 @@ class Row:
     bundle: Path | None = None
     detail: str = ""
 
-    def cells(self) -> list[str]:
+    def cells(self) -> list[str | Text]:
         """Return the row as the table's cells."""
         seconds = "" if self.duration_s is None else f"{self.duration_s:.1f}"
         numbers = [f"{value:.2g}" if value is not None else "" for value in (self.max_abs, self.atol, self.noise_ratio)]
         agreement = "" if self.top1_agreement is None else f"{self.top1_agreement:.0%}"
         size = "" if self.size_bytes is None else f"{self.size_bytes / 1e6:.1f}"
-        where = "" if self.bundle is None else escape(str(self.bundle))
+        where = "" if self.bundle is None else str(self.bundle)
         return [self.target, self.precision, status(self.status), self.runtime, *numbers, agreement, size, seconds, where]
 
 

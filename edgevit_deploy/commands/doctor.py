@@ -5,9 +5,10 @@ import platform
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from rich.text import Text
 
 from edgevit_deploy import __version__
-from edgevit_deploy.console import print_json, print_table, say
+from edgevit_deploy.console import print_json, print_table, say, status
 from edgevit_deploy.registry import Availability, Entry
 from export import TARGETS
 from runtimes import RUNTIMES
@@ -49,8 +50,8 @@ def _probe(entry: Entry[Any]) -> Availability:
     return entry.load().probe()  # type: ignore[no-any-return]
 
 
-def _rows(found: dict[str, Availability]) -> list[list[str]]:
-    return [[name, "[green]yes[/]" if a.ok else "[yellow]no[/]", a.detail, "" if a.ok else a.fix] for name, a in found.items()]
+def _rows(found: dict[str, Availability]) -> list[list[str | Text]]:
+    return [[name, status("yes" if a.ok else "no"), a.detail, "" if a.ok else a.fix] for name, a in found.items()]
 
 
 def _version(package: str) -> str | None:

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
-from rich.markup import escape
 
 from edgevit_deploy.console import print_json, print_table
 
@@ -18,7 +17,7 @@ def inspect(file: Path, /, *, json: Annotated[bool, Parameter(negative="")] = Fa
         json: Print one JSON document on stdout and nothing else there.
     """
     facts = _bundle_facts(file) if file.is_dir() else _checkpoint_facts(file)
-    print_table(str(file), ("", ""), [[name, escape(str(value))] for name, value in facts.items()])
+    print_table(str(file), ("", ""), [[name, str(value)] for name, value in facts.items()])
     if json:
         print_json(facts)
     return 0

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.markup import escape
-
 from edgevit_deploy.commands.hosts import find_session
 from edgevit_deploy.console import print_table, progress, say
 
@@ -35,8 +33,8 @@ def show_top5(results: Mapping[str, Top5]) -> None:
     for picture in next(iter(results.values()), {}):
         rows = []
         for bundle, top5 in results.items():
-            rows.append([escape(bundle), *(f"{escape(label)}\n{value:.4f}" for label, value in top5[picture])])
-        print_table(escape(picture), ("bundle", "1", "2", "3", "4", "5")[: len(rows[0])], rows)
+            rows.append([bundle, *(f"{label}\n{value:.4f}" for label, value in top5[picture])])
+        print_table(picture, ("bundle", "1", "2", "3", "4", "5")[: len(rows[0])], rows)
         orders = {tuple(label for label, _ in top5[picture]) for top5 in results.values()}
         if len(results) > 1:
             agreement = "the same top-5" if len(orders) == 1 else f"{len(orders)} different top-5"

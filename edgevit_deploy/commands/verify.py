@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from rich.text import Text
 
 from edgevit_deploy.commands.hosts import find_session, why_not_run
 from edgevit_deploy.commands.pictures import show_top5
@@ -83,7 +84,7 @@ def _document(result: "Verification") -> dict[str, object]:
     }
 
 
-def _cells(result: "Verification") -> list[str]:
+def _cells(result: "Verification") -> "list[str | Text]":
     golden, worst = result.golden, result.parity.worst if result.parity else None
     return [
         str(result.bundle),

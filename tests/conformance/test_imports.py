@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-HEAVY = ("onnx", "onnxruntime", "onnxsim", "onnxscript", "coremltools", "tensorrt", "tensorrt_rtx", "timm", "PIL", "sklearn")
+HEAVY = (
     "onnx",
     "onnxruntime",
     "onnxsim",
