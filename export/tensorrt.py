@@ -13,7 +13,7 @@ from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.nvidia.library import LIBRARIES, Flavor, Library, read_plan_header
 from edgevit_deploy.nvidia.probe import Capability, capability, describe
 from edgevit_deploy.registry import Availability
-from edgevit_deploy.spec import DYNAMIC_BATCHES
+from edgevit_deploy.spec import DYNAMIC_BATCHES, SIZE_STEP
 from export.onnx import OnnxExporter, OnnxOptions
 from export.tensorrt_engine import BuildSettings, build_engine, inspect_engine
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 ENGINE_NAME = "model.engine"
 SOURCE_NAME = "source.onnx"
+
+ONE_TOKEN_SIZE = (SIZE_STEP, SIZE_STEP)
+"""At this image size stages 3 and 4 have one delegate token each, which TensorRT-RTX 1.7.1 cannot compile."""
 
 # Compatibility: NVIDIA's engine-compatibility and CPU-only pages for TensorRT-RTX, engine-compatibility for TensorRT 11.
 RTX_GPUS = (
@@ -131,6 +134,11 @@ with NVIDIA's own `trtexec --onnx=source.onnx --stronglyTyped` (TensorRT 10; 11 
             raise UsageError(f"--workspace-mib {options.workspace_mib} is not a positive number of MiB")
         if options.timing_cache is not None and not options.timing_cache.parent.is_dir():
             raise UsageError(f"{options.timing_cache.parent} is no folder; give another --timing-cache")
+        if plan.image_size == ONE_TOKEN_SIZE and choose_library(options.flavor).library.flavor == "tensorrt-rtx":
+            raise UsageError(
+                "TensorRT-RTX 1.7 cannot build EdgeViT at 32x32, where the deeper stages attend over a single token (its "
+                "kqv_gemm_split fails); use --image-size 64"
+            )
         wants_full = options.workspace_mib is not None or options.timing_cache is not None
         if wants_full and choose_library(options.flavor).library.flavor == "tensorrt-rtx":
             raise UsageError(

@@ -47,7 +47,7 @@ class ChildSession(Session):
     run_timeout_s: ClassVar[float] = 600.0
     """For each run. Importing a library and running a large batch on a busy machine take seconds; more than this is a hang."""
 
-    _child: "Child"
+    _child: "Child | None" = None
     _peak_memory_bytes: int | None = None
 
     def _load(self) -> None:
@@ -60,7 +60,7 @@ class ChildSession(Session):
         )
         self._child = Child()
         with ExitStack() as on_failure:
-            on_failure.callback(self._child.close)
+            on_failure.callback(self._unload)
             self._ask("load", setup, [], self.load_timeout_s)
             on_failure.pop_all()
 
@@ -69,7 +69,9 @@ class ChildSession(Session):
         return outputs
 
     def _unload(self) -> None:
-        self._child.close()
+        if self._child is not None:
+            self._child.close()
+        self._child = self._peak_memory_bytes = None
 
     def time_runs(self, feeds: Mapping[str, Array], count: int) -> list[float]:
         """Run `count` times and return each latency in milliseconds, measured inside the child: the pipe is not in it."""
@@ -89,6 +91,7 @@ class ChildSession(Session):
     def _ask(
         self, task: str, message: Setup | Request, arrays: Sequence[Array], timeout_s: float
     ) -> tuple[Reply, dict[str, Array]]:
+        assert self._child is not None
         try:
             reply, outputs = self._child.ask(message, arrays, self.outputs, timeout_s)
         except ChildFailure as failure:

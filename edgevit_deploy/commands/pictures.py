@@ -35,7 +35,18 @@ def show_top5(results: Mapping[str, Top5]) -> None:
         for bundle, top5 in results.items():
             rows.append([bundle, *(f"{label}\n{value:.4f}" for label, value in top5[picture])])
         print_table(picture, ("bundle", "1", "2", "3", "4", "5")[: len(rows[0])], rows)
-        orders = {tuple(label for label, _ in top5[picture]) for top5 in results.values()}
         if len(results) > 1:
-            agreement = "the same top-5" if len(orders) == 1 else f"{len(orders)} different top-5"
-            say(f"{picture}: {agreement} in {len(results)} bundles")
+            say(f"{picture}: {agreement([top5[picture] for top5 in results.values()])} in {len(results)} bundles")
+
+
+def agreement(rankings: Sequence[list[tuple[str, float]]]) -> str:
+    """Say how far rankings agree; classes in another order are named with how far apart the first bundle sees them."""
+    orders = list(dict.fromkeys(tuple(label for label, _ in ranking) for ranking in rankings))
+    if len(orders) == 1:
+        return "the same top-5"
+    if len({frozenset(order) for order in orders}) > 1:
+        return f"{len(orders)} different top-5"
+    moved = [(label, value) for place, (label, value) in enumerate(rankings[0]) if len({order[place] for order in orders}) > 1]
+    values = [value for _, value in moved]
+    names = ", ".join(label for label, _ in moved)
+    return f"the same five classes, but {names}, {max(values) - min(values):.2g} apart, not in the same order"

@@ -207,6 +207,12 @@ class TestRefusals:
         with pytest.raises(UsageError, match="--max-batch 2 is too small; use 3 or more"):
             TensorRTExporter().refuse(plan_for(dynamic_batch=True, options=TensorRTOptions(max_batch=2)))
 
+    @pytest.mark.usefixtures("rtx")
+    def test_attention_over_one_token(self):
+        """TensorRT-RTX 1.7.1 dies of it in its compiler, so it is refused before any work."""
+        with pytest.raises(UsageError, match=r"cannot build EdgeViT at 32x32.*use --image-size 64"):
+            TensorRTExporter().refuse(plan_for(size=32))
+
     def test_a_profile_without_a_dynamic_batch(self):
         with pytest.raises(UsageError, match="add --batch dynamic"):
             TensorRTExporter().refuse(plan_for(options=TensorRTOptions(max_batch=16)))
