@@ -1,10 +1,15 @@
 """Fixtures that several test modules share."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# One thread for each worker and its children: two workers of two threads on two cores take 6 times as long, spinning.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from edgevit_deploy.cli import run
 from tests.fakes import register_fake
