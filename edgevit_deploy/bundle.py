@@ -195,14 +195,13 @@ def _translated_disk_errors(destination: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ExportError) as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in (errno.EACCES, errno.EPERM, errno.EROFS) or not destination.parent.is_dir():
+            raise UsageError(f"{destination} cannot be written ({error}); give another --output") from error
         # Converters written in C++ report a full disk in their own words; the disk itself is asked.
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         if full or shutil.disk_usage(destination.parent).free < FULL_DISK_BYTES:
             raise UsageError(
                 f"no space left while writing {destination}; nothing was kept there: free space or give another --output"
             ) from error
-        if isinstance(error, ExportError):
-            raise
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UsageError(f"{destination} cannot be written ({error.strerror}); give another --output") from error
         raise

@@ -206,6 +206,19 @@ def test_an_output_that_is_not_writable_is_refused(
     monkeypatch.undo()
 
 
+def test_an_output_that_the_system_refuses(
+    tmp_path: Path, fake_target: None, expect_error: ErrorCheck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As /proc does: it looks writable, and making a folder in it fails with ENOENT."""
+
+    def mkdir(self: Path, *args: object, **kwargs: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    assert "cannot be written" in expect_error(2, *CONVERT, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_leaves_nothing(
     tmp_path: Path, fake_target: None, expect_error: ErrorCheck, monkeypatch: pytest.MonkeyPatch, number: int
