@@ -15,6 +15,7 @@ from PIL import Image
 
 from edgevit_deploy.cli import run
 from edgevit_deploy.commands import hosts
+from edgevit_deploy.commands.pictures import agreement
 from edgevit_deploy.registry import Availability
 from tests.fakes import FakeExporter, FakeSession
 
@@ -160,6 +161,15 @@ def test_photographs_go_through_to_top_5(fake_bundle: Path, tmp_path: Path, capf
     assert "a.png" in captured.err
 
 
+def test_agreement_of_top_5_is_said_in_words() -> None:
+    ranking = [("cat", 5.0), ("dog", 4.0), ("bee", 3.0), ("ant", 2.5), ("fox", 2.499)]
+    swapped = [*ranking[:3], ranking[4], ranking[3]]
+    other = [*ranking[:4], ("owl", 2.4)]
+    assert agreement([ranking, ranking]) == "the same top-5"
+    assert agreement([ranking, swapped]) == "the same five classes, but ant, fox, 0.001 apart, not in the same order"
+    assert agreement([ranking, swapped, other]) == "3 different top-5"
+
+
 def test_json_is_one_document_and_nothing_else(fake_target: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run([*FAKE, "--output", str(tmp_path), "--json"]) == 0
     captured = capfd.readouterr()
@@ -222,6 +232,16 @@ def test_doctor_lists_everything(capfd: pytest.CaptureFixture[str]) -> None:
     assert set(document["runtimes"]) == set(runtimes.RUNTIMES)
     for found in (*document["targets"].values(), *document["runtimes"].values()):
         assert found["ok"] or found["fix"], "what does not work must say what would enable it"
+
+
+def test_a_cell_with_brackets_is_shown_whole(
+    only_fake: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The name of an extra looks like rich's markup, which would swallow it."""
+    missing = Availability(ok=False, detail="fakelib not installed", fix="pip install '.[fake]'")
+    monkeypatch.setattr(FakeExporter, "probe", classmethod(lambda cls: missing))
+    assert run(["doctor"]) == 0
+    assert "pip install '.[fake]'" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
