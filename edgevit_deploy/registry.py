@@ -60,5 +60,9 @@ def requires(*modules: str, extra: str | None = None) -> Availability:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if not missing:
         return Availability(ok=True, detail=", ".join(modules))
-    requirement = f"edgevit-deploy[{extra}]" if extra else "edgevit-deploy"
-    return Availability(ok=False, detail=f"{', '.join(missing)} not installed", fix=f"pip install '{requirement}'")
+    return Availability(ok=False, detail=f"{', '.join(missing)} not installed", fix=install_command(extra))
+
+
+def install_command(extra: str | None = None) -> str:
+    """Return what to type, in the project's folder, to install it with an extra; the project is on no package index."""
+    return f"pip install -e '.[{extra}]'" if extra else "pip install -e ."

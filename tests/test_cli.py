@@ -84,11 +84,11 @@ def test_labels_of_the_wrong_length(fake_target: None, expect_error: ErrorCheck,
 def test_a_missing_dependency_names_its_extra_and_exits_3(
     fake_target: None, expect_error: ErrorCheck, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    missing = Availability(ok=False, detail="fakelib not installed", fix="pip install 'edgevit-deploy[fake]'")
+    missing = Availability(ok=False, detail="fakelib not installed", fix="pip install -e '.[fake]'")
     monkeypatch.setattr(FakeExporter, "probe", classmethod(lambda cls: missing))
     message = expect_error(3, *FAKE)
     assert "fakelib not installed" in message
-    assert "pip install 'edgevit-deploy[fake]'" in message
+    assert "pip install -e '.[fake]'" in message
 
 
 @pytest.fixture

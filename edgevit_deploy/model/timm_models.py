@@ -13,6 +13,7 @@ import torch
 from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.model.variants import VARIANTS, create_model
+from edgevit_deploy.registry import install_command
 from edgevit_deploy.spec import ModelSpec, Size
 
 
@@ -44,7 +45,7 @@ def register() -> None:
     try:
         from timm.models import register_model
     except ImportError as error:
-        raise MissingError(f"timm cannot be imported ({error}); pip install 'edgevit-deploy[timm]'") from error
+        raise MissingError(f"timm cannot be imported ({error}); {install_command('timm')}") from error
     except RuntimeError as error:  # raised by torchvision when its compiled operators do not load
         raise MissingError(
             f"timm cannot import torchvision ({error}); install the torchvision build that belongs to torch {torch.__version__}"

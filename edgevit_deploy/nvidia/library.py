@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from edgevit_deploy.registry import install_command
+
 Flavor = Literal["tensorrt", "tensorrt-rtx"]
 
 MAX_MESSAGES = 200_000
@@ -39,13 +41,13 @@ LIBRARIES: dict[Flavor, Library] = {
         flavor="tensorrt",
         title="TensorRT",
         module="tensorrt",
-        install="pip install 'edgevit-deploy[tensorrt]' (its libraries come from NVIDIA's own package index)",
+        install=f"{install_command('tensorrt')} (its libraries come from NVIDIA's own package index)",
     ),
     "tensorrt-rtx": Library(
         flavor="tensorrt-rtx",
         title="TensorRT-RTX",
         module="tensorrt_rtx",
-        install="pip install 'edgevit-deploy[tensorrt-rtx]'",
+        install=install_command("tensorrt-rtx"),
     ),
 }
 """In order of preference: the full TensorRT where it works, else TensorRT-RTX."""

@@ -278,7 +278,7 @@ class TestChoice:
             choose_library("auto")
         found = TensorRTExporter.probe()
         assert not found.ok
-        assert "pip install 'edgevit-deploy[tensorrt-rtx]'" in found.fix
+        assert "pip install -e '.[tensorrt-rtx]'" in found.fix
         assert "NVIDIA's own package index" in found.fix
 
     def test_the_probe_tells_of_both(self, answers):

@@ -159,6 +159,6 @@ def test_a_library_that_is_not_installed(monkeypatch):
 def test_the_installed_rtx_builds():
     found = probe.capability("tensorrt-rtx")
     if not found.can_import:
-        pytest.skip(f"tensorrt-rtx: {found.reason}; pip install 'edgevit-deploy[tensorrt-rtx]'")
+        pytest.skip(f"tensorrt-rtx: {found.reason}; pip install -e '.[tensorrt-rtx]'")
     assert found.can_build
     assert found.can_run is bool(found.gpu and not found.reason)

@@ -331,7 +331,7 @@ def test_the_probe_says_what_is_missing(monkeypatch):
     assert "TensorRT-RTX 1.7.1 builds, cannot run: no NVIDIA driver" in found.detail
     assert found.fix == "use a machine with an NVIDIA GPU and driver"
     answers["tensorrt-rtx"] = answers["tensorrt"]
-    assert TensorRTSession.probe().fix.endswith(", and there: pip install 'edgevit-deploy[tensorrt-rtx]'")
+    assert TensorRTSession.probe().fix.endswith(", and there: pip install -e '.[tensorrt-rtx]'")
     answers["tensorrt-rtx"] = GPU
     assert TensorRTSession.probe().ok
 
