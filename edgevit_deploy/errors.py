@@ -22,7 +22,6 @@ __all__ = [
     "UsageError",
     "did_you_mean",
     "first_line",
-    "last_line",
 ]
 
 
@@ -65,13 +64,4 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return what a foreign exception says first; some go on with a page of stack or of the model's text."""
-    return _lines(error)[0]
-
-
-def last_line(error: BaseException) -> str:
-    """Return what a foreign exception says last; PyTorch's messages begin with a traceback of TorchScript."""
-    return _lines(error)[-1]
-
-
-def _lines(error: BaseException) -> list[str]:
-    return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgevit_deploy.errors import RunError, last_line
+from edgevit_deploy.errors import RunError, first_line
 
 NEWEST_BYTECODE = 8
 NEWEST_FORMAT = 10
@@ -108,7 +108,7 @@ def read_lite_file(path: Path) -> LiteFile:
             operators={name: info.num_schema_args or 0 for name, info in sorted(operators.items())},
         )
     except (RuntimeError, ValueError) as error:
-        raise RunError(f"{path.name} is not a lite-interpreter file: {last_line(error)}") from error
+        raise RunError(f"{path.name} is not a lite-interpreter file: {first_line(error)}") from error
 
 
 def read_format_version(reader: Any) -> int:

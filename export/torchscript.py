@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from edgevit_deploy.errors import ExportError, UsageError, last_line
+from edgevit_deploy.errors import ExportError, UsageError, first_line
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.lite_file import NEWEST_BYTECODE, read_lite_file
 from edgevit_deploy.registry import Availability, requires
@@ -170,7 +170,7 @@ def trace(module: "nn.Module", shape: Shape) -> Any:
                 "forward", module, (torch.zeros(shape),), lambda _: "", True, False, ["input"], False
             )
         except RuntimeError as error:
-            raise ExportError(f"PyTorch could not trace the model: {last_line(error)}") from error
+            raise ExportError(f"PyTorch could not trace the model: {first_line(error)}") from error
     return torch.jit._recursive.wrap_cpp_module(recorded).eval()  # type: ignore[no-untyped-call]
 
 
@@ -186,7 +186,7 @@ def freeze(program: Any) -> Any:
         try:
             return torch.jit.freeze(program)
         except RuntimeError as error:
-            raise ExportError(f"PyTorch could not freeze the trace: {last_line(error)}") from error
+            raise ExportError(f"PyTorch could not freeze the trace: {first_line(error)}") from error
 
 
 def _has_xnnpack() -> bool:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgevit_deploy.errors import ExportError, last_line
+from edgevit_deploy.errors import ExportError, first_line
 from edgevit_deploy.lite_file import read_format_version, read_lite_file
 
 Shape = tuple[int, ...]
@@ -95,7 +95,7 @@ def run_as_promised(path: Path, promise: Promise) -> None:
                 bundled = [tuple(example.shape) for (example,) in program.run_method("get_all_bundled_inputs")]
                 refuse_unless_equal("the bundled inputs", bundled, [promise.shapes[0]])
         except RuntimeError as error:
-            raise ExportError(f"{path.name} does not run in the lite interpreter: {last_line(error)}") from error
+            raise ExportError(f"{path.name} does not run in the lite interpreter: {first_line(error)}") from error
 
 
 def write_in_child(program: Any, path: Path, promise: Promise, code: str = CHILD) -> None:

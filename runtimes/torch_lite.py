@@ -9,7 +9,7 @@ contains a crash, not such an attack.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from edgevit_deploy.errors import RunError, last_line
+from edgevit_deploy.errors import RunError, first_line
 from edgevit_deploy.lite_file import read_lite_file
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, Session
@@ -39,7 +39,7 @@ class LiteInterpreterSession(Session):
         try:
             self._program = mobile._load_for_lite_interpreter(str(self.path))  # type: ignore[no-untyped-call]
         except RuntimeError as error:
-            raise RunError(last_line(error)) from error
+            raise RunError(first_line(error)) from error
 
     def _run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
         import torch
@@ -48,7 +48,7 @@ class LiteInterpreterSession(Session):
             try:
                 output = self._program(*(torch.from_numpy(feeds[spec.name]) for spec in self.inputs))
             except RuntimeError as error:
-                raise RunError(last_line(error)) from error
+                raise RunError(first_line(error)) from error
         if not isinstance(output, torch.Tensor):
             raise RunError(f"it returned {type(output).__name__}, expected one tensor")
         return {self.outputs[0].name: output.numpy()}
