@@ -1,6 +1,5 @@
 """Small Core ML packages for tests: conversions of a seeded XXS, and copies of them with one thing changed."""
 
-import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,57 +8,34 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgevit_deploy import create_model
+import tests.small
 from edgevit_deploy.apple import DATA_FOLDER, MODEL_PATH, WEIGHTS_PATH, main_operations, read_package
 from edgevit_deploy.exporter import Artifact, ExportPlan
-from edgevit_deploy.model.edgevit import EdgeViT
-from edgevit_deploy.model.random_weights import randomise
-from edgevit_deploy.prepared import PreparedModel, prepare
 from export.coreml import CoreMLExporter
 from export.coreml_convert import CoreMLOptions
+from tests.small import plan_for, prepared, small_network
 
 LABELS = ("zebra", "ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen", "ibis")
 """Not in alphabetical order, so that an order by name shows."""
 
 
-def network() -> EdgeViT:
-    """XXS for 64 x 64 images and 10 classes."""
-    model = create_model("edgevit_xxs", num_classes=len(LABELS), image_size=(64, 64))
-    randomise(model, seed=3)
-    return model
+NETWORK = small_network(seed=3)
 
 
-def plan_of(**changes: Any) -> ExportPlan[CoreMLOptions]:
-    plan = ExportPlan(
-        spec=network().spec,
-        precision="fp32",
-        batch=1,
-        dynamic_batch=False,
-        image_size=(64, 64),
-        dynamic_size=False,
-        input_form="tensor",
-        labels=LABELS,
-        options=CoreMLOptions(),
-    )
-    return dataclasses.replace(plan, **changes)
-
-
-def prepared_for(plan: ExportPlan[CoreMLOptions], dtype: torch.dtype) -> PreparedModel:
-    form = CoreMLExporter().output_form(plan.options)
-    return prepare(network(), plan.spec.preprocess, plan.input_form, form, dtype)
+def plan_of(*, options: CoreMLOptions | None = None, **changes: Any) -> ExportPlan[CoreMLOptions]:
+    return plan_for(NETWORK.spec, options or CoreMLOptions(), **{"labels": LABELS, **changes})
 
 
 def build(plan: ExportPlan[CoreMLOptions], folder: Path) -> Artifact:
     exporter = CoreMLExporter()
     exporter.refuse(plan)
-    return exporter.export(prepared_for(plan, torch.float32), plan, folder)
+    module = prepared(NETWORK, torch.float32, plan.input_form, exporter.output_form(plan.options))
+    return exporter.export(module, plan, folder)
 
 
 def truth_and_noise(plan: ExportPlan[CoreMLOptions], inputs: np.ndarray) -> tuple[np.ndarray, float]:
     """Float64 outputs, and the largest error of PyTorch's own float32 run."""
-    exact = prepared_for(plan, torch.float64)(torch.from_numpy(inputs).double()).numpy()
-    single = prepared_for(plan, torch.float32)(torch.from_numpy(inputs)).numpy()
-    return exact, float(np.abs(single - exact).max())
+    return tests.small.truth_and_noise(NETWORK, inputs, plan.input_form, CoreMLExporter().output_form(plan.options))
 
 
 def changed(package: Path, destination: Path, change: Callable[[Any], None]) -> Path:

@@ -1,48 +1,30 @@
-"""Small lite-interpreter files for tests: a seeded XXS for 64 x 64 images and 10 classes."""
+"""Small lite-interpreter files for tests."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from edgevit_deploy import create_model
+import tests.small
 from edgevit_deploy.exporter import Artifact, ExportPlan
-from edgevit_deploy.model.edgevit import EdgeViT
-from edgevit_deploy.model.random_weights import randomise
-from edgevit_deploy.prepared import PreparedModel, prepare
+from edgevit_deploy.prepared import PreparedModel
 from export.torchscript import TorchScriptExporter, TorchScriptOptions
+from tests.small import plan_for, small_network
+
+NETWORK = small_network(seed=3)
 
 
-def network() -> EdgeViT:
-    model = create_model("edgevit_xxs", num_classes=10, image_size=(64, 64))
-    randomise(model, seed=3)
-    return model
+def plan_of(*, options: TorchScriptOptions | None = None, **changes: Any) -> ExportPlan[TorchScriptOptions]:
+    return plan_for(NETWORK.spec, options or TorchScriptOptions(), **changes)
 
 
-def plan_of(**changes: Any) -> ExportPlan[TorchScriptOptions]:
-    plan = ExportPlan(
-        spec=network().spec,
-        precision="fp32",
-        batch=1,
-        dynamic_batch=False,
-        image_size=(64, 64),
-        dynamic_size=False,
-        input_form="tensor",
-        labels=(),
-        options=TorchScriptOptions(),
-    )
-    return dataclasses.replace(plan, **changes)
-
-
-def prepared(dtype: torch.dtype, input_form: Any = "tensor") -> PreparedModel:
-    model = network()
-    return prepare(model, model.spec.preprocess, input_form, "logits", dtype)
+def prepared() -> PreparedModel:
+    return tests.small.prepared(NETWORK, torch.float32)
 
 
 def build(plan: ExportPlan[TorchScriptOptions], folder: Path, module: torch.nn.Module | None = None) -> Artifact:
-    return TorchScriptExporter().export(module or prepared(torch.float32, plan.input_form), plan, folder)
+    return TorchScriptExporter().export(module or prepared(), plan, folder)
 
 
 def images(batch: int = 1, height: int = 64, width: int = 64) -> np.ndarray:
@@ -51,6 +33,4 @@ def images(batch: int = 1, height: int = 64, width: int = 64) -> np.ndarray:
 
 def truth_and_noise(inputs: np.ndarray) -> tuple[np.ndarray, float]:
     """Float64 outputs, and the largest error of PyTorch's own float32 run."""
-    exact = prepared(torch.float64)(torch.from_numpy(inputs).double()).numpy()
-    single = prepared(torch.float32)(torch.from_numpy(inputs)).numpy()
-    return exact, float(np.abs(single - exact).max())
+    return tests.small.truth_and_noise(NETWORK, inputs)

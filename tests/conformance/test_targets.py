@@ -26,6 +26,7 @@ from edgevit_deploy.tolerances import NOISE_MULTIPLES
 from edgevit_deploy.verify import artifact_of, runnable
 from export import TARGETS
 from runtimes import RUNTIMES, runtimes_for
+from tests.small import plan_for
 
 ROOT = Path(__file__).parent.parent.parent
 PAIRS = [(name, precision) for name, entry in TARGETS.items() for precision in entry.load().precisions]
@@ -40,18 +41,8 @@ def exporter_of(target: str) -> Exporter[Any]:
 
 
 def plan_of(exporter: Exporter[Any], precision: Precision = "fp32", **changes: Any) -> ExportPlan[Any]:
-    plan = ExportPlan(
-        spec=find_variant("edgevit_xxs").with_image_size((64, 64)),
-        precision=precision,
-        batch=1,
-        dynamic_batch=False,
-        image_size=(64, 64),
-        dynamic_size=False,
-        input_form="tensor",
-        labels=(),
-        options=exporter.options_type(),
-    )
-    return dataclasses.replace(plan, **changes)
+    spec = find_variant("edgevit_xxs").with_image_size((64, 64))
+    return plan_for(spec, exporter.options_type(), precision=precision, **changes)
 
 
 @pytest.fixture(scope="module")

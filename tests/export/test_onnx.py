@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edgevit_deploy.errors import ExportError, UsageError
-from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.model.edgevit import GlobalSparseAttn, to_features, to_tokens
 from edgevit_deploy.model.random_weights import randomise
 from edgevit_deploy.model.variants import create_model
-from edgevit_deploy.prepared import prepare
 from edgevit_deploy.probes import make_probes
 from edgevit_deploy.reference import Reference
 from edgevit_deploy.tolerances import NOISE_MULTIPLES
@@ -30,6 +27,7 @@ from export import onnx as target
 from export import onnx_fp16
 from export.onnx import OPSETS, OnnxExporter, OnnxOptions
 from export.onnx_simplify import largest_errors, make_trials
+from tests.small import plan_for, prepared, small_network
 
 SIZE = (64, 64)
 SECOND_SIZE = (96, 160)
@@ -37,9 +35,7 @@ SECOND_SIZE = (96, 160)
 
 @pytest.fixture(scope="module")
 def network():
-    model = create_model("edgevit_xxs", num_classes=10, image_size=64)
-    randomise(model, 7)
-    return model
+    return small_network(seed=7)
 
 
 @pytest.fixture(scope="module")
@@ -48,22 +44,11 @@ def reference(network):
 
 
 def make_plan(network, *, opset=20, simplify=True, **changes):
-    plan = ExportPlan(
-        spec=network.spec,
-        precision="fp32",
-        batch=1,
-        dynamic_batch=False,
-        image_size=SIZE,
-        dynamic_size=False,
-        input_form="tensor",
-        labels=(),
-        options=OnnxOptions(opset=opset, simplify=simplify),
-    )
-    return replace(plan, **changes)
+    return plan_for(network.spec, OnnxOptions(opset=opset, simplify=simplify), **changes)
 
 
 def make_module(network, input_form="tensor"):
-    return prepare(network, network.spec.preprocess, input_form, "logits", torch.float32)
+    return prepared(network, torch.float32, input_form)
 
 
 def export(network, folder, **changes):

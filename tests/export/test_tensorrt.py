@@ -8,7 +8,6 @@ import torch
 
 from edgevit_deploy import create_model
 from edgevit_deploy.errors import ExportError, MissingError, UsageError
-from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.model.random_weights import randomise
 from edgevit_deploy.model.variants import find_variant
 from edgevit_deploy.nvidia import probe
@@ -18,24 +17,15 @@ from edgevit_deploy.prepared import prepare
 from export import tensorrt
 from export.tensorrt import TensorRTExporter, TensorRTOptions, choose_library
 from export.tensorrt_engine import BuildSettings, build_engine
+from tests import small
 
 RTX = LIBRARIES["tensorrt-rtx"]
 FIXED = BuildSettings(batches=None, workspace_mib=None, timing_cache=None)
 
 
 def plan_for(variant="edgevit_xxs", size=64, **changes):
-    plan = ExportPlan(
-        spec=find_variant(variant).with_image_size((size, size)),
-        precision="fp32",
-        batch=1,
-        dynamic_batch=False,
-        image_size=(size, size),
-        dynamic_size=False,
-        input_form="tensor",
-        labels=(),
-        options=TensorRTOptions(flavor="tensorrt-rtx"),
-    )
-    return dataclasses.replace(plan, **changes)
+    spec = find_variant(variant).with_image_size((size, size))
+    return small.plan_for(spec, changes.pop("options", TensorRTOptions(flavor="tensorrt-rtx")), **changes)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from edgevit_deploy.errors import ExportError, RunError, UsageError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.lite_file import NEWEST_BYTECODE, NEWEST_FORMAT, OPERATORS, LiteFile, read_lite_file
 from export.torchscript import TorchScriptExporter, TorchScriptOptions, freeze, make_promise, trace
-from tests.lite_files import build, images, network, plan_of, prepared, truth_and_noise
+from tests.lite_files import NETWORK, build, images, plan_of, prepared, truth_and_noise
 
 K = 4
 HAS_XNNPACK = bool(importlib.import_module("torch.backends.xnnpack").enabled)
@@ -200,9 +200,9 @@ class TestFilesThatAreNotLite:
         self.refused(tmp_path / "a.ptl", "which is in no .ptl file that PyTorch writes")
 
     def test_other_files_of_pytorch(self, tmp_path: Path) -> None:
-        torch.save(network().state_dict(), tmp_path / "weights.ptl")
+        torch.save(NETWORK.state_dict(), tmp_path / "weights.ptl")
         self.refused(tmp_path / "weights.ptl", "weights.ptl is not a lite-interpreter file|holds")
-        freeze(trace(prepared(torch.float32), (1, 3, 64, 64))).save(str(tmp_path / "full.ptl"))
+        freeze(trace(prepared(), (1, 3, 64, 64))).save(str(tmp_path / "full.ptl"))
         self.refused(tmp_path / "full.ptl", "full.ptl is not a lite-interpreter file|holds")
 
 
@@ -235,7 +235,7 @@ class TestOptimizeForMobile:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
     ) -> None:
         monkeypatch.setattr(writing, "CHILD_TIMEOUT_S", 2.0)
-        program = freeze(trace(prepared(torch.float32), (1, 3, 64, 64)))
+        program = freeze(trace(prepared(), (1, 3, 64, 64)))
         with pytest.raises(ExportError, match=message):
             writing.write_in_child(program, tmp_path / "model.ptl", make_promise(plan_of()), code)
         assert list(tmp_path.iterdir()) == []
@@ -246,7 +246,7 @@ class TestOptimizeForMobile:
             "import sys, torch.utils.mobile_optimizer as m; m.optimize_for_mobile = lambda program: program; "
             "from export.torchscript_write import optimise_and_write; optimise_and_write(*sys.argv[1:])"
         )
-        program = freeze(trace(prepared(torch.float32), (1, 3, 64, 64)))
+        program = freeze(trace(prepared(), (1, 3, 64, 64)))
         writing.write_in_child(program, tmp_path / "model.ptl", make_promise(plan_of()), code)
         exact, noise = truth_and_noise(images())
         assert np.abs(run(tmp_path / "model.ptl", images()) - exact).max() <= K * noise

@@ -10,41 +10,26 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edgevit_deploy.errors import MissingError, RunError
-from edgevit_deploy.exporter import ExportPlan
-from edgevit_deploy.model.random_weights import randomise
 from edgevit_deploy.model.variants import create_model
-from edgevit_deploy.prepared import prepare
 from edgevit_deploy.probes import make_probes
 from edgevit_deploy.reference import Reference
 from edgevit_deploy.spec import TensorSpec
 from edgevit_deploy.tolerances import NOISE_MULTIPLES
 from export.onnx import OnnxExporter, OnnxOptions
 from runtimes.onnxruntime import OnnxRuntimeCudaSession, OnnxRuntimeSession
+from tests.small import plan_for, prepared, small_network
 
 SIZE = (64, 64)
 
 
 @pytest.fixture(scope="module")
 def network():
-    model = create_model("edgevit_xxs", num_classes=10, image_size=64)
-    randomise(model, 7)
-    return model
+    return small_network(seed=7)
 
 
 def exported(network, folder, **changes):
-    plan = ExportPlan(
-        spec=network.spec,
-        precision="fp32",
-        batch=1,
-        dynamic_batch=False,
-        image_size=SIZE,
-        dynamic_size=False,
-        input_form="tensor",
-        labels=(),
-        options=OnnxOptions(),
-    )
-    module = prepare(network, network.spec.preprocess, "tensor", "logits", torch.float32)
-    return OnnxExporter().export(module, replace(plan, **changes), folder)
+    plan = plan_for(network.spec, OnnxOptions(), **changes)
+    return OnnxExporter().export(prepared(network, torch.float32), plan, folder)
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,13 @@ import pytest
 import torch
 
 from edgevit_deploy import create_model
-from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.model.random_weights import randomise
 from edgevit_deploy.parity import check_session
-from edgevit_deploy.prepared import prepare
 from edgevit_deploy.probes import make_probes
 from edgevit_deploy.reference import Reference
 from export.tensorrt import TensorRTExporter, TensorRTOptions
 from runtimes.tensorrt import TensorRTSession
+from tests.small import plan_for, prepared
 
 pytestmark = pytest.mark.gpu
 BATCHES = (1, 3)
@@ -36,18 +35,8 @@ def network():
 def engine(network, precision, tmp_path_factory):
     if not TensorRTSession.probe().ok:
         pytest.skip(f"no engine can run here: {TensorRTSession.probe().detail}")
-    plan = ExportPlan(
-        spec=network.spec,
-        precision=precision,
-        batch=1,
-        dynamic_batch=True,
-        image_size=(224, 224),
-        dynamic_size=False,
-        input_form="tensor",
-        labels=(),
-        options=TensorRTOptions(),
-    )
-    module = prepare(network, network.spec.preprocess, "tensor", "logits", torch.float32)
+    plan = plan_for(network.spec, TensorRTOptions(), precision=precision, dynamic_batch=True)
+    module = prepared(network, torch.float32)
     return TensorRTExporter().export(module, plan, tmp_path_factory.mktemp("engine"))
 
 

@@ -45,7 +45,7 @@ def test_it_computes_what_float64_does(artifact: Artifact, shape: tuple[int, int
 
 def test_a_fault_in_the_weights_is_seen(tmp_path: Path) -> None:
     """One attention's values, 5 % off."""
-    module = prepared(torch.float32)
+    module = prepared()
     weights = {name: tensor for name, tensor in module.named_parameters() if name.endswith("qkv.weight")}
     with torch.no_grad():
         next(iter(weights.values())).mul_(1.05)
