@@ -99,7 +99,7 @@ def test_without_timm_the_module_imports_and_register_says_why(monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "timm", None)
     monkeypatch.setitem(sys.modules, "timm.models", None)
     importlib.reload(timm_models)
-    with pytest.raises(MissingError, match=r"timm cannot be imported .*; pip install 'edgevit-deploy\[timm\]'"):
+    with pytest.raises(MissingError, match=r"timm cannot be imported .*; pip install -e '\.\[timm\]'"):
         timm_models.register()
 
 
