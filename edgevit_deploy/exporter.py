@@ -10,6 +10,7 @@ from edgevit_deploy.registry import Availability
 from edgevit_deploy.spec import (
     DYNAMIC_BATCHES,
     INPUT_NAME,
+    Graph,
     InputForm,
     ModelSpec,
     OutputForm,
@@ -30,7 +31,7 @@ class ExportPlan(Generic[OptionsT]):
     """One conversion, fully decided, before any work.
 
     `batch` and `image_size` are the sizes to trace with; `dynamic_batch` and `dynamic_size` say which of them the file
-    must leave free. `options` is the target's own dataclass.
+    must leave free. `graph` says which form of the network the exporter is given. `options` is the target's own dataclass.
     """
 
     spec: ModelSpec
@@ -39,6 +40,7 @@ class ExportPlan(Generic[OptionsT]):
     dynamic_batch: bool
     image_size: Size
     dynamic_size: bool
+    graph: Graph
     input_form: InputForm
     labels: tuple[str, ...]
     options: OptionsT

@@ -3,12 +3,14 @@
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import torch
+from torch import nn
 
 from edgevit_deploy import __version__
 from edgevit_deploy.bundle import (
@@ -21,6 +23,7 @@ from edgevit_deploy.bundle import (
     write_manifest,
 )
 from edgevit_deploy.bundle_readme import bundle_readme
+from edgevit_deploy.deploy import DeployForm, to_deploy_form
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.manifest import SCHEMA_VERSION, LabelsRecord, Manifest, SourceRecord
 from edgevit_deploy.parity import ParityReport, Truth, check_session
@@ -30,7 +33,7 @@ from edgevit_deploy.probes import GOLDEN_PROBES, Probes, make_probes
 from edgevit_deploy.reference import Reference
 from edgevit_deploy.session import Session
 from edgevit_deploy.source import DEFAULT_SEED, LoadedModel
-from edgevit_deploy.spec import DYNAMIC_BATCHES, InputForm, OutputForm, Precision, Size, second_size
+from edgevit_deploy.spec import DYNAMIC_BATCHES, Graph, InputForm, OutputForm, Precision, Size, second_size
 
 Step = Callable[[str], None]
 
@@ -63,6 +66,19 @@ class Workbench:
         self.reference = Reference(model.network, model.spec.preprocess)
         self.photographs = tuple(photographs)
         self._probes: dict[tuple[Size, InputForm], Probes] = {}
+
+    def network(self, graph: Graph) -> nn.Module:
+        """Return the network in the form that is exported; the truth is always the original's."""
+        return self.deploy_form.network if graph == "deploy" else self.model.network
+
+    def graph_notes(self, graph: Graph) -> tuple[str, ...]:
+        """Say what was rewritten."""
+        return (self.deploy_form.note(),) if graph == "deploy" else ()
+
+    @cached_property
+    def deploy_form(self) -> DeployForm:
+        """The rewritten network, made once."""
+        return to_deploy_form(self.model.network)
 
     def probes(self, size: Size, input_form: InputForm) -> Probes:
         """Return the probes of a size, the same object each time; photographs join at the model's own size."""
@@ -117,7 +133,7 @@ def convert(
     output_form = exporter.output_form(plan.options)
     with staged_bundle(destination) as staged:
         step("exporting")
-        module = prepare(bench.model.network, bench.model.spec.preprocess, plan.input_form, output_form, torch.float32)
+        module = prepare(bench.network(plan.graph), bench.model.spec.preprocess, plan.input_form, output_form, torch.float32)
         artifact = exporter.export(module, plan, staged.folder)
         step("computing the float64 truth")
         truths = bench.truths(
@@ -182,7 +198,7 @@ def _write_bundle(
         schema_version=SCHEMA_VERSION,
         target=artifact.target,
         precision=plan.precision,
-        graph="original",
+        graph=plan.graph,
         path=artifact.path.relative_to(folder).as_posix(),
         files=(),
         model=model.record,
@@ -197,7 +213,7 @@ def _write_bundle(
         tools=dict(sorted({**_own_tools(), **artifact.tools}.items())),
         parity=report,
         facts=msgspec.to_builtins(artifact.facts),
-        notes=model.notes + artifact.notes,
+        notes=model.notes + bench.graph_notes(plan.graph) + artifact.notes,
         source=_source_record(artifact, folder),
     )
     (folder / README_NAME).write_text(bundle_readme(manifest, exporter.usage), encoding="utf-8")

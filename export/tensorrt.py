@@ -209,6 +209,7 @@ def _onnx_plan(plan: ExportPlan[TensorRTOptions]) -> ExportPlan[OnnxOptions]:
         dynamic_batch=plan.dynamic_batch,
         image_size=plan.image_size,
         dynamic_size=plan.dynamic_size,
+        graph=plan.graph,
         input_form=plan.input_form,
         labels=plan.labels,
         options=OnnxOptions(opset=plan.options.opset),

@@ -31,6 +31,7 @@ def plan_for(spec: ModelSpec, options: Any, **changes: Any) -> ExportPlan[Any]:
         dynamic_batch=False,
         image_size=spec.image_size,
         dynamic_size=False,
+        graph="original",
         input_form="tensor",
         labels=(),
         options=options,

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.source import LoadedModel, ModelSource
-from edgevit_deploy.spec import InputForm, Precision, Size, check_image_size
+from edgevit_deploy.spec import Graph, InputForm, Precision, Size, check_image_size
 
 MAX_BATCH = 1024
 
@@ -53,7 +53,7 @@ class FileFlags:
         image_size: Side, HEIGHTxWIDTH, or dynamic; multiples of 32. [default: the checkpoint's, else 224]
         batch: Images a run, or dynamic.
         input: tensor takes normalised float32; image takes 0 to 255 and normalises inside the model.
-        graph: The published graph as it is.
+        graph: original is the published graph as it is; deploy is the same function, rewritten exactly for runtimes.
         images: Folder of photographs that join the parity probes and are run to top-5.
         output: Folder for the bundles. [default: build/<model>]
         json: Print one JSON document on stdout and nothing else there.
@@ -62,7 +62,7 @@ class FileFlags:
     image_size: str | None = None
     batch: str = "1"
     input: InputForm = "tensor"
-    graph: Literal["original"] = "original"
+    graph: Graph = "original"
     images: Path | None = None
     output: Path | None = None
     json: Annotated[bool, Parameter(negative="")] = False
@@ -84,6 +84,7 @@ class FileFlags:
             dynamic_batch=self.batch == "dynamic",
             image_size=model.spec.image_size,
             dynamic_size=self.image_size == "dynamic",
+            graph=self.graph,
             input_form=self.input,
             labels=() if model.labels_are_placeholders else model.labels,
             options=options,

@@ -41,6 +41,17 @@ def test_cell(tmp_path: Path, variant: str, target: str, precision: str, batch: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "precision"), PAIRS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_deploy_graph(tmp_path: Path, variant: str, target: str, precision: str) -> None:
+    """The rewritten network against the truth of the original, with a free batch."""
+    tokens = ("--model", variant, "--image-size", "64", "--batch", "dynamic", "--graph", "deploy")
+    manifest = convert(tmp_path, target, precision, *tokens)
+    assert manifest.graph == "deploy"
+    assert any("rewritten exactly" in note for note in manifest.notes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "precision"), PAIRS)
 def test_image_input(tmp_path: Path, target: str, precision: str) -> None:
     manifest = convert(tmp_path, target, precision, "--model", "edgevit_xxs", "--image-size", "64", "--input", "image")
     assert manifest.input_form == "image"

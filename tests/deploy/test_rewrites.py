@@ -1,0 +1,182 @@
+"""The rewrites: how often each applies, that each alone and all together are exact, and where each must not apply."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edgevit_deploy import create_model
+from edgevit_deploy.deploy import REWRITES, to_deploy_form
+from edgevit_deploy.deploy.carry_value_bias import carry_value_bias
+from edgevit_deploy.deploy.drop_key_bias import drop_key_bias
+from edgevit_deploy.deploy.fold_attention_scale import fold_attention_scale
+from edgevit_deploy.deploy.fold_batch_norm import fold_batch_norm
+from edgevit_deploy.deploy.fold_head_norm import fold_head_norm
+from edgevit_deploy.deploy.fold_position import fold_position
+from edgevit_deploy.deploy.graph import Attention, ChannelNorm, LocalProp, MeanPool, Residual, Sampler, lay_open
+from edgevit_deploy.deploy.sample_first import sample_first
+from edgevit_deploy.deploy.shuffle_local_prop import shuffle_local_prop
+from edgevit_deploy.model.edgevit import EdgeViT
+from edgevit_deploy.model.random_weights import randomise
+from edgevit_deploy.prepared import prepare
+from export.onnx import OnnxExporter, OnnxOptions
+from tests.small import plan_for, small_network
+
+EXACT = 1e-12
+"""Relative to the largest output; float64 itself is good for 1e-15."""
+
+VARIANTS = ("edgevit_xxs", "edgevit_xs", "edgevit_s", "edgevit_xs_table1", "edgevit_s_table1")
+
+
+def make(variant: str, *, head_bias: bool = True) -> EdgeViT:
+    model = create_model(variant, num_classes=10, image_size=(64, 96), head_bias=head_bias)
+    randomise(model, seed=1)
+    return model.double().eval()
+
+
+def images(batch: int = 2, height: int = 64, width: int = 96) -> Tensor:
+    return torch.randn(batch, 3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def relative_error(rewritten: nn.Module, original: nn.Module, inputs: Tensor) -> float:
+    exact = original(inputs)
+    return float((rewritten(inputs) - exact).abs().max() / exact.abs().max())
+
+
+def expected_counts(model: EdgeViT) -> dict[Callable[[nn.Module], int], int]:
+    """What the paper's figure 2 says: LocalAgg has two BatchNorms and a position, SelfAttn a position and an attention."""
+    blocks = sum(model.spec.depths)
+    sampled = sum(depth for depth, rate in zip(model.spec.depths, model.spec.sample_rates, strict=True) if rate > 1)
+    return {
+        fold_batch_norm: 2 * sampled,
+        fold_head_norm: 1,
+        fold_position: sampled + blocks,
+        sample_first: sampled,
+        shuffle_local_prop: sampled,
+        fold_attention_scale: blocks,
+        drop_key_bias: blocks,
+        carry_value_bias: blocks,
+    }
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_deploy_form_is_the_network(variant: str) -> None:
+    model = make(variant)
+    before = copy.deepcopy(model.state_dict())
+    form = to_deploy_form(model)
+    counts = expected_counts(model)
+    assert form.applied == {name: counts[rewrite] for name, rewrite in REWRITES.items()}
+    for inputs in (images(), images(1, 32, 64), images(3, 160, 64)):
+        assert relative_error(form.network, model, inputs) <= EXACT
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items()), "the original was changed"
+    kinds = {type(module) for module in form.network.modules()}
+    assert not kinds & {nn.BatchNorm2d, nn.ConvTranspose2d, LocalProp}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_laying_open_changes_nothing(variant: str) -> None:
+    model = make(variant)
+    assert relative_error(lay_open(copy.deepcopy(model)), model, images()) <= EXACT
+
+
+@pytest.mark.parametrize("rewrite", REWRITES.values(), ids=lambda rewrite: rewrite.__name__)
+def test_each_rewrite_alone_is_exact(rewrite: Callable[[nn.Module], int]) -> None:
+    model = make("edgevit_xxs")
+    graph = lay_open(copy.deepcopy(model))
+    if rewrite is carry_value_bias:
+        shuffle_local_prop(graph)  # a transposed convolution is not what the bias is carried into
+    assert rewrite(graph) == expected_counts(model)[rewrite]
+    assert relative_error(graph, model, images()) <= EXACT
+    assert rewrite(graph) == 0, "nothing is left to rewrite"
+
+
+def test_a_head_without_a_bias_gets_one() -> None:
+    model = make("edgevit_xxs", head_bias=False)
+    assert relative_error(to_deploy_form(model).network, model, images()) <= EXACT
+
+
+def test_a_wrong_rewrite_is_seen() -> None:
+    """The check of exactness can fail: a bias that is dropped instead of carried."""
+    model = make("edgevit_xxs")
+    graph = lay_open(copy.deepcopy(model))
+    for module in graph.modules():
+        if isinstance(module, Attention):
+            module.v.register_parameter("bias", None)
+    assert relative_error(graph, model, images()) > 1e6 * EXACT
+
+
+def norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels).eval().double()
+
+
+class TestWhereRewritesDoNotApply:
+    """Each pattern with one thing different, for which the identity in the rewrite's docstring does not hold."""
+
+    @pytest.mark.parametrize(
+        "reader",
+        [
+            nn.Conv2d(8, 8, 3, padding=1),  # reads zeros beyond the border
+            nn.Conv2d(8, 8, 1, groups=8),
+            nn.Conv2d(8, 8, 1, bias=False),  # has nowhere to put the shift
+            nn.Conv2d(8, 8, 1, stride=2),
+            nn.GELU(),
+        ],
+    )
+    def test_fold_batch_norm(self, reader: nn.Module) -> None:
+        assert fold_batch_norm(nn.Sequential(norm(8), reader.double())) == 0
+
+    def test_fold_head_norm(self) -> None:
+        head = nn.Linear(8, 4).double()
+        assert fold_head_norm(nn.Sequential(norm(8), nn.Flatten(), head)) == 0
+        assert fold_head_norm(nn.Sequential(norm(8), MeanPool(), nn.ReLU(), head)) == 0
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            nn.Conv2d(8, 8, 3, padding=1),  # mixes channels
+            nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=8),
+            nn.Conv2d(8, 8, 4, padding="same", groups=8),  # has no centre
+            nn.Conv2d(8, 8, 3, padding=(1, 0), groups=8),
+            nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8)),
+        ],
+    )
+    def test_fold_position(self, body: nn.Module) -> None:
+        assert fold_position(nn.Sequential(Residual(body))) == 0
+
+    def test_sample_first(self) -> None:
+        over_positions = nn.GroupNorm(1, 8)  # takes its statistics from every position
+        assert sample_first(nn.Sequential(over_positions, Sampler(2))) == 0
+        assert sample_first(nn.Sequential(ChannelNorm(nn.LayerNorm(8)), nn.GELU(), Sampler(2))) == 0
+
+    def test_shuffle_local_prop(self) -> None:
+        assert shuffle_local_prop(nn.Sequential(LocalProp(8, 8, 4, stride=2, padding=1, groups=8))) == 0
+
+    def test_carry_value_bias(self) -> None:
+        attention = Attention(small_network(0).get_submodule("blocks4.0.SelfAttn.attn"))
+        channels = attention.v.out_features
+        for reader in (nn.GELU(), nn.Conv2d(channels, 8, 3), nn.Conv2d(channels, 8, 1, bias=False)):
+            assert carry_value_bias(nn.Sequential(attention, reader)) == 0
+        assert carry_value_bias(nn.Sequential(attention, nn.GELU(), nn.Conv2d(channels, 8, 1))) == 0
+
+    def test_attention_without_scale_or_bias(self) -> None:
+        attention = Attention(small_network(0).get_submodule("blocks4.0.SelfAttn.attn"))
+        graph = nn.Sequential(attention)
+        assert (fold_attention_scale(graph), drop_key_bias(graph)) == (1, 1)
+        assert (fold_attention_scale(graph), drop_key_bias(graph)) == (0, 0)
+
+
+def test_the_onnx_file_has_no_operator_that_runtimes_run_badly(tmp_path: Path) -> None:
+    """No transposed convolution, no BatchNorm, no GELU in pieces, no tensor above rank 4."""
+    original = small_network(seed=3)
+    plan = plan_for(original.spec, OnnxOptions(), graph="deploy")
+    module = prepare(to_deploy_form(original).network, original.spec.preprocess, "tensor", "logits", torch.float32)
+    model = onnx.load(OnnxExporter().export(module, plan, tmp_path).path)
+    operators = {node.op_type for node in model.graph.node}
+    assert not operators & {"ConvTranspose", "BatchNormalization", "Erf", "AveragePool"}
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    assert max(len(value.type.tensor_type.shape.dim) for value in inferred.graph.value_info) == 4
