@@ -4,7 +4,6 @@ import errno
 import hashlib
 import os
 import shutil
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit_deploy.errors import BundleError, ExportError, UsageError
+from edgevit_deploy.interrupts import INTERRUPTS
 from edgevit_deploy.manifest import MANIFEST_NAME, FileRecord, GoldenRecord, Manifest, manifest_bytes, read_manifest
 
 LABELS_NAME = "labels.txt"
@@ -169,25 +169,12 @@ def _failed(destination: Path) -> Path:
 
 def _swap(staging: Path, destination: Path) -> None:
     old = destination.parent / f".{destination.name}.old-{os.getpid()}"
-    previous = signal.getsignal(signal.SIGINT)
-    in_main_thread = _ignore_interrupt()
-    try:
+    INTERRUPTS.raise_if_arrived()
+    with INTERRUPTS.held():
         if destination.exists():
             destination.rename(old)
         staging.rename(destination)
         shutil.rmtree(old, ignore_errors=True)
-    finally:
-        if in_main_thread:
-            signal.signal(signal.SIGINT, previous)
-
-
-def _ignore_interrupt() -> bool:
-    """Hold Ctrl-C off for the two renames; only the main thread may."""
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:
-        return False
-    return True
 
 
 @contextmanager

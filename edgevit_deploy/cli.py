@@ -4,7 +4,6 @@ Exit codes: 0 good; 1 the result is bad; 2 wrong usage or bad input; 3 a depende
 Nothing heavy is imported here or by `--help`.
 """
 
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn
@@ -21,6 +20,7 @@ from edgevit_deploy.commands.report import report_bundles
 from edgevit_deploy.commands.verify import verify_bundles
 from edgevit_deploy.console import print_error
 from edgevit_deploy.errors import DeployError, UsageError, did_you_mean
+from edgevit_deploy.interrupts import INTERRUPTS
 from edgevit_deploy.spec import Precision
 from export import TARGETS
 
@@ -38,7 +38,7 @@ HELP = "Convert an EdgeViT checkpoint into deployment bundles whose numbers are 
 
 def main(tokens: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
-    signal.signal(signal.SIGTERM, _terminate)
+    INTERRUPTS.listen()
     sys.exit(run(sys.argv[1:] if tokens is None else tokens))
 
 
@@ -50,6 +50,7 @@ def run(tokens: Sequence[str]) -> int:
     try:
         _check_command(tokens)
         result = build_app(tokens)(list(tokens), exit_on_error=False, print_error=False)
+        INTERRUPTS.raise_if_arrived()
     except CycloptsError as error:
         print_error(" ".join(str(error).split()))
         return UsageError.exit_code
@@ -104,7 +105,3 @@ def _target_command(target: str) -> Callable[..., int]:
 def _unread_command() -> int:
     """Stand for a target in the list of commands without importing it."""
     return UsageError.exit_code
-
-
-def _terminate(*_: object) -> None:
-    raise KeyboardInterrupt

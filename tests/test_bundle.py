@@ -4,8 +4,12 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +17,8 @@ import pytest
 from edgevit_deploy.bundle import open_bundle, staged_bundle
 from edgevit_deploy.cli import run
 from edgevit_deploy.errors import BundleError, ExportError, UsageError
+from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.interrupts import INTERRUPTS, SIGNALS
 from edgevit_deploy.manifest import read_manifest
 from tests.fakes import FakeExporter
 
@@ -249,6 +255,61 @@ def test_ctrl_c_in_the_middle_leaves_nothing(
     monkeypatch.setattr(FakeExporter, "export", export)
     assert "interrupted" in expect_error(130, *CONVERT, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Signals as the program handles them, for one test."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    INTERRUPTS.listen()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    INTERRUPTS.arrived = False
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_an_interrupt_that_a_library_swallows_is_obeyed_all_the_same(
+    tmp_path: Path,
+    fake_target: None,
+    listening: None,
+    expect_error: ErrorCheck,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+) -> None:
+    """As in a destructor: KeyboardInterrupt is raised there, dropped, and the conversion goes on."""
+    export = FakeExporter.export
+
+    def swallow(self: FakeExporter, module: Any, plan: Any, folder: Path) -> Artifact:
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        return export(self, module, plan, folder)
+
+    monkeypatch.setattr(FakeExporter, "export", swallow)
+    assert "interrupted" in expect_error(130, *CONVERT, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_an_interrupt_between_two_renames_waits(fake_bundle: Path, listening: None, number: signal.Signals) -> None:
+    rename = Path.rename
+
+    def renamed(self: Path, target: Path) -> Path:
+        os.kill(os.getpid(), number)
+        return rename(self, target)
+
+    def replace() -> None:
+        with staged_bundle(fake_bundle) as staged:
+            (staged.folder / "manifest.json").write_text("new")
+            staged.publish()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "rename", renamed)
+        with pytest.raises(KeyboardInterrupt):
+            replace()
+    assert (fake_bundle / "manifest.json").read_text() == "new"
+    assert [path.name for path in fake_bundle.parent.iterdir()] == [fake_bundle.name]
 
 
 def test_open_bundle_reads_nothing_outside(fake_bundle: Path) -> None:
