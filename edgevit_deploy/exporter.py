@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.form import Form
 from edgevit_deploy.registry import Availability
 from edgevit_deploy.spec import (
     DYNAMIC_BATCHES,
@@ -31,7 +32,8 @@ class ExportPlan(Generic[OptionsT]):
     """One conversion, fully decided, before any work.
 
     `batch` and `image_size` are the sizes to trace with; `dynamic_batch` and `dynamic_size` say which of them the file
-    must leave free. `graph` says which form of the network the exporter is given. `options` is the target's own dataclass.
+    must leave free. `graph` says whether the exporter is given the published graph or the one rewritten to `form`. `options` is
+    the target's own dataclass.
     """
 
     spec: ModelSpec
@@ -41,6 +43,7 @@ class ExportPlan(Generic[OptionsT]):
     image_size: Size
     dynamic_size: bool
     graph: Graph
+    form: Form
     input_form: InputForm
     labels: tuple[str, ...]
     options: OptionsT

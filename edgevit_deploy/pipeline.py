@@ -3,7 +3,6 @@
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from edgevit_deploy.bundle import (
 from edgevit_deploy.bundle_readme import bundle_readme
 from edgevit_deploy.deploy import DeployForm, to_deploy_form
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.form import Form
 from edgevit_deploy.manifest import SCHEMA_VERSION, LabelsRecord, Manifest, SourceRecord
 from edgevit_deploy.parity import ParityReport, Truth, check_session
 from edgevit_deploy.prepared import prepare
@@ -66,19 +66,17 @@ class Workbench:
         self.reference = Reference(model.network, model.spec.preprocess)
         self.photographs = tuple(photographs)
         self._probes: dict[tuple[Size, InputForm], Probes] = {}
+        self._forms: dict[Form, DeployForm] = {}
 
-    def network(self, graph: Graph) -> nn.Module:
-        """Return the network in the form that is exported; the truth is always the original's."""
-        return self.deploy_form.network if graph == "deploy" else self.model.network
+    def network(self, graph: Graph, form: Form) -> nn.Module:
+        """Return the network as it is exported: the original, or rewritten to a form; the truth is always the original's."""
+        return self.deploy_form(form).network if graph == "deploy" else self.model.network
 
-    def graph_notes(self, graph: Graph) -> tuple[str, ...]:
-        """Say what was rewritten."""
-        return (self.deploy_form.note(),) if graph == "deploy" else ()
-
-    @cached_property
-    def deploy_form(self) -> DeployForm:
-        """The rewritten network, made once."""
-        return to_deploy_form(self.model.network)
+    def deploy_form(self, form: Form) -> DeployForm:
+        """Return the network rewritten to a form, made once for each."""
+        if form not in self._forms:
+            self._forms[form] = to_deploy_form(self.model.network, form)
+        return self._forms[form]
 
     def probes(self, size: Size, input_form: InputForm) -> Probes:
         """Return the probes of a size, the same object each time; photographs join at the model's own size."""
@@ -133,7 +131,8 @@ def convert(
     output_form = exporter.output_form(plan.options)
     with staged_bundle(destination) as staged:
         step("exporting")
-        module = prepare(bench.network(plan.graph), bench.model.spec.preprocess, plan.input_form, output_form, torch.float32)
+        network = bench.network(plan.graph, plan.form)
+        module = prepare(network, bench.model.spec.preprocess, plan.input_form, output_form, torch.float32)
         artifact = exporter.export(module, plan, staged.folder)
         step("computing the float64 truth")
         truths = bench.truths(
@@ -186,6 +185,7 @@ def _write_bundle(
     report: ParityReport,
 ) -> Manifest:
     folder, model = staged.folder, bench.model
+    graph_notes = (bench.deploy_form(plan.form).note(),) if plan.graph == "deploy" else ()
     (folder / LABELS_NAME).write_text("".join(f"{label}\n" for label in model.labels), encoding="utf-8")
     golden_rows = np.arange(-(-GOLDEN_PROBES // plan.batch) * plan.batch) % len(truth.probes.names)
     golden = write_golden(
@@ -213,7 +213,7 @@ def _write_bundle(
         tools=dict(sorted({**_own_tools(), **artifact.tools}.items())),
         parity=report,
         facts=msgspec.to_builtins(artifact.facts),
-        notes=model.notes + bench.graph_notes(plan.graph) + artifact.notes,
+        notes=model.notes + graph_notes + artifact.notes,
         source=_source_record(artifact, folder),
     )
     (folder / README_NAME).write_text(bundle_readme(manifest, exporter.usage), encoding="utf-8")
@@ -231,7 +231,8 @@ def resolved_options(plan: ExportPlan[Any]) -> dict[str, Any]:
         "input": plan.input_form,
         "precision": plan.precision,
     }
-    return {**common, **own}
+    form = {"form": plan.form.choices()} if plan.graph == "deploy" else {}
+    return {**common, **form, **own}
 
 
 def _own_tools() -> dict[str, str]:

@@ -202,18 +202,7 @@ def _how_to_build() -> str:
 
 
 def _onnx_plan(plan: ExportPlan[TensorRTOptions]) -> ExportPlan[OnnxOptions]:
-    return ExportPlan(
-        spec=plan.spec,
-        precision=plan.precision,
-        batch=plan.batch,
-        dynamic_batch=plan.dynamic_batch,
-        image_size=plan.image_size,
-        dynamic_size=plan.dynamic_size,
-        graph=plan.graph,
-        input_form=plan.input_form,
-        labels=plan.labels,
-        options=OnnxOptions(opset=plan.options.opset),
-    )
+    return replace(plan, options=OnnxOptions(opset=plan.options.opset))  # type: ignore[arg-type,return-value]
 
 
 def _write_source(module: "nn.Module", plan: ExportPlan[TensorRTOptions], folder: Path) -> Artifact:

@@ -8,6 +8,7 @@ import torch
 
 from edgevit_deploy import create_model
 from edgevit_deploy.exporter import ExportPlan
+from edgevit_deploy.form import Form
 from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.model.random_weights import randomise
 from edgevit_deploy.prepared import PreparedModel, prepare
@@ -32,6 +33,7 @@ def plan_for(spec: ModelSpec, options: Any, **changes: Any) -> ExportPlan[Any]:
         image_size=spec.image_size,
         dynamic_size=False,
         graph="original",
+        form=Form(),
         input_form="tensor",
         labels=(),
         options=options,

@@ -115,7 +115,7 @@ def _convert_or_skip(bench: Any, exporter: Exporter[Any], flags: FileFlags, prec
         return Row(target=target, precision=precision, status="skipped", detail=detail)
     options = exporter.options_type()
     try:
-        exporter.refuse(flags.plan(bench.model, precision, options))
+        exporter.refuse(flags.plan(exporter.target, bench.model, precision, options))
     except UsageError as error:
         return Row(target=target, precision=precision, status="skipped", detail=str(error))
     with progress(f"{target} {precision}") as step:
@@ -131,7 +131,7 @@ def _convert(bench: Any, exporter: Exporter[Any], flags: FileFlags, precision: P
     from edgevit_deploy.pipeline import convert
 
     start = time.monotonic()
-    plan = flags.plan(bench.model, precision, options)
+    plan = flags.plan(exporter.target, bench.model, precision, options)
     destination = flags.folder(bench.model) / f"{exporter.target}-{precision}"
     conversion = convert(bench, exporter, plan, destination, find_session, step)
     report = conversion.report

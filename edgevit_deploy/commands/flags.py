@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.exporter import ExportPlan
+from edgevit_deploy.form import form_for
 from edgevit_deploy.source import LoadedModel, ModelSource
 from edgevit_deploy.spec import Graph, InputForm, Precision, Size, check_image_size
 
@@ -53,7 +54,7 @@ class FileFlags:
         image_size: Side, HEIGHTxWIDTH, or dynamic; multiples of 32. [default: the checkpoint's, else 224]
         batch: Images a run, or dynamic.
         input: tensor takes normalised float32; image takes 0 to 255 and normalises inside the model.
-        graph: original is the published graph as it is; deploy is the same function, rewritten exactly for runtimes.
+        graph: deploy is the published graph rewritten exactly into the operators that the target runs best; original is as it is.
         images: Folder of photographs that join the parity probes and are run to top-5.
         output: Folder for the bundles. [default: build/<model>]
         json: Print one JSON document on stdout and nothing else there.
@@ -62,7 +63,7 @@ class FileFlags:
     image_size: str | None = None
     batch: str = "1"
     input: InputForm = "tensor"
-    graph: Graph = "original"
+    graph: Graph = "deploy"
     images: Path | None = None
     output: Path | None = None
     json: Annotated[bool, Parameter(negative="")] = False
@@ -71,7 +72,7 @@ class FileFlags:
         """Return (height, width) when --image-size names one, None when it is absent or dynamic."""
         return None if self.image_size in (None, "dynamic") else read_image_size(str(self.image_size))
 
-    def plan(self, model: LoadedModel, precision: Precision, options: Any) -> ExportPlan[Any]:
+    def plan(self, target: str, model: LoadedModel, precision: Precision, options: Any) -> ExportPlan[Any]:
         """Return the whole conversion as decided.
 
         Raises:
@@ -85,6 +86,7 @@ class FileFlags:
             image_size=model.spec.image_size,
             dynamic_size=self.image_size == "dynamic",
             graph=self.graph,
+            form=form_for(target),
             input_form=self.input,
             labels=() if model.labels_are_placeholders else model.labels,
             options=options,

@@ -6,22 +6,30 @@ import torch
 from torch import Tensor, nn
 
 from edgevit_deploy.deploy.fold_batch_norm import bias_of
-from edgevit_deploy.deploy.graph import Attention, chains
+from edgevit_deploy.deploy.graph import Attention, Spread, chains
 
 
 def carry_value_bias(graph: nn.Module) -> int:
     """Move the bias of every attention's value into the bias of the 1x1 convolution that reads it; return how many.
 
     The rows of a softmax sum to 1, so P (V + b) = P V + b; and W (y + b) + c = W y + (c + W b). The convolution may be grouped
-    (what LocalProp became: W b is then w b, window by window) or not. Anything that is not affine in between stops it.
+    (what LocalProp became: W b is then w b, window by window) or not. Anything that is not affine in between stops it, and so
+    does a transposed convolution: its bias is one value a channel, w b is one for each place in the window.
     """
     count = 0
     for chain in chains(graph):
         for index in range(len(chain) - 1):
             attention, reader = chain[index], _first(chain[index + 1])
-            if isinstance(attention, Attention) and attention.v.bias is not None and _is_affine(reader):
+            if (
+                isinstance(attention, Attention)
+                and attention.v.bias is not None
+                and (isinstance(reader, Spread) or _is_affine(reader))
+            ):
                 with torch.no_grad():
-                    bias_of(reader).add_(apply_weight(reader, bias_of(attention.v)))
+                    if isinstance(reader, Spread):
+                        reader.absorb(attention.v.bias)
+                    else:
+                        bias_of(reader).add_(apply_weight(reader, attention.v.bias))
                 attention.v.register_parameter("bias", None)
                 count += 1
     return count

@@ -36,13 +36,13 @@ def affine(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
     return scale, norm.bias - norm.running_mean * scale
 
 
-def bias_of(module: nn.Conv2d | nn.Linear) -> torch.Tensor:
+def bias_of(module: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> torch.Tensor:
     """Return a bias that is known to be there."""
     assert module.bias is not None
     return module.bias
 
 
-def is_pointwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+def is_pointwise(module: nn.Module | None) -> TypeGuard[nn.Conv2d]:
     """Say whether a module is an ungrouped 1x1 convolution with stride 1 and a bias."""
     return (
         isinstance(module, nn.Conv2d)

@@ -2,11 +2,13 @@
 
 Feature maps are (batch, channels, height, width) throughout; tokens appear only inside `ChannelNorm` and `Attention`. Linear
 maps on tokens are 1x1 convolutions of the feature map, the same sums in another layout. Nothing of rank above 4 is made.
+Modules keep their published names (`blocks1.0.LocalAgg.conv1`), so that a node of a written file tells its part.
 """
 
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from edgevit_deploy.model.edgevit import EdgeViT, GlobalSparseAttn, LocalAgg, PatchEmbed, SelfAttn
@@ -25,11 +27,15 @@ class Residual(nn.Module):
 
 
 class ChannelNorm(nn.Module):
-    """LayerNorm over the channels of each position, by way of channels-last."""
+    """LayerNorm over the channels of each position, by way of channels-last.
+
+    `centred` says that the mean over the channels of what comes in is zero already.
+    """
 
     def __init__(self, norm: nn.LayerNorm) -> None:
         super().__init__()
         self.norm = norm
+        self.centred = False
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) -> the same shape."""
@@ -41,10 +47,37 @@ class Sampler(nn.MaxPool2d):
 
     def __init__(self, sample_rate: int) -> None:
         super().__init__(1, sample_rate)
+        self.sample_rate = sample_rate
 
 
 class LocalProp(nn.ConvTranspose2d):
     """The depthwise transposed convolution of the published network, kernel = stride = sample rate."""
+
+
+class Spread(nn.Module):
+    """What LocalProp has become: one weight and one bias for each channel and place in the window, laid out as a form needs."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, transposed: LocalProp) -> None:
+        super().__init__()
+        self.sample_rate = int(transposed.stride[0])
+        assert transposed.bias is not None
+        self.register_buffer("weight", self.lay_out(transposed.weight[:, 0]))
+        self.register_buffer("bias", self.lay_out(self.everywhere(transposed.bias)))
+
+    def lay_out(self, windows: Tensor) -> Tensor:
+        """(channels, sample_rate, sample_rate) -> the same values in the layout of this form."""
+        raise NotImplementedError
+
+    def everywhere(self, values: Tensor) -> Tensor:
+        """(channels) -> (channels, sample_rate, sample_rate), each value at every place of its window."""
+        return values[:, None, None].repeat(1, self.sample_rate, self.sample_rate)
+
+    def absorb(self, values: Tensor) -> None:
+        """Take in what would be added to each channel of the input: w (x + b) + c = w x + (c + w b)."""
+        self.bias += self.weight * self.lay_out(self.everywhere(values))
 
 
 class MeanPool(nn.Module):
@@ -62,17 +95,29 @@ class Attention(nn.Module):
         super().__init__()
         self.num_heads, self.head_dim, self.scale = attention.num_heads, attention.head_dim, attention.scale
         weights, biases = attention.qkv.weight.chunk(3), attention.qkv.bias.chunk(3)
-        self.q, self.k, self.v = (_linear(weight, bias) for weight, bias in zip(weights, biases, strict=True))
+        self.q, self.k, self.v = (linear(weight.clone(), bias.clone()) for weight, bias in zip(weights, biases, strict=True))
+
+    @property
+    def channels(self) -> int:
+        """Channels of the feature map."""
+        return self.num_heads * self.head_dim
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) -> the same shape."""
+        tokens = self.tokens(x)
+        return self.attend(self.q(tokens), self.k(tokens), self.v(tokens), x)
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width) -> (batch, tokens, channels); by way of channels-last, which undoes a norm's end."""
+        return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, x: Tensor) -> Tensor:
+        """Attend with q, k and v (batch, tokens, channels) -> (batch, channels, height, width), the shape of `x`."""
         batch, channels, height, width = x.shape
-        tokens = x.permute(0, 2, 3, 1).flatten(1, 2)  # channels-last, which undoes the end of a ChannelNorm
-        q, k, v = self.heads(self.q(tokens)), self.heads(self.k(tokens)), self.heads(self.v(tokens))
-        scores = q @ k.transpose(-2, -1)
+        scores = self.heads(q) @ self.heads(k).transpose(-2, -1)
         if self.scale != 1:
             scores = scores * self.scale
-        attended = (scores.softmax(dim=-1) @ v).transpose(1, 2)
+        attended = (scores.softmax(dim=-1) @ self.heads(v)).transpose(1, 2)
         return attended.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
 
     def heads(self, tokens: Tensor) -> Tensor:
@@ -87,14 +132,46 @@ def lay_open(network: EdgeViT) -> nn.Sequential:
     Args:
         network: in evaluation mode; afterwards it shares its parameters with the result.
     """
-    stages = []
-    for number in range(1, 5):
-        stages.append(_patch_embed(network.get_submodule(f"patch_embed{number}")))
-        for block in network.get_submodule(f"blocks{number}").children():
-            local, attention = block.get_submodule("LocalAgg"), block.get_submodule("SelfAttn")
-            stages += [_local_agg(local)] if isinstance(local, LocalAgg) else []
-            stages.append(_self_attn(attention))
-    return nn.Sequential(*stages, network.norm, MeanPool(), network.head)
+    parts: dict[str, nn.Module] = {}
+    for stage in range(1, 5):
+        blocks = network.get_submodule(f"blocks{stage}").children()
+        parts[f"patch_embed{stage}"] = _patch_embed(network.get_submodule(f"patch_embed{stage}"))
+        parts[f"blocks{stage}"] = nn.Sequential(*map(_block, blocks))
+    return chain({**parts, "norm": network.norm, "pool": MeanPool(), "head": network.head})
+
+
+def chain(modules: Mapping[str, nn.Module]) -> nn.Sequential:
+    """Return modules that run one after another, under their names."""
+    return nn.Sequential(OrderedDict(modules))
+
+
+def swap(modules: nn.Sequential, index: int) -> None:
+    """Let a module and the next one change places, names and all."""
+    children = list(modules.named_children())
+    children[index], children[index + 1] = children[index + 1], children[index]
+    refill(modules, dict(children))
+
+
+def refill(sequence: nn.Sequential, modules: Mapping[str, nn.Module]) -> None:
+    """Give a chain other modules, under their names; its own methods for that would number them."""
+    sequence._modules = OrderedDict(modules)
+
+
+def prune(graph: nn.Module) -> None:
+    """Take out what does nothing."""
+    for sequence in chains(graph):
+        refill(sequence, {name: module for name, module in sequence.named_children() if not isinstance(module, nn.Identity)})
+
+
+def replace_all(graph: nn.Module, kind: type[nn.Module], make: Callable[[Any], nn.Module]) -> int:
+    """Replace every module of exactly one kind in any chain; return how many."""
+    count = 0
+    for sequence in list(chains(graph)):
+        for index, module in enumerate(sequence.children()):
+            if type(module) is kind:
+                sequence[index] = make(module)
+                count += 1
+    return count
 
 
 def chains(graph: nn.Module) -> Iterator[nn.Sequential]:
@@ -106,37 +183,51 @@ def chains(graph: nn.Module) -> Iterator[nn.Sequential]:
 
 def _patch_embed(embed: nn.Module) -> nn.Sequential:
     assert isinstance(embed, PatchEmbed)
-    return nn.Sequential(embed.proj, ChannelNorm(embed.norm))
+    return chain({"proj": embed.proj, "norm": ChannelNorm(embed.norm)})
+
+
+def _block(block: nn.Module) -> nn.Sequential:
+    local, attention = block.get_submodule("LocalAgg"), block.get_submodule("SelfAttn")
+    first = {"LocalAgg": _local_agg(local)} if isinstance(local, LocalAgg) else {}
+    return chain({**first, "SelfAttn": _self_attn(attention)})
 
 
 def _local_agg(block: LocalAgg) -> nn.Sequential:
-    return nn.Sequential(
-        Residual(block.pos_embed),
-        Residual(nn.Sequential(block.norm1, block.conv1, block.attn, block.conv2)),
-        Residual(nn.Sequential(block.norm2, block.mlp.fc1, block.mlp.act, block.mlp.fc2)),
-    )
+    gather = chain({"norm": block.norm1, "conv1": block.conv1, "attn": block.attn, "conv2": block.conv2})
+    mlp = chain({"norm": block.norm2, "fc1": block.mlp.fc1, "act": block.mlp.act, "fc2": block.mlp.fc2})
+    return chain({"pos_embed": Residual(block.pos_embed), "gather": Residual(gather), "mlp": Residual(mlp)})
 
 
 def _self_attn(block: nn.Module) -> nn.Sequential:
     assert isinstance(block, SelfAttn)
     attention, mlp = block.attn, block.mlp
-    sparse: list[nn.Module] = [ChannelNorm(block.norm1), Attention(attention), pointwise(attention.proj)]
+    sparse: dict[str, nn.Module] = {"norm1": ChannelNorm(block.norm1)}
     if attention.sample_rate > 1:
-        sparse[1:1] = [Sampler(attention.sample_rate)]
-        sparse[3:3] = [_local_prop(attention.LocalProp), ChannelNorm(attention.norm)]
-    return nn.Sequential(
-        Residual(block.pos_embed),
-        Residual(nn.Sequential(*sparse)),
-        Residual(nn.Sequential(ChannelNorm(block.norm2), pointwise(mlp.fc1), mlp.act, pointwise(mlp.fc2))),
-    )
+        sparse["sampler"] = Sampler(attention.sample_rate)
+    sparse["attend"] = Attention(attention)
+    if attention.sample_rate > 1:
+        sparse["LocalProp"] = _local_prop(attention.LocalProp)
+        sparse["norm"] = ChannelNorm(attention.norm)
+    sparse["proj"] = pointwise(attention.proj)
+    tokens = {"norm": ChannelNorm(block.norm2), "fc1": pointwise(mlp.fc1), "act": mlp.act, "fc2": pointwise(mlp.fc2)}
+    return chain({"pos_embed": Residual(block.pos_embed), "attn": Residual(chain(sparse)), "mlp": Residual(chain(tokens))})
 
 
 def pointwise(linear: nn.Linear) -> nn.Conv2d:
     """Return a linear map on tokens as a 1x1 convolution of the feature map."""
-    convolution = nn.Conv2d(linear.in_features, linear.out_features, 1, dtype=linear.weight.dtype)
+    convolution = nn.Conv2d(linear.in_features, linear.out_features, 1, bias=linear.bias is not None, dtype=linear.weight.dtype)
     convolution.weight = nn.Parameter(linear.weight[:, :, None, None], requires_grad=False)
     convolution.bias = linear.bias
     return convolution
+
+
+def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """Return a linear map on tokens: weight (out, in), bias (out) or none."""
+    result = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, dtype=weight.dtype)
+    result.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        result.bias = nn.Parameter(bias, requires_grad=False)
+    return result
 
 
 def _local_prop(transposed: nn.ConvTranspose2d) -> LocalProp:
@@ -144,11 +235,3 @@ def _local_prop(transposed: nn.ConvTranspose2d) -> LocalProp:
     copied = LocalProp(transposed.in_channels, transposed.out_channels, rate, stride=rate, groups=transposed.groups)
     copied.weight, copied.bias = transposed.weight, transposed.bias
     return copied
-
-
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
-    with torch.no_grad():
-        linear.weight.copy_(weight)
-        linear.bias.copy_(bias)
-    return linear.requires_grad_(False)

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from edgevit_deploy.deploy.graph import ChannelNorm, Sampler, chains
+from edgevit_deploy.deploy.graph import ChannelNorm, Sampler, chains, swap
 
 
 def sample_first(graph: nn.Module) -> int:
@@ -15,6 +15,6 @@ def sample_first(graph: nn.Module) -> int:
     for chain in chains(graph):
         for index in range(len(chain) - 1):
             if isinstance(chain[index], ChannelNorm) and isinstance(chain[index + 1], Sampler):
-                chain[index], chain[index + 1] = chain[index + 1], chain[index]
+                swap(chain, index)
                 count += 1
     return count

@@ -1,7 +1,6 @@
 """The rewrites: how often each applies, that each alone and all together are exact, and where each must not apply."""
 
 import copy
-from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -10,16 +9,27 @@ import torch
 from torch import Tensor, nn
 
 from edgevit_deploy import create_model
-from edgevit_deploy.deploy import REWRITES, to_deploy_form
+from edgevit_deploy.deploy import BIASES, FOLDS, REWRITE_OF, Rewrite, rewrites_of, to_deploy_form
+from edgevit_deploy.deploy.attention_forms import batch_attention, pack_attention
 from edgevit_deploy.deploy.carry_value_bias import carry_value_bias
+from edgevit_deploy.deploy.centre_patch_embed import centre_patch_embed
+from edgevit_deploy.deploy.channels_last import to_channels_last
 from edgevit_deploy.deploy.drop_key_bias import drop_key_bias
+from edgevit_deploy.deploy.feed_forward_on_tokens import feed_forward_on_tokens
 from edgevit_deploy.deploy.fold_attention_scale import fold_attention_scale
 from edgevit_deploy.deploy.fold_batch_norm import fold_batch_norm
 from edgevit_deploy.deploy.fold_head_norm import fold_head_norm
+from edgevit_deploy.deploy.fold_norm_affine import fold_norm_affine
 from edgevit_deploy.deploy.fold_position import fold_position
-from edgevit_deploy.deploy.graph import Attention, ChannelNorm, LocalProp, MeanPool, Residual, Sampler, lay_open
+from edgevit_deploy.deploy.graph import Attention, ChannelNorm, LocalProp, MeanPool, Residual, Sampler, chain, lay_open
+from edgevit_deploy.deploy.multiply_local_prop import multiply_local_prop
+from edgevit_deploy.deploy.norm_forms import norm_by_convolutions, norm_by_means
 from edgevit_deploy.deploy.sample_first import sample_first
+from edgevit_deploy.deploy.sampler_forms import sample_by_depthwise, sample_by_slice
 from edgevit_deploy.deploy.shuffle_local_prop import shuffle_local_prop
+from edgevit_deploy.deploy.tile_local_prop import tile_local_prop
+from edgevit_deploy.deploy.upsample_local_prop import upsample_local_prop
+from edgevit_deploy.form import CHOICES, Form
 from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.model.random_weights import randomise
 from edgevit_deploy.prepared import prepare
@@ -48,7 +58,7 @@ def relative_error(rewritten: nn.Module, original: nn.Module, inputs: Tensor) ->
     return float((rewritten(inputs) - exact).abs().max() / exact.abs().max())
 
 
-def expected_counts(model: EdgeViT) -> dict[Callable[[nn.Module], int], int]:
+def expected_counts(model: EdgeViT) -> dict[Rewrite, int]:
     """What the paper's figure 2 says: LocalAgg has two BatchNorms and a position, SelfAttn a position and an attention."""
     blocks = sum(model.spec.depths)
     sampled = sum(depth for depth, rate in zip(model.spec.depths, model.spec.sample_rates, strict=True) if rate > 1)
@@ -57,7 +67,13 @@ def expected_counts(model: EdgeViT) -> dict[Callable[[nn.Module], int], int]:
         fold_head_norm: 1,
         fold_position: sampled + blocks,
         sample_first: sampled,
-        shuffle_local_prop: sampled,
+        **dict.fromkeys((shuffle_local_prop, tile_local_prop, upsample_local_prop, multiply_local_prop), sampled),
+        **dict.fromkeys((sample_by_slice, sample_by_depthwise), sampled),
+        **dict.fromkeys((pack_attention, batch_attention), blocks),
+        **dict.fromkeys((norm_by_means, norm_by_convolutions), 4 + 2 * blocks + sampled),
+        **dict.fromkeys((feed_forward_on_tokens, to_channels_last), sampled + blocks),
+        fold_norm_affine: 2 * blocks,  # before the delegates are sampled first; after that, each one's norm too
+        centre_patch_embed: 4,
         fold_attention_scale: blocks,
         drop_key_bias: blocks,
         carry_value_bias: blocks,
@@ -68,9 +84,9 @@ def expected_counts(model: EdgeViT) -> dict[Callable[[nn.Module], int], int]:
 def test_the_deploy_form_is_the_network(variant: str) -> None:
     model = make(variant)
     before = copy.deepcopy(model.state_dict())
-    form = to_deploy_form(model)
+    form = to_deploy_form(model, Form())
     counts = expected_counts(model)
-    assert form.applied == {name: counts[rewrite] for name, rewrite in REWRITES.items()}
+    assert form.applied == {rewrite.__name__.replace("_", " "): counts[rewrite] for rewrite in rewrites_of(Form())}
     for inputs in (images(), images(1, 32, 64), images(3, 160, 64)):
         assert relative_error(form.network, model, inputs) <= EXACT
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items()), "the original was changed"
@@ -84,20 +100,55 @@ def test_laying_open_changes_nothing(variant: str) -> None:
     assert relative_error(lay_open(copy.deepcopy(model)), model, images()) <= EXACT
 
 
-@pytest.mark.parametrize("rewrite", REWRITES.values(), ids=lambda rewrite: rewrite.__name__)
-def test_each_rewrite_alone_is_exact(rewrite: Callable[[nn.Module], int]) -> None:
+@pytest.mark.parametrize("rewrite", {*FOLDS, *BIASES, *REWRITE_OF.values()}, ids=lambda rewrite: rewrite.__name__)
+def test_each_rewrite_alone_is_exact(rewrite: Rewrite) -> None:
     model = make("edgevit_xxs")
     graph = lay_open(copy.deepcopy(model))
     if rewrite is carry_value_bias:
         shuffle_local_prop(graph)  # a transposed convolution is not what the bias is carried into
     assert rewrite(graph) == expected_counts(model)[rewrite]
+    if rewrite is to_channels_last:
+        return  # what it enters with is there once more, if it is asked for once more
     assert relative_error(graph, model, images()) <= EXACT
     assert rewrite(graph) == 0, "nothing is left to rewrite"
 
 
+EXTREMES = (
+    Form(norm="mean", patch_embed="centred", norm_affine="folded", attention="bmm", sampler="slice"),
+    Form(norm="convolutions", patch_embed="centred", attention="packed", sampler="depthwise", local_prop="tile"),
+    Form(local_prop="kept", norm_affine="folded", attention="packed", feed_forward="tokens", memory="channels_last"),
+)
+
+
+@pytest.mark.parametrize("form", [*(f for forms in Form().alternatives().values() for f in forms), *EXTREMES], ids=str)
+def test_every_form_is_the_network(form: Form) -> None:
+    """Each choice alone and mixed, at several batches and sizes."""
+    model = make("edgevit_xxs")
+    deployed = to_deploy_form(model, form)
+    for inputs in (images(), images(1, 32, 64), images(3, 160, 64)):
+        assert relative_error(deployed.network, model, inputs) <= EXACT
+    expected = {rewrite.__name__.replace("_", " ") for rewrite in rewrites_of(form)}
+    assert set(deployed.applied) == expected
+    assert all(deployed.applied.values()), "a choice that applies nowhere"
+
+
+def test_every_choice_has_a_rewrite_or_is_how_the_graph_is_laid_open() -> None:
+    untouched = {(part, choice) for part, choices in CHOICES.items() for choice in choices} - set(REWRITE_OF)
+    assert untouched == {
+        ("local_prop", "kept"),
+        ("norm_affine", "kept"),
+        ("patch_embed", "kept"),
+        ("sampler", "max_pool"),
+        ("attention", "split"),
+        ("feed_forward", "conv"),
+        ("norm", "channels_last"),
+        ("memory", "contiguous"),
+    }
+
+
 def test_a_head_without_a_bias_gets_one() -> None:
     model = make("edgevit_xxs", head_bias=False)
-    assert relative_error(to_deploy_form(model).network, model, images()) <= EXACT
+    assert relative_error(to_deploy_form(model, Form()).network, model, images()) <= EXACT
 
 
 def test_a_wrong_rewrite_is_seen() -> None:
@@ -153,8 +204,51 @@ class TestWhereRewritesDoNotApply:
         assert sample_first(nn.Sequential(over_positions, Sampler(2))) == 0
         assert sample_first(nn.Sequential(ChannelNorm(nn.LayerNorm(8)), nn.GELU(), Sampler(2))) == 0
 
-    def test_shuffle_local_prop(self) -> None:
-        assert shuffle_local_prop(nn.Sequential(LocalProp(8, 8, 4, stride=2, padding=1, groups=8))) == 0
+    @pytest.mark.parametrize("rewrite", [shuffle_local_prop, tile_local_prop, upsample_local_prop, multiply_local_prop])
+    def test_local_prop_with_windows_that_overlap(self, rewrite: Rewrite) -> None:
+        assert rewrite(nn.Sequential(LocalProp(8, 8, 4, stride=2, padding=1, groups=8))) == 0
+
+    def test_samplers(self) -> None:
+        assert sample_by_slice(nn.Sequential(nn.MaxPool2d(2, 2))) == 0  # the largest of four, not the first
+        assert sample_by_depthwise(nn.Sequential(Sampler(2))) == 0  # nothing says how many channels
+
+    @pytest.mark.parametrize("rewrite", [pack_attention, batch_attention])
+    def test_attention_forms(self, rewrite: Rewrite) -> None:
+        assert rewrite(nn.Sequential(nn.MultiheadAttention(8, 2))) == 0
+
+    @pytest.mark.parametrize("rewrite", [norm_by_means, norm_by_convolutions])
+    def test_norms_over_positions(self, rewrite: Rewrite) -> None:
+        assert rewrite(nn.Sequential(nn.GroupNorm(1, 8))) == 0
+
+    @pytest.mark.parametrize(
+        "reader", [nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 1, bias=False), nn.Conv2d(8, 8, 1, groups=8), nn.GELU()]
+    )
+    def test_fold_norm_affine(self, reader: nn.Module) -> None:
+        assert fold_norm_affine(nn.Sequential(ChannelNorm(nn.LayerNorm(8)), reader)) == 0
+
+    def test_fold_norm_affine_needs_every_bias(self) -> None:
+        attention = Attention(small_network(0).get_submodule("blocks4.0.SelfAttn.attn"))
+        graph = nn.Sequential(ChannelNorm(nn.LayerNorm(attention.channels)), attention)
+        drop_key_bias(graph)
+        assert fold_norm_affine(graph) == 0
+
+    def test_centre_patch_embed(self) -> None:
+        norm = ChannelNorm(nn.LayerNorm(8))
+        assert centre_patch_embed(nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.GELU(), norm)) == 0
+        assert centre_patch_embed(nn.Sequential(nn.Conv2d(8, 8, 1, groups=8), norm)) == 0  # mixes no channels
+        assert centre_patch_embed(nn.Sequential(Residual(nn.Conv2d(8, 8, 1)), norm)) == 0  # the residual has a mean of its own
+
+    def test_feed_forward_on_tokens(self) -> None:
+        fc2 = nn.Conv2d(8, 8, 1)
+        for fc1, act in ((nn.Conv2d(8, 8, 3, padding=1), nn.GELU()), (nn.Conv2d(8, 8, 1), nn.ReLU())):
+            assert feed_forward_on_tokens(chain({"fc1": fc1, "act": act, "fc2": fc2})) == 0
+
+    def test_to_channels_last_keeps_the_kind_of_gelu(self) -> None:
+        graph = nn.Sequential(nn.Conv2d(3, 8, 1), nn.GELU(approximate="tanh"), nn.ReLU())
+        x = images()
+        expected = graph.double()(x)
+        assert to_channels_last(graph) == 1
+        assert torch.allclose(graph(x), expected, rtol=0, atol=1e-15)
 
     def test_carry_value_bias(self) -> None:
         attention = Attention(small_network(0).get_submodule("blocks4.0.SelfAttn.attn"))
@@ -174,7 +268,7 @@ def test_the_onnx_file_has_no_operator_that_runtimes_run_badly(tmp_path: Path) -
     """No transposed convolution, no BatchNorm, no GELU in pieces, no tensor above rank 4."""
     original = small_network(seed=3)
     plan = plan_for(original.spec, OnnxOptions(), graph="deploy")
-    module = prepare(to_deploy_form(original).network, original.spec.preprocess, "tensor", "logits", torch.float32)
+    module = prepare(to_deploy_form(original, Form()).network, original.spec.preprocess, "tensor", "logits", torch.float32)
     model = onnx.load(OnnxExporter().export(module, plan, tmp_path).path)
     operators = {node.op_type for node in model.graph.node}
     assert not operators & {"ConvTranspose", "BatchNormalization", "Erf", "AveragePool"}

@@ -1,0 +1,59 @@
+"""Attention with one map for q, k and v, or on 3-D tensors; `graph.Attention` has three maps and 4-D ones."""
+
+import torch
+from torch import Tensor, nn
+
+from edgevit_deploy.deploy.graph import Attention, linear, pointwise, replace_all
+
+
+class PackedAttention(nn.Module):
+    """One linear map to q, k and v side by side."""
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        maps = (attention.q, attention.k, attention.v)
+        self.attention = attention
+        weights: list[Tensor] = [m.weight for m in maps]
+        biases: list[Tensor] = [torch.zeros(len(m.weight), dtype=m.weight.dtype) if m.bias is None else m.bias for m in maps]
+        self.qkv = linear(torch.cat(weights), torch.cat(biases))
+        attention.q = attention.k = attention.v = nn.Identity()  # type: ignore[assignment]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width) -> the same shape."""
+        q, k, v = self.qkv(self.attention.tokens(x)).chunk(3, dim=-1)
+        return self.attention.attend(q, k, v, x)
+
+
+class BatchedAttention(nn.Module):
+    """q, k and v are 1x1 convolutions; heads join the batch, and matrices are multiplied in batches of 3-D tensors."""
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.head_dim, self.scale = attention.head_dim, attention.scale
+        self.q, self.k, self.v = (pointwise(m) for m in (attention.q, attention.k, attention.v))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width) -> the same shape."""
+        tokens = x.shape[2] * x.shape[3]
+        q, k, v = (m(x).reshape(-1, self.head_dim, tokens) for m in (self.q, self.k, self.v))
+        scores = torch.bmm(q.transpose(1, 2), k)
+        if self.scale != 1:
+            scores = scores * self.scale
+        return torch.bmm(v, scores.softmax(dim=-1).transpose(1, 2)).reshape(x.shape)
+
+
+def pack_attention(graph: nn.Module) -> int:
+    """Let every attention compute q, k and v by one map; return how many.
+
+    Rows of a matrix are independent of each other: (Wq; Wk; Wv) x = (Wq x; Wk x; Wv x).
+    """
+    return replace_all(graph, Attention, PackedAttention)
+
+
+def batch_attention(graph: nn.Module) -> int:
+    """Let every attention work on (batch * heads, head_dim, tokens); return how many.
+
+    Heads are as independent as images are. Channels of a feature map are (head, head_dim) in this order already, so nothing is
+    moved: q^T k is (tokens, tokens), and v P^T is the transpose of P v^T.
+    """
+    return replace_all(graph, Attention, BatchedAttention)
