@@ -61,6 +61,7 @@ def benchmark(
     regime: Regime,
     seed: int,
     step: Callable[[str], None],
+    measure_memory: bool = True,
 ) -> Benchmark:
     """Time files against each other in one interleaved run.
 
@@ -71,6 +72,7 @@ def benchmark(
         regime: what a block is.
         seed: of the order of the blocks.
         step: told the name of each step as it starts.
+        measure_memory: run each file once more, in a process of its own, for its peak memory.
 
     Raises:
         UsageError: too few runs.
@@ -90,11 +92,13 @@ def benchmark(
         for index in order:
             lanes[index].run_block(regime)
         results = [lane.result(regime) for lane in lanes]
-    step("measuring memory")
-    measured = [
-        result if result.own_process else replace(result, peak_memory_bytes=peak_memory_bytes(candidate, threads))
-        for candidate, result in zip(candidates, results[:-1], strict=True)
-    ]
+    measured = results[:-1]
+    if measure_memory:
+        step("measuring memory")
+        measured = [
+            result if result.own_process else replace(result, peak_memory_bytes=peak_memory_bytes(candidate, threads))
+            for candidate, result in zip(candidates, measured, strict=True)
+        ]
     return Benchmark(regime=regime, seed=seed, results=tuple(measured), control=results[-1])
 
 

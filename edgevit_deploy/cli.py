@@ -17,6 +17,7 @@ from edgevit_deploy.commands.doctor import doctor
 from edgevit_deploy.commands.flags import FileFlags, ModelFlags
 from edgevit_deploy.commands.inspect import inspect
 from edgevit_deploy.commands.report import report_bundles
+from edgevit_deploy.commands.tune import tune
 from edgevit_deploy.commands.verify import verify_bundles
 from edgevit_deploy.console import print_error
 from edgevit_deploy.errors import DeployError, UsageError, did_you_mean
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "all": convert_all,
     "verify": verify_bundles,
     "bench": bench_bundles,
+    "tune": tune,
     "inspect": inspect,
     "doctor": doctor,
     "report": report_bundles,

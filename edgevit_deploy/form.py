@@ -29,8 +29,8 @@ class Form:
         norm_affine: weight and bias of a LayerNorm kept, or folded into the maps that read it.
         patch_embed: the patch embeddings' convolutions kept, or with the centring of their LayerNorm folded in.
         sampler: a pool over one element, a strided slice, or a depthwise 1x1 convolution with stride.
-        attention: q, k and v by three maps with 4-D matrix products, by one packed map, or by three 1x1 convolutions with
-            batches of 3-D products.
+        attention: q, k and v by three maps with 4-D matrix products, by one packed map, by one 1x1 convolution without moving any
+            axis, or by three 1x1 convolutions with batches of 3-D products.
         feed_forward: two 1x1 convolutions, or products on channels-last tokens.
         norm: the runtime's LayerNorm with channels last, means over the channel axis, or means as 1x1 convolutions.
         memory: as it comes, or channels-last strides from the first convolution on (PyTorch's runtimes only).
@@ -40,7 +40,7 @@ class Form:
     norm_affine: Literal["kept", "folded"] = "kept"
     patch_embed: Literal["kept", "centred"] = "kept"
     sampler: Literal["max_pool", "slice", "depthwise"] = "max_pool"
-    attention: Literal["split", "packed", "bmm"] = "split"
+    attention: Literal["split", "packed", "stacked", "bmm"] = "split"
     feed_forward: Literal["conv", "tokens"] = "conv"
     norm: Literal["channels_last", "mean", "convolutions"] = "channels_last"
     memory: Literal["contiguous", "channels_last"] = "contiguous"
@@ -116,6 +116,16 @@ def read_table(path: Path) -> Mapping[str, ChosenForm]:
 def _read(table: Mapping[str, Any]) -> ChosenForm:
     choices = {part: choice for part, choice in table.items() if part != MEASURED}
     return ChosenForm(form=Form.read(choices), measured=str(table.get(MEASURED, "")))
+
+
+def write_table(path: Path, target: str, chosen: ChosenForm) -> None:
+    """Write one target's form into a table, in place of what it had there; what stands above the first table is kept."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    preamble = text.partition("\n[")[0].rstrip("\n") if "\n[" in text else text.rstrip("\n")
+    table = {**(read_table(path) if text else {}), target: chosen}
+    blocks = [preamble, *(as_toml(name, table[name]).rstrip("\n") for name in sorted(table))]
+    path.write_text("\n\n".join(block for block in blocks if block) + "\n", encoding="utf-8")
+    read_table.cache_clear()
 
 
 def as_toml(target: str, chosen: ChosenForm) -> str:

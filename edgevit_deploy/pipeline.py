@@ -90,6 +90,16 @@ class Workbench:
             self._probes[key] = probes
         return self._probes[key]
 
+    def truths_of(self, plan: ExportPlan[Any], output_form: OutputForm) -> list[Truth]:
+        """Return the truth that a file of this plan is compared with, at each size that it promises."""
+        return self.truths(
+            plan.image_size,
+            dynamic_size=plan.dynamic_size,
+            input_form=plan.input_form,
+            output_form=output_form,
+            precision=plan.precision,
+        )
+
     def truths(
         self,
         image_size: Size,
@@ -128,26 +138,24 @@ def convert(
         RunError: a runtime of this host could not load or run the file.
     """
     exporter.refuse(plan)
-    output_form = exporter.output_form(plan.options)
     with staged_bundle(destination) as staged:
         step("exporting")
-        network = bench.network(plan.graph, plan.form)
-        module = prepare(network, bench.model.spec.preprocess, plan.input_form, output_form, torch.float32)
-        artifact = exporter.export(module, plan, staged.folder)
+        artifact = export(bench, exporter, plan, staged.folder)
         step("computing the float64 truth")
-        truths = bench.truths(
-            plan.image_size,
-            dynamic_size=plan.dynamic_size,
-            input_form=plan.input_form,
-            output_form=output_form,
-            precision=plan.precision,
-        )
+        truths = bench.truths_of(plan, exporter.output_form(plan.options))
         step("checking parity")
         report = check_artifact(artifact, truths, promised_batches(artifact), find_session)
         step("writing the bundle")
         manifest = _write_bundle(staged, bench, exporter, plan, artifact, truths[0], report)
         bundle = staged.publish_failed() if report.status == "failed" else staged.publish()
     return Conversion(bundle=bundle, manifest=manifest, report=report)
+
+
+def export(bench: Workbench, exporter: Exporter[Any], plan: ExportPlan[Any], folder: Path) -> Artifact:
+    """Write the file of a plan, in the graph and form it asks for; raises what the exporter raises."""
+    network, output_form = bench.network(plan.graph, plan.form), exporter.output_form(plan.options)
+    module = prepare(network, bench.model.spec.preprocess, plan.input_form, output_form, torch.float32)
+    return exporter.export(module, plan, folder)
 
 
 def promised_batches(artifact: Artifact) -> tuple[int, ...]:

@@ -95,15 +95,24 @@ def read_machine(packages: set[str]) -> Machine:
 
 
 def _check_settings(bundles: Sequence[Path], threads: int, seed: int) -> None:
-    cores = _cores_for_us()
-    if not 1 <= threads <= cores:
-        raise UsageError(f"--threads {threads}: this process may use {cores} cores; use --threads 1 to {cores}")
+    check_threads(threads)
     if seed < 0:
         raise UsageError(f"--seed {seed}: a seed is 0 or larger")
     resolved = [bundle.resolve() for bundle in bundles]
     for index, bundle in enumerate(bundles):
         if bundle.resolve() in resolved[:index]:
             raise UsageError(f"{bundle} is given twice; give it once: the first bundle is always timed against itself too")
+
+
+def check_threads(threads: int) -> None:
+    """Refuse more threads than there are cores for them.
+
+    Raises:
+        UsageError: with the number of cores.
+    """
+    cores = _cores_for_us()
+    if not 1 <= threads <= cores:
+        raise UsageError(f"--threads {threads}: this process may use {cores} cores; use --threads 1 to {cores}")
 
 
 def _subject(bundle: Path) -> Ready | Skipped:

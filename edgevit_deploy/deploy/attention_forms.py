@@ -11,11 +11,8 @@ class PackedAttention(nn.Module):
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
-        maps = (attention.q, attention.k, attention.v)
         self.attention = attention
-        weights: list[Tensor] = [m.weight for m in maps]
-        biases: list[Tensor] = [torch.zeros(len(m.weight), dtype=m.weight.dtype) if m.bias is None else m.bias for m in maps]
-        self.qkv = linear(torch.cat(weights), torch.cat(biases))
+        self.qkv = pack(attention)
         attention.q = attention.k = attention.v = nn.Identity()  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,12 +39,49 @@ class BatchedAttention(nn.Module):
         return torch.bmm(v, scores.softmax(dim=-1).transpose(1, 2)).reshape(x.shape)
 
 
+class StackedAttention(nn.Module):
+    """One 1x1 convolution to q, k and v one above the other; heads are what its channels are grouped into already."""
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.num_heads, self.head_dim, self.scale = attention.num_heads, attention.head_dim, attention.scale
+        self.qkv = pointwise(pack(attention))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width) -> the same shape."""
+        batch = x.shape[0]
+        heads = self.qkv(x).reshape(batch, 3 * self.num_heads, self.head_dim, -1)
+        q, k, v = heads.chunk(3, dim=1)
+        scores = q.transpose(-2, -1) @ k
+        if self.scale != 1:
+            scores = scores * self.scale
+        attended = v @ scores.softmax(dim=-1).transpose(-2, -1)
+        return attended.reshape(x.shape)  # type: ignore[no-any-return]
+
+
+def pack(attention: Attention) -> nn.Linear:
+    """Return the maps to q, k and v as one, (channels) -> (3 channels)."""
+    maps = (attention.q, attention.k, attention.v)
+    weights: list[Tensor] = [m.weight for m in maps]
+    biases: list[Tensor] = [torch.zeros(len(m.weight), dtype=m.weight.dtype) if m.bias is None else m.bias for m in maps]
+    return linear(torch.cat(weights), torch.cat(biases))
+
+
 def pack_attention(graph: nn.Module) -> int:
     """Let every attention compute q, k and v by one map; return how many.
 
     Rows of a matrix are independent of each other: (Wq; Wk; Wv) x = (Wq x; Wk x; Wv x).
     """
     return replace_all(graph, Attention, PackedAttention)
+
+
+def stack_attention(graph: nn.Module) -> int:
+    """Let every attention compute q, k and v by one 1x1 convolution and move no axis; return how many.
+
+    As for one packed map; the tensors are (batch, heads, head_dim, tokens). Channels of a feature map are (head, head_dim) in
+    this order already, so nothing is moved: the scores are q^T k, and v P^T is the transpose of P v^T.
+    """
+    return replace_all(graph, Attention, StackedAttention)
 
 
 def batch_attention(graph: nn.Module) -> int:

@@ -1,0 +1,142 @@
+"""`convert.py tune TARGET`: which form of the deploy graph this host's runtime of a target runs fastest."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.text import Text
+
+from edgevit_deploy.commands.bench import check_threads, read_machine
+from edgevit_deploy.commands.bench_output import VERDICT_STYLES
+from edgevit_deploy.commands.flags import FileFlags, ModelFlags
+from edgevit_deploy.commands.hosts import find_session, require_exporter
+from edgevit_deploy.console import print_json, print_table, progress, say
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.form import TABLE, ChosenForm, Form, as_toml, write_table
+from edgevit_deploy.spec import Precision
+
+if TYPE_CHECKING:
+    from edgevit_deploy.commands.bench_output import Machine
+    from edgevit_deploy.exporter import ExportPlan
+    from edgevit_deploy.tune import Settings, Trial, Tuning
+
+COLUMNS = ("pass", "part", "choice", "instead of", "x noise", "x best so far", "95 %", "A/A", "verdict")
+
+
+def tune(
+    target: str,
+    *,
+    model_flags: Annotated[ModelFlags, Parameter(name="*")] = ModelFlags(),  # noqa: B008 - frozen
+    image_size: str | None = None,
+    precision: Precision | None = None,
+    threads: int = 1,
+    runs: int = 200,
+    order_seed: int = 0,
+    output: Path = Path("build/tune"),
+    update: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Try every exact form of the deploy graph on one target's runtime, reject what fails parity, print and save the fastest.
+
+    Args:
+        target: Whose runtime to tune for.
+        model_flags: Which network.
+        image_size: Side or HEIGHTxWIDTH. [default: the checkpoint's, else 224]
+        precision: Of the files. [default: the target's first]
+        threads: Threads of the runtime.
+        runs: Timed runs of each form in each comparison.
+        order_seed: Seed of the order in which forms are timed.
+        output: Folder for TARGET.toml (the winner) and TARGET.json (every trial).
+        update: Also write the winner into the table from which every later conversion takes its form.
+        json: Print one JSON document on stdout and nothing else there.
+    """
+    from edgevit_deploy.benchmark_result import REGIMES
+    from edgevit_deploy.pipeline import Workbench
+    from edgevit_deploy.source import load_model
+    from edgevit_deploy.tune import Settings, Tuner
+
+    check_threads(threads)
+    REGIMES["steady"].blocks(runs)
+    exporter = require_exporter(target)
+    file_flags = FileFlags(image_size=image_size)
+    settings = Settings(threads=threads, runs=runs, seed=order_seed)
+    with progress(f"tune {target}") as step, tempfile.TemporaryDirectory() as scratch:
+        step("loading the model")
+        model = load_model(model_flags.source(file_flags.fixed_size()))
+        plan = file_flags.plan(target, model, precision or exporter.precisions[0], exporter.options_type())
+        tuning = Tuner(Workbench(model), exporter, plan, find_session, Path(scratch), settings, step).tune()
+    machine = read_machine({target})
+    chosen = ChosenForm(form=tuning.form, measured=_measured(tuning, plan, settings, machine))
+    _print(tuning, chosen)
+    _save(tuning, chosen, machine, output, update)
+    if json:
+        print_json(_document(tuning, chosen, machine))
+    return 0
+
+
+def _measured(tuning: "Tuning", plan: "ExportPlan[object]", settings: "Settings", machine: "Machine") -> str:
+    """Say in one sentence what decided, and by which command."""
+    height, width = plan.image_size
+    gain = "the original graph cannot be converted or fails parity"
+    if (against := tuning.gain()) is not None:
+        ratio, (low, high) = against
+        gain = f"original graph / this form {ratio:.2f} (95 %: {low:.2f} to {high:.2f}), A/A {tuning.final.control_spread:.1%}"
+    return (
+        f"{gain}; {tuning.runtime}, {plan.spec.variant} {plan.precision}, batch {plan.batch}, {height}x{width}, "
+        f"{settings.threads} thread{'s' if settings.threads > 1 else ''}, steady, {machine.cpu}; "
+        f"convert.py tune {tuning.target} --model {plan.spec.variant} --threads {settings.threads} --runs {settings.runs}"
+    )
+
+
+def _print(tuning: "Tuning", chosen: ChosenForm) -> None:
+    print_table(f"forms of {tuning.target} on {tuning.runtime}", COLUMNS, [_cells(trial) for trial in tuning.trials])
+    for comparison in tuning.final.comparisons():
+        low, high = comparison.interval
+        say(f"{comparison.label} / winner: {comparison.ratio:.3f} (95 %: {low:.3f} to {high:.3f}), {comparison.verdict}")
+    for warning in tuning.final.warnings():
+        say(f"warning: {warning}")
+    say(f"\n{as_toml(tuning.target, chosen)}")
+
+
+def _cells(trial: "Trial") -> list[str | Text]:
+    tried = [str(trial.pass_number), trial.part, trial.choice, trial.instead_of]
+    if trial.ratio is None or trial.interval is None or trial.control_spread is None or trial.verdict is None:
+        return [*tried, "", "", "", "", Text(f"rejected: {trial.rejected}", style="red")]
+    low, high = trial.interval
+    verdict = Text(f"{trial.verdict}, chosen" if trial.chosen else trial.verdict, style=VERDICT_STYLES[trial.verdict])
+    figures = [f"{trial.noise_ratio:.2g}", f"{trial.ratio:.3f}", f"{low:.3f} to {high:.3f}", f"{trial.control_spread:.1%}"]
+    return [*tried, *figures, verdict]
+
+
+def _save(tuning: "Tuning", chosen: ChosenForm, machine: "Machine", output: Path, update: bool) -> None:
+    import msgspec
+
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / f"{tuning.target}.toml").write_text(as_toml(tuning.target, chosen), encoding="utf-8")
+        document = msgspec.json.format(msgspec.json.encode(_document(tuning, chosen, machine)), indent=1)
+        (output / f"{tuning.target}.json").write_bytes(document + b"\n")
+        if update:
+            write_table(TABLE, tuning.target, chosen)
+    except OSError as error:
+        raise UsageError(f"cannot write the winner: {error}; use --output with a folder that can be written") from error
+    say(f"saved: {output / tuning.target}.toml, .json" + (f"; {TABLE.name} updated" if update else ""))
+
+
+def _document(tuning: "Tuning", chosen: ChosenForm, machine: "Machine") -> dict[str, object]:
+    winner = tuning.final.results[0]
+    return {
+        "target": tuning.target,
+        "runtime": tuning.runtime,
+        "form": chosen.form.choices(),
+        "differences_from_default": chosen.form.differences(Form()),
+        "measured": chosen.measured,
+        "machine": machine,
+        "winner_median_ms": winner.median_ms,
+        "final": [
+            {"label": c.label, "ratio": c.ratio, "interval": c.interval, "verdict": c.verdict} for c in tuning.final.comparisons()
+        ],
+        "control_spread": tuning.final.control_spread,
+        "trials": tuning.trials,
+    }
