@@ -144,10 +144,10 @@ def test_it_really_times(fake_target: None, tmp_path: Path) -> None:
     ("tokens", "code", "message"),
     [
         (("tune", "fakee"), 2, "no target 'fakee'"),
-        (("tune", "fake", "--image-size", "dynamic"), 2, "tune times one shape"),
+        (("tune", "fake", "--model", "edgevit_xxs", "--image-size", "dynamic"), 2, "tune times one shape"),
         (("tune", "fake", "--runs", "3"), 2, "--runs 20 or more"),
         (("tune", "fake", "--threads", "999"), 2, "this process may use"),
-        (("tune", "coreml", "--image-size", "32"), 3, "nothing here executes coreml files"),
+        (("tune", "coreml", "--model", "edgevit_xxs"), 3, "nothing here executes coreml files"),
     ],
 )
 def test_what_cannot_be_tuned(
