@@ -105,6 +105,12 @@ class Exporter(ABC, Generic[OptionsT]):
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = False
     image_input: ClassVar[bool] = True
+    graphs: ClassVar[tuple[Graph, ...]] = ("deploy", "original")
+    """The forms of the network that the format can hold."""
+
+    one_image: ClassVar[bool] = False
+    """True where the format has no batch axis: a run takes one image."""
+
     usage: ClassVar[str]
     """Markdown for the bundle's README: how an app loads the file, with a snippet in the language that it is written in."""
 
@@ -139,9 +145,13 @@ class Exporter(ABC, Generic[OptionsT]):
         """
         if plan.precision not in self.precisions:
             raise UsageError(f"{self.target} has no precision {plan.precision!r}; use --precision {' or '.join(self.precisions)}")
+        if self.one_image and (plan.dynamic_batch or plan.batch != 1):
+            raise UsageError(f"{self.target} has no batch axis and takes one image a run; use --batch 1")
         if plan.dynamic_batch and not self.dynamic_batch:
             raise UsageError(f"{self.target} cannot have a dynamic batch; use --batch N")
         if plan.dynamic_size and not self.dynamic_size:
             raise UsageError(f"{self.target} cannot have a dynamic image size; use --image-size N or HxW")
         if plan.input_form == "image" and not self.image_input:
             raise UsageError(f"{self.target} cannot take --input image; use --input tensor")
+        if plan.graph not in self.graphs:
+            raise UsageError(f"{self.target} cannot hold the {plan.graph} graph; use --graph {' or '.join(self.graphs)}")

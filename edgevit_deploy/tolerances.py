@@ -50,6 +50,12 @@ NOISE_MULTIPLES: dict[tuple[str, Precision], NoiseMultiple] = {
         k=4, reason="float32 on another BLAS path; folded scales and a fused GELU change the order of rounding"
     ),
     ("coreml", "fp16"): NoiseMultiple(k=2, reason="same storage precision as the emulation, rounded after fused operations"),
+    ("ncnn", "fp32"): NoiseMultiple(
+        k=4, reason="float32 in ncnn's own blocked kernels: other sums, another erf and exp, than PyTorch's"
+    ),
+    ("ncnn", "fp16"): NoiseMultiple(
+        k=2, reason="weights and activations in half as in the emulation, but not between fused operations; sums in float32"
+    ),
     ("tensorrt", "fp32"): NoiseMultiple(
         k=10,
         reason="GPU kernels reduce in trees and fuse freely; TF32 is off, so only the order of float32 sums differs",

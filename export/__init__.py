@@ -16,6 +16,7 @@ ENTRIES: tuple[Entry[Exporter[Any]], ...] = (
         summary="TorchScript lite (.ptl), for PyTorch Mobile 1.13",
     ),
     Entry(name="coreml", location="export.coreml:CoreMLExporter", summary="Core ML ML Program, for iOS and macOS"),
+    Entry(name="ncnn", location="export.ncnn:NcnnExporter", summary="ncnn (.param and .bin), for Android, iOS and embedded CPUs"),
     Entry(name="tensorrt", location="export.tensorrt:TensorRTExporter", summary="TensorRT or TensorRT-RTX engine"),
 )
 

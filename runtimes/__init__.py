@@ -32,6 +32,7 @@ ENTRIES: tuple[Entry[Session], ...] = (
         summary="MIL reference evaluation of a saved package, on any platform",
         reads=("coreml",),
     ),
+    Entry(name="ncnn", location="runtimes.ncnn:NcnnSession", summary="ncnn, CPU, in a child process", reads=("ncnn",)),
     Entry(
         name="tensorrt",
         location="runtimes.tensorrt:TensorRTSession",

@@ -20,6 +20,8 @@ PACKAGES = (
     "onnxsim",
     "onnxscript",
     "coremltools",
+    "ncnn",
+    "pnnx",
     "tensorrt",
     "tensorrt-rtx",
     "numpy",

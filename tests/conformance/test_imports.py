@@ -13,6 +13,8 @@ HEAVY = (
     "onnxsim",
     "onnxscript",
     "coremltools",
+    "ncnn",
+    "pnnx",
     "tensorrt",
     "tensorrt_rtx",
     "timm",
@@ -33,7 +35,7 @@ def modules() -> list[str]:
 
 BLOCKER = """
 import importlib, importlib.abc, sys
-HEAVY = ("onnx", "onnxruntime", "onnxsim", "onnxscript", "coremltools", "tensorrt", "tensorrt_rtx", "timm", "PIL", "sklearn")
+HEAVY = {heavy!r}
 class Blocker(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name.split('.')[0] in HEAVY:

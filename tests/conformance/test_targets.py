@@ -33,6 +33,11 @@ PAIRS = [(name, precision) for name, entry in TARGETS.items() for precision in e
 SMALL = ("--model", "edgevit_xxs", "--image-size", "64", "--num-classes", "16")
 
 
+def small(target: str) -> tuple[str, ...]:
+    """A small network in the first form that the target can hold."""
+    return (*SMALL, "--graph", TARGETS[target].load().graphs[0])
+
+
 def exporter_of(target: str) -> Exporter[Any]:
     exporter = TARGETS[target].load()()
     if not exporter.probe().ok:
@@ -54,7 +59,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Precisio
         exporter_of(target)
         if (target, precision) not in made:
             output = tmp_path_factory.mktemp(f"{target}-{precision}")
-            assert run([target, *SMALL, "--precision", precision, "--output", str(output)]) == 0
+            assert run([target, *small(target), "--precision", precision, "--output", str(output)]) == 0
             made[target, precision] = output / f"{target}-{precision}"
         return made[target, precision]
 
@@ -87,6 +92,12 @@ def test_a_target_refuses_what_it_cannot_do(target: str) -> None:
     if not exporter.dynamic_batch:
         with pytest.raises(UsageError, match=r"use --batch"):
             exporter.refuse(plan_of(exporter, dynamic_batch=True))
+    if exporter.one_image:
+        with pytest.raises(UsageError, match=r"use --batch 1$"):
+            exporter.refuse(plan_of(exporter, batch=2))
+    for graph in {"original", "deploy"} - set(exporter.graphs):
+        with pytest.raises(UsageError, match=rf"cannot hold the {graph} graph; use --graph"):
+            exporter.refuse(plan_of(exporter, graph=graph))
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -129,7 +140,8 @@ def test_a_rebuild_is_byte_identical_or_says_why_not(
 ) -> None:
     """Rebuilt in another process, with another hash seed and another working directory."""
     first = bundles(target, precision)
-    command = [sys.executable, str(ROOT / "convert.py"), target, *SMALL, "--precision", precision, "--output", str(tmp_path)]
+    tokens = [target, *small(target), "--precision", precision, "--output", str(tmp_path)]
+    command = [sys.executable, str(ROOT / "convert.py"), *tokens]
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert result.returncode == 0, result.stderr

@@ -1,0 +1,208 @@
+"""The ncnn target: what pnnx wrote is counted, what it said is believed, and what it left behind is gone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import export.ncnn as exporting
+from edgevit_deploy.errors import ExportError
+from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.ncnn_file import BIN_NAME, PARAM_NAME, read_ncnn_model
+from export.ncnn import NcnnExporter, check_same_layers, check_written, convert, run_pnnx
+from export.torchscript import trace
+from tests.ncnn_models import NETWORK, build, plan_of
+from tests.small import prepared
+
+ROOT = Path(__file__).parent.parent.parent
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return build(plan_of(), tmp_path_factory.mktemp("single"))
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return build(plan_of(precision="fp16"), tmp_path_factory.mktemp("half"))
+
+
+def test_the_files_are_all_that_is_left(single: Artifact, half: Artifact) -> None:
+    for artifact in (single, half):
+        assert artifact.path.name == "model.ncnn"
+        assert sorted(path.name for path in artifact.path.parent.rglob("*")) == [BIN_NAME, "model.ncnn", PARAM_NAME]
+
+
+def test_the_facts_are_those_of_the_files(single: Artifact, half: Artifact) -> None:
+    layers = single.facts["layer_types"]
+    assert layers == half.facts["layer_types"] == read_ncnn_model(single.path).layer_counts()
+    assert (layers["GELU"], layers["Softmax"], layers["LayerNorm"], layers["PixelShuffle"]) == (12, 7, 23, 5)
+    assert "BatchNorm" not in layers
+    assert "DeconvolutionDepthWise" not in layers
+    assert set(single.facts["weights_by_storage"]) == {"float32"}
+    assert set(half.facts["weights_by_storage"]) == {"float16"}
+    assert half.facts["bin_bytes"] < 0.52 * single.facts["bin_bytes"]
+
+
+def test_the_fp16_model_has_the_layers_of_the_fp32_model(single: Artifact, half: Artifact) -> None:
+    assert (half.path / PARAM_NAME).read_bytes() == (single.path / PARAM_NAME).read_bytes()
+    check_same_layers(half.path, single.path)
+
+
+def test_another_layer_in_fp16_is_refused(half: Artifact, tmp_path: Path) -> None:
+    text = (half.path / PARAM_NAME).read_text()
+    for changed, message in (
+        (text.replace("1.000000e-6", "1.000000e-5", 1), "LayerNorm.*1.000000e-6"),
+        (text + "X", "than in fp32"),
+    ):
+        (tmp_path / PARAM_NAME).write_text(changed)
+        with pytest.raises(ExportError, match=message):
+            check_same_layers(half.path, tmp_path)
+
+
+def test_half_weights_do_not_pass_for_float32(half: Artifact) -> None:
+    """What pnnx writes unless it is told otherwise."""
+    with pytest.raises(ExportError, match=r"weights in the written files: \{'float16'\}, asked for: \{'float32'\}"):
+        check_written(half.path, "fp32")
+
+
+def test_notes_name_the_limits(single: Artifact, half: Artifact) -> None:
+    for artifact, options in ((single, "left on, the error is that of half precision"), (half, "sums are float32")):
+        notes = " ".join(artifact.notes)
+        assert options in notes
+        assert "Batch 1 and 64 x 64 only" in notes
+        assert "in the manifest `input` and `logits`" in notes
+
+
+def test_the_original_graph_is_what_pnnx_cannot_convert(tmp_path: Path) -> None:
+    """Why it is refused by name; the day this fails, the refusal can go."""
+    trace(prepared(NETWORK, torch.float32), (1, 3, 64, 64)).save(str(tmp_path / "trace.pt"))
+    with pytest.raises(ExportError, match=r"could not convert the model \(status 0\): .*, and \d+ others") as caught:
+        convert(tmp_path, (64, 64), "fp32")
+    assert "\n" not in str(caught.value)
+
+
+class StridedSlice(nn.Module):
+    """The sampler as a slice with a step, which ncnn does not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3 * 16 * 16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x[:, :, ::4, ::4].flatten(1))
+
+
+class TwoOutputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.stem(x), x + 2
+
+
+class UnknownLayer(nn.Module):
+    """A cumulative sum: ncnn has a layer for it, no EdgeViT needs it, so no session of ours would run it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cumsum(x, dim=2)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (StridedSlice, "slice with step 4 is not supported"),
+        (TwoOutputs, r"inputs and outputs in the written files: .*'out1'"),
+        (UnknownLayer, "pnnx wrote what ncnn could not run: model.param has a layer 'CumulativeSum'"),
+    ],
+)
+def test_what_cannot_be_converted_is_one_line(tmp_path: Path, module: Callable[[], nn.Module], message: str) -> None:
+    with pytest.raises(ExportError, match=message) as caught:
+        build(plan_of(), tmp_path, module().eval().requires_grad_(False))
+    assert "\n" not in str(caught.value)
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (
+            "echo 'ignore torch.unbind x param dim=0'; echo 'reshape: target exceeds ncnn physical rank' >&2",
+            "status 0.*and 1 others",
+        ),
+        ("kill -SEGV $$", r"pnnx crashed \(SIGSEGV\)"),
+        ("exit 255", r"could not convert the model \(status 255\)"),
+        ("true", r"without a word and without model\.param"),
+        ("touch model.param", r"without a word and without model\.bin"),
+        ("sleep 60", "did not end within 1 s"),
+    ],
+)
+def test_a_child_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str) -> None:
+    monkeypatch.setattr(exporting, "CONVERT_TIMEOUT_S", 1.0)
+    with pytest.raises(ExportError, match=message):
+        run_pnnx(["/bin/bash", "-c", script], tmp_path)
+
+
+@posix_only
+def test_warnings_of_its_pytorch_are_no_objections(tmp_path: Path) -> None:
+    said = "[W NNPACK.cpp:64] Could not initialize NNPACK! Reason: Unsupported hardware."
+    run_pnnx(["/bin/bash", "-c", f"echo '{said}' >&2; touch model.param model.bin"], tmp_path)
+
+
+WAITS = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from export.ncnn import run_pnnx
+run_pnnx(["/bin/bash", "-c", "echo $$ > pid; exec sleep 60"], Path(sys.argv[2]))
+"""
+
+
+@posix_only
+def test_ctrl_c_ends_the_child_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WAITS, str(ROOT), str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as parent:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text().strip():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        parent.send_signal(signal.SIGINT)
+        assert parent.wait(30) != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_failed_conversion_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ExportError):
+        build(plan_of(), tmp_path, StridedSlice().eval().requires_grad_(False))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_input_is_normalised_in_float32(tmp_path: Path) -> None:
+    artifact = build(plan_of(input_form="image", precision="fp16"), tmp_path)
+    assert artifact.facts["layer_types"]["MemoryData"] == 2
+    assert artifact.facts["other_float32_weights"] > 6
+
+
+def test_the_command_line_refuses_by_name(expect_error: Callable[..., str], tmp_path: Path) -> None:
+    common = ("ncnn", "--model", "edgevit_xxs", "--output", tmp_path, "--graph")
+    assert expect_error(2, *common, "original").endswith("cannot hold the original graph; use --graph deploy")
+    for batch in ("2", "dynamic"):
+        assert expect_error(2, *common, "deploy", "--batch", batch).endswith("one image a run; use --batch 1")
+    assert "use --image-size N or HxW" in expect_error(2, *common, "deploy", "--image-size", "dynamic")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_pnnx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    availability = NcnnExporter.probe()
+    assert (availability.ok, availability.fix) == (False, "pip install -e '.[ncnn]'")

@@ -1,0 +1,198 @@
+"""ncnn in a child process: what it computes, what it answers, and what is refused before it sees a file."""
+
+import shutil
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from edgevit_deploy.errors import RunError
+from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.ncnn_file import PARAM_NAME
+from edgevit_deploy.spec import TensorSpec
+from edgevit_deploy.tolerances import NOISE_MULTIPLES
+from runtimes.ncnn import NcnnNetSession, NcnnSession
+from tests.ncnn_models import FLOAT16_TAG, FLOAT32_TAG, NETWORK, build, images, module_for, plan_of, write_handwritten
+from tests.small import truth_and_noise
+
+K = NOISE_MULTIPLES["ncnn", "fp32"].k
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return build(plan_of(), tmp_path_factory.mktemp("ncnn"))
+
+
+def session(artifact: Artifact, path: Path | None = None) -> NcnnSession:
+    return NcnnSession(path or artifact.path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1)
+
+
+def error_of(artifact: Artifact, path: Path | None = None) -> float:
+    exact, _ = truth_and_noise(NETWORK, images())
+    with session(artifact, path) as opened:
+        return float(np.abs(opened.run({"input": images()})["logits"] - exact).max())
+
+
+def changed(artifact: Artifact, folder: Path, old: str, new: str) -> Path:
+    """A copy of the model with the first `old` of its param file replaced."""
+    path = Path(shutil.copytree(artifact.path, folder / "model.ncnn"))
+    text = (path / PARAM_NAME).read_text()
+    assert old in text
+    (path / PARAM_NAME).write_text(text.replace(old, new, 1))
+    return path
+
+
+def test_it_computes_what_float64_does(artifact: Artifact) -> None:
+    assert error_of(artifact) <= K * truth_and_noise(NETWORK, images())[1]
+
+
+def test_a_half_precision_file_has_the_error_of_half_precision(tmp_path: Path) -> None:
+    half = build(plan_of(precision="fp16"), tmp_path)
+    _, noise = truth_and_noise(NETWORK, images())
+    assert 100 * noise < error_of(half) < 1e-2 * float(np.abs(truth_and_noise(NETWORK, images())[0]).max())
+
+
+def test_a_fault_in_the_weights_is_seen(tmp_path: Path) -> None:
+    """One attention's values, 5 % off."""
+    module = module_for()
+    with torch.no_grad():
+        next(parameter for name, parameter in module.named_parameters() if name.endswith(".v.weight")).mul_(1.05)
+    faulty = build(plan_of(), tmp_path, module)
+    assert error_of(faulty) > 2 * K * truth_and_noise(NETWORK, images())[1]
+
+
+def test_a_fault_in_the_param_file_is_seen(artifact: Artifact, tmp_path: Path) -> None:
+    """PyTorch's default LayerNorm epsilon for the published one."""
+    path = changed(artifact, tmp_path, "1=1.000000e-6", "1=1.000000e-5")
+    assert error_of(artifact, path) > 2 * K * truth_and_noise(NETWORK, images())[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("GELU  ", "Evil  ", "could not load model.ncnn: model.param has a layer 'Evil'"),
+        ("0=10 1=1 2=2880", "0=20 1=1 2=2870", r"could not load model\.ncnn: load_param answered -1 for model\.param"),
+        ("0=36 1=16", "0=36 1=100000", r"could not run model\.ncnn: its process was killed by SIG"),
+        ("out0 0=10", "out1 0=10", r"could not load model\.ncnn: it has the inputs and outputs .*'out1'"),
+    ],
+)
+def test_a_bad_model_is_one_line(artifact: Artifact, tmp_path: Path, old: str, new: str, message: str) -> None:
+    """The second is wrong in a way that only ncnn sees; the third crashes it."""
+    path = changed(artifact, tmp_path, old, new)
+    with pytest.raises(RunError, match=message) as caught, session(artifact, path) as opened:
+        opened.run({"input": images()})
+    assert "\n" not in str(caught.value)
+
+
+def test_it_times_runs_inside_the_child(artifact: Artifact) -> None:
+    with session(artifact) as opened:
+        latencies_ms = opened.time_runs({"input": images()}, 5)
+        peak_bytes = opened.peak_memory_bytes()
+    assert len(latencies_ms) == 5
+    assert all(0 < latency < 5000 for latency in latencies_ms)
+    if sys.platform == "linux":
+        assert peak_bytes is not None
+        assert 20e6 < peak_bytes < 1e9
+
+
+def handwritten(folder: Path, batch: int = 1) -> NcnnNetSession:
+    """A session of the model written by hand; its outputs are not those of a classifier."""
+    return NcnnNetSession(
+        write_handwritten(folder),
+        inputs=(TensorSpec(name="x", shape=(batch, 3, 4, 4), dtype="float32"),),
+        outputs=(TensorSpec(name="y", shape=(batch, 2, 4, 4), dtype="float32"),),
+    )
+
+
+def test_a_model_written_by_hand_is_computed_right(tmp_path: Path) -> None:
+    """2 (W x + b), with W = 0..5 and b = 6, 7."""
+    x = np.random.default_rng(0).standard_normal((1, 3, 4, 4)).astype(np.float32)
+    with handwritten(tmp_path) as opened:
+        y = opened.run({"x": x})["y"]
+    weight, bias = np.arange(6, dtype=np.float64).reshape(2, 3), np.array([6.0, 7.0])
+    exact = 2 * (np.einsum("oc,bchw->bohw", weight, x) + bias[None, :, None, None])
+    np.testing.assert_allclose(y, exact, atol=1e-5, rtol=0)
+
+
+def test_a_batch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="ncnn has no batch axis"), handwritten(tmp_path, batch=2):
+        pass
+
+
+class FakeNet:
+    """Stands in for ncnn.Net; answers what the test says, and must not be used after a load that failed."""
+
+    answers: ClassVar[dict[str, int]] = {}
+
+    def __init__(self) -> None:
+        self.opt = types.SimpleNamespace()
+
+    def load_param(self, _: str) -> int:
+        return self.answers.get("load_param", 0)
+
+    def load_model(self, _: str) -> int:
+        return self.answers.get("load_model", 0)
+
+    def create_extractor(self) -> Any:
+        assert not {"load_param", "load_model"} & set(self.answers)
+        return types.SimpleNamespace(
+            input=lambda _name, _mat: self.answers.get("input", 0),
+            extract=lambda _name: (self.answers.get("extract", 0), np.zeros((2, 4, 4), np.float32)),
+        )
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def answer(**answers: int) -> None:
+        monkeypatch.setattr(FakeNet, "answers", answers)
+        fake = types.ModuleType("ncnn")
+        fake.Net, fake.Mat = FakeNet, lambda array: array  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "ncnn", fake)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"load_param": -1}, r"load_param answered -1 for model\.param"),
+        ({"load_model": -1}, r"load_model answered -1 for model\.bin"),
+        ({"input": -1}, "answered -1 to its input"),
+        ({"extract": -100}, "answered -100 when it was run"),
+    ],
+)
+def test_every_answer_but_0_is_an_error(
+    answering: Callable[..., None], tmp_path: Path, answer: dict[str, int], message: str
+) -> None:
+    answering(**answer)
+    with pytest.raises(RunError, match=message), handwritten(tmp_path) as opened:
+        opened.run({"x": np.zeros((1, 3, 4, 4), np.float32)})
+
+
+@pytest.mark.parametrize(("tag", "half"), [(FLOAT32_TAG, False), (FLOAT16_TAG, True)])
+def test_nothing_is_left_to_ncnns_own_defaults(answering: Callable[..., None], tmp_path: Path, tag: bytes, half: bool) -> None:
+    """By default all three fp16 options are on, whatever the file holds."""
+    answering()
+    opened = handwritten(tmp_path)
+    write_handwritten(tmp_path, tag=tag)
+    with opened:
+        assert vars(opened._net.opt) == {
+            "use_fp16_packed": half,
+            "use_fp16_storage": half,
+            "use_fp16_arithmetic": False,
+            "use_bf16_packed": False,
+            "use_bf16_storage": False,
+            "use_vulkan_compute": False,
+        }
+
+
+def test_answers_of_0_are_good(answering: Callable[..., None], tmp_path: Path) -> None:
+    """Negative control of the fake."""
+    answering()
+    with handwritten(tmp_path) as opened:
+        assert opened.run({"x": np.zeros((1, 3, 4, 4), np.float32)})["y"].shape == (1, 2, 4, 4)
