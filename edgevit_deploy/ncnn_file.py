@@ -3,8 +3,8 @@
 The exporter asks what pnnx has written, the runtime whether a model from anywhere may be loaded: ncnn trusts the counts in both
 files, allocates what they ask for, and a layer that it does not know ends in a crash. So all of it is counted here first.
 
-Formats: ncnn's wiki, "param and model file structure"; the weights of each layer are what its `load_model` reads
-(ncnn 20261020, src/layer). A weight is either tagged with its storage or raw float32.
+Formats: ncnn's wiki, "param and model file structure"; the weights of a layer are those that its `load_model` reads (ncnn,
+src/layer), each either tagged with its storage (src/modelbin.cpp) or raw float32.
 """
 
 import re
@@ -161,7 +161,7 @@ WITHOUT_WEIGHTS = {
 
 WINDOWS = {
     **dict.fromkeys((*WINDOWED, "Pooling"), (1, 2, 3, 4, 11, 12, 13, 14, 15, 16)),
-    "Interp": (1, 2),
+    "Interp": (1, 2, 3, 4),
     "PixelShuffle": (0,),
 }
 """Kind -> the settings that say how large a window, a border or an enlargement is; what it makes grows with them."""

@@ -7,6 +7,7 @@ does not load. So what it says is read, and what it writes is counted, layer by 
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 from edgevit_deploy.errors import ExportError, RunError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.ncnn_file import BIN_NAME, ENDS, PARAM_NAME, NcnnModel, read_ncnn_model
-from edgevit_deploy.registry import Availability, requires
+from edgevit_deploy.registry import Availability, install_command, requires
 from edgevit_deploy.spec import Graph, Precision, Size
 from export.torchscript import trace
 
@@ -166,8 +167,7 @@ def pnnx_program() -> Path:
     spec = find_spec("pnnx")
     assert spec is not None
     assert spec.submodule_search_locations is not None
-    folder = Path(spec.submodule_search_locations[0])
-    return next(path for path in (folder / "pnnx", folder / "pnnx.exe") if path.is_file())
+    return Path(spec.submodule_search_locations[0]) / ("pnnx.exe" if sys.platform == "win32" else "pnnx")
 
 
 def run_pnnx(command: list[str], folder: Path) -> None:
@@ -182,6 +182,8 @@ def run_pnnx(command: list[str], folder: Path) -> None:
         )
     except subprocess.TimeoutExpired:
         raise ExportError(f"pnnx did not end within {CONVERT_TIMEOUT_S:g} s") from None
+    except OSError as error:
+        raise ExportError(f"pnnx cannot be started ({error.strerror}); {install_command('ncnn')}") from error
     lines = (child.stdout + b"\n" + child.stderr).decode(errors="replace").splitlines()
     objections = list(dict.fromkeys(line.strip() for line in lines if OBJECTION.search(line)))
     if child.returncode < 0:

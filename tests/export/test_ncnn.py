@@ -1,6 +1,8 @@
 """The ncnn target: what pnnx wrote is counted, what it said is believed, and what it left behind is gone."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,11 +19,13 @@ import export.ncnn as exporting
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.ncnn_file import BIN_NAME, PARAM_NAME, read_ncnn_model
+from edgevit_deploy.tolerances import NOISE_MULTIPLES
 from export.ncnn import NcnnExporter, check_same_layers, check_written, convert, run_pnnx
 from export.torchscript import trace
-from tests.ncnn_models import NETWORK, build, plan_of
-from tests.small import prepared
+from tests.ncnn_models import NETWORK, build, images, plan_of
+from tests.small import prepared, truth_and_noise
 
+K = NOISE_MULTIPLES["ncnn", "fp32"].k
 ROOT = Path(__file__).parent.parent.parent
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
@@ -152,6 +157,11 @@ def test_a_child_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
         run_pnnx(["/bin/bash", "-c", script], tmp_path)
 
 
+def test_a_program_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"cannot be started \(No such file or directory\); pip install -e '\.\[ncnn\]'"):
+        run_pnnx([str(tmp_path / "pnnx")], tmp_path)
+
+
 @posix_only
 def test_warnings_of_its_pytorch_are_no_objections(tmp_path: Path) -> None:
     said = "[W NNPACK.cpp:64] Could not initialize NNPACK! Reason: Unsupported hardware."
@@ -191,6 +201,18 @@ def test_an_image_input_is_normalised_in_float32(tmp_path: Path) -> None:
     artifact = build(plan_of(input_form="image", precision="fp16"), tmp_path)
     assert artifact.facts["layer_types"]["MemoryData"] == 2
     assert artifact.facts["other_float32_weights"] > 6
+
+
+def test_the_usage_snippet_runs(single: Artifact, tmp_path: Path) -> None:
+    """The Python of the bundle's README, at this size, in a process of its own."""
+    (tmp_path / "golden").mkdir()
+    (tmp_path / "golden" / "input.f32").write_bytes(images().tobytes())
+    shutil.copytree(single.path, tmp_path / single.path.name)
+    (snippet,) = re.findall(r"```python\n(.*?)```", NcnnExporter.usage, flags=re.DOTALL)
+    code = snippet.replace("224", "64") + "assert status == 0\nnp.save('outputs.npy', np.array(outputs))\n"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)
+    exact, noise = truth_and_noise(NETWORK, images())
+    assert np.abs(np.load(tmp_path / "outputs.npy") - exact).max() <= K * noise
 
 
 def test_the_command_line_refuses_by_name(expect_error: Callable[..., str], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.ncnn_file import PARAM_NAME
+from edgevit_deploy.session import Session
 from edgevit_deploy.spec import TensorSpec
 from edgevit_deploy.tolerances import NOISE_MULTIPLES
 from runtimes.ncnn import NcnnNetSession, NcnnSession
@@ -100,9 +101,9 @@ def test_it_times_runs_inside_the_child(artifact: Artifact) -> None:
         assert 20e6 < peak_bytes < 1e9
 
 
-def handwritten(folder: Path, batch: int = 1) -> NcnnNetSession:
+def handwritten(folder: Path, batch: int = 1, session_type: type[Session] = NcnnSession) -> Any:
     """A session of the model written by hand; its outputs are not those of a classifier."""
-    return NcnnNetSession(
+    return session_type(
         write_handwritten(folder),
         inputs=(TensorSpec(name="x", shape=(batch, 3, 4, 4), dtype="float32"),),
         outputs=(TensorSpec(name="y", shape=(batch, 2, 4, 4), dtype="float32"),),
@@ -170,7 +171,7 @@ def test_every_answer_but_0_is_an_error(
     answering: Callable[..., None], tmp_path: Path, answer: dict[str, int], message: str
 ) -> None:
     answering(**answer)
-    with pytest.raises(RunError, match=message), handwritten(tmp_path) as opened:
+    with pytest.raises(RunError, match=message), handwritten(tmp_path, session_type=NcnnNetSession) as opened:
         opened.run({"x": np.zeros((1, 3, 4, 4), np.float32)})
 
 
@@ -178,7 +179,7 @@ def test_every_answer_but_0_is_an_error(
 def test_nothing_is_left_to_ncnns_own_defaults(answering: Callable[..., None], tmp_path: Path, tag: bytes, half: bool) -> None:
     """By default all three fp16 options are on, whatever the file holds."""
     answering()
-    opened = handwritten(tmp_path)
+    opened = handwritten(tmp_path, session_type=NcnnNetSession)
     write_handwritten(tmp_path, tag=tag)
     with opened:
         assert vars(opened._net.opt) == {
@@ -194,5 +195,5 @@ def test_nothing_is_left_to_ncnns_own_defaults(answering: Callable[..., None], t
 def test_answers_of_0_are_good(answering: Callable[..., None], tmp_path: Path) -> None:
     """Negative control of the fake."""
     answering()
-    with handwritten(tmp_path) as opened:
+    with handwritten(tmp_path, session_type=NcnnNetSession) as opened:
         assert opened.run({"x": np.zeros((1, 3, 4, 4), np.float32)})["y"].shape == (1, 2, 4, 4)
