@@ -33,11 +33,6 @@ PAIRS = [(name, precision) for name, entry in TARGETS.items() for precision in e
 SMALL = ("--model", "edgevit_xxs", "--image-size", "64", "--num-classes", "16")
 
 
-def small(target: str) -> tuple[str, ...]:
-    """A small network in the first form that the target can hold."""
-    return (*SMALL, "--graph", TARGETS[target].load().graphs[0])
-
-
 def exporter_of(target: str) -> Exporter[Any]:
     exporter = TARGETS[target].load()()
     if not exporter.probe().ok:
@@ -59,7 +54,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Precisio
         exporter_of(target)
         if (target, precision) not in made:
             output = tmp_path_factory.mktemp(f"{target}-{precision}")
-            assert run([target, *small(target), "--precision", precision, "--output", str(output)]) == 0
+            assert run([target, *SMALL, "--precision", precision, "--output", str(output)]) == 0
             made[target, precision] = output / f"{target}-{precision}"
         return made[target, precision]
 
@@ -140,7 +135,7 @@ def test_a_rebuild_is_byte_identical_or_says_why_not(
 ) -> None:
     """Rebuilt in another process, with another hash seed and another working directory."""
     first = bundles(target, precision)
-    tokens = [target, *small(target), "--precision", precision, "--output", str(tmp_path)]
+    tokens = [target, *SMALL, "--precision", precision, "--output", str(tmp_path)]
     command = [sys.executable, str(ROOT / "convert.py"), *tokens]
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
