@@ -9,6 +9,7 @@ import torch
 
 from edgevit_deploy.deploy import to_deploy_form
 from edgevit_deploy.exporter import Artifact, ExportPlan
+from edgevit_deploy.form import Form
 from edgevit_deploy.ncnn_file import BIN_NAME, PARAM_NAME
 from edgevit_deploy.prepared import prepare
 from edgevit_deploy.spec import InputForm
@@ -26,7 +27,7 @@ def plan_of(**changes: Any) -> ExportPlan[NcnnOptions]:
 
 def module_for(input_form: InputForm = "tensor") -> torch.nn.Module:
     """The rewritten network in float32, ready to be converted."""
-    return prepare(to_deploy_form(NETWORK).network, NETWORK.spec.preprocess, input_form, "logits", torch.float32)
+    return prepare(to_deploy_form(NETWORK, Form()).network, NETWORK.spec.preprocess, input_form, "logits", torch.float32)
 
 
 def build(plan: ExportPlan[NcnnOptions], folder: Path, module: torch.nn.Module | None = None) -> Artifact:
