@@ -142,6 +142,7 @@ WEIGHTS: dict[str, Callable[[Layer], Weights]] = {
 WITHOUT_WEIGHTS = {
     "BinaryOp",
     "Concat",
+    "Flatten",
     "GELU",
     "Input",
     "Interp",
@@ -157,7 +158,7 @@ WITHOUT_WEIGHTS = {
     "Split",
     "UnaryOp",
 }
-"""With `WEIGHTS`, every kind of layer that a form of an EdgeViT may use. All of them only compute."""
+"""With `WEIGHTS`, every kind of layer that a form of an EdgeViT may use, with taps or without. All of them only compute."""
 
 WINDOWS = {
     **dict.fromkeys((*WINDOWED, "Pooling"), (1, 2, 3, 4, 11, 12, 13, 14, 15, 16)),

@@ -65,13 +65,14 @@ class Reference:
 
     def truth(self, probes: Probes, input_form: InputForm, output_form: OutputForm, precision: Precision) -> Truth:
         """Return the float64 outputs on the probes and the noise of the precision."""
-        exact = self._outputs(probes, input_form, output_form, "fp64")
-        own = self._outputs(probes, input_form, output_form, precision)
+        exact = self.outputs(probes, input_form, output_form, "fp64")
+        own = self.outputs(probes, input_form, output_form, precision)
         return Truth(probes=probes, outputs=exact, noise=float(np.abs(own - exact).max()), precision=precision)
 
-    def _outputs(
+    def outputs(
         self, probes: Probes, input_form: InputForm, output_form: OutputForm, arithmetic: Arithmetic
     ) -> NDArray[np.float64]:
+        """Return what the network gives for the probes in one arithmetic, float64 (probes, classes)."""
         key = (id(probes), input_form, output_form, arithmetic)
         if key not in self._computed:
             self._seen.append(probes)  # kept alive, so that no other probes can get its id

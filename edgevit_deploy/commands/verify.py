@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
-from edgevit_deploy.commands.hosts import find_session, why_not_run
+from edgevit_deploy.commands.hosts import find_session, require_exporter, why_not_run
 from edgevit_deploy.commands.pictures import show_top5
 from edgevit_deploy.console import print_json, print_table, progress, say, status
-from edgevit_deploy.errors import MissingError
+from edgevit_deploy.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
+    from edgevit_deploy.layers import LayerDiff, LayerReport
+    from edgevit_deploy.pipeline import Step
     from edgevit_deploy.source import LoadedModel
     from edgevit_deploy.verify import Verification
 
 COLUMNS = ("bundle", "status", "file that ran", "on", "golden error", "bound", "full parity", "detail")
+LAYER_COLUMNS = ("after", "part", "values", "largest", "error", "bound", "x noise", "")
 
 
 def verify_bundles(
@@ -24,6 +27,7 @@ def verify_bundles(
     seed: int | None = None,
     labels: Path | None = None,
     images: Path | None = None,
+    layers: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Re-hash, load, run and compare bundles with their golden outputs.
@@ -34,22 +38,29 @@ def verify_bundles(
         seed: The seed they were made from, for random weights.
         labels: Text file with one class name a line, if one was given at conversion.
         images: Folder of photographs to run to top-5 with labels.
+        layers: Convert the graph once more with taps after every part, and compare each with float64 on the target's runtime.
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy.preprocess import find_images
     from edgevit_deploy.verify import verify
 
+    if layers and weights is None and seed is None:
+        raise UsageError("--layers compares with what the weights give; add --weights FILE or --seed N")
     pictures = find_images(images) if images else []
-    results = []
+    results, reports = [], {}
     for bundle in bundles:
         with progress(str(bundle)) as step:
             model = _load(bundle, weights, seed, labels) if weights or seed is not None else None
             results.append(verify(bundle, find_session, step, model=model, pictures=pictures))
+            if layers and model is not None:
+                reports[str(bundle)] = _check_layers(results[-1], model, step)
     print_table("verify", COLUMNS, [_cells(result) for result in results])
     show_top5({str(result.bundle): result.top5 for result in results if result.top5 is not None})
+    for name, report in reports.items():
+        _show_layers(name, report)
     if json:
-        print_json([_document(result) for result in results])
-    if any(result.status == "failed" for result in results):
+        print_json([_document(result, reports.get(str(result.bundle))) for result in results])
+    if any(result.status == "failed" for result in results) or not all(report.ok for report in reports.values()):
         return 1
     not_run = [result for result in results if result.status == "built, not run"]
     for result in not_run:
@@ -74,13 +85,47 @@ def _load(bundle: Path, weights: Path | None, seed: int | None, labels: Path | N
     return load_model(source)
 
 
-def _document(result: "Verification") -> dict[str, object]:
+def _check_layers(result: "Verification", model: "LoadedModel", step: "Step") -> "LayerReport":
+    import tempfile
+
+    from edgevit_deploy.layers import check_layers, plan_of
+    from edgevit_deploy.pipeline import Workbench
+
+    exporter = require_exporter(result.manifest.target)
+    plan = plan_of(result.manifest, model, exporter)
+    with tempfile.TemporaryDirectory() as folder:
+        return check_layers(Workbench(model), exporter, plan, find_session, Path(folder), step)
+
+
+def _show_layers(name: str, report: "LayerReport") -> None:
+    title = f"layers of {name}, its graph converted again with taps, on {report.runtime}"
+    print_table(title, LAYER_COLUMNS, [_layer_cells(layer) for layer in report.layers])
+    failed = report.first_failed
+    if failed is None:
+        say(f"{name}: all {len(report.layers)} layers are within tolerance")
+        return
+    diff = failed.diff
+    say(
+        f"{name}: the first layer out of tolerance is {failed.tap.name} ({failed.tap.part}): error {diff.max_abs:.2g} on "
+        f"{diff.worst_probe!r}, bound {diff.tolerance.atol:.2g}; everything before it is good"
+    )
+
+
+def _layer_cells(layer: "LayerDiff") -> "list[str | Text]":
+    diff = layer.diff
+    figures = [f"{layer.scale:.3g}", f"{diff.max_abs:.2g}", f"{diff.tolerance.atol:.2g}", f"{diff.noise_ratio:.2g}"]
+    return [layer.tap.name, layer.tap.part, str(layer.tap.values), *figures, status("passed" if diff.ok else "failed")]
+
+
+def _document(result: "Verification", layers: "LayerReport | None") -> dict[str, object]:
     return {
         "bundle": str(result.bundle),
         "status": result.status,
         "golden": result.golden,
         "parity": result.parity,
         "top5": result.top5,
+        "layers": layers,
+        "first_layer_out_of_tolerance": layers.first_failed.tap.name if layers and layers.first_failed else None,
     }
 
 
