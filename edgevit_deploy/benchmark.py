@@ -169,9 +169,11 @@ class _Lane:
     def run_block(self, regime: Regime) -> None:
         feeds = self.candidate.feeds
         self.session.time_runs(feeds, regime.warm_calls)
-        start_ns = time.process_time_ns()
+        start_ns = self.session.cpu_time_ns()
         self.raw_ms += self.session.time_runs(feeds, regime.timed_calls)
-        self.cpu_ms.append((time.process_time_ns() - start_ns) / 1e6 / regime.timed_calls)
+        end_ns = self.session.cpu_time_ns()
+        if start_ns is not None and end_ns is not None:
+            self.cpu_ms.append((end_ns - start_ns) / 1e6 / regime.timed_calls)
 
     def result(self, regime: Regime) -> BenchmarkResult:
         (images,) = self.candidate.feeds.values()
@@ -186,7 +188,7 @@ class _Lane:
             first_ms=self.first_ms,
             raw_ms=tuple(self.raw_ms),
             calls_per_block=regime.timed_calls,
-            cpu_ms=statistics.median(self.cpu_ms) if peak is None else None,
+            cpu_ms=statistics.median(self.cpu_ms) if self.cpu_ms else None,
             size_bytes=_size_bytes(self.candidate.path),
             peak_memory_bytes=peak,
             own_process=peak is not None,

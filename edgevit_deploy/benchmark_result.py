@@ -69,7 +69,7 @@ class BenchmarkResult:
         first_ms: the first run after that.
         raw_ms: every timed run, wall clock, in order.
         calls_per_block: how many of them, in a row, are one block.
-        cpu_ms: CPU time of a run over all threads, median of the blocks; None when the model runs in another process.
+        cpu_ms: CPU time of a run over all threads of the process that runs the model, median of the blocks; None if not known.
         size_bytes: of the file on disk.
         peak_memory_bytes: peak resident memory of a whole process that runs only this file, None where it was not measured.
         own_process: the runtime runs the model in a child process of its own, in every measurement here.

@@ -3,6 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,6 +15,18 @@ from edgevit_deploy.registry import Availability
 from edgevit_deploy.spec import TensorSpec
 
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpTime:
+    """What one operation of a file took, by the runtime's own profiler: `time_ms` is the median of a run.
+
+    `name` is the node's, which tells its part of the network where the converter kept names; `kind` is the operator's.
+    """
+
+    name: str
+    kind: str
+    time_ms: float
 
 
 class Session(ABC):
@@ -102,6 +115,14 @@ class Session(ABC):
             self._run(feeds)
             latencies_ms.append((time.perf_counter_ns() - start_ns) / 1e6)
         return latencies_ms
+
+    def cpu_time_ns(self) -> int | None:
+        """CPU time, over all threads, of the process that runs the model, as of its last answer; None where it is not known."""
+        return time.process_time_ns()
+
+    def profile(self, feeds: Mapping[str, Array], runs: int) -> tuple[OpTime, ...] | None:  # noqa: ARG002 - most have none
+        """Return what each operation took; None where this runtime has no profiler that Python reaches."""
+        return None
 
     def peak_memory_bytes(self) -> int | None:
         """Peak resident memory of the process that runs the model when it is not this one, else None."""

@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.session import Array, Session
+from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import TensorSpec
 from runtimes.child_worker import Reply, Request, Setup, describe, one_line, receive, receive_arrays, send
 
@@ -49,6 +49,7 @@ class ChildSession(Session):
 
     _child: "Child | None" = None
     _peak_memory_bytes: int | None = None
+    _cpu_time_ns: int | None = None
 
     def _load(self) -> None:
         setup = Setup(
@@ -71,7 +72,7 @@ class ChildSession(Session):
     def _unload(self) -> None:
         if self._child is not None:
             self._child.close()
-        self._child = self._peak_memory_bytes = None
+        self._child = self._peak_memory_bytes = self._cpu_time_ns = None
 
     def time_runs(self, feeds: Mapping[str, Array], count: int) -> list[float]:
         """Run `count` times and return each latency in milliseconds, measured inside the child: the pipe is not in it."""
@@ -83,6 +84,17 @@ class ChildSession(Session):
         if len(reply.latencies_ms) != count:
             raise RunError(f"{self.name} ran {self.path.name} {len(reply.latencies_ms)} times, {count} were asked for")
         return list(reply.latencies_ms)
+
+    def profile(self, feeds: Mapping[str, Array], runs: int) -> tuple[OpTime, ...] | None:
+        """Return what the session in the child says of each operation."""
+        self._check_feeds(feeds)
+        request = Request(arrays=describe(feeds), profiled_runs=runs)
+        reply, _ = self._ask("profile", request, list(feeds.values()), self.run_timeout_s * runs)
+        return reply.ops
+
+    def cpu_time_ns(self) -> int | None:
+        """CPU time of the child as of its last answer."""
+        return self._cpu_time_ns
 
     def peak_memory_bytes(self) -> int | None:
         """Peak resident memory of the child as of its last answer; None where the system does not tell."""
@@ -96,7 +108,7 @@ class ChildSession(Session):
             reply, outputs = self._child.ask(message, arrays, self.outputs, timeout_s)
         except ChildFailure as failure:
             raise RunError(f"{self.name} could not {task} {self.path.name}: {failure}") from None
-        self._peak_memory_bytes = reply.peak_memory_bytes
+        self._peak_memory_bytes, self._cpu_time_ns = reply.peak_memory_bytes, reply.cpu_time_ns
         return reply, outputs
 
 

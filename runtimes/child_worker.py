@@ -8,9 +8,10 @@ import importlib
 import math
 import os
 import platform
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -18,7 +19,7 @@ import msgspec
 import numpy as np
 
 from edgevit_deploy.errors import DeployError
-from edgevit_deploy.session import Array, Session
+from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import TensorSpec
 
 MAX_MESSAGE_BYTES = 1 << 20
@@ -38,10 +39,11 @@ class Setup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Run on the arrays that follow: once for the outputs or, when `timed_runs` is not 0, that often for the latencies."""
+    """Run on the arrays that follow: once for the outputs, `timed_runs` times for latencies, or as often for a profile."""
 
     arrays: tuple[TensorSpec, ...]
     timed_runs: int = 0
+    profiled_runs: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,8 @@ class Reply:
     error: str = ""
     arrays: tuple[TensorSpec, ...] = ()
     latencies_ms: tuple[float, ...] = ()
+    ops: tuple[OpTime, ...] | None = None
+    cpu_time_ns: int | None = None
     peak_memory_bytes: int | None = None
 
 
@@ -118,7 +122,7 @@ def serve() -> None:
         except Exception as error:  # noqa: BLE001 - whatever a library raises is the answer
             send(replies, Reply(error=explain(error)), [])
             return
-        send(replies, Reply(peak_memory_bytes=peak_memory_bytes()), [])
+        send(replies, used(Reply()), [])
         while True:
             request = receive(requests, Request)
             feeds = receive_arrays(requests, request.arrays)
@@ -126,7 +130,7 @@ def serve() -> None:
                 reply, arrays = perform(session, request, feeds)
             except Exception as error:  # noqa: BLE001 - as above
                 reply, arrays = Reply(error=explain(error)), []
-            send(replies, reply, arrays)
+            send(replies, used(reply), arrays)
 
 
 def take_over_pipes() -> tuple[IO[bytes], IO[bytes]]:
@@ -149,10 +153,16 @@ def make_session(setup: Setup) -> Session:
 def perform(session: Session, request: Request, feeds: Mapping[str, Array]) -> tuple[Reply, list[Array]]:
     """Do what a request asks for."""
     if request.timed_runs:
-        latencies_ms = tuple(session.time_runs(feeds, request.timed_runs))
-        return Reply(latencies_ms=latencies_ms, peak_memory_bytes=peak_memory_bytes()), []
+        return Reply(latencies_ms=tuple(session.time_runs(feeds, request.timed_runs))), []
+    if request.profiled_runs:
+        return Reply(ops=session.profile(feeds, request.profiled_runs)), []
     outputs = session.run(feeds)
-    return Reply(arrays=describe(outputs), peak_memory_bytes=peak_memory_bytes()), list(outputs.values())
+    return Reply(arrays=describe(outputs)), list(outputs.values())
+
+
+def used(reply: Reply) -> Reply:
+    """Add to a reply what this process has used so far."""
+    return replace(reply, cpu_time_ns=time.process_time_ns(), peak_memory_bytes=peak_memory_bytes())
 
 
 def explain(error: Exception) -> str:

@@ -1,17 +1,25 @@
 """ONNX Runtime on the CPU and on NVIDIA GPUs."""
 
+import json
+import statistics
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgevit_deploy.errors import MissingError, RunError, first_line
 from edgevit_deploy.registry import Availability, requires
-from edgevit_deploy.session import Array, Session
+from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import TensorSpec
 
 if TYPE_CHECKING:
     import onnxruntime
 
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+
+KERNEL = "_kernel_time"
+"""How the profiler ends the names of the events that are a node's computation."""
 
 SILENT = 4
 """ONNX Runtime's severity `fatal`: its errors are raised; it need not print them as well."""
@@ -55,6 +63,22 @@ class OnnxRuntimeSession(Session):
     def _unload(self) -> None:
         self._session = None
 
+    def profile(self, feeds: Mapping[str, Array], runs: int) -> tuple[OpTime, ...]:
+        """Run a second session of the same file under ONNX Runtime's profiler."""
+        self._check_feeds(feeds)
+        with TemporaryDirectory() as folder:
+            session = self._start(self._read(), self.path.name, self.threads, profile_to=Path(folder) / "profile")
+            for _ in range(1 + runs):
+                session.run(None, dict(feeds))
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        times_us: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for event in events:
+            if event.get("cat") == "Node" and event["name"].endswith(KERNEL):
+                times_us[event["name"].removesuffix(KERNEL), event["args"]["op_name"]].append(event["dur"])
+        return tuple(
+            OpTime(name=name, kind=kind, time_ms=statistics.median(times[1:]) / 1000) for (name, kind), times in times_us.items()
+        )
+
     def _read(self) -> bytes:
         """Read the file whole and refuse it if weights of it lie elsewhere: a foreign bundle must not make us open other files.
 
@@ -74,7 +98,9 @@ class OnnxRuntimeSession(Session):
         return data
 
     @classmethod
-    def _start(cls, data: bytes, what: str, threads: int | None) -> "onnxruntime.InferenceSession":
+    def _start(
+        cls, data: bytes, what: str, threads: int | None, profile_to: Path | None = None
+    ) -> "onnxruntime.InferenceSession":
         """Start a model on this provider and no other; left alone, ONNX Runtime would go on with the CPU."""
         import onnxruntime
 
@@ -87,6 +113,9 @@ class OnnxRuntimeSession(Session):
         options.intra_op_num_threads = threads or 0  # 0: one a core
         if threads == 1:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if profile_to is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile_to)
         providers = [(cls.provider, cls.provider_options)]
         try:
             session = onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)

@@ -70,10 +70,16 @@ class HungrySession(SpinSession):
 
 
 class ChildSession(SpinSession):
-    """Says that its model runs in a process of its own."""
+    """Says that its model runs in a process of its own, which has spent 2 ms more whenever it is asked."""
+
+    spent_ns = 0
 
     def peak_memory_bytes(self) -> int:
         return 12345
+
+    def cpu_time_ns(self) -> int:
+        self.spent_ns += 2_000_000
+        return self.spent_ns
 
 
 class DyingSession(SpinSession):
@@ -293,7 +299,7 @@ def test_memory_and_cpu_of_a_runtime_in_a_child_process(spin: Callable[..., Cand
     (outcome,) = run_benchmark(spin("child", 1, ChildSession)).results
     assert outcome.own_process
     assert outcome.peak_memory_bytes == 12345
-    assert outcome.cpu_ms is None
+    assert outcome.cpu_ms == 0.5  # a block of the steady regime has 4 runs
 
 
 def test_size_of_a_directory(spin: Callable[..., Candidate], tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def _explanation(benchmark: "Benchmark", machine: Machine) -> list[str]:
     ]
     own = [result.label for result in benchmark.results if result.own_process]
     if own:
-        lines.append(f"in a child process, so load includes starting it and CPU time is not known: {', '.join(own)}")
+        lines.append(f"in a child process, so load includes starting it: {', '.join(own)}")
     return lines
 
 

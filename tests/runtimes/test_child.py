@@ -12,6 +12,7 @@ import pytest
 
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.registry import Availability
+from edgevit_deploy.session import OpTime
 from edgevit_deploy.spec import TensorSpec
 from runtimes.child import ChildSession
 
@@ -124,6 +125,22 @@ def test_runs_are_timed_in_the_child() -> None:
         assert session.time_runs({"x": ONES}, 0) == []
     with pytest.raises(RunError, match="not open"):
         session.time_runs({"x": ONES}, 3)
+
+
+def test_cpu_time_is_of_the_child() -> None:
+    with make("Doubles") as session:
+        before = session.cpu_time_ns()
+        session.time_runs({"x": ONES}, 3)
+        after = session.cpu_time_ns()
+        assert before is not None
+        assert after is not None
+        assert 0 < before < after
+    assert session.cpu_time_ns() is None
+
+
+def test_the_profile_is_of_the_session_in_the_child() -> None:
+    with make("Doubles") as session:
+        assert session.profile({"x": ONES}, 2) == (OpTime(name="node", kind="Double", time_ms=2.0 * ONES.size),)
 
 
 def test_a_session_can_be_opened_again() -> None:

@@ -263,3 +263,13 @@ def test_cuda_computes_what_float64_does(free, network):
     with open_session(free, OnnxRuntimeCudaSession) as session:
         error, bound = largest_error(session, network, 4)
     assert error <= bound
+
+
+def test_the_profile_names_every_node_and_adds_up(free):
+    feeds = {"input": np.zeros((1, 3, *SIZE), np.float32)}
+    with open_session(free) as session:
+        ops = session.profile(feeds, 5)
+        total_ms = min(session.time_runs(feeds, 20))
+    assert {"Conv", "Softmax", "LayerNormalization"} <= {op.kind for op in ops}
+    assert any("stages" in op.name for op in ops)
+    assert 0.3 * total_ms < sum(op.time_ms for op in ops) < 3 * total_ms
