@@ -1,7 +1,8 @@
 """What every target's converter is given, what it gives back, and the base class they share."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -111,6 +112,9 @@ class Exporter(ABC, Generic[OptionsT]):
     one_image: ClassVar[bool] = False
     """True where the format has no batch axis: a run takes one image."""
 
+    strided: ClassVar[bool] = False
+    """True where tensors have the memory layout that the model gives them, as in PyTorch: a model may be slow in one."""
+
     usage: ClassVar[str]
     """Markdown for the bundle's README: how an app loads the file, with a snippet in the language that it is written in."""
 
@@ -132,6 +136,16 @@ class Exporter(ABC, Generic[OptionsT]):
         Raises:
             ExportError: the converter refused or crashed, or the written file is not what was asked for.
         """
+
+    def naive(self, module: "nn.Module", plan: ExportPlan[OptionsT]) -> "dict[str, Callable[[Path], Artifact]]":
+        """Return what a user would otherwise do with the published graph, to measure against: name -> writes it into a folder.
+
+        Args:
+            module: as for `export`, of the published graph.
+            plan: as for `export`; its graph and form are not looked at.
+        """
+        plain = replace(plan, graph="original")
+        return {"plain conversion": lambda folder: self.export(module, plain, folder)}
 
     def output_form(self, options: OptionsT) -> OutputForm:  # noqa: ARG002 - a target with a softmax looks at it
         """Say whether the file returns logits or probabilities; the truth it is compared with is the same."""

@@ -7,6 +7,7 @@ that was asked for where the other writes 18 for 17, and sizes computed with `//
 import collections
 import io
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Precision, TensorSpec
 from export.onnx_fp16 import check_precision, to_half
+from export.onnx_naive import naive_exports
 from export.onnx_simplify import Simplification, largest_errors, make_trials, simplify
 
 if TYPE_CHECKING:
@@ -141,6 +143,10 @@ const outputs = (await session.run({ [session.inputNames[0]]: input }))[session.
             facts={**facts, "simplification": asdict(simplification) if simplification else "off"},
             notes=tuple(_notes(plan, simplification)),
         )
+
+    def naive(self, module: "nn.Module", plan: ExportPlan[OnnxOptions]) -> dict[str, Callable[[Path], Artifact]]:
+        """Return PyTorch's own exports for fp32; fp16 has none, so there it is our conversion of the published graph."""
+        return naive_exports(module, plan) if plan.precision == "fp32" else super().naive(module, plan)
 
 
 def trace(module: "nn.Module", plan: ExportPlan[OnnxOptions], output_spec: TensorSpec) -> "ModelProto":

@@ -1,0 +1,100 @@
+"""The networks that the EdgeViT paper compares itself with (tables 2 and 3), from timm, for latency in the same run.
+
+Their weights are random: latency does not depend on them, accuracy is not measured here. They are converted by the same exporters
+as EdgeViT, with the same simplification and folding, but nobody has rewritten them: that favours EdgeViT, and the table says so.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from edgevit_deploy.errors import MissingError
+from edgevit_deploy.registry import requires
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+REFERENCE_PEER = "MobileNetV2"
+"""What every latency is also given as a multiple of."""
+
+PEERS = {
+    REFERENCE_PEER: "mobilenetv2_100",
+    "MobileNetV3-L": "mobilenetv3_large_100",
+    "EfficientNet-B0": "efficientnet_b0",
+    "MobileViT-XXS": "mobilevit_xxs",
+    "MobileViT-XS": "mobilevit_xs",
+    "MobileViT-S": "mobilevit_s",
+    "PVTv2-B0": "pvt_v2_b0",
+    "PVTv2-B1": "pvt_v2_b1",
+    "LeViT-384": "levit_384",
+    "DeiT-Ti": "deit_tiny_patch16_224",
+    "Twins-SVT-S": "twins_svt_small",
+    "Swin-T": "swin_tiny_patch4_window7_224",
+}
+"""The paper's name -> timm's."""
+
+PEER_SIZE = (224, 224)
+PEER_CLASSES = 1000
+
+_torchvision: list[Any] = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A network by its name in the paper, and what was done to it beyond a plain conversion."""
+
+    name: str
+    network: nn.Module
+    given: str
+
+
+class ChannelsLast(nn.Module):
+    """A network behind one copy of the image into channels-last memory, which its convolutions then keep."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, 3, height, width) -> (batch, classes)."""
+        return self.network(x.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+
+
+def make_peer(name: str, seed: int) -> Peer:
+    """Build one of `PEERS` in evaluation mode, without gradients, with timm's own initialisation from a seed.
+
+    Raises:
+        MissingError: timm is not installed.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network: nn.Module = _timm().create_model(PEERS[name], pretrained=False)
+    network.eval().requires_grad_(False)
+    fusable = [module for module in network.modules() if callable(getattr(module, "fuse", None))]
+    if not fusable:
+        return Peer(name=name, network=network, given="as timm builds it")
+    from timm.utils.model import reparameterize_model
+
+    return Peer(name=name, network=reparameterize_model(network), given="timm's own fusion of BatchNorm")
+
+
+def _timm() -> "ModuleType":
+    """Import timm beside a CPU build of PyTorch, to which published torchvision wheels do not fit.
+
+    timm imports torchvision without need. Its wheels are linked against CUDA; with a CPU build of PyTorch their operators are
+    missing, and the import ends when it describes `nms`. Declared by name, without code, they are enough for the import.
+    """
+    availability = requires("timm", extra="timm")
+    if not availability.ok:
+        raise MissingError(f"the peers come from timm: {availability.detail}; {availability.fix}")
+    if not _torchvision:
+        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        for operator in ("nms", "qnms"):
+            if not hasattr(torch.ops.torchvision, operator):
+                library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
+        _torchvision.append(library)  # dropped, it would take its declarations with it
+    import timm
+
+    return timm
