@@ -20,7 +20,6 @@ class ExecuTorchProgramSession(Session):
 
     name: ClassVar[str] = "ExecuTorch XNNPACK (CPU)"
 
-    _program: Any = None
     _method: Any = None
 
     @classmethod
@@ -31,19 +30,23 @@ class ExecuTorchProgramSession(Session):
     def _load(self) -> None:
         if objections := read_pte_file(self.path).objections():
             raise RunError(f"refused before loading it: {'; '.join(objections)}")
-        from executorch.runtime import Runtime, Verification
-
+        runtime = native_runtime()
         if self.threads is not None:
             set_threads(self.threads)
         try:
-            self._program = Runtime.get().load_program(self.path, verification=Verification.InternalConsistency)
-            metadata = self._program.metadata(METHOD)
+            program = runtime._load_program(
+                str(self.path),
+                enable_etdump=False,
+                debug_buffer_size=0,
+                program_verification=runtime.Verification.InternalConsistency,
+            )
+            metadata = program.method_meta(METHOD)
             inputs = [tuple(metadata.input_tensor_meta(index).sizes()) for index in range(metadata.num_inputs())]
             outputs = [tuple(metadata.output_tensor_meta(index).sizes()) for index in range(metadata.num_outputs())]
             expected = ([spec.shape for spec in self.inputs], [spec.shape for spec in self.outputs])
             if (inputs, outputs) != expected:
                 raise RunError(f"it takes {inputs} and returns {outputs}, expected {expected[0]} and {expected[1]}")
-            self._method = self._program.load_method(METHOD)
+            self._method = program.load_method(METHOD)
         except RuntimeError as error:
             raise RunError(f"ExecuTorch does not load it ({first_line(error)}); copy or convert it again") from error
 
@@ -51,13 +54,21 @@ class ExecuTorchProgramSession(Session):
         import torch
 
         try:
-            outputs = self._method.execute([torch.from_numpy(feeds[spec.name]) for spec in self.inputs])
+            outputs = self._method([torch.from_numpy(feeds[spec.name]) for spec in self.inputs])
         except RuntimeError as error:
             raise RunError(first_line(error)) from error
         return {spec.name: output.numpy() for spec, output in zip(self.outputs, outputs, strict=True)}
 
     def _unload(self) -> None:
-        self._program = self._method = None
+        self._method = None
+
+
+def native_runtime() -> Any:
+    """Return what `executorch.runtime` calls; importing that one would import the converter too: seconds, and memory."""
+    import torch  # noqa: F401 - brings the libraries that the next line needs
+    from executorch.extension.pybindings import _C
+
+    return _C
 
 
 def set_threads(threads: int) -> None:
@@ -66,10 +77,9 @@ def set_threads(threads: int) -> None:
     Raises:
         RunError: the pool has another number of threads afterwards.
     """
-    from executorch.extension.pybindings import portable_lib
-
-    portable_lib._unsafe_reset_threadpool(threads)  # unsafe while a program runs; none is loaded yet
-    if (found := portable_lib._threadpool_get_thread_count()) != threads:
+    runtime = native_runtime()
+    runtime._unsafe_reset_threadpool(threads)  # unsafe while a program runs; none is loaded yet
+    if (found := runtime._threadpool_get_thread_count()) != threads:
         raise RunError(f"ExecuTorch has {found} threads, {threads} were asked for")
 
 

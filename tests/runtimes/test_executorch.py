@@ -1,7 +1,6 @@
 """ExecuTorch in a child process: what it computes, with how many threads, and what is refused before it sees a file."""
 
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +86,12 @@ def test_a_manifest_for_another_shape_is_refused(path: Path) -> None:
 
 
 def test_the_pool_has_the_threads_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    from executorch.extension.pybindings import portable_lib
+    from executorch.extension.pybindings import _C
 
     for threads in (1, 2):
         set_threads(threads)
-        assert portable_lib._threadpool_get_thread_count() == threads
-    monkeypatch.setattr(portable_lib, "_threadpool_get_thread_count", lambda: 7)
+        assert _C._threadpool_get_thread_count() == threads
+    monkeypatch.setattr(_C, "_threadpool_get_thread_count", lambda: 7)
     with pytest.raises(RunError, match="ExecuTorch has 7 threads, 1 were asked for"):
         set_threads(1)
 
@@ -102,7 +101,7 @@ def test_an_error_of_a_run_is_ours(path: Path) -> None:
         raise RuntimeError("it said this\nand more")
 
     opened = ExecuTorchProgramSession(path, inputs=INPUTS, outputs=OUTPUTS)
-    opened._method = types.SimpleNamespace(execute=execute)
+    opened._method = execute
     opened._open = True
     with pytest.raises(RunError, match=r"^it said this$"):
         opened.run({"x": image()})
