@@ -33,6 +33,7 @@ class Form:
             axis, or by three 1x1 convolutions with batches of 3-D products.
         feed_forward: two 1x1 convolutions, or products on channels-last tokens.
         norm: the runtime's LayerNorm with channels last, means over the channel axis, or means as 1x1 convolutions.
+        pool: the average before the head over one flattened axis, or over height and width.
         memory: as it comes, or channels-last strides from the first convolution on (PyTorch's runtimes only).
     """
 
@@ -43,6 +44,7 @@ class Form:
     attention: Literal["split", "packed", "stacked", "bmm"] = "split"
     feed_forward: Literal["conv", "tokens"] = "conv"
     norm: Literal["channels_last", "mean", "convolutions"] = "channels_last"
+    pool: Literal["one_axis", "two_axes"] = "one_axis"
     memory: Literal["contiguous", "channels_last"] = "contiguous"
 
     @classmethod

@@ -1,8 +1,9 @@
 """`tune`: find the form of the deploy graph that one runtime runs fastest, among forms that pass the parity gate.
 
-Every form computes the same function, so this chooses among exact graphs; nothing is traded. Parts are tried one after another,
-each choice against the best form so far, interleaved in one run with an A/A control; a choice wins only when it is faster by more
-than that control. Passes are repeated until one changes nothing, since parts are not independent of each other.
+Every form computes the same function, so this chooses among exact graphs; nothing is traded. The search starts from the form that
+the target has. Parts are tried one after another, each choice against the best form so far, interleaved in one run with an A/A
+control; a choice wins only when it is faster by more than that control. Passes are repeated until one changes nothing, since
+parts are not independent of each other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -87,7 +88,7 @@ class Tuner:
     Args:
         bench: the model.
         exporter: of the target.
-        plan: a conversion of the deploy graph; its form is replaced by each that is tried.
+        plan: a conversion of the deploy graph; its form is where the search starts, and is replaced by each that is tried.
         find_session: finds the runtime of a target on this host.
         folder: scratch space for the files.
         settings: of every timing.
@@ -123,9 +124,9 @@ class Tuner:
         """Try every choice of every part until a pass changes nothing.
 
         Raises:
-            UsageError: the default form itself cannot be converted or fails the gate.
+            UsageError: the form that the target has cannot be converted or fails the gate.
         """
-        best, trials = Form(), []
+        best, trials = self._plan.form, []
         self._require(self._with(best))
         for pass_number in range(1, MAX_PASSES + 1):
             before = best
@@ -175,7 +176,7 @@ class Tuner:
     def _final(self, best: Form) -> Benchmark:
         self._step("timing the winner against the original graph")
         plans = {"winner": self._with(best)}
-        if best != Form():
+        if best != Form() and isinstance(self._build(self._with(Form())), _Built):
             plans["default form"] = self._with(Form())
         original = replace(self._plan, graph="original")
         if isinstance(self._build(original), _Built):
@@ -188,7 +189,7 @@ class Tuner:
     def _require(self, plan: ExportPlan[Any]) -> None:
         built = self._build(plan)
         if isinstance(built, str):
-            raise UsageError(f"{self._exporter.target}: the default form is no start for tuning: {built}")
+            raise UsageError(f"{self._exporter.target}: the form that it has is no start for tuning: {built}")
 
     def _build(self, plan: ExportPlan[Any]) -> _Built | str:
         """Convert and judge a plan once; return the file, or why there is none."""

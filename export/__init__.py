@@ -17,6 +17,11 @@ ENTRIES: tuple[Entry[Exporter[Any]], ...] = (
     ),
     Entry(name="coreml", location="export.coreml:CoreMLExporter", summary="Core ML ML Program, for iOS and macOS"),
     Entry(name="ncnn", location="export.ncnn:NcnnExporter", summary="ncnn (.param and .bin), for Android, iOS and embedded CPUs"),
+    Entry(
+        name="executorch",
+        location="export.executorch:ExecuTorchExporter",
+        summary="ExecuTorch with XNNPACK (.pte), for Android, iOS and Linux",
+    ),
     Entry(name="tensorrt", location="export.tensorrt:TensorRTExporter", summary="TensorRT or TensorRT-RTX engine"),
 )
 

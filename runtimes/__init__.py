@@ -34,6 +34,12 @@ ENTRIES: tuple[Entry[Session], ...] = (
     ),
     Entry(name="ncnn", location="runtimes.ncnn:NcnnSession", summary="ncnn, CPU, in a child process", reads=("ncnn",)),
     Entry(
+        name="executorch",
+        location="runtimes.executorch:ExecuTorchSession",
+        summary="ExecuTorch with XNNPACK, CPU, in a child process",
+        reads=("executorch",),
+    ),
+    Entry(
         name="tensorrt",
         location="runtimes.tensorrt:TensorRTSession",
         summary="TensorRT or TensorRT-RTX on an NVIDIA GPU",

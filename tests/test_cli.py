@@ -213,7 +213,8 @@ def test_help_is_quick_and_imports_no_heavy_library() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["all", "verify", "bench", "inspect", "doctor", "report", "onnx", "coreml", "torchscript", "ncnn", "tensorrt"]
+    "command",
+    ["all", "verify", "bench", "inspect", "doctor", "report", "onnx", "coreml", "torchscript", "ncnn", "executorch", "tensorrt"],
 )
 def test_every_command_has_help(command: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert run([command, "--help"]) == 0

@@ -22,6 +22,7 @@ PACKAGES = (
     "coremltools",
     "ncnn",
     "pnnx",
+    "executorch",
     "tensorrt",
     "tensorrt-rtx",
     "numpy",

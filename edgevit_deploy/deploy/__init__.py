@@ -25,6 +25,7 @@ from edgevit_deploy.deploy.fold_position import fold_position
 from edgevit_deploy.deploy.graph import lay_open, prune
 from edgevit_deploy.deploy.multiply_local_prop import multiply_local_prop
 from edgevit_deploy.deploy.norm_forms import norm_by_convolutions, norm_by_means
+from edgevit_deploy.deploy.pool_two_axes import pool_two_axes
 from edgevit_deploy.deploy.sample_first import sample_first
 from edgevit_deploy.deploy.sampler_forms import sample_by_depthwise, sample_by_slice
 from edgevit_deploy.deploy.shuffle_local_prop import shuffle_local_prop
@@ -50,6 +51,7 @@ REWRITE_OF: dict[tuple[str, str], Rewrite] = {
     ("feed_forward", "tokens"): feed_forward_on_tokens,
     ("norm", "mean"): norm_by_means,
     ("norm", "convolutions"): norm_by_convolutions,
+    ("pool", "two_axes"): pool_two_axes,
     ("memory", "channels_last"): to_channels_last,
 }
 """What turns the laid-open graph into a choice; a choice without a rewrite is how the graph is laid open."""

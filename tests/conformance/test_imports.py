@@ -15,6 +15,7 @@ HEAVY = (
     "coremltools",
     "ncnn",
     "pnnx",
+    "executorch",
     "tensorrt",
     "tensorrt_rtx",
     "timm",

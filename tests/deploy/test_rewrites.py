@@ -24,6 +24,7 @@ from edgevit_deploy.deploy.fold_position import fold_position
 from edgevit_deploy.deploy.graph import Attention, ChannelNorm, LocalProp, MeanPool, Residual, Sampler, chain, lay_open
 from edgevit_deploy.deploy.multiply_local_prop import multiply_local_prop
 from edgevit_deploy.deploy.norm_forms import norm_by_convolutions, norm_by_means
+from edgevit_deploy.deploy.pool_two_axes import pool_two_axes
 from edgevit_deploy.deploy.sample_first import sample_first
 from edgevit_deploy.deploy.sampler_forms import sample_by_depthwise, sample_by_slice
 from edgevit_deploy.deploy.shuffle_local_prop import shuffle_local_prop
@@ -74,6 +75,7 @@ def expected_counts(model: EdgeViT) -> dict[Rewrite, int]:
         **dict.fromkeys((feed_forward_on_tokens, to_channels_last), sampled + blocks),
         fold_norm_affine: 2 * blocks,  # before the delegates are sampled first; after that, each one's norm too
         centre_patch_embed: 4,
+        pool_two_axes: 1,
         fold_attention_scale: blocks,
         drop_key_bias: blocks,
         carry_value_bias: blocks,
@@ -142,6 +144,7 @@ def test_every_choice_has_a_rewrite_or_is_how_the_graph_is_laid_open() -> None:
         ("attention", "split"),
         ("feed_forward", "conv"),
         ("norm", "channels_last"),
+        ("pool", "one_axis"),
         ("memory", "contiguous"),
     }
 

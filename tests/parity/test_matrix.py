@@ -2,20 +2,27 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgevit_deploy.cli import run
 from edgevit_deploy.commands.hosts import find_session
+from edgevit_deploy.exporter import Exporter
 from edgevit_deploy.manifest import Manifest, read_manifest
 from export import TARGETS
 
 VARIANTS = ("edgevit_xxs", "edgevit_xs", "edgevit_s")
 PAIRS = [(name, precision) for name, entry in TARGETS.items() for precision in entry.load().precisions]
 
-CELLS = [
-    (*pair, batch) for pair in PAIRS for batch in ("1", "2", "dynamic") if batch == "1" or not TARGETS[pair[0]].load().one_image
-]
+
+def batches(exporter: type[Exporter[Any]]) -> tuple[str, ...]:
+    if exporter.one_image:
+        return ("1",)
+    return ("1", "2", "dynamic") if exporter.dynamic_batch else ("1", "2")
+
+
+CELLS = [(*pair, batch) for pair in PAIRS for batch in batches(TARGETS[pair[0]].load())]
 """Refusing the other batches is tested with the target's other refusals."""
 
 
