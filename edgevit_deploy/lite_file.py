@@ -26,8 +26,10 @@ OPERATORS = {
     "aten::__getitem__.t": 2,
     "aten::_convolution": 13,
     "aten::_set_item.str": 3,
+    "aten::adaptive_avg_pool2d": 2,
     "aten::add.Scalar": 3,
     "aten::add.Tensor": 3,
+    "aten::add_.Tensor": 3,
     "aten::avg_pool2d": 7,
     "aten::batch_norm": 9,
     "aten::bmm": 2,
@@ -35,9 +37,15 @@ OPERATORS = {
     "aten::chunk": 3,
     "aten::contiguous": 2,
     "aten::div.Tensor": 2,
+    "aten::expand": 3,
     "aten::flatten.using_ints": 3,
     "aten::floor_divide": 2,
     "aten::gelu": 2,
+    "aten::hardsigmoid": 1,
+    "aten::hardswish": 1,
+    "aten::hardswish_": 1,
+    "aten::hardtanh": 3,
+    "aten::hardtanh_": 3,
     "aten::layer_norm": 6,
     "aten::len.t": 1,
     "aten::linear": 3,
@@ -45,26 +53,40 @@ OPERATORS = {
     "aten::max_pool2d": 6,
     "aten::mean.dim": 4,
     "aten::mul.Tensor": 2,
+    "aten::pad": 4,
     "aten::permute": 2,
     "aten::pixel_shuffle": 2,
+    "aten::relu": 1,
+    "aten::relu_": 1,
+    "aten::remainder.Scalar": 2,
     "aten::repeat": 2,
     "aten::reshape": 2,
+    "aten::roll": 3,
     "aten::rsqrt": 1,
+    "aten::rsub.Scalar": 3,
     "aten::select.int": 3,
+    "aten::sigmoid": 1,
+    "aten::silu": 1,
+    "aten::silu_": 1,
     "aten::size.int": 2,
     "aten::slice.Tensor": 5,
     "aten::softmax.int": 3,
+    "aten::split_with_sizes": 3,
     "aten::sub.Tensor": 3,
     "aten::transpose.int": 3,
+    "aten::unbind.int": 2,
     "aten::unsqueeze": 2,
+    "aten::upsample_bilinear2d.vec": 4,
     "aten::upsample_nearest2d.vec": 3,
+    "aten::view": 2,
     "prepacked::conv2d_clamp_run": 2,
     "prepacked::conv2d_transpose_clamp_run": 2,
     "prepacked::linear_clamp_run": 2,
 }
-"""Every operator that an EdgeViT file may use -> how many arguments it has in PyTorch 1.13 (a test asks 1.13 itself).
+"""Every operator that a file may use -> how many arguments it has in PyTorch 1.13 (a test asks 1.13 itself).
 
-All of them only compute. `prepacked` ones are XNNPACK's, put in by `optimize_for_mobile`.
+They are those of EdgeViT and of the networks that it is timed against (`peers.py`). All of them only compute. `prepacked` ones
+are XNNPACK's, put in by `optimize_for_mobile`.
 """
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -92,7 +114,7 @@ class LiteFile:
                 found.append(f"{what} {version} is not in 1 to {newest}, which PyTorch Mobile 1.13 reads")
         for name, arguments in self.operators.items():
             if name not in OPERATORS:
-                found.append(f"operator {name} is not among those of an EdgeViT that PyTorch Mobile 1.13 has")
+                found.append(f"operator {name} is not among those known to be in PyTorch Mobile 1.13")
             elif arguments > OPERATORS[name]:
                 found.append(f"operator {name} is given {arguments} arguments, PyTorch Mobile 1.13 takes {OPERATORS[name]}")
         return found

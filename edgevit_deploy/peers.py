@@ -68,9 +68,15 @@ def make_peer(name: str, seed: int) -> Peer:
     Raises:
         MissingError: timm is not installed.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network: nn.Module = _timm().create_model(PEERS[name], pretrained=False)
+    timm = _timm()
+    fused = timm.layers.use_fused_attn()
+    timm.layers.set_fused_attn(False)  # written out: PyTorch Mobile has no fused attention, and other converters take it apart
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network: nn.Module = timm.create_model(PEERS[name], pretrained=False)
+    finally:
+        timm.layers.set_fused_attn(fused)
     network.eval().requires_grad_(False)
     fusable = [module for module in network.modules() if callable(getattr(module, "fuse", None))]
     if not fusable:
@@ -96,5 +102,6 @@ def _timm() -> "ModuleType":
                 library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
         _torchvision.append(library)  # dropped, it would take its declarations with it
     import timm
+    import timm.layers
 
     return timm

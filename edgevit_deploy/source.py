@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.manifest import ModelRecord
@@ -22,6 +22,18 @@ class ModelSource:
     image_size: Size | None = None
     labels: Path | None = None
     seed: int | None = None
+
+    @classmethod
+    def of(cls, record: ModelRecord, *, weights: Path | None = None, labels: Path | None = None, seed: int | None = None) -> Self:
+        """Return the source of the network that a bundle records; the weights, or their seed, are given."""
+        return cls(
+            model=record.variant,
+            weights=weights,
+            num_classes=record.num_classes,
+            image_size=record.image_size,
+            labels=labels,
+            seed=seed,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

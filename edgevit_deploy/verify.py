@@ -203,10 +203,7 @@ def classify_pictures(
 
 
 def _check_weights(manifest: Manifest, artifact: Artifact, model: LoadedModel, find_session: SessionFinder) -> ParityReport:
-    if model.record != manifest.model:
-        raise UsageError(
-            f"these are not the bundle's weights: the bundle is {_describe(manifest.model)}, given is {_describe(model.record)}"
-        )
+    check_same_weights(manifest, model)
     truths = Workbench(model).truths(
         model.spec.image_size,
         dynamic_size=isinstance(manifest.inputs[0].shape[2], str),
@@ -215,6 +212,18 @@ def _check_weights(manifest: Manifest, artifact: Artifact, model: LoadedModel, f
         precision=manifest.precision,
     )
     return check_artifact(artifact, truths, promised_batches(artifact), find_session)
+
+
+def check_same_weights(manifest: Manifest, model: LoadedModel) -> None:
+    """Compare a bundle's record of its network and weights with a loaded model's.
+
+    Raises:
+        UsageError: they differ.
+    """
+    if model.record != manifest.model:
+        raise UsageError(
+            f"these are not the bundle's weights: the bundle is {_describe(manifest.model)}, given is {_describe(model.record)}"
+        )
 
 
 def _describe(record: ModelRecord) -> str:

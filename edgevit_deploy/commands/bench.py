@@ -1,40 +1,52 @@
-"""`convert.py bench BUNDLE...`: what bundles cost on this host, against each other."""
+"""`convert.py bench BUNDLE...`: what bundles cost on this host, against each other, naive exports or peers."""
 
-import importlib.metadata
-import os
-import platform
-from collections.abc import Sequence
+import shlex
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from edgevit_deploy.commands.bench_output import Machine, Skipped, document, print_benchmark
-from edgevit_deploy.commands.hosts import find_session, why_not_run
+from edgevit_deploy.commands.bench_files import check_folder, write_files
+from edgevit_deploy.commands.bench_output import Run, document, print_run
+from edgevit_deploy.commands.bench_rivals import Against, Contest, make_contests
+from edgevit_deploy.commands.bench_subjects import Ready, Skipped, candidate_of, common_batch, read_subject
+from edgevit_deploy.commands.machine import check_threads, read_machine
 from edgevit_deploy.console import print_json, progress, say
-from edgevit_deploy.errors import BundleError, MissingError, UsageError
+from edgevit_deploy.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     from edgevit_deploy.benchmark import Candidate
-    from edgevit_deploy.manifest import Manifest
-    from edgevit_deploy.session import Session
+    from edgevit_deploy.benchmark_result import Benchmark, Regime
+    from edgevit_deploy.ops import PartTime
+    from edgevit_deploy.pipeline import Step
+
+DEFAULT_RUNS = 50
+PROFILED_RUNS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
-    """A bundle whose hashes hold and which computes the right numbers here."""
+class Settings:
+    """How to time: threads of each runtime, runs of each file, what a block is, and the seed of the blocks' order."""
 
-    bundle: Path
-    manifest: "Manifest"
-    session_type: "type[Session]"
+    threads: int
+    runs: int
+    regime: "Regime"
+    seed: int
 
 
 def bench_bundles(
     *bundles: Annotated[Path, Parameter(required=True)],
     threads: int = 1,
-    runs: int = 50,
-    regime: Literal["steady", "mixed"] = "steady",
+    runs: int | None = None,
+    regime: Literal["steady", "mixed"] | None = None,
+    protocol: Literal["interleaved", "paper"] = "interleaved",
+    against: Against | None = None,
+    weights: Path | None = None,
+    ops: Annotated[bool, Parameter(negative="")] = False,
+    output: Path | None = None,
     seed: int = 0,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -43,58 +55,59 @@ def bench_bundles(
     Args:
         bundles: Folders written by a conversion. Each is re-hashed and must reproduce its golden outputs here first.
         threads: Threads of each runtime.
-        runs: Timed runs of each bundle, rounded up to whole blocks.
-        regime: steady times 4 runs in a row after 2 warm ones; mixed changes the bundle after every run.
+        runs: Timed runs of each bundle, rounded up to whole blocks. [default: 50]
+        regime: steady times 4 runs in a row after 2 warm ones; mixed changes the bundle after every run. [default: steady]
+        protocol: paper is the EdgeViT paper's: the mean of 50 passes of TorchScript lite, float32, batch 1, on one thread.
+        against: original: naive exports of the same weights; peers: the networks that the paper compares with (needs timm).
+            They are converted now, judged by the same parity gate, and timed in the same run.
+        weights: The checkpoint that the bundles were made from, for --against original.
+        ops: Also run each bundle under its runtime's own profiler: time by part of the network, and share of the machine's peak.
+        output: Folder for bench.json, bench.md and a plot, bench.svg.
         seed: Seed of the order of the blocks.
         json: Print one JSON document on stdout, with every raw time, and nothing else there.
     """
-    from edgevit_deploy.benchmark import benchmark
-    from edgevit_deploy.benchmark_result import REGIMES
-
-    _check_settings(bundles, threads, seed)
-    REGIMES[regime].blocks(runs)
-    result = None
-    with progress("bench") as step:
-        subjects = []
-        for bundle in bundles:
-            step(f"verifying {bundle}")
-            subjects.append(_subject(bundle))
+    settings = _settings(bundles, threads, runs, regime, protocol, seed)
+    if weights is not None and against != "original":
+        raise UsageError("--weights is for --against original; add that, or drop --weights")
+    if output is not None:
+        check_folder(output, bundles)
+    with progress("bench") as step, tempfile.TemporaryDirectory() as scratch:
+        subjects = [read_subject(bundle) for bundle in _announced(bundles, step)]
         ready = [subject for subject in subjects if isinstance(subject, Ready)]
-        skipped = [subject for subject in subjects if isinstance(subject, Skipped)]
-        batch = _common_batch([subject.manifest for subject in ready])
+        if protocol == "paper":
+            _check_paper(ready)
+        batch = common_batch(ready)
         machine = read_machine({name for subject in ready for name in subject.manifest.tools})
-        if ready:
-            candidates = [_candidate(subject, batch) for subject in ready]
-            result = benchmark(candidates, threads=threads, runs=runs, regime=REGIMES[regime], seed=seed, step=step)
-    if result is not None:
-        print_benchmark(result, machine)
-    for subject in skipped:
-        say(f"{subject.bundle}: no runtime here. {subject.reason}")
+        contests = make_contests(ready, against, weights, batch, Path(scratch), step) if against else []
+        candidates = {subject.label: candidate_of(subject, batch) for subject in ready}
+        run = Run(
+            machine=machine,
+            benchmark=_time(candidates, contests, settings, step) if ready else None,
+            contests=tuple(contests),
+            parts={subject.label: _parts(subject, candidates[subject.label], threads, step) for subject in ready} if ops else {},
+            skipped=tuple(subject for subject in subjects if isinstance(subject, Skipped)),
+        )
+    print_run(run)
+    if output is not None and run.benchmark is not None:
+        command = _command(bundles, settings, protocol, against, weights, ops=ops)
+        write_files(run, run.benchmark, command, output)
+        say(f"saved: {output}: bench.md, bench.json, bench.svg")
     if json:
-        print_json(document(result, machine, skipped))
-    return MissingError.exit_code if result is None else 0
+        print_json(document(run))
+    return MissingError.exit_code if run.benchmark is None else 0
 
 
-def read_machine(packages: set[str]) -> Machine:
-    """Read what this host tells about itself.
+def _settings(
+    bundles: Sequence[Path],
+    threads: int,
+    runs: int | None,
+    regime: Literal["steady", "mixed"] | None,
+    protocol: Literal["interleaved", "paper"],
+    seed: int,
+) -> Settings:
+    """Check every flag that can be checked before any work."""
+    from edgevit_deploy.benchmark_result import PAPER_RUNS, REGIMES
 
-    Args:
-        packages: distributions whose installed versions matter.
-    """
-    governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    return Machine(
-        system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        cpu=_cpu_model(),
-        cores=os.cpu_count() or 1,
-        cores_for_us=_cores_for_us(),
-        governor=governor.read_text(encoding="utf-8").strip() if governor.is_file() else None,
-        load_average_1min=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        python=platform.python_version(),
-        libraries={name: version for name in sorted(packages) if (version := _installed_version(name))},
-    )
-
-
-def _check_settings(bundles: Sequence[Path], threads: int, seed: int) -> None:
     check_threads(threads)
     if seed < 0:
         raise UsageError(f"--seed {seed}: a seed is 0 or larger")
@@ -102,88 +115,74 @@ def _check_settings(bundles: Sequence[Path], threads: int, seed: int) -> None:
     for index, bundle in enumerate(bundles):
         if bundle.resolve() in resolved[:index]:
             raise UsageError(f"{bundle} is given twice; give it once: the first bundle is always timed against itself too")
+    if protocol == "paper":
+        if runs is not None or regime is not None or threads != 1:
+            raise UsageError("--protocol paper sets the runs, their order and one thread; drop --runs, --regime and --threads")
+        return Settings(threads=1, runs=PAPER_RUNS, regime=REGIMES["paper"], seed=seed)
+    chosen = REGIMES[regime or "steady"]
+    count = DEFAULT_RUNS if runs is None else runs
+    chosen.blocks(count)
+    return Settings(threads=threads, runs=count, regime=chosen, seed=seed)
 
 
-def check_threads(threads: int) -> None:
-    """Refuse more threads than there are cores for them.
-
-    Raises:
-        UsageError: with the number of cores.
-    """
-    cores = _cores_for_us()
-    if not 1 <= threads <= cores:
-        raise UsageError(f"--threads {threads}: this process may use {cores} cores; use --threads 1 to {cores}")
-
-
-def _subject(bundle: Path) -> Ready | Skipped:
-    """Open one bundle and prove that what would be timed computes the right numbers, on this host."""
-    from edgevit_deploy.bundle import open_bundle
-    from edgevit_deploy.verify import artifact_of, check_golden
-
-    manifest = open_bundle(bundle)
-    if manifest.parity.status == "failed":
-        raise BundleError(f"{bundle} failed parity when it was made: the speed of wrong numbers means nothing; convert again")
-    session_type = find_session(manifest.target)
-    if session_type is None:
-        return Skipped(bundle=str(bundle), reason=why_not_run(manifest.target))
-    if not session_type.executes_target:
-        reason = f"{session_type.name} proves numbers and says nothing about speed; {why_not_run(manifest.target)}"
-        return Skipped(bundle=str(bundle), reason=reason)
-    if check_golden(bundle, manifest, artifact_of(bundle, manifest), find_session).status != "passed":
-        raise BundleError(
-            f"{bundle} does not reproduce its golden outputs on {session_type.name} here: the speed of wrong numbers means "
-            f"nothing; see `convert.py verify {bundle}`"
-        )
-    return Ready(bundle=bundle, manifest=manifest, session_type=session_type)
+def _command(
+    bundles: Sequence[Path], settings: Settings, protocol: str, against: Against | None, weights: Path | None, *, ops: bool
+) -> str:
+    """Return the command line that times the same again."""
+    flags = ["--seed", str(settings.seed)]
+    if protocol == "paper":
+        flags += ["--protocol", protocol]
+    else:
+        flags += ["--threads", str(settings.threads), "--runs", str(settings.runs), "--regime", settings.regime.name]
+    flags += ["--against", against] if against else []
+    flags += ["--weights", str(weights)] if weights else []
+    flags += ["--ops"] if ops else []
+    return shlex.join(["python", "convert.py", "bench", *map(str, bundles), *flags])
 
 
-def _common_batch(manifests: "Sequence[Manifest]") -> int:
-    """Return the batch that all files take: the one that is fixed in some of them, else 1."""
-    fixed = sorted({axis for manifest in manifests if isinstance(axis := manifest.inputs[0].shape[0], int)})
-    if len(fixed) > 1:
-        raise UsageError(
-            f"the bundles have batches {', '.join(map(str, fixed))}, so their latencies cannot be compared; "
-            "bench the bundles of each batch in a run of their own"
-        )
-    return fixed[0] if fixed else 1
+def _announced(bundles: Sequence[Path], step: "Step") -> Iterator[Path]:
+    for bundle in bundles:
+        step(f"verifying {bundle}")
+        yield bundle
 
 
-def _candidate(subject: Ready, batch: int) -> "Candidate":
-    """Feed a file its own golden inputs, as many as its batch takes."""
-    import numpy as np
+def _check_paper(ready: Sequence[Ready]) -> None:
+    """The paper times one way only; anything else would not be its protocol."""
+    for subject in ready:
+        manifest = subject.manifest
+        kind = (manifest.target, manifest.precision, manifest.inputs[0].shape[0] in (1, "batch"))
+        if kind != ("torchscript", "fp32", True):
+            raise UsageError(
+                f"--protocol paper times TorchScript lite in float32 with batch 1, and {subject.bundle} is {manifest.target} "
+                f"{manifest.precision} with batch {manifest.inputs[0].shape[0]}; use `convert.py torchscript`"
+            )
 
-    from edgevit_deploy.benchmark import Candidate
-    from edgevit_deploy.bundle import read_golden
 
-    manifest = subject.manifest
-    images, _ = read_golden(subject.bundle, manifest.golden)
-    return Candidate(
-        label=str(subject.bundle),
-        session_type=subject.session_type,
-        path=subject.bundle / manifest.path,
-        inputs=manifest.inputs,
-        outputs=manifest.outputs,
-        feeds={manifest.inputs[0].name: images[np.arange(batch) % len(images)]},
+def _time(candidates: "dict[str, Candidate]", contests: Sequence[Contest], settings: Settings, step: "Step") -> "Benchmark":
+    from edgevit_deploy.benchmark import benchmark
+
+    rivals = [rival for contest in contests for rival in contest.candidates(candidates[contest.subjects[0].label])]
+    return benchmark(
+        [*candidates.values(), *rivals],
+        threads=settings.threads,
+        runs=settings.runs,
+        regime=settings.regime,
+        seed=settings.seed,
+        step=step,
     )
 
 
-def _cores_for_us() -> int:
-    if hasattr(os, "sched_getaffinity"):  # fewer than cpu_count under taskset or in a container
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _parts(subject: Ready, candidate: "Candidate", threads: int, step: "Step") -> "tuple[PartTime, ...] | None":
+    """Profile a bundle; None where its runtime has no profiler that Python reaches."""
+    from edgevit_deploy.ops import macs_by_part, measure_peak_gmacs, time_by_part
+    from edgevit_deploy.source import ModelSource, load_model
 
-
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _installed_version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
+    step(f"profiling {subject.label}")
+    record, (images,) = subject.manifest.model, candidate.feeds.values()
+    with candidate.session(threads) as session:
+        operations = session.profile(candidate.feeds, PROFILED_RUNS)
+    if operations is None:
         return None
+    network = load_model(ModelSource.of(record)).network
+    macs = macs_by_part(network, len(images), (images.shape[2], images.shape[3]))
+    return time_by_part(operations, macs, measure_peak_gmacs(threads))

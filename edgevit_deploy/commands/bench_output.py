@@ -1,17 +1,22 @@
-"""What `convert.py bench` shows: two tables, a plot, and in words how far the figures can be trusted; and the JSON document."""
+"""What `convert.py bench` shows: tables, a plot, and in words how far the figures can be trusted; and the JSON document."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 from rich.markup import escape
 from rich.text import Text
 
+from edgevit_deploy.commands.bench_plot import print_plot
+from edgevit_deploy.commands.bench_rivals import Contest, Standing, base_of, best_naive, standings
+from edgevit_deploy.commands.bench_subjects import Skipped
+from edgevit_deploy.commands.machine import Machine
 from edgevit_deploy.console import print_table, say, stderr
 
 if TYPE_CHECKING:
     from edgevit_deploy.benchmark_result import Benchmark, BenchmarkResult, Comparison
+    from edgevit_deploy.ops import PartTime
 
 LATENCY_COLUMNS = (
     "bundle",
@@ -28,94 +33,131 @@ LATENCY_COLUMNS = (
     "x first",
 )
 COST_COLUMNS = ("bundle", "load ms", "first run ms", "file MB", "peak memory MB")
+STANDING_COLUMNS = ("file", "beyond a plain conversion", "x noise", "median ms", "x {base}", "95 %", "verdict")
+PART_COLUMNS = ("part", "ms", "share", "operations", "million MACs", "of peak")
 VERDICT_STYLES = {"faster": "green", "slower": "red", "no difference": "dim"}
 
-PLOT_WIDTH = 60
-MIN_PLOT_WIDTH = 20
-LABEL_WIDTH = 36
-BLOCKS, ASCII = "█▒░", "#+-"
-EIGHTHS = " ▏▎▍▌▋▊▉"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One table, for the terminal and for a page."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | Text]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """The host's facts on which latencies depend; None where it does not tell.
+class Run:
+    """Everything that one call of the command found out.
 
-    `cores_for_us` is how many of the cores this process may use; the load average is of the minute before the first run.
+    Attributes:
+        machine: the host.
+        benchmark: None when no bundle could be timed here.
+        contests: bundles and their rivals, timed in the same run.
+        parts: a bundle's label -> its time by part, None where its runtime has no profiler that Python reaches.
+        skipped: bundles that could not be timed.
     """
 
-    system: str
-    cpu: str
-    cores: int
-    cores_for_us: int
-    governor: str | None
-    load_average_1min: float | None
-    python: str
-    libraries: dict[str, str]
+    machine: Machine
+    benchmark: "Benchmark | None"
+    contests: tuple[Contest, ...]
+    parts: "dict[str, tuple[PartTime, ...] | None]"
+    skipped: tuple[Skipped, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skipped:
-    """A bundle that cannot be timed on this host, and why."""
-
-    bundle: str
-    reason: str
-
-
-def print_benchmark(benchmark: "Benchmark", machine: Machine) -> None:
+def print_run(run: Run) -> None:
     """Print everything that people read about one run."""
+    if run.benchmark is not None:
+        first, *others = tables(run, run.benchmark)
+        print_table(first.title, first.columns, first.rows)
+        print_plot((*run.benchmark.results, run.benchmark.control))
+        for table in others:
+            print_table(table.title, table.columns, table.rows)
+        for line in explanation(run, run.benchmark):
+            say(line)
+        for warning in run.benchmark.warnings():
+            stderr().print(f"[bold yellow]warning:[/] {escape(warning)}")
+    for subject in run.skipped:
+        say(f"{subject.bundle}: no runtime here. {subject.reason}")
+
+
+def tables(run: Run, benchmark: "Benchmark") -> list[Table]:
+    """Return the tables: latencies first, then costs, contests and parts."""
     comparisons = {comparison.label: comparison for comparison in benchmark.comparisons()}
     entries = (*benchmark.results, benchmark.control)
-    print_table(
-        f"latency in ms a run, wall clock; {_setting(benchmark)}",
-        LATENCY_COLUMNS,
-        [_latency_cells(result, comparisons.get(result.label)) for result in entries],
-    )
-    print_plot(entries)
-    print_table("cost", COST_COLUMNS, [_cost_cells(result) for result in benchmark.results])
-    for line in _explanation(benchmark, machine):
-        say(line)
-    for warning in benchmark.warnings():
-        stderr().print(f"[bold yellow]warning:[/] {escape(warning)}")
+    return [
+        Table(
+            title=f"latency in ms a run, wall clock; {setting(benchmark)}",
+            columns=LATENCY_COLUMNS,
+            rows=[_latency_cells(result, comparisons.get(result.label)) for result in entries],
+        ),
+        Table(title="cost", columns=COST_COLUMNS, rows=[_cost_cells(result) for result in benchmark.results]),
+        *(_contest_table(contest, benchmark) for contest in run.contests),
+        *(_part_table(label, parts, benchmark) for label, parts in run.parts.items() if parts is not None),
+    ]
 
 
-def print_plot(results: "Sequence[BenchmarkResult]") -> None:
-    """Print one bar for each result: solid to the median, shaded to p90, light to p99."""
-    console = stderr()
-    glyphs = BLOCKS if console.encoding.lower().startswith("utf") else ASCII
-    labels = [_shortened(result.label) for result in results]
-    left = max(map(len, labels))
-    width = max(MIN_PLOT_WIDTH, min(PLOT_WIDTH, console.width - left - 12)) if console.is_terminal else PLOT_WIDTH
-    cells_per_ms = width / max(result.p99_ms for result in results)
-    for label, result in zip(labels, results, strict=True):
-        solid, shaded, light = _bar(result, cells_per_ms, glyphs)
-        bar = f"[cyan]{solid}[/][blue]{shaded}[/][dim]{light}[/]"
-        console.print(f"{escape(label):<{left}} {bar} {result.median_ms:.2f} ms", soft_wrap=True)
-    console.print(f"[dim]{'':<{left}} {glyphs[0]} median  {glyphs[1]} p90  {glyphs[2]} p99[/]")
+def setting(benchmark: "Benchmark") -> str:
+    """Say in one line how the runs were timed."""
+    first = benchmark.results[0]
+    threads = "runtime's own threads" if first.threads is None else f"CPU threads {first.threads}"
+    return f"batch {first.batch}, {threads}, {benchmark.regime.name} regime, {len(first.raw_ms)} timed runs each"
 
 
-def document(benchmark: "Benchmark | None", machine: Machine, skipped: Sequence[Skipped]) -> dict[str, object]:
+def document(run: Run) -> dict[str, object]:
     """Return the whole run as the one JSON document."""
-    if benchmark is None:
-        return {"machine": machine, "results": [], "skipped": skipped}
+    if run.benchmark is None:
+        return {"machine": run.machine, "results": [], "skipped": run.skipped}
+    benchmark = run.benchmark
     return {
-        "machine": machine,
+        "machine": run.machine,
         "regime": benchmark.regime,
         "seed": benchmark.seed,
         "results": [_result_document(result) for result in benchmark.results],
         "control": {**_result_document(benchmark.control), "spread": benchmark.control_spread},
-        "comparisons": [
-            {"label": c.label, "ratio": c.ratio, "interval": c.interval, "verdict": c.verdict} for c in benchmark.comparisons()
-        ],
+        "comparisons": [_comparison_document(comparison) for comparison in benchmark.comparisons()],
+        "against": [_contest_document(contest, benchmark) for contest in run.contests],
+        "parts": run.parts,
         "warnings": benchmark.warnings(),
-        "skipped": skipped,
+        "skipped": run.skipped,
     }
+
+
+def explanation(run: Run, benchmark: "Benchmark") -> list[str]:
+    """Say in words what the figures mean and how far they can be trusted."""
+    regime, first = benchmark.regime, benchmark.results[0]
+    blocks = len(first.raw_ms) // regime.timed_calls
+    lines = [line for contest in run.contests for line in _contest_lines(contest, benchmark)]
+    lines += [f"{label}: its runtime has no profiler that Python reaches" for label, parts in run.parts.items() if parts is None]
+    if run.parts:
+        lines.append(
+            "parts: from the runtime's own profiler, in a run of its own; of peak: multiply-accumulates of convolutions and "
+            "products over what the faster of PyTorch's matrix product and 3x3 convolution reaches here, in float32 on as many "
+            "threads, in that time."
+        )
+    if regime.name == "paper":
+        means = ", ".join(f"{result.label} {result.mean_ms:.2f} ms" for result in benchmark.results)
+        lines.append(f"the paper's figure, the mean of {len(first.raw_ms)} passes: {means}")
+    lines += [
+        f"{regime.name}: {blocks} blocks a bundle, each of {regime.warm_calls} warm and {regime.timed_calls} timed runs, in "
+        f"shuffled order (seed {benchmark.seed}), none after itself. p99 of fewer than 100 runs is the slowest run.",
+        f"A/A control: {first.label} against itself; a difference within {benchmark.control_spread:.1%} is no difference.",
+        "load: the runtime's library was imported and the file in the page cache. Peak memory: resident, of a process that runs "
+        "only this file, Python and libraries included; not a GPU's.",
+        run.machine.describe(),
+    ]
+    own = [result.label for result in benchmark.results if result.own_process]
+    if own:
+        lines.append(f"in a child process, so load includes starting it: {', '.join(own)}")
+    return lines
 
 
 def _result_document(result: "BenchmarkResult") -> dict[str, object]:
     return {
         **msgspec.to_builtins(result),
         "min_ms": result.min_ms,
+        "mean_ms": result.mean_ms,
         "median_ms": result.median_ms,
         "median_interval_ms": result.median_interval_ms,
         "p90_ms": result.p90_ms,
@@ -126,10 +168,28 @@ def _result_document(result: "BenchmarkResult") -> dict[str, object]:
     }
 
 
-def _setting(benchmark: "Benchmark") -> str:
-    first = benchmark.results[0]
-    threads = "runtime's own threads" if first.threads is None else f"CPU threads {first.threads}"
-    return f"batch {first.batch}, {threads}, {benchmark.regime.name} regime, {len(first.raw_ms)} timed runs each"
+def _comparison_document(comparison: "Comparison") -> dict[str, object]:
+    return {
+        "label": comparison.label,
+        "ratio": comparison.ratio,
+        "interval": comparison.interval,
+        "verdict": comparison.verdict,
+    }
+
+
+def _contest_document(contest: Contest, benchmark: "Benchmark") -> dict[str, object]:
+    best = best_naive(contest, benchmark)
+    return {
+        "against": contest.against,
+        "bundles": [subject.label for subject in contest.subjects],
+        "base": base_of(contest, benchmark).label,
+        "standings": [
+            {**_comparison_document(entry.against_base), "given": entry.given, "noise_ratio": entry.noise_ratio}
+            for entry in standings(contest, benchmark)
+        ],
+        "best_naive_over_bundle": None if best is None else _comparison_document(best),
+        "rejected": [asdict(entry) for entry in contest.rejected],
+    }
 
 
 def _latency_cells(result: "BenchmarkResult", comparison: "Comparison | None") -> list[str | Text]:
@@ -154,43 +214,68 @@ def _latency_cells(result: "BenchmarkResult", comparison: "Comparison | None") -
 
 def _comparison_cell(comparison: "Comparison") -> Text:
     low, high = comparison.interval
-    verdict = (comparison.verdict, VERDICT_STYLES[comparison.verdict])
-    return Text.assemble(f"{comparison.ratio:.3f} ({low:.3f} to {high:.3f})\n", verdict)
+    return Text.assemble(f"{comparison.ratio:.3f} ({low:.3f} to {high:.3f})\n", _verdict(comparison))
 
 
-def _cost_cells(result: "BenchmarkResult") -> list[str]:
+def _verdict(comparison: "Comparison") -> tuple[str, str]:
+    return comparison.verdict, VERDICT_STYLES[comparison.verdict]
+
+
+def _cost_cells(result: "BenchmarkResult") -> list[str | Text]:
     memory = "-" if result.peak_memory_bytes is None else f"{result.peak_memory_bytes / 1e6:.0f}"
     return [result.label, f"{result.load_ms:.1f}", f"{result.first_ms:.2f}", f"{result.size_bytes / 1e6:.1f}", memory]
 
 
-def _explanation(benchmark: "Benchmark", machine: Machine) -> list[str]:
-    regime, first = benchmark.regime, benchmark.results[0]
-    blocks = len(first.raw_ms) // regime.timed_calls
-    governor = machine.governor or "not readable"
-    load = "not readable" if machine.load_average_1min is None else f"{machine.load_average_1min:.2f}"
-    lines = [
-        f"{regime.name}: {blocks} blocks a bundle, each of {regime.warm_calls} warm and {regime.timed_calls} timed runs, in "
-        f"shuffled order (seed {benchmark.seed}), none after itself. p99 of fewer than 100 runs is the slowest run.",
-        f"A/A control: {first.label} against itself; a difference within {benchmark.control_spread:.1%} is no difference.",
-        "load: the runtime's library was imported and the file in the page cache. Peak memory: resident, of a process that runs "
-        "only this file, Python and libraries included; not a GPU's.",
-        f"{machine.cpu}, {machine.cores_for_us} of {machine.cores} cores, {machine.system}, governor {governor}, "
-        f"load average before {load}.",
+def _contest_table(contest: Contest, benchmark: "Benchmark") -> Table:
+    names = ", ".join(subject.label for subject in contest.subjects)
+    base = base_of(contest, benchmark).label
+    return Table(
+        title=f"{names} against {'naive exports of the same weights' if contest.against == 'original' else 'peers'}",
+        columns=[column.format(base=base) for column in STANDING_COLUMNS],
+        rows=[_standing_cells(standing, base) for standing in standings(contest, benchmark)],
+    )
+
+
+def _standing_cells(standing: Standing, base: str) -> list[str | Text]:
+    comparison, (low, high) = standing.against_base, standing.against_base.interval
+    itself = standing.result.label == base
+    return [
+        standing.result.label,
+        standing.given,
+        "" if standing.noise_ratio is None else f"{standing.noise_ratio:.2g}",
+        f"{standing.result.median_ms:.2f}",
+        f"{comparison.ratio:.3f}",
+        "" if itself else f"{low:.3f} to {high:.3f}",
+        "" if itself else Text.assemble(_verdict(comparison)),
     ]
-    own = [result.label for result in benchmark.results if result.own_process]
-    if own:
-        lines.append(f"in a child process, so load includes starting it: {', '.join(own)}")
-    return lines
 
 
-def _bar(result: "BenchmarkResult", cells_per_ms: float, glyphs: str) -> tuple[str, str, str]:
-    median, p90, p99 = (value * cells_per_ms for value in (result.median_ms, result.p90_ms, result.p99_ms))
-    solid = glyphs[0] * int(median)
-    if glyphs == BLOCKS and (eighths := int(median % 1 * 8)):
-        solid += EIGHTHS[eighths]
-    shaded = glyphs[1] * (round(p90) - len(solid))
-    return solid, shaded, glyphs[2] * (round(p99) - len(solid) - len(shaded))
+def _contest_lines(contest: Contest, benchmark: "Benchmark") -> list[str]:
+    lines = []
+    best = best_naive(contest, benchmark)
+    if best is not None:
+        low, high = best.interval
+        lines.append(
+            f"best naive export ({best.label}) / {contest.subjects[0].label} = {best.ratio:.3f} (95 %: {low:.3f} to {high:.3f}), "
+            f"A/A {benchmark.control_spread:.1%}"
+        )
+    if contest.against == "peers":
+        lines.append("peers: timm, random weights, 224x224, converted by the same exporter; nobody rewrote their graphs.")
+    return [*lines, *(f"not timed: {entry.label}: {entry.reason}" for entry in contest.rejected)]
 
 
-def _shortened(label: str) -> str:
-    return label if len(label) <= LABEL_WIDTH else f"...{label[3 - LABEL_WIDTH :]}"
+def _part_table(label: str, parts: "Sequence[PartTime]", benchmark: "Benchmark") -> Table:
+    threads = benchmark.results[0].threads
+    total = sum(part.time_ms for part in parts)
+    rows = [
+        [
+            part.part,
+            f"{part.time_ms:.3f}",
+            f"{part.share:.1%}",
+            str(part.operations),
+            f"{part.macs / 1e6:.1f}" if part.macs else "",
+            "" if part.peak_share is None else f"{part.peak_share:.0%}",
+        ]
+        for part in parts
+    ]
+    return Table(title=f"time by part of {label}, {total:.2f} ms in all, CPU threads {threads}", columns=PART_COLUMNS, rows=rows)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
-from edgevit_deploy.commands.bench import check_threads, read_machine
 from edgevit_deploy.commands.bench_output import VERDICT_STYLES
 from edgevit_deploy.commands.flags import FileFlags, ModelFlags
 from edgevit_deploy.commands.hosts import find_session, require_exporter
+from edgevit_deploy.commands.machine import check_threads, read_machine
 from edgevit_deploy.console import print_json, print_table, progress, say
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.form import TABLE, ChosenForm, Form, as_toml, write_table
 from edgevit_deploy.spec import Precision
 
 if TYPE_CHECKING:
-    from edgevit_deploy.commands.bench_output import Machine
+    from edgevit_deploy.commands.machine import Machine
     from edgevit_deploy.exporter import ExportPlan
     from edgevit_deploy.tune import Settings, Trial, Tuning
 

@@ -73,16 +73,8 @@ def _load(bundle: Path, weights: Path | None, seed: int | None, labels: Path | N
     from edgevit_deploy.manifest import read_manifest
     from edgevit_deploy.source import ModelSource, load_model
 
-    model = read_manifest(bundle).model
-    source = ModelSource(
-        model=model.variant,
-        weights=weights,
-        num_classes=model.num_classes,
-        image_size=model.image_size,
-        labels=labels,
-        seed=seed,
-    )
-    return load_model(source)
+    record = read_manifest(bundle).model
+    return load_model(ModelSource.of(record, weights=weights, labels=labels, seed=seed))
 
 
 def _check_layers(result: "Verification", model: "LoadedModel", step: "Step") -> "LayerReport":
