@@ -113,7 +113,7 @@ def _normalisation(manifest: Manifest) -> str:
 def _verdict(manifest: Manifest) -> str:
     parity = manifest.parity
     if parity.status == "built, not run":
-        return f"**Built, not run**: no runtime for it on the host that made it. Checked instead: {parity.instead}."
+        return f"**Built, not run**: the host that made it could not run it as it is. Checked instead: {parity.instead}."
     worst = parity.worst
     details = (
         f" Largest error {worst.max_abs:.3g} on {worst.worst_probe!r}, bound {worst.tolerance.atol:.3g} "

@@ -34,10 +34,14 @@ class LayerDiff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerReport:
-    """Every tap in the order of computation, as the runtime computed it."""
+    """Every tap in the order of computation, as the runtime computed it.
+
+    `substitute` says what was executed in place of what the file asks for, as `session.Session` has it.
+    """
 
     runtime: str
     layers: tuple[LayerDiff, ...]
+    substitute: str = ""
 
     @property
     def first_failed(self) -> LayerDiff | None:
@@ -124,6 +128,7 @@ def check_layers(
     batch = promised_batches(artifact)[0]
     with session_type(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs) as session:
         outputs = _by_tap(run_in_batches(session, probes.inputs, batch), taps)
+        substitute = session.substitute
     layers = [
         LayerDiff(
             tap=tap,
@@ -132,7 +137,7 @@ def check_layers(
         )
         for tap in taps
     ]
-    return LayerReport(runtime=session_type.name, layers=tuple(layers))
+    return LayerReport(runtime=session_type.name, layers=tuple(layers), substitute=substitute)
 
 
 def _truths(

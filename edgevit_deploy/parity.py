@@ -24,7 +24,7 @@ class Truth:
     """What the original graph computes on some probes.
 
     `outputs` is float64 (probes, num_classes). `noise` is, for one precision, the largest absolute error against it of
-    PyTorch's own run in that precision: float32 itself, or the emulation of fp16.
+    PyTorch's own run in that precision: float32 itself, or the emulation of fp16 or bf16.
     """
 
     probes: Probes
@@ -136,7 +136,11 @@ def check_session(session: Session, truths: Sequence[Truth], target: str, batche
         for truth in truths
         for batch in batches
     )
-    return ParityReport(status="passed" if all(diff.ok for diff in diffs) else "failed", runtime=session.name, diffs=diffs)
+    good = all(diff.ok for diff in diffs)
+    if session.substitute:
+        instead = f"{session.substitute}: {'passed' if good else 'failed'}"
+        return ParityReport(status="built, not run" if good else "failed", runtime=session.name, diffs=diffs, instead=instead)
+    return ParityReport(status="passed" if good else "failed", runtime=session.name, diffs=diffs)
 
 
 def top_classes(outputs: NDArray[Any], labels: Sequence[str], count: int = 5) -> Iterator[list[tuple[str, float]]]:

@@ -1,6 +1,5 @@
 """The truth and the yardsticks, all in PyTorch: float64, float32, and the emulation of a reduced precision."""
 
-import contextlib
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -15,13 +14,25 @@ from edgevit_deploy.prepared import prepare
 from edgevit_deploy.probes import Probes
 from edgevit_deploy.spec import InputForm, OutputForm, Precision, Preprocess
 
+Arithmetic = Literal["fp64", "fp32", "fp16", "bf16"]
+
+STORED: dict[Arithmetic, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16}
+"""The emulated arithmetics: how weights and activations are stored; sums are float32."""
+
 
 class RoundEveryOutput(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Round the result of every operation to float16 and go on in float32.
+    """Round the result of every operation to 16 bits and go on in float32.
 
-    That is what storing each activation in half precision costs when arithmetic accumulates in float32, as ONNX Runtime,
-    Core ML on the GPU and TensorRT do. Views are rounded again without effect.
+    That is what storing each activation in 16 bits costs when arithmetic accumulates in float32, as ONNX Runtime,
+    Core ML on the GPU, TensorRT and, in bfloat16, OpenVINO do. Views are rounded again without effect.
+
+    Args:
+        stored: float16 (11 significant bits, overflows at 65504) or bfloat16 (8 significant bits, float32's range).
     """
+
+    def __init__(self, stored: torch.dtype) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.stored = stored
 
     def __torch_dispatch__(
         self,
@@ -33,20 +44,17 @@ class RoundEveryOutput(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run one operation and round what it returns."""
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor):
-            return _to_half(result)
+            return _round(result, self.stored)
         if isinstance(result, tuple | list):
-            return type(result)(_to_half(item) if isinstance(item, Tensor) else item for item in result)
+            return type(result)(_round(item, self.stored) if isinstance(item, Tensor) else item for item in result)
         return result
 
 
-def _to_half(tensor: Tensor) -> Tensor:
+def _round(tensor: Tensor, stored: torch.dtype) -> Tensor:
     if tensor.dtype is not torch.float32:
         return tensor
-    rounded = tensor.to(torch.float16).to(torch.float32)
+    rounded = tensor.to(stored).to(torch.float32)
     return tensor if torch.equal(rounded, tensor) else rounded
-
-
-Arithmetic = Literal["fp64", "fp32", "fp16"]
 
 
 class Reference:
@@ -84,9 +92,9 @@ class Reference:
     def _prepare(self, input_form: InputForm, output_form: OutputForm, arithmetic: Arithmetic) -> nn.Module:
         dtype = torch.float64 if arithmetic == "fp64" else torch.float32
         module = prepare(self._network, self._preprocess, input_form, output_form, dtype)
-        if arithmetic == "fp16":
+        if arithmetic in STORED:
             for tensor in (*module.network.parameters(), *module.network.buffers()):
-                tensor.copy_(_to_half(tensor))
+                tensor.copy_(_round(tensor, STORED[arithmetic]))
         return module
 
 
@@ -94,6 +102,9 @@ def _run(module: nn.Module, image: NDArray[np.float32], arithmetic: Arithmetic) 
     x = torch.from_numpy(image[None])
     if arithmetic == "fp64":
         x = x.double()
-    with RoundEveryOutput() if arithmetic == "fp16" else contextlib.nullcontext():  # type: ignore[no-untyped-call]
-        outputs: Tensor = module(_to_half(x) if arithmetic == "fp16" else x)
+    if arithmetic not in STORED:
+        outputs: Tensor = module(x)
+        return outputs.double().numpy()
+    with RoundEveryOutput(STORED[arithmetic]):
+        outputs = module(_round(x, STORED[arithmetic]))
     return outputs.double().numpy()

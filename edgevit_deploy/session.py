@@ -60,6 +60,8 @@ class Session(ABC):
         self.inputs = inputs
         self.outputs = outputs
         self.threads = threads
+        self.substitute = ""
+        """Set by `_load`: what is executed in place of what the file asks for and this host cannot; then nothing passes."""
         self._open = False
 
     @classmethod
@@ -107,8 +109,13 @@ class Session(ABC):
         return {spec.name: self._checked_output(spec, outputs) for spec in self.outputs}
 
     def time_runs(self, feeds: Mapping[str, Array], count: int) -> list[float]:
-        """Run `count` times and return each wall-clock latency in milliseconds, without the checks of `run`."""
+        """Run `count` times and return each wall-clock latency in milliseconds, without the checks of `run`.
+
+        Raises:
+            RunError: as `run`, or something else than the file is executed, so that its latency cannot be measured.
+        """
         self._check_feeds(feeds)
+        self._refuse_substitute("timed")
         latencies_ms = []
         for _ in range(count):
             start_ns = time.perf_counter_ns()
@@ -127,6 +134,11 @@ class Session(ABC):
     def peak_memory_bytes(self) -> int | None:
         """Peak resident memory of the process that runs the model when it is not this one, else None."""
         return None
+
+    def _refuse_substitute(self, verb: str) -> None:
+        """Raise RunError where something else than the file is executed, whose speed is not the file's."""
+        if self.substitute:
+            raise RunError(f"not {verb}: {self.substitute}")
 
     def _check_feeds(self, feeds: Mapping[str, Array]) -> None:
         if not self._open:

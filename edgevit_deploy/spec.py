@@ -6,7 +6,7 @@ from typing import Literal
 
 from edgevit_deploy.errors import UsageError
 
-Precision = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16", "bf16"]
 Graph = Literal["original", "deploy"]
 InputForm = Literal["tensor", "image"]
 OutputForm = Literal["logits", "probabilities"]

@@ -29,7 +29,8 @@ MAX_AXIS = 2**16
 class GoldenCheck:
     """How a bundle's file reproduces its golden outputs on this host.
 
-    `file` is the file that ran: the model, or the source that it was built from (status `built, not run`).
+    `file` is the file that ran: the model, or the source that it was built from (status `built, not run`). `substitute` says
+    what was executed in place of what the file asks for (then, too, it was not run).
     """
 
     status: Status
@@ -37,6 +38,7 @@ class GoldenCheck:
     file: str
     max_abs: float | None
     atol: float
+    substitute: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,15 +155,17 @@ def check_golden(bundle: Path, manifest: Manifest, artifact: Artifact, find_sess
         raise MissingError(f"no runtime for {chosen.target} on this host; see `convert.py doctor`")
     with session_type(chosen.path, inputs=chosen.inputs, outputs=chosen.outputs) as session:
         errors = [np.abs(run_in_batches(session, inputs, batch) - expected) for batch in promised_batches(chosen)]
+        substitute = session.substitute
     largest = float(np.max(errors))
     max_abs = largest if np.isfinite(largest) else NOT_FINITE
-    good: Status = "passed" if chosen is artifact else "built, not run"
+    good: Status = "passed" if chosen is artifact and not substitute else "built, not run"
     return GoldenCheck(
         status=good if max_abs <= atol else "failed",
         runtime=session_type.name,
         file=chosen.path.relative_to(bundle).as_posix(),
         max_abs=max_abs,
         atol=atol,
+        substitute=substitute,
     )
 
 

@@ -22,6 +22,7 @@ ENTRIES: tuple[Entry[Exporter[Any]], ...] = (
         location="export.executorch:ExecuTorchExporter",
         summary="ExecuTorch with XNNPACK (.pte), for Android, iOS and Linux",
     ),
+    Entry(name="openvino", location="export.openvino:OpenVinoExporter", summary="OpenVINO IR, for x86 and ARM CPUs"),
     Entry(name="tensorrt", location="export.tensorrt:TensorRTExporter", summary="TensorRT or TensorRT-RTX engine"),
 )
 

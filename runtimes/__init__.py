@@ -40,6 +40,12 @@ ENTRIES: tuple[Entry[Session], ...] = (
         reads=("executorch",),
     ),
     Entry(
+        name="openvino",
+        location="runtimes.openvino:OpenVinoSession",
+        summary="OpenVINO, CPU, in a child process",
+        reads=("openvino",),
+    ),
+    Entry(
         name="tensorrt",
         location="runtimes.tensorrt:TensorRTSession",
         summary="TensorRT or TensorRT-RTX on an NVIDIA GPU",

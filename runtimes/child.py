@@ -62,7 +62,8 @@ class ChildSession(Session):
         self._child = Child()
         with ExitStack() as on_failure:
             on_failure.callback(self._unload)
-            self._ask("load", setup, [], self.load_timeout_s)
+            reply, _ = self._ask("load", setup, [], self.load_timeout_s)
+            self.substitute = one_line(reply.substitute)
             on_failure.pop_all()
 
     def _run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:

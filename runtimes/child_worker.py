@@ -56,6 +56,7 @@ class Reply:
     ops: tuple[OpTime, ...] | None = None
     cpu_time_ns: int | None = None
     peak_memory_bytes: int | None = None
+    substitute: str = ""
 
 
 M = TypeVar("M", Setup, Request, Reply)
@@ -122,7 +123,7 @@ def serve() -> None:
         except Exception as error:  # noqa: BLE001 - whatever a library raises is the answer
             send(replies, Reply(error=explain(error)), [])
             return
-        send(replies, used(Reply()), [])
+        send(replies, used(Reply(substitute=session.substitute)), [])
         while True:
             request = receive(requests, Request)
             feeds = receive_arrays(requests, request.arrays)

@@ -355,7 +355,7 @@ def test_a_reference_evaluation_makes_no_latency_claim(
     document = json.loads(captured.out)
     assert document["results"] == []
     assert document["skipped"][0]["bundle"] == str(fake_bundle)
-    assert "no runtime here" in captured.err
+    assert "not timed here" in captured.err
     assert "says nothing about speed" in captured.err
 
 
@@ -371,7 +371,7 @@ def test_no_runtime_is_exit_3(
         assert run(["bench", str(fake_bundle)]) == 3
     finally:
         find_session.cache_clear()
-    assert "no runtime here. fake: no such chip (buy one)" in capfd.readouterr().err
+    assert "not timed here. fake: no such chip (buy one)" in capfd.readouterr().err
 
 
 def test_a_changed_file_is_refused(fake_bundle: Path, expect_error: ErrorCheck) -> None:

@@ -147,6 +147,34 @@ def test_built_but_not_run_is_not_passed(
         hosts.find_session.cache_clear()
 
 
+def test_a_substitute_is_not_passed(
+    fake_target: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A file whose arithmetic this host lacks is run in another one, which is said everywhere and never called passed."""
+    load = FakeSession._load
+
+    def load_a_substitute(self: FakeSession) -> None:
+        load(self)
+        self.substitute = "this CPU has no bf16, so it was run in fp32"
+
+    monkeypatch.setattr(FakeSession, "_load", load_a_substitute)
+    assert run([*FAKE, "--output", str(tmp_path)]) == 0
+    said = capfd.readouterr().err
+    assert "built, not run: Checked instead: this CPU has no bf16, so it was run in fp32: passed" in " ".join(said.split())
+    bundle = tmp_path / "fake-fp32"
+    readme = (bundle / "README.md").read_text()
+    assert "**Built, not run**" in readme
+    assert "this CPU has no bf16" in readme
+    assert run(["verify", str(bundle), "--layers", "--seed", "0"]) == 3
+    said = capfd.readouterr().err
+    assert "not run is not passed. this CPU has no bf16" in said
+    assert "layers are within tolerance, but this CPU has no bf16" in said
+    assert run(["bench", str(bundle)]) == 3
+    assert "this CPU has no bf16, so it was run in fp32, whose speed is not the file's" in capfd.readouterr().err
+    (tmp_path / "wrong").mkdir()
+    assert run([*FAKE, "--fault", "bias", "--output", str(tmp_path / "wrong")]) == 1
+
+
 def test_photographs_go_through_to_top_5(fake_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rows, columns = np.indices((120, 160))
     folder = tmp_path / "photos"

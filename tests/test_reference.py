@@ -1,6 +1,7 @@
-"""The yardsticks: truth in float64, noise of float32, and an fp16 emulation that really rounds."""
+"""The yardsticks: truth in float64, noise of float32, and an emulation of 16-bit storage that really rounds."""
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -19,11 +20,12 @@ def model_and_probes(form: str = "tensor"):
     return model, make_probes((64, 64), model.spec.preprocess, form, seed=0)
 
 
-def test_every_operation_is_rounded() -> None:
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16])
+def test_every_operation_is_rounded(stored: torch.dtype) -> None:
     x = torch.linspace(0.1, 3, 50)
-    with RoundEveryOutput():
+    with RoundEveryOutput(stored):
         y = (x * 1.1).exp()
-    by_hand = (x * 1.1).half().float().exp().half().float()
+    by_hand = (x * 1.1).to(stored).float().exp().to(stored).float()
     assert torch.equal(y, by_hand)
     assert not torch.equal(y, (x * 1.1).exp())
 
@@ -46,6 +48,16 @@ def test_fp16_noise_is_far_above_fp32_noise_and_below_its_ceiling() -> None:
     scale = np.abs(half.outputs).max()
     assert 100 * single.noise < half.noise < NOISE_CEILING["fp16"] * scale
     assert single.noise < NOISE_CEILING["fp32"] * scale
+
+
+def test_bf16_noise_is_about_eight_times_fp16_noise() -> None:
+    """Three significant bits less."""
+    model, probes = model_and_probes()
+    reference = Reference(model, model.spec.preprocess)
+    half = reference.truth(probes, "tensor", "logits", "fp16")
+    brain = reference.truth(probes, "tensor", "logits", "bf16")
+    assert 4 * half.noise < brain.noise < 16 * half.noise
+    assert brain.noise < NOISE_CEILING["bf16"] * np.abs(brain.outputs).max()
 
 
 def test_the_image_form_is_the_tensor_form_behind_its_normalisation() -> None:
@@ -77,3 +89,9 @@ def test_an_fp16_overflow_does_not_buy_an_infinite_bound() -> None:
     bound = tolerance_for("onnx", "fp16", truth.noise, scale)
     assert bound.atol <= bound.k * NOISE_CEILING["fp16"] * scale
     assert "not the yardstick" in bound.reason
+
+
+def test_bf16_has_the_range_of_float32() -> None:
+    probes = make_probes((32, 32), imagenet_preprocess((32, 32)), "tensor", seed=0)
+    truth = Reference(Overflowing(), imagenet_preprocess((32, 32))).truth(probes, "tensor", "logits", "bf16")
+    assert np.isfinite(truth.noise)

@@ -79,7 +79,7 @@ def print_run(run: Run) -> None:
         for warning in run.benchmark.warnings():
             stderr().print(f"[bold yellow]warning:[/] {escape(warning)}")
     for subject in run.skipped:
-        say(f"{subject.bundle}: no runtime here. {subject.reason}")
+        say(f"{subject.bundle}: not timed here. {subject.reason}")
 
 
 def tables(run: Run, benchmark: "Benchmark") -> list[Table]:

@@ -163,7 +163,8 @@ def _detail(target: str, report: "ParityReport") -> str:
     worst = report.worst
     if report.status == "built, not run":
         ratio = f", {worst.noise_ratio:.2g} x noise" if worst else ""
-        return f"{why_not_run(target)}. Checked instead: {report.instead}{ratio}."
+        why = why_not_run(target)
+        return f"{why}{'. ' if why else ''}Checked instead: {report.instead}{ratio}."
     if report.status == "failed" and worst is not None:
         return f"worst on {worst.worst_probe!r}; kept apart for study, do not ship it. {report.instead}"
     return ""

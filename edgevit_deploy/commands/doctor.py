@@ -23,6 +23,7 @@ PACKAGES = (
     "ncnn",
     "pnnx",
     "executorch",
+    "openvino",
     "tensorrt",
     "tensorrt-rtx",
     "numpy",

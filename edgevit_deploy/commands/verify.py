@@ -64,7 +64,7 @@ def verify_bundles(
         return 1
     not_run = [result for result in results if result.status == "built, not run"]
     for result in not_run:
-        say(f"{result.bundle}: not run is not passed. {why_not_run(result.manifest.target)}")
+        say(f"{result.bundle}: not run is not passed. {result.golden.substitute or why_not_run(result.manifest.target)}")
     return MissingError.exit_code if not_run else 0
 
 
@@ -94,7 +94,8 @@ def _show_layers(name: str, report: "LayerReport") -> None:
     print_table(title, LAYER_COLUMNS, [_layer_cells(layer) for layer in report.layers])
     failed = report.first_failed
     if failed is None:
-        say(f"{name}: all {len(report.layers)} layers are within tolerance")
+        how = f", but {report.substitute}" if report.substitute else ""
+        say(f"{name}: all {len(report.layers)} layers are within tolerance{how}")
         return
     diff = failed.diff
     say(

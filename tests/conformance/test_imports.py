@@ -14,6 +14,7 @@ HEAVY = (
     "onnxscript",
     "coremltools",
     "ncnn",
+    "openvino",
     "pnnx",
     "executorch",
     "tensorrt",

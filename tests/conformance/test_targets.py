@@ -26,6 +26,7 @@ from edgevit_deploy.tolerances import NOISE_MULTIPLES
 from edgevit_deploy.verify import artifact_of, runnable
 from export import TARGETS
 from runtimes import RUNTIMES, runtimes_for
+from tests.hosts import runs_here
 from tests.small import plan_for
 
 ROOT = Path(__file__).parent.parent.parent
@@ -111,7 +112,7 @@ def test_a_runtime_describes_itself(runtime: str) -> None:
 def test_a_bundle_is_good_wherever_it_is(bundles: Callable[..., Path], tmp_path: Path, target: str, precision: Precision) -> None:
     bundle = Path(shutil.copytree(bundles(target, precision), tmp_path / "moved" / "away"))
     manifest = read_manifest(bundle)
-    ran = find_session(target) is not None
+    ran = runs_here(target, precision)
     assert manifest.parity.status == ("passed" if ran else "built, not run")
     assert run(["verify", str(bundle)]) == (0 if ran else MissingError.exit_code)
     assert run(["verify", str(bundle), "--seed", "0"]) == (0 if ran else MissingError.exit_code)

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from edgevit_deploy.cli import run
-from edgevit_deploy.commands.hosts import find_session
 from edgevit_deploy.exporter import Exporter
 from edgevit_deploy.manifest import Manifest, read_manifest
+from edgevit_deploy.spec import Precision
 from export import TARGETS
+from tests.hosts import runs_here
 
 VARIANTS = ("edgevit_xxs", "edgevit_xs", "edgevit_s")
 PAIRS = [(name, precision) for name, entry in TARGETS.items() for precision in entry.load().precisions]
@@ -26,12 +27,12 @@ CELLS = [(*pair, batch) for pair in PAIRS for batch in batches(TARGETS[pair[0]].
 """Refusing the other batches is tested with the target's other refusals."""
 
 
-def convert(folder: Path, target: str, precision: str, *tokens: str) -> Manifest:
+def convert(folder: Path, target: str, precision: Precision, *tokens: str) -> Manifest:
     if not TARGETS[target].load().probe().ok:
         pytest.skip(f"{target}: {TARGETS[target].load().probe().detail}")
     assert run([target, "--precision", precision, "--output", str(folder), *tokens]) == 0
     manifest = read_manifest(folder / f"{target}-{precision}")
-    assert manifest.parity.status == ("passed" if find_session(target) else "built, not run")
+    assert manifest.parity.status == ("passed" if runs_here(target, precision) else "built, not run")
     assert manifest.parity.diffs, "something must have run: the file or its source"
     return manifest
 
