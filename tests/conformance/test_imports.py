@@ -15,6 +15,8 @@ HEAVY = (
     "coremltools",
     "ncnn",
     "pnnx",
+    "litert_torch",
+    "ai_edge_litert",
     "executorch",
     "tensorrt",
     "tensorrt_rtx",
