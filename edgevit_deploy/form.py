@@ -30,7 +30,7 @@ class Form:
         patch_embed: the patch embeddings' convolutions kept, or with the centring of their LayerNorm folded in.
         sampler: a pool over one element, a strided slice, or a depthwise 1x1 convolution with stride.
         attention: q, k and v by three maps with 4-D matrix products, by one packed map, by one 1x1 convolution without moving any
-            axis, or by three 1x1 convolutions with batches of 3-D products.
+            axis, by three 1x1 convolutions with batches of 3-D products, or those with an einsum for the second product.
         feed_forward: two 1x1 convolutions, or products on channels-last tokens.
         norm: the runtime's LayerNorm with channels last, means over the channel axis, or means as 1x1 convolutions.
         pool: the average before the head over one flattened axis, or over height and width.
@@ -41,7 +41,7 @@ class Form:
     norm_affine: Literal["kept", "folded"] = "kept"
     patch_embed: Literal["kept", "centred"] = "kept"
     sampler: Literal["max_pool", "slice", "depthwise"] = "max_pool"
-    attention: Literal["split", "packed", "stacked", "bmm"] = "split"
+    attention: Literal["split", "packed", "stacked", "bmm", "einsum"] = "split"
     feed_forward: Literal["conv", "tokens"] = "conv"
     norm: Literal["channels_last", "mean", "convolutions"] = "channels_last"
     pool: Literal["one_axis", "two_axes"] = "one_axis"

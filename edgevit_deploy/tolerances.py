@@ -57,6 +57,9 @@ NOISE_MULTIPLES: dict[tuple[str, Precision], NoiseMultiple] = {
     ("ncnn", "fp16"): NoiseMultiple(
         k=2, reason="weights and activations in half as in the emulation, but not between fused operations; sums in float32"
     ),
+    ("litert", "fp32"): NoiseMultiple(
+        k=4, reason="float32 in XNNPACK's kernels: other sums, another exp and erf, than PyTorch's; means written out"
+    ),
     ("executorch", "fp32"): NoiseMultiple(
         k=4, reason="float32 in XNNPACK's own blocked kernels: other sums, another erf and exp, than PyTorch's"
     ),

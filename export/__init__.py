@@ -17,6 +17,7 @@ ENTRIES: tuple[Entry[Exporter[Any]], ...] = (
     ),
     Entry(name="coreml", location="export.coreml:CoreMLExporter", summary="Core ML ML Program, for iOS and macOS"),
     Entry(name="ncnn", location="export.ncnn:NcnnExporter", summary="ncnn (.param and .bin), for Android, iOS and embedded CPUs"),
+    Entry(name="litert", location="export.litert:LiteRTExporter", summary="LiteRT (.tflite), for Android, iOS and embedded CPUs"),
     Entry(
         name="executorch",
         location="export.executorch:ExecuTorchExporter",

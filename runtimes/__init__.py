@@ -34,6 +34,12 @@ ENTRIES: tuple[Entry[Session], ...] = (
     ),
     Entry(name="ncnn", location="runtimes.ncnn:NcnnSession", summary="ncnn, CPU, in a child process", reads=("ncnn",)),
     Entry(
+        name="litert",
+        location="runtimes.litert:LiteRTSession",
+        summary="LiteRT, CPU with XNNPACK, in a child process",
+        reads=("litert",),
+    ),
+    Entry(
         name="executorch",
         location="runtimes.executorch:ExecuTorchSession",
         summary="ExecuTorch with XNNPACK, CPU, in a child process",

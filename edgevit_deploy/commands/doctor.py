@@ -22,6 +22,8 @@ PACKAGES = (
     "coremltools",
     "ncnn",
     "pnnx",
+    "litert-torch",
+    "ai-edge-litert",
     "executorch",
     "openvino",
     "tensorrt",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from edgevit_deploy.deploy.attention_forms import batch_attention, pack_attention, stack_attention
+from edgevit_deploy.deploy.attention_forms import batch_attention, einsum_attention, pack_attention, stack_attention
 from edgevit_deploy.deploy.carry_value_bias import carry_value_bias
 from edgevit_deploy.deploy.centre_patch_embed import centre_patch_embed
 from edgevit_deploy.deploy.channels_last import to_channels_last
@@ -48,6 +48,7 @@ REWRITE_OF: dict[tuple[str, str], Rewrite] = {
     ("attention", "packed"): pack_attention,
     ("attention", "stacked"): stack_attention,
     ("attention", "bmm"): batch_attention,
+    ("attention", "einsum"): einsum_attention,
     ("feed_forward", "tokens"): feed_forward_on_tokens,
     ("norm", "mean"): norm_by_means,
     ("norm", "convolutions"): norm_by_convolutions,

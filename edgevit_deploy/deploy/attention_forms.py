@@ -36,7 +36,19 @@ class BatchedAttention(nn.Module):
         scores = torch.bmm(q.transpose(1, 2), k)
         if self.scale != 1:
             scores = scores * self.scale
-        return torch.bmm(v, scores.softmax(dim=-1).transpose(1, 2)).reshape(x.shape)
+        return self.mix(scores.softmax(dim=-1), v).reshape(x.shape)
+
+    def mix(self, weights: Tensor, v: Tensor) -> Tensor:
+        """(batch * heads, tokens, tokens), (batch * heads, head_dim, tokens) -> (batch * heads, head_dim, tokens)."""
+        return torch.bmm(v, weights.transpose(1, 2))
+
+
+class EinsumAttention(BatchedAttention):
+    """The same with v P^T as a sum over named axes, which LiteRT keeps a product of 3-D tensors where there is one head."""
+
+    def mix(self, weights: Tensor, v: Tensor) -> Tensor:
+        """(batch * heads, tokens, tokens), (batch * heads, head_dim, tokens) -> (batch * heads, head_dim, tokens)."""
+        return torch.einsum("hqk,hdk->hdq", weights, v)
 
 
 class StackedAttention(nn.Module):
@@ -91,3 +103,13 @@ def batch_attention(graph: nn.Module) -> int:
     moved: q^T k is (tokens, tokens), and v P^T is the transpose of P v^T.
     """
     return replace_all(graph, Attention, BatchedAttention)
+
+
+def einsum_attention(graph: nn.Module) -> int:
+    """Let every attention work on (batch * heads, head_dim, tokens) and mix the values by an einsum; return how many.
+
+    Sum over k of P[q, k] v[d, k] is the matrix product v P^T, written without the transposition. LiteRT's converter turns a
+    transposed product of one matrix, which one head and one image are, into FULLY_CONNECTED with computed weights, and XNNPACK
+    does not take that; a product that comes from an einsum stays BATCH_MATMUL.
+    """
+    return replace_all(graph, Attention, EinsumAttention)

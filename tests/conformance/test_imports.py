@@ -16,6 +16,8 @@ HEAVY = (
     "ncnn",
     "openvino",
     "pnnx",
+    "litert_torch",
+    "ai_edge_litert",
     "executorch",
     "tensorrt",
     "tensorrt_rtx",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from edgevit_deploy import create_model
 from edgevit_deploy.deploy import BIASES, FOLDS, REWRITE_OF, Rewrite, rewrites_of, to_deploy_form
-from edgevit_deploy.deploy.attention_forms import batch_attention, pack_attention, stack_attention
+from edgevit_deploy.deploy.attention_forms import batch_attention, einsum_attention, pack_attention, stack_attention
 from edgevit_deploy.deploy.carry_value_bias import carry_value_bias
 from edgevit_deploy.deploy.centre_patch_embed import centre_patch_embed
 from edgevit_deploy.deploy.channels_last import to_channels_last
@@ -70,7 +70,7 @@ def expected_counts(model: EdgeViT) -> dict[Rewrite, int]:
         sample_first: sampled,
         **dict.fromkeys((shuffle_local_prop, tile_local_prop, upsample_local_prop, multiply_local_prop), sampled),
         **dict.fromkeys((sample_by_slice, sample_by_depthwise), sampled),
-        **dict.fromkeys((pack_attention, stack_attention, batch_attention), blocks),
+        **dict.fromkeys((pack_attention, stack_attention, batch_attention, einsum_attention), blocks),
         **dict.fromkeys((norm_by_means, norm_by_convolutions), 4 + 2 * blocks + sampled),
         **dict.fromkeys((feed_forward_on_tokens, to_channels_last), sampled + blocks),
         fold_norm_affine: 2 * blocks,  # before the delegates are sampled first; after that, each one's norm too
@@ -215,7 +215,7 @@ class TestWhereRewritesDoNotApply:
         assert sample_by_slice(nn.Sequential(nn.MaxPool2d(2, 2))) == 0  # the largest of four, not the first
         assert sample_by_depthwise(nn.Sequential(Sampler(2))) == 0  # nothing says how many channels
 
-    @pytest.mark.parametrize("rewrite", [pack_attention, stack_attention, batch_attention])
+    @pytest.mark.parametrize("rewrite", [pack_attention, stack_attention, batch_attention, einsum_attention])
     def test_attention_forms(self, rewrite: Rewrite) -> None:
         assert rewrite(nn.Sequential(nn.MultiheadAttention(8, 2))) == 0
 
