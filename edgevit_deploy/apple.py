@@ -15,16 +15,21 @@ WEIGHTS_PATH = "com.apple.CoreML/weights"
 DATA_FOLDER = "Data"
 MANIFEST_NAME = "Manifest.json"
 
-HARMLESS = re.compile(r"Failed to load _ML\w+|has not been tested with coremltools|Disabling .* conversion API")
-"""coremltools says these on every import: Core ML's own libraries exist on macOS only, and newer versions of libraries than
-it was tested with are guarded by our pinned ranges and by the parity check of every written file."""
+HARMLESS = re.compile(
+    r"Failed to load (_ML\w+|\S*torchao\S*)|is an Enum subclass and is now natively supported"
+    r"|has not been tested with coremltools|Disabling .* conversion API"
+)
+"""coremltools says these on every import: Core ML's own libraries exist on macOS only, torchao's kernels (which it imports, where
+LiteRT's converter has installed it) on GPUs only, and newer versions of libraries than it was tested with are guarded by our
+pinned ranges and by the parity check of every written file."""
 
 BLOB_NAME = re.compile(r"@model_path/weights/[\w-]+\.bin")
 
 
 def import_coremltools() -> Any:
     """Import coremltools, keeping only the log lines that tell a user something."""
-    logging.getLogger("coremltools").addFilter(_is_news)
+    for library in ("coremltools", "torchao", "torch.utils._pytree"):
+        logging.getLogger(library).addFilter(_is_news)
     return importlib.import_module("coremltools")
 
 

@@ -6,6 +6,7 @@ Nothing heavy is imported here or by `--help`.
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Annotated, Any, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
@@ -96,10 +97,11 @@ def _target_command(target: str) -> Callable[..., int]:
         return convert_one(target, model_flags, file_flags, precision, options)
 
     flat = Parameter(name="*")
+    own = flat if fields(options_type) else Parameter(parse=False)  # a target without flags of its own shows none
     command.__annotations__.update(
         model_flags=Annotated[ModelFlags, flat],
         file_flags=Annotated[FileFlags, flat],
-        options=Annotated[options_type, flat],
+        options=Annotated[options_type, own],
     )
     return command
 
