@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from rich.text import Text
 
-from edgevit_deploy.commands.bench_output import Run, Table, document, explanation, setting, tables
+from edgevit_deploy.commands.bench_output import Run, document, explanation, setting, tables
 from edgevit_deploy.commands.bench_plot import svg_plot
+from edgevit_deploy.commands.pages import markdown_text, write_together
 from edgevit_deploy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,14 +47,7 @@ def write_files(run: Run, benchmark: "Benchmark", command: str, output: Path) ->
         DOCUMENT_NAME: msgspec.json.format(msgspec.json.encode(document(run)), indent=1).decode() + "\n",
         PLOT_NAME: svg_plot(benchmark.results, setting(benchmark)),
     }
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        for name, text in contents.items():
-            unfinished = output / f".{name}.unfinished"
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.replace(output / name)
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}; use --output with a folder that can be written") from error
+    write_together(output, contents)
 
 
 def _page(run: Run, benchmark: "Benchmark", command: str) -> str:
@@ -64,18 +57,8 @@ def _page(run: Run, benchmark: "Benchmark", command: str) -> str:
             "# Benchmark\n",
             f"```\n{command}\n```\n",
             f"![latency by runtime]({PLOT_NAME})\n",
-            *(_markdown(table) for table in tables(run, benchmark)),
-            *(f"- {_cell(note)}" for note in notes),
+            *(table.markdown() for table in tables(run, benchmark)),
+            *(f"- {markdown_text(note)}" for note in notes),
             "",
         ]
     )
-
-
-def _markdown(table: Table) -> str:
-    rows = [table.columns, ["---"] * len(table.columns), *table.rows]
-    lines = ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
-    return "\n".join([f"## {table.title}\n", *lines, ""])
-
-
-def _cell(cell: str | Text) -> str:
-    return str(cell).replace("\n", ", ").replace("|", "\\|").replace("<", "&lt;")

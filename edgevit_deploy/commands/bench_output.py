@@ -12,7 +12,8 @@ from edgevit_deploy.commands.bench_plot import print_plot
 from edgevit_deploy.commands.bench_rivals import Contest, Standing, base_of, best_naive, standings
 from edgevit_deploy.commands.bench_subjects import Skipped
 from edgevit_deploy.commands.machine import Machine
-from edgevit_deploy.console import print_table, say, stderr
+from edgevit_deploy.commands.pages import Table
+from edgevit_deploy.console import say, stderr
 
 if TYPE_CHECKING:
     from edgevit_deploy.benchmark_result import Benchmark, BenchmarkResult, Comparison
@@ -39,15 +40,6 @@ VERDICT_STYLES = {"faster": "green", "slower": "red", "no difference": "dim"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """One table, for the terminal and for a page."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str | Text]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """Everything that one call of the command found out.
 
@@ -70,10 +62,10 @@ def print_run(run: Run) -> None:
     """Print everything that people read about one run."""
     if run.benchmark is not None:
         first, *others = tables(run, run.benchmark)
-        print_table(first.title, first.columns, first.rows)
+        first.print()
         print_plot((*run.benchmark.results, run.benchmark.control))
         for table in others:
-            print_table(table.title, table.columns, table.rows)
+            table.print()
         for line in explanation(run, run.benchmark):
             say(line)
         for warning in run.benchmark.warnings():

@@ -11,6 +11,7 @@ from edgevit_deploy.commands.bench_output import VERDICT_STYLES
 from edgevit_deploy.commands.flags import FileFlags, ModelFlags
 from edgevit_deploy.commands.hosts import find_session, require_exporter
 from edgevit_deploy.commands.machine import check_threads, read_machine
+from edgevit_deploy.commands.pages import write_together
 from edgevit_deploy.console import print_json, print_table, progress, say
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.form import TABLE, ChosenForm, Form, as_toml, write_table
@@ -112,15 +113,14 @@ def _cells(trial: "Trial") -> list[str | Text]:
 def _save(tuning: "Tuning", chosen: ChosenForm, machine: "Machine", output: Path, update: bool) -> None:
     import msgspec
 
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / f"{tuning.target}.toml").write_text(as_toml(tuning.target, chosen), encoding="utf-8")
-        document = msgspec.json.format(msgspec.json.encode(_document(tuning, chosen, machine)), indent=1)
-        (output / f"{tuning.target}.json").write_bytes(document + b"\n")
-        if update:
+    document = msgspec.json.format(msgspec.json.encode(_document(tuning, chosen, machine)), indent=1).decode()
+    toml = as_toml(tuning.target, chosen)
+    write_together(output, {f"{tuning.target}.toml": toml, f"{tuning.target}.json": document + "\n"})
+    if update:
+        try:
             write_table(TABLE, tuning.target, chosen)
-    except OSError as error:
-        raise UsageError(f"cannot write the winner: {error}; use --output with a folder that can be written") from error
+        except OSError as error:
+            raise UsageError(f"{TABLE} cannot be written ({error.strerror}); the winner is in {output}") from error
     say(f"saved: {output / tuning.target}.toml, .json" + (f"; {TABLE.name} updated" if update else ""))
 
 
