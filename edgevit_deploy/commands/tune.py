@@ -86,7 +86,8 @@ def _measured(tuning: "Tuning", plan: "ExportPlan[object]", settings: "Settings"
     return (
         f"{gain}; {tuning.runtime}, {plan.spec.variant} {plan.precision}, batch {plan.batch}, {height}x{width}, "
         f"{settings.threads} thread{'s' if settings.threads > 1 else ''}, steady, {machine.cpu}; "
-        f"convert.py tune {tuning.target} --model {plan.spec.variant} --threads {settings.threads} --runs {settings.runs}"
+        f"convert.py tune {tuning.target} --model {plan.spec.variant} --precision {plan.precision} --threads {settings.threads} "
+        f"--runs {settings.runs}"
     )
 
 
