@@ -48,9 +48,8 @@ def time_both(folder: str) -> None:
             for name in order.sample(list(models), len(models)):
                 times_ms[name] += block_ms(models[name], image)
     original, deploy, control = (statistics.median(times_ms[name]) for name in ("original", "deploy", CONTROL))
-    print(
-        f"PyTorch {torch.__version__}, optimize_for_mobile, 1 thread, {SIZE}x{SIZE}, CPU time, median of {BLOCKS * TIMED_CALLS} runs"
-    )
+    runs = BLOCKS * TIMED_CALLS
+    print(f"PyTorch {torch.__version__}, optimize_for_mobile, 1 thread, {SIZE}x{SIZE}, CPU time, median of {runs} runs")
     print(f"original {original:.2f} ms, deploy {deploy:.2f} ms: original / deploy = {original / deploy:.3f}")
     print(f"A/A {control / original:.3f}; largest difference of the logits {error:.2g}")
 
