@@ -144,6 +144,8 @@ WITHOUT_WEIGHTS = {
     "Concat",
     "Flatten",
     "GELU",
+    "HardSigmoid",
+    "HardSwish",
     "Input",
     "Interp",
     "MatMul",
@@ -153,12 +155,15 @@ WITHOUT_WEIGHTS = {
     "Reduction",
     "Reshape",
     "SDPA",
+    "Sigmoid",
     "Slice",
     "Softmax",
     "Split",
+    "Swish",
     "UnaryOp",
 }
-"""With `WEIGHTS`, every kind of layer that a form of an EdgeViT may use, with taps or without. All of them only compute."""
+"""With `WEIGHTS`, every kind of layer that a form of an EdgeViT may use, with taps or without, and the activations of the networks
+that it is timed against. All of them only compute."""
 
 WINDOWS = {
     **dict.fromkeys((*WINDOWED, "Pooling"), (1, 2, 3, 4, 11, 12, 13, 14, 15, 16)),
@@ -257,7 +262,7 @@ def _read_layer(line: str, path: Path) -> Layer:
     """Read `kind name inputs outputs NAMES... setting=value...`."""
     kind, *rest = line.split()
     if kind not in WEIGHTS and kind not in WITHOUT_WEIGHTS:
-        raise RunError(f"{path.name} has a layer {kind[:40]!r}, which no EdgeViT that ncnn can run has")
+        raise RunError(f"{path.name} has a layer {kind[:40]!r}, which is not among those known to compute only")
     try:
         name, input_count, output_count = rest[0], int(rest[1]), int(rest[2])
         names, pairs = rest[3 : 3 + input_count + output_count], rest[3 + input_count + output_count :]

@@ -79,6 +79,7 @@ class RivalMaker:
         plan = replace(
             self._plan,
             spec=spec,
+            graph=self._exporter.graphs[0],  # one that the target takes; a peer has no other
             image_size=PEER_SIZE,
             dynamic_batch=False,
             dynamic_size=False,

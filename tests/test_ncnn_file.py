@@ -61,7 +61,7 @@ def test_an_odd_number_of_halves_is_padded(tmp_path: Path) -> None:
         ("4 5", "4 6", "announces 4 layers and 6 blobs, it has 4 and 5"),
         ("4 5", "2000000000 5", "announces 2000000000 layers and 5 blobs"),
         ("4 5", "many", "is not ncnn's text format"),
-        ("BinaryOp  ", "MyPlugin  ", "has a layer 'MyPlugin', which no EdgeViT"),
+        ("BinaryOp  ", "MyPlugin  ", "has a layer 'MyPlugin', which is not among those known"),
         ("BinaryOp  ", "Tensor.reshape  ", "has a layer 'Tensor.reshape'"),
         ("2 1 b c out0", "2 1 b b out0", "reads 'b', which no layer before it makes for it"),
         ("2 1 b c out0", "2 1 b z out0", "reads 'z', which no layer before it makes for it"),
