@@ -162,8 +162,8 @@ WITHOUT_WEIGHTS = {
     "Swish",
     "UnaryOp",
 }
-"""With `WEIGHTS`, every kind of layer that a form of an EdgeViT may use, with taps or without, and the activations of networks that
-it is timed against. All of them only compute."""
+"""With `WEIGHTS`, every kind of layer that a form of an EdgeViT may use, with taps or without, and the activations of peers
+(`peers.py`). All of them only compute."""
 
 WINDOWS = {
     **dict.fromkeys((*WINDOWED, "Pooling"), (1, 2, 3, 4, 11, 12, 13, 14, 15, 16)),

@@ -86,21 +86,26 @@ def make_peer(name: str, seed: int) -> Peer:
     return Peer(name=name, network=reparameterize_model(network), given="timm's own fusion of BatchNorm")
 
 
-def _timm() -> "ModuleType":
-    """Import timm beside a CPU build of PyTorch, to which published torchvision wheels do not fit.
+def declare_torchvision_operators() -> None:
+    """Make torchvision, and so timm, importable beside a CPU build of PyTorch, to which published torchvision wheels do not fit.
 
     timm imports torchvision without need. Its wheels are linked against CUDA; with a CPU build of PyTorch their operators are
     missing, and the import ends when it describes `nms`. Declared by name, without code, they are enough for the import.
     """
+    if _torchvision:
+        return
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    for operator in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, operator):
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
+    _torchvision.append(library)  # dropped, it would take its declarations with it
+
+
+def _timm() -> "ModuleType":
     availability = requires("timm", extra="timm")
     if not availability.ok:
         raise MissingError(f"the peers come from timm: {availability.detail}; {availability.fix}")
-    if not _torchvision:
-        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-        for operator in ("nms", "qnms"):
-            if not hasattr(torch.ops.torchvision, operator):
-                library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
-        _torchvision.append(library)  # dropped, it would take its declarations with it
+    declare_torchvision_operators()
     import timm
     import timm.layers
 
