@@ -30,7 +30,7 @@ from edgevit_deploy.deploy.sampler_forms import sample_by_depthwise, sample_by_s
 from edgevit_deploy.deploy.shuffle_local_prop import shuffle_local_prop
 from edgevit_deploy.deploy.tile_local_prop import tile_local_prop
 from edgevit_deploy.deploy.upsample_local_prop import upsample_local_prop
-from edgevit_deploy.form import CHOICES, Form
+from edgevit_deploy.form import CHOICES, Form, form_for
 from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.model.random_weights import randomise
 from edgevit_deploy.prepared import prepare
@@ -267,11 +267,12 @@ class TestWhereRewritesDoNotApply:
         assert (fold_attention_scale(graph), drop_key_bias(graph)) == (0, 0)
 
 
-def test_the_onnx_file_has_no_operator_that_runtimes_run_badly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", [Form(), form_for("onnx")], ids=["default", "of onnx"])
+def test_the_onnx_file_has_no_operator_that_runtimes_run_badly(tmp_path: Path, form: Form) -> None:
     """No transposed convolution, no BatchNorm, no GELU in pieces, no tensor above rank 4."""
     original = small_network(seed=3)
     plan = plan_for(original.spec, OnnxOptions(), graph="deploy")
-    module = prepare(to_deploy_form(original, Form()).network, original.spec.preprocess, "tensor", "logits", torch.float32)
+    module = prepare(to_deploy_form(original, form).network, original.spec.preprocess, "tensor", "logits", torch.float32)
     model = onnx.load(OnnxExporter().export(module, plan, tmp_path).path)
     operators = {node.op_type for node in model.graph.node}
     assert not operators & {"ConvTranspose", "BatchNormalization", "Erf", "AveragePool"}
