@@ -72,6 +72,23 @@ class ExportPlan(Generic[OptionsT]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """What a partitioner or a compiler makes of a whole written file.
+
+    Attributes:
+        partitions: how many pieces of the graph it takes.
+        outside: operators that it leaves to other kernels: type -> count.
+        layers: how many layers it runs in place of the file's operators, where it tells.
+        note: what it did not look at, as a sentence.
+    """
+
+    partitions: int
+    outside: dict[str, int]
+    layers: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """What an exporter wrote.
 
@@ -81,7 +98,8 @@ class Artifact:
         inputs: its inputs.
         outputs: its outputs.
         tools: name -> version of everything that had a part in it.
-        facts: what was measured or read back from the written file (opset, bytecode version, layer counts, ...).
+        facts: what was measured or read back from the written file (opset, bytecode version, ...). `operators` counts what
+            computes in it, without inputs, outputs and constants: type -> count.
         notes: sentences for the manifest and the reader; every limit of the file is stated here.
         source: for a file that cannot run everywhere (a TensorRT engine), the artifact it was built from; it is kept in
             the bundle and verified where the file itself cannot be.
@@ -146,6 +164,10 @@ class Exporter(ABC, Generic[OptionsT]):
         """
         plain = replace(plan, graph="original")
         return {"plain conversion": lambda folder: self.export(module, plain, folder)}
+
+    def placements(self, artifact: Artifact) -> dict[str, Placement]:  # noqa: ARG002 - most have none
+        """Return what each partitioner or compiler makes of a file that `export` wrote: its name -> what it takes."""
+        return {}
 
     def output_form(self, options: OptionsT) -> OutputForm:  # noqa: ARG002 - a target with a softmax looks at it
         """Say whether the file returns logits or probabilities; the truth it is compared with is the same."""

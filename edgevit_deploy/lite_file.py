@@ -9,8 +9,11 @@ A `.ptl` is a zip archive: `bytecode.pkl` (instructions, operators, constants), 
 reader, which builds tensors, containers and TorchScript objects and can call no Python.
 """
 
+import io
+import pickle
 import re
 import zipfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,6 +145,36 @@ def read_lite_file(path: Path) -> LiteFile:
         )
     except (RuntimeError, ValueError) as error:
         raise RunError(f"{path.name} is not a lite-interpreter file: {first_line(error)}") from error
+
+
+def count_calls(path: Path, method: str = "forward") -> dict[str, int]:
+    """Count the calls of each operator in a method's bytecode, in alphabetical order; straight-line code, as a trace has.
+
+    Raises:
+        RunError: it is not a lite-interpreter file, or has no such method.
+    """
+    import torch
+
+    check_archive(path)
+    try:
+        reader: Any = torch._C.PyTorchFileReader(str(path))
+        _, *methods = _Bytecode(io.BytesIO(reader.get_record("bytecode.pkl"))).load()
+        (tables,) = (dict(tables) for name, tables, *_ in methods if name.rpartition(".")[2] == method)
+        names = [".".join(filter(None, (name, overload))) for name, overload, *_ in tables["operators"]]
+        calls = Counter(names[index] for code, index, _ in tables["instructions"] if code in ("OP", "OPN"))
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        raise RunError(f"{path.name}: no bytecode of {method!r} can be read: {first_line(error)}") from error
+    return dict(sorted(calls.items()))
+
+
+class _Bytecode(pickle.Unpickler):
+    """Reads numbers, names and tuples; what would be built of anything else is None, and nothing is imported or called."""
+
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ARG002 - whatever it is
+        return lambda *_: None
+
+    def persistent_load(self, identifier: Any) -> None:  # noqa: ARG002 - whatever it is
+        return None
 
 
 def read_format_version(reader: Any) -> int:

@@ -64,6 +64,10 @@ class Layer:
             raise RunError(f"layer {self.name!r} has {setting}={text}, expected a whole number") from None
 
 
+NOT_COMPUTING = ("Input", "MemoryData", "Split")
+"""Layers that only hold or pass on a tensor: where two layers read one, ncnn puts a Split, which copies no values."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NcnnModel:
     """What one model holds.
@@ -81,6 +85,10 @@ class NcnnModel:
     def layer_counts(self) -> dict[str, int]:
         """Return how many layers there are of each kind."""
         return dict(sorted(Counter(layer.kind for layer in self.layers).items()))
+
+    def operator_counts(self) -> dict[str, int]:
+        """Return how many layers of each kind compute something."""
+        return {kind: count for kind, count in self.layer_counts().items() if kind not in NOT_COMPUTING}
 
     def ends(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the names of the inputs, and of the outputs: what no layer reads."""
@@ -123,6 +131,11 @@ def _layer_norm(layer: Layer) -> Weights:
         yield layer.number(0), False
 
 
+def _batch_norm(layer: Layer) -> Weights:
+    for _ in ("slope", "mean", "variance", "bias"):
+        yield layer.number(0), False
+
+
 def _memory_data(layer: Layer) -> Weights:
     sizes = [layer.number(setting) for setting in (0, 1, 11, 2)]
     count = 1
@@ -134,6 +147,7 @@ def _memory_data(layer: Layer) -> Weights:
 WINDOWED = ("Convolution", "ConvolutionDepthWise", "DeconvolutionDepthWise")
 WEIGHTS: dict[str, Callable[[Layer], Weights]] = {
     **dict.fromkeys(WINDOWED, _convolution),
+    "BatchNorm": _batch_norm,
     "Gemm": _gemm,
     "InnerProduct": _inner_product,
     "LayerNorm": _layer_norm,

@@ -4,6 +4,7 @@ coremltools converts on any platform. Its frontend for traces is the older and f
 stay symbolic in it; only numpy below 2.4 suits it, which the project pins.
 """
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,8 @@ def trace(module: "nn.Module", plan: ExportPlan[CoreMLOptions]) -> Any:
     with warnings.catch_warnings():
         # torch 2.13 calls tracing deprecated; coremltools' other frontend reads torch.export, at several times the cost.
         warnings.simplefilter("ignore", DeprecationWarning)
+        # A traced Python number may be a baked-in size; whether it is gets decided by the comparison of every promised size.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         # The written file is compared with the truth, so tracing twice more to compare traces would add nothing.
         return torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
 
@@ -126,17 +129,21 @@ def _becomes_half(operation: Any) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Switch off progress bars, which would tear up our own, and numpy's complaint about how coremltools reads a size.
+    """Switch off progress bars, which would tear up our own, numpy's complaint about how coremltools reads a size, and warnings.
 
-    coremltools offers no switch for its bars.
+    coremltools offers no switch for its bars. It warns of every 64-bit constant that it stores in 32 bits.
     """
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     original = tqdm.__init__
     tqdm.__init__ = partialmethod(original, disable=True)
+    logger = logging.getLogger("coremltools")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             yield
     finally:
         tqdm.__init__ = original
+        logger.setLevel(level)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgevit_deploy.errors import ExportError, RunError, first_line
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
 from edgevit_deploy.pte_file import PteFile, read_pte_file
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Precision
@@ -112,6 +112,11 @@ images = np.fromfile("golden/input.f32", "<f4").reshape(-1, 1, 3, 224, 224)
             },
             notes=tuple(_notes(written, plan)),
         )
+
+    def placements(self, artifact: Artifact) -> dict[str, Placement]:
+        """Return what XNNPACK takes, read from the file: its delegates, and the kernels that are called outside of them."""
+        written = read_pte_file(artifact.path)
+        return {"XNNPACK": Placement(partitions=written.delegate_calls, outside=written.operators_outside)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from edgevit_deploy.errors import ExportError
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Precision, TensorSpec
 from export.litert_convert import Written, convert_in_child
@@ -122,6 +122,13 @@ image = np.fromfile("golden/input.f32", "<f4")[: 3 * 224 * 224].reshape(1, 3, 22
             },
             notes=tuple(_notes(plan, written, outputs[0].name)),
         )
+
+    def placements(self, artifact: Artifact) -> dict[str, Placement]:
+        """Return what XNNPACK took when the file was loaded on this host."""
+        partitions, outside = artifact.facts["partitions"], artifact.facts["outside_partitions"]
+        assert isinstance(partitions, int)
+        assert isinstance(outside, dict)
+        return {"XNNPACK": Placement(partitions=partitions, outside=outside)}
 
 
 def check_written(written: Written, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:

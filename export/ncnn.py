@@ -229,6 +229,7 @@ def _facts(path: Path, model: NcnnModel) -> dict[str, object]:
     return {
         "layers": len(model.layers),
         "layer_types": model.layer_counts(),
+        "operators": model.operator_counts(),
         "weights_by_storage": model.tagged,
         "other_float32_weights": model.raw,
         "param_bytes": (path / PARAM_NAME).stat().st_size,

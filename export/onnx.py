@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from edgevit_deploy.errors import ExportError, UsageError, first_line
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Precision, TensorSpec
 from export.onnx_fp16 import check_precision, to_half
+from export.onnx_mobile import check_mobile
 from export.onnx_naive import naive_exports
 from export.onnx_simplify import Simplification, largest_errors, make_trials, simplify
 
@@ -147,6 +148,10 @@ const outputs = (await session.run({ [session.inputNames[0]]: input }))[session.
     def naive(self, module: "nn.Module", plan: ExportPlan[OnnxOptions]) -> dict[str, Callable[[Path], Artifact]]:
         """Return PyTorch's own exports for fp32; fp16 has none, so there it is our conversion of the published graph."""
         return naive_exports(module, plan) if plan.precision == "fp32" else super().naive(module, plan)
+
+    def placements(self, artifact: Artifact) -> dict[str, Placement]:
+        """Return what the providers of a phone would take, by ONNX Runtime's mobile checker."""
+        return check_mobile(artifact.path)
 
 
 def trace(module: "nn.Module", plan: ExportPlan[OnnxOptions], output_spec: TensorSpec) -> "ModelProto":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from edgevit_deploy.errors import ExportError, RunError, first_line
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
 from edgevit_deploy.openvino_file import (
     BIN_NAME,
     HINTS,
@@ -152,6 +152,13 @@ const float* outputs = request.get_output_tensor().data<float>();  // one for ea
             notes=tuple(_notes(plan)),
         )
 
+    def placements(self, artifact: Artifact) -> dict[str, Placement]:
+        """Return what the CPU plugin makes of the whole graph: it takes all of it, and tells the layers that it executes."""
+        executed = artifact.facts["executed_layers_here"]
+        assert isinstance(executed, dict)
+        layers = sum(count for layer, count in executed.items() if not layer.startswith("Output "))
+        return {"CPU plugin": Placement(partitions=1, outside={}, layers=layers)}
+
     def check_written(self, path: Path, plan: ExportPlan[OpenVinoOptions], model: "openvino.Model") -> dict[str, object]:
         """Read a written model back, compare it with what was asked for and with what was converted, and return its facts.
 
@@ -170,7 +177,7 @@ const float* outputs = request.get_output_tensor().data<float>();  // one for ea
             raise ExportError(f"settings in the written file: {settings}, asked for: {settings_for(plan.precision)}")
         check_same_graph(written, model, STORAGES[plan.precision])
         return {
-            "operators": count_operators(written),
+            "operators": count_computing(written),
             "weights_by_storage": count_weights(written),
             "settings": settings,
             "executed_layers_here": executed,
@@ -258,6 +265,17 @@ def real_constants(model: "openvino.Model") -> list[Any]:
 def count_operators(model: "openvino.Model") -> dict[str, int]:
     """Count a model's operators by type; constants and conversions of stored types are operators in IR."""
     return dict(sorted(collections.Counter(node.get_type_name() for node in model.get_ops()).items()))
+
+
+def count_computing(model: "openvino.Model") -> dict[str, int]:
+    """Count the operators of a model that compute: not its ends, constants and the conversions of these as they are read."""
+    counts = collections.Counter(
+        node.get_type_name()
+        for node in model.get_ops()
+        if node.get_type_name() not in ("Parameter", "Result", "Constant")
+        and not (node.get_type_name() == CONVERT and node.input_value(0).get_node().get_type_name() == "Constant")
+    )
+    return dict(sorted(counts.items()))
 
 
 def count_weights(model: "openvino.Model") -> dict[str, int]:

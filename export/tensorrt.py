@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from edgevit_deploy.errors import ExportError, MissingError, UsageError
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
 from edgevit_deploy.nvidia.library import LIBRARIES, Flavor, Library, read_plan_header
 from edgevit_deploy.nvidia.probe import Capability, capability, describe
 from edgevit_deploy.registry import Availability
@@ -179,6 +179,11 @@ with NVIDIA's own `trtexec --onnx=source.onnx --stronglyTyped` (TensorRT 10; 11 
             notes=(*_notes(choice, plan), *(f"{SOURCE_NAME}: {note}" for note in source.notes)),
             source=source,
         )
+
+    def placements(self, artifact: Artifact) -> dict[str, Placement]:
+        """Return what the builder made of the network: one engine that holds all of it, of so many layers."""
+        layers = artifact.facts.get("builder_layers_after")
+        return {"engine": Placement(partitions=1, outside={}, layers=layers if isinstance(layers, int) else None)}
 
 
 def choose_library(flavor: Literal["auto", "tensorrt", "tensorrt-rtx"]) -> Choice:

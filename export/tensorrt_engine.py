@@ -64,11 +64,13 @@ def build_engine(library: Library, source: Artifact, settings: BuildSettings, pa
         _save_timing_cache(config, settings.timing_cache)
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     kinds = Counter(f"{layer.type.name} {layer.get_output(0).dtype.name}" for layer in layers)
+    operators = Counter(layer.type.name for layer in layers if layer.type.name != "CONSTANT")
     return {
         **interface,
         "tf32": bool(config.get_flag(trt.BuilderFlag.TF32)),
         "network_layers": len(layers),
         "network_layer_types": dict(sorted(kinds.items())),
+        "operators": dict(sorted(operators.items())),
         **_optimised_layers(log.messages),
     }
 

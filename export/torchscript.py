@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgevit_deploy.errors import ExportError, UsageError, first_line
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
-from edgevit_deploy.lite_file import NEWEST_BYTECODE, read_lite_file
+from edgevit_deploy.lite_file import NEWEST_BYTECODE, count_calls, read_lite_file
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Precision
 from export.torchscript_write import Promise, Shape, quiet, write, write_in_child
@@ -136,7 +136,7 @@ outputs = module(torch.from_numpy(images)).numpy()
             facts={
                 "bytecode_version": file.bytecode_version,
                 "format_version": file.format_version,
-                "operators": list(file.operators),
+                "operators": count_calls(path),
                 "size_bytes": path.stat().st_size,
                 "bundled_input_shapes": [promise.shapes[0]] if promise.bundled_inputs else [],
                 "optimize_for_mobile": optimised,

@@ -120,6 +120,17 @@ def test_a_bundle_is_good_wherever_it_is(bundles: Callable[..., Path], tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "precision"), PAIRS)
+def test_the_operators_of_a_file_are_counted(bundles: Callable[..., Path], target: str, precision: Precision) -> None:
+    """What computes: more than a network has layers, and not its hundreds of constants."""
+    operators = read_manifest(bundles(target, precision)).facts["operators"]
+    assert isinstance(operators, dict)
+    assert all(isinstance(count, int) and count > 0 for count in operators.values())
+    assert 150 < sum(operators.values()) < 600
+    assert not {name for name in operators if "const" in name.lower()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "precision"), PAIRS)
 def test_a_bundle_names_no_machine_path(bundles: Callable[..., Path], target: str, precision: Precision) -> None:
     bundle = bundles(target, precision)
     needles = [str(bundle.parent).encode(), str(ROOT).encode(), sys.prefix.encode()]

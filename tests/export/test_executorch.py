@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from edgevit_deploy.errors import ExportError
-from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.exporter import Artifact, Placement
 from edgevit_deploy.tolerances import NOISE_MULTIPLES
 from export.executorch import ExecuTorchExporter, Lowered, check_written, lower
 from tests.executorch_models import NETWORK, OneConvolution, build, images, module_for, plan_of
@@ -62,6 +62,8 @@ def test_the_original_graph_is_split_and_says_so(original: Artifact) -> None:
         "aten::native_layer_norm.out": 23,
         "aten::select_copy.int_out": 21,
     }
+    placed = Placement(partitions=46, outside=original.facts["operators_outside"])
+    assert ExecuTorchExporter().placements(original) == {"XNNPACK": placed}
     assert "73 operators run outside XNNPACK, between its 46 delegates" in original.notes[0]
     assert "aten::native_layer_norm.out (23)" in original.notes[0]
 

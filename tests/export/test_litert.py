@@ -18,6 +18,7 @@ from edgevit_deploy.deploy.attention_forms import BatchedAttention, EinsumAttent
 from edgevit_deploy.deploy.graph import Attention
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.peers import declare_torchvision_operators
 from edgevit_deploy.spec import TensorSpec
 from edgevit_deploy.tolerances import NOISE_MULTIPLES
 from export.litert import LiteRTExporter, check_written
@@ -51,6 +52,17 @@ def error_of(artifact: Artifact, path: Path) -> float:
 
 def test_it_computes_what_float64_does(artifact: Artifact) -> None:
     assert error_of(artifact, artifact.path) <= K * truth_and_noise(NETWORK, images())[1]
+
+
+@pytest.mark.slow
+def test_a_network_of_timm_is_converted(tmp_path: Path) -> None:
+    """The child unpickles it, and so imports timm, which does not stand every torchvision: the paper's other networks."""
+    declare_torchvision_operators()
+    pytest.importorskip("timm")
+    from timm.layers import ConvNormAct
+
+    found = written(nn.Sequential(ConvNormAct(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()), tmp_path, 1, 3, 8, 8)
+    assert found.operators["CONV_2D"] == 1
 
 
 def test_the_file_is_all_that_is_left(artifact: Artifact) -> None:
@@ -100,6 +112,8 @@ def test_the_original_graph_is_torn_apart(tmp_path: Path) -> None:
     assert outside["AVERAGE_POOL_2D"] == 5
     assert isinstance(torn.facts["partitions"], int)
     assert torn.facts["partitions"] > 5
+    placed = LiteRTExporter().placements(torn)["XNNPACK"]
+    assert (placed.partitions, placed.outside) == (torn.facts["partitions"], outside)
     assert re.search(r"in \d+ partitions .* own kernels run 5 AVERAGE_POOL_2D, ", " ".join(torn.notes))
     assert error_of(torn, torn.path) <= K * truth_and_noise(NETWORK, images())[1]
 

@@ -42,7 +42,8 @@ def test_two_files_are_all_that_is_written(artifacts: dict[Precision, Artifact])
 def test_the_facts_are_those_of_the_file(artifacts: dict[Precision, Artifact]) -> None:
     model = read_ir(load_openvino().Core(), artifacts["fp32"].path)
     operators = artifacts["fp32"].facts["operators"]
-    assert operators == count_operators(model)
+    assert operators.items() <= count_operators(model).items()
+    assert not {"Constant", "Parameter", "Result"} & set(operators)
     counts = {"Gelu": 12, "MVN": 23, "MaxPool": 5, "ScaledDotProductAttention": 7}
     assert {name: operators[name] for name in counts} == counts
     assert not {"GroupConvolutionBackpropData", "BatchNormInference"} & set(operators)
@@ -62,8 +63,9 @@ def test_a_bf16_file_is_the_fp32_file_with_another_hint(artifacts: dict[Precisio
 
 def test_an_fp16_file_has_the_operators_of_the_fp32_file(artifacts: dict[Precision, Artifact]) -> None:
     half, single = (dict(artifacts[precision].facts["operators"]) for precision in ("fp16", "fp32"))
-    assert half.pop("Convert") > single.pop("Convert")
     assert half == single
+    ir = [count_operators(read_ir(load_openvino().Core(), artifacts[p].path))["Convert"] for p in ("fp16", "fp32")]
+    assert ir[0] > ir[1], "conversions of constants, which are no part of it"
 
 
 def test_a_second_conversion_in_one_process_is_byte_identical(artifacts: dict[Precision, Artifact], tmp_path: Path) -> None:
@@ -84,6 +86,9 @@ def test_the_original_graph_is_converted_too(tmp_path: Path) -> None:
     artifact = build(plan_of(graph="original", precision="fp16"), tmp_path)
     assert artifact.facts["operators"]["GroupConvolutionBackpropData"] == 5
     assert artifact.facts["weights_by_storage"]["f32"] < 10
+    placed = OpenVinoExporter().placements(artifact)["CPU plugin"]
+    assert (placed.partitions, placed.outside) == (1, {})
+    assert placed.layers == sum(artifact.facts["executed_layers_here"].values()) - 1, "all but the output"
 
 
 @pytest.fixture(scope="module")

@@ -78,6 +78,8 @@ def test_an_fp32_engine(export, rtx):
     assert artifact.facts["network_layers"] == sum(artifact.facts["network_layer_types"].values())
     assert not [name for name in compute_types(artifact) if name.endswith("HALF")]
     assert artifact.tools["tensorrt-rtx"] == rtx.version
+    assert sum(artifact.facts["operators"].values()) < artifact.facts["network_layers"], "constants are not among them"
+    assert TensorRTExporter().placements(artifact)["engine"].layers == artifact.facts["builder_layers_after"]
 
 
 def test_the_source_is_the_onnx_that_it_was_built_from(export, tmp_path):

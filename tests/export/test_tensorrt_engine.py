@@ -270,6 +270,7 @@ def test_the_calls_in_their_order(install, source, tmp_path, version, flags):
         "tf32": False,
         "network_layers": 3,
         "network_layer_types": {"CONVOLUTION HALF": 2, "NORMALIZATION FLOAT": 1},
+        "operators": {"CONVOLUTION": 2, "NORMALIZATION": 1},
         "builder_layers_before": 712,
         "builder_layers_after": 1,
     }
