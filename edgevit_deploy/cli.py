@@ -16,6 +16,7 @@ from edgevit_deploy.commands.bench import bench_bundles
 from edgevit_deploy.commands.convert import convert_all, convert_one
 from edgevit_deploy.commands.doctor import doctor
 from edgevit_deploy.commands.flags import FileFlags, ModelFlags
+from edgevit_deploy.commands.friendliness import friendliness
 from edgevit_deploy.commands.inspect import inspect
 from edgevit_deploy.commands.report import report_bundles
 from edgevit_deploy.commands.tune import tune
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "verify": verify_bundles,
     "bench": bench_bundles,
     "tune": tune,
+    "friendliness": friendliness,
     "inspect": inspect,
     "doctor": doctor,
     "report": report_bundles,
