@@ -113,6 +113,8 @@ class OnnxRuntimeSession(Session):
         options.intra_op_num_threads = threads or 0  # 0: one a core
         if threads == 1:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        else:  # while it runs its threads may wait busily, afterwards they would take the cores from other sessions
+            options.add_session_config_entry("session.force_spinning_stop", "1")
         if profile_to is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(profile_to)
