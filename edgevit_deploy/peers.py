@@ -4,8 +4,9 @@ Their weights are random: latency does not depend on them, accuracy is not measu
 as EdgeViT, with the same simplification and folding, but nobody has rewritten them: that favours EdgeViT, and the table says so.
 """
 
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ PEERS = {
 PEER_SIZE = (224, 224)
 PEER_CLASSES = 1000
 
-_torchvision: list[Any] = []
+_declared: list[torch.library.Library] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,27 +87,35 @@ def make_peer(name: str, seed: int) -> Peer:
     return Peer(name=name, network=reparameterize_model(network), given="timm's own fusion of BatchNorm")
 
 
-def declare_torchvision_operators() -> None:
+def make_torchvision_importable() -> None:
     """Make torchvision, and so timm, importable beside a CPU build of PyTorch, to which published torchvision wheels do not fit.
 
     timm imports torchvision without need. Its wheels are linked against CUDA; with a CPU build of PyTorch their operators are
-    missing, and the import ends when it describes `nms`. Declared by name, without code, they are enough for the import.
+    missing, and the import ends when it describes `nms`. Declared by name, without code, they are enough for the import. Where
+    torchvision fits, nothing is declared.
     """
-    if _torchvision:
+    try:
+        import torchvision  # noqa: F401
+    except ImportError:
         return
-    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-    for operator in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, operator):
+    except RuntimeError as error:
+        if "operator torchvision::" not in str(error):
+            raise
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        for operator in ("nms", "qnms"):
             library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
-    _torchvision.append(library)  # dropped, it would take its declarations with it
+        _declared.append(library)  # dropped, it would take its declarations with it
 
 
 def _timm() -> "ModuleType":
     availability = requires("timm", extra="timm")
     if not availability.ok:
         raise MissingError(f"the peers come from timm: {availability.detail}; {availability.fix}")
-    declare_torchvision_operators()
+    make_torchvision_importable()
     import timm
     import timm.layers
 
-    return timm
+    module: ModuleType = timm
+    return module

@@ -128,7 +128,7 @@ def convert(source: str, destination: str, input_spec: TensorSpec, output_name: 
     import litert_torch
     import torch
 
-    from edgevit_deploy.peers import declare_torchvision_operators
+    from edgevit_deploy.peers import make_torchvision_importable
 
     class Named(torch.nn.Module):
         def __init__(self, module: torch.nn.Module) -> None:
@@ -138,7 +138,7 @@ def convert(source: str, destination: str, input_spec: TensorSpec, output_name: 
         def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
             return {output_name: self.module(*inputs.values())}
 
-    declare_torchvision_operators()  # the module may be a peer, whose classes are timm's
+    make_torchvision_importable()  # the module may be a peer, whose classes are timm's
     module = torch.load(source, weights_only=False)  # the parent's own, from its scratch folder
     example = torch.zeros([int(size) for size in input_spec.shape])
     litert_torch.convert(Named(module).eval(), sample_kwargs={input_spec.name: example}).export(destination)

@@ -18,7 +18,7 @@ from edgevit_deploy.deploy.attention_forms import BatchedAttention, EinsumAttent
 from edgevit_deploy.deploy.graph import Attention
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact
-from edgevit_deploy.peers import declare_torchvision_operators
+from edgevit_deploy.peers import make_torchvision_importable
 from edgevit_deploy.spec import TensorSpec
 from edgevit_deploy.tolerances import NOISE_MULTIPLES
 from export.litert import LiteRTExporter, check_written
@@ -57,7 +57,7 @@ def test_it_computes_what_float64_does(artifact: Artifact) -> None:
 @pytest.mark.slow
 def test_a_network_of_timm_is_converted(tmp_path: Path) -> None:
     """The child unpickles it, and so imports timm, which does not stand every torchvision: the paper's other networks."""
-    declare_torchvision_operators()
+    make_torchvision_importable()
     pytest.importorskip("timm")
     from timm.layers import ConvNormAct
 
