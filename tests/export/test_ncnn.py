@@ -169,7 +169,8 @@ def test_warnings_of_its_pytorch_are_no_objections(tmp_path: Path) -> None:
 
 
 WAITS = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it, their children too
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from export.ncnn import run_pnnx

@@ -292,10 +292,12 @@ def test_usage_snippet_runs(plain, tmp_path, monkeypatch):
 
 
 @pytest.mark.serial
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read on Linux only")
 def test_full_size_export_stays_well_below_two_gigabytes(tmp_path):
-    call = "import resource\ntest_onnx.export_here('fp32', image_size=(224, 224))\n"
-    peak = int(in_a_child(tmp_path, call + "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"))
-    assert peak * (1 if sys.platform == "darwin" else 1024) < 1.2 * 2**30
+    """VmHWM, since getrusage's ru_maxrss starts at what the parent used: here everything that was ever tested."""
+    call = "test_onnx.export_here('fp32', image_size=(224, 224))\nprint(open('/proc/self/status').read())"
+    peak_kib = int(in_a_child(tmp_path, call).partition("VmHWM:")[2].split()[0])
+    assert peak_kib * 1024 < 1.2 * 2**30
 
 
 # Reading back

@@ -151,7 +151,8 @@ def test_a_session_can_be_opened_again() -> None:
 
 
 WAITS = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it, their children too
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from tests.runtimes.test_child import make
