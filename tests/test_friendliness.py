@@ -171,7 +171,6 @@ def test_onnx_for_real(tmp_path: Path) -> None:
 
 def test_ncnn_refuses_the_published_attention_for_real(tmp_path: Path) -> None:
     """By trying: the exporter's own word for it, `graphs`, is gone around."""
-    pytest.importorskip("ncnn")
     document = examined(tmp_path, targets="ncnn")
     assert {part for part, verdict in verdicts(document, "original").items() if verdict == "rejected"} == {"GlobalSparseAttn"}
     assert set(verdicts(document, "deploy").values()) == {"native"}

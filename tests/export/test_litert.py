@@ -58,7 +58,6 @@ def test_it_computes_what_float64_does(artifact: Artifact) -> None:
 def test_a_network_of_timm_is_converted(tmp_path: Path) -> None:
     """The child unpickles it, and so imports timm, which does not stand every torchvision: the paper's other networks."""
     make_torchvision_importable()
-    pytest.importorskip("timm")
     from timm.layers import ConvNormAct
 
     found = written(nn.Sequential(ConvNormAct(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()), tmp_path, 1, 3, 8, 8)
