@@ -3,7 +3,8 @@
 A latency alone proves nothing: clocks, caches and other processes move it by more than most rewrites do. So all files are
 loaded at once and run in short blocks, in a shuffled order in which no file follows itself, and the first file takes part
 twice: what those two sessions of one file differ by is noise, and a difference no larger than that is no difference.
-(Alternating the order instead flattered the first and the last entry by 3 to 8 %.)
+(Alternating the order instead flattered the first and the last entry by 3 to 8 %.) Where a session's memory happens to lie
+moves every one of its runs by up to 4 %, so a run has several sittings: in each, every file is loaded anew, in another order.
 """
 
 import multiprocessing
@@ -16,7 +17,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
@@ -78,28 +78,32 @@ def benchmark(
         UsageError: too few runs.
         RunError: a runtime could not load or run a file.
     """
-    rounds = regime.blocks(runs)
-    with ExitStack() as stack:
-        lanes = []
-        for candidate in (*candidates, replace(candidates[0], label=f"{candidates[0].label} again (A/A)")):
-            step(f"loading {candidate.label}")
-            lanes.append(_Lane.open(candidate, threads, stack))
-        step(f"warming up, {WARM_UP_CALLS} runs each")
-        for lane in lanes:
-            lane.session.time_runs(lane.candidate.feeds, WARM_UP_CALLS)
-        order = block_order(len(lanes), rounds, seed)
-        step(f"timing {len(order)} blocks")
-        for index in order:
-            lanes[index].run_block(regime)
-        results = [lane.result(regime) for lane in lanes]
-    measured = results[:-1]
+    entries = (*candidates, replace(candidates[0], label=f"{candidates[0].label} again (A/A)"))
+    tallies = [_Tally(candidate=candidate) for candidate in entries]
+    order = np.array(block_order(len(tallies), regime.blocks(runs), seed)).reshape(-1, len(tallies))
+    loading_order = np.random.default_rng(seed)
+    sittings = np.array_split(order, min(regime.sittings, len(order)))
+    for number, blocks in enumerate(sittings, start=1):
+        with ExitStack() as stack:
+            for index in loading_order.permutation(len(tallies)):
+                step(f"sitting {number} of {len(sittings)}: loading {tallies[index].candidate.label}")
+                tallies[index].load(threads, stack)
+            step(f"sitting {number} of {len(sittings)}: warming up, {WARM_UP_CALLS} runs each")
+            for tally in tallies:
+                tally.session.time_runs(tally.candidate.feeds, WARM_UP_CALLS)
+            step(f"sitting {number} of {len(sittings)}: timing {blocks.size} blocks")
+            for index in blocks.flat:
+                tallies[index].run_block(regime)
+            for tally in tallies:
+                tally.leave()
+    *measured, control = [tally.result(regime) for tally in tallies]
     if measure_memory:
         step("measuring memory")
         measured = [
             result if result.own_process else replace(result, peak_memory_bytes=peak_memory_bytes(candidate, threads))
             for candidate, result in zip(candidates, measured, strict=True)
         ]
-    return Benchmark(regime=regime, seed=seed, results=tuple(measured), control=results[-1])
+    return Benchmark(regime=regime, seed=seed, results=tuple(measured), control=control)
 
 
 def block_order(entries: int, rounds: int, seed: int) -> list[int]:
@@ -148,23 +152,29 @@ def _send_peak_memory(sender: Connection, candidate: Candidate, threads: int) ->
 
 
 @dataclass(slots=True, kw_only=True)
-class _Lane:
-    """One open session and what was measured on it so far."""
+class _Tally:
+    """What was measured on one file so far, over all sittings, and the session of the present one."""
 
     candidate: Candidate
-    session: Session
-    load_ms: float
-    first_ms: float
+    load_ms: list[float] = field(default_factory=list)
+    first_ms: list[float] = field(default_factory=list)
     raw_ms: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
+    child_peak_bytes: list[int] = field(default_factory=list)
+    _session: Session | None = None
 
-    @classmethod
-    def open(cls, candidate: Candidate, threads: int, stack: ExitStack) -> Self:
+    @property
+    def session(self) -> Session:
+        """The open session."""
+        assert self._session is not None
+        return self._session
+
+    def load(self, threads: int, stack: ExitStack) -> None:
+        """Open a session, which closes with `stack`, and run it for the first time."""
         start_ns = time.perf_counter_ns()
-        session = stack.enter_context(candidate.session(threads))
-        load_ms = (time.perf_counter_ns() - start_ns) / 1e6
-        (first_ms,) = session.time_runs(candidate.feeds, 1)
-        return cls(candidate=candidate, session=session, load_ms=load_ms, first_ms=first_ms)
+        self._session = stack.enter_context(self.candidate.session(threads))
+        self.load_ms.append((time.perf_counter_ns() - start_ns) / 1e6)
+        self.first_ms += self.session.time_runs(self.candidate.feeds, 1)
 
     def run_block(self, regime: Regime) -> None:
         feeds = self.candidate.feeds
@@ -175,23 +185,27 @@ class _Lane:
         if start_ns is not None and end_ns is not None:
             self.cpu_ms.append((end_ns - start_ns) / 1e6 / regime.timed_calls)
 
+    def leave(self) -> None:
+        """Ask what only an open session knows."""
+        if (peak := self.session.peak_memory_bytes()) is not None:
+            self.child_peak_bytes.append(peak)
+
     def result(self, regime: Regime) -> BenchmarkResult:
         (images,) = self.candidate.feeds.values()
-        peak = self.session.peak_memory_bytes()
         return BenchmarkResult(
             label=self.candidate.label,
             runtime=self.session.name,
             threads=self.session.threads,
             batch=images.shape[0],
             image_size=(images.shape[2], images.shape[3]),
-            load_ms=self.load_ms,
-            first_ms=self.first_ms,
+            load_ms=statistics.median(self.load_ms),
+            first_ms=statistics.median(self.first_ms),
             raw_ms=tuple(self.raw_ms),
             calls_per_block=regime.timed_calls,
             cpu_ms=statistics.median(self.cpu_ms) if self.cpu_ms else None,
             size_bytes=_size_bytes(self.candidate.path),
-            peak_memory_bytes=peak,
-            own_process=peak is not None,
+            peak_memory_bytes=max(self.child_peak_bytes, default=None),
+            own_process=bool(self.child_peak_bytes),
         )
 
 

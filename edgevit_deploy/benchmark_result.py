@@ -28,11 +28,19 @@ NOISY_CONTROL = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regime:
-    """What the caches hold when a call is timed; the two give different ratios, so a figure names its regime."""
+    """What the caches hold when a call is timed; the two give different ratios, so a figure names its regime.
+
+    Attributes:
+        name: of the regime.
+        warm_calls: untimed calls at the start of each block.
+        timed_calls: timed calls of each block, in a row.
+        sittings: how often every file is loaded anew; the blocks are spread over them.
+    """
 
     name: RegimeName
     warm_calls: int
     timed_calls: int
+    sittings: int
 
     def blocks(self, runs: int) -> int:
         """Return how many blocks give at least `runs` timed calls.
@@ -50,9 +58,9 @@ class Regime:
 
 
 REGIMES: dict[RegimeName, Regime] = {
-    "steady": Regime(name="steady", warm_calls=2, timed_calls=4),
-    "mixed": Regime(name="mixed", warm_calls=0, timed_calls=1),
-    "paper": Regime(name="paper", warm_calls=2, timed_calls=5),
+    "steady": Regime(name="steady", warm_calls=2, timed_calls=4, sittings=4),
+    "mixed": Regime(name="mixed", warm_calls=0, timed_calls=1, sittings=4),
+    "paper": Regime(name="paper", warm_calls=2, timed_calls=5, sittings=1),
 }
 
 PAPER_RUNS = 50
@@ -69,8 +77,8 @@ class BenchmarkResult:
         threads: intra-op threads that the session was given.
         batch: images a run.
         image_size: (height, width) in pixels.
-        load_ms: opening the session; the runtime's library was imported and the file was in the page cache.
-        first_ms: the first run after that.
+        load_ms: opening the session, median of the sittings; the runtime's library was imported and the file in the page cache.
+        first_ms: the first run after that, median of the sittings.
         raw_ms: every timed run, wall clock, in order.
         calls_per_block: how many of them, in a row, are one block.
         cpu_ms: CPU time of a run over all threads of the process that runs the model, median of the blocks; None if not known.

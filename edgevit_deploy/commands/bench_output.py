@@ -133,7 +133,8 @@ def explanation(run: Run, benchmark: "Benchmark") -> list[str]:
         lines.append(f"the paper's figure, the mean of {len(first.raw_ms)} passes: {means}")
     lines += [
         f"{regime.name}: {blocks} blocks a bundle, each of {regime.warm_calls} warm and {regime.timed_calls} timed runs, in "
-        f"shuffled order (seed {benchmark.seed}), none after itself. p99 of fewer than 100 runs is the slowest run.",
+        f"shuffled order (seed {benchmark.seed}), none after itself, every bundle loaded {min(regime.sittings, blocks)} times. "
+        "p99 of fewer than 100 runs is the slowest run.",
         f"A/A control: {first.label} against itself; a difference within {benchmark.control_spread:.1%} is no difference.",
         "load: the runtime's library was imported and the file in the page cache. Peak memory: resident, of a process that runs "
         "only this file, Python and libraries included; not a GPU's.",

@@ -71,12 +71,14 @@ def _cores_for_us() -> int:
 
 
 def _cpu_model() -> str:
+    """Return the CPU's name; on Linux x86 with family and model, since virtual machines call several generations by one name."""
     info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    if not info.is_file():
+        return platform.processor() or platform.machine()
+    first_core = info.read_text(encoding="utf-8").partition("\n\n")[0]
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first_core.splitlines())}
+    name = facts.get("model name", platform.processor() or platform.machine())
+    return f"{name} (family {facts['cpu family']}, model {facts['model']})" if "cpu family" in facts else name
 
 
 def _installed_version(package: str) -> str | None:
