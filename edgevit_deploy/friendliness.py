@@ -15,6 +15,7 @@ from torch import nn
 
 from edgevit_deploy.errors import DeployError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
+from edgevit_deploy.op_names import profile_by_module
 from edgevit_deploy.ops import time_by_part
 from edgevit_deploy.part_networks import PartNetwork, part_networks
 from edgevit_deploy.peers import PEER_CLASSES, PEER_SIZE, Peer
@@ -151,7 +152,7 @@ class Examiner:
             graphs[graph], artifact = self._convert(self._bench.network(graph, self._plan.form), self._plan)
             if artifact is not None:
                 tools.update(artifact.tools)
-                shares[graph] = self._time_shares(artifact)
+                shares[graph] = self._time_shares(artifact, graph)
         if peer is not None:
             self._step(peer.name)
             spec = replace(self._plan.spec, num_classes=PEER_CLASSES, image_size=PEER_SIZE)
@@ -191,7 +192,7 @@ class Examiner:
         assert isinstance(operators, dict), f"{plan.spec.variant}: facts['operators'] of {artifact.target} is no count"
         return Whole(operators=operators, placements=placements), artifact
 
-    def _time_shares(self, artifact: Artifact) -> dict[str, float]:
+    def _time_shares(self, artifact: Artifact, graph: Graph) -> dict[str, float]:
         """Return the share of each part in the time of a run, by the runtime's own profiler; empty where it has none."""
         session_type = self._find_session(artifact.target)
         if session_type is None or not session_type.executes_target:
@@ -199,11 +200,12 @@ class Examiner:
         images = self._bench.probes(self._plan.image_size, self._plan.input_form).inputs[:1]
         try:
             with session_type(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1) as session:
-                profile = session.profile({INPUT_NAME: images}, PROFILED_RUNS) or ()
+                network = self._bench.network(graph, self._plan.form)
+                profile = profile_by_module(session, {INPUT_NAME: images}, PROFILED_RUNS, lambda: _prepared(network, self._plan))
         except DeployError as error:
             self._step(f"no time by part: {error}")
             return {}
-        return {row.part: row.share for row in time_by_part(profile, macs={}, peak_gmacs=1.0)}
+        return {row.part: row.share for row in time_by_part(profile or (), macs={}, peak_gmacs=1.0)}
 
 
 def _prepared(network: nn.Module, plan: ExportPlan[Any]) -> nn.Module:

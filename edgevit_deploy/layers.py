@@ -64,7 +64,6 @@ def plan_of(manifest: Manifest, model: LoadedModel, exporter: Exporter[Any]) -> 
     own = {name: recorded[name] for name, kind in kinds.items() if name in recorded and Path not in get_args(kind)}
     try:
         options = msgspec.convert(own, type=exporter.options_type)
-        form = Form.read(msgspec.convert(recorded.get("form", {}), type=dict[str, str]))
     except msgspec.ValidationError as error:
         raise UsageError(f"the manifest's options are not this version's ({error}); convert again") from error
     batch = manifest.inputs[0].shape[0]
@@ -75,12 +74,24 @@ def plan_of(manifest: Manifest, model: LoadedModel, exporter: Exporter[Any]) -> 
         dynamic_batch=not isinstance(batch, int),
         image_size=model.spec.image_size,
         dynamic_size=False,
-        graph="original" if manifest.graph == "original" else "deploy",
-        form=form,
+        graph=manifest.graph,
+        form=form_of(manifest),
         input_form=manifest.input_form,
         labels=(),
         options=options,
     )
+
+
+def form_of(manifest: Manifest) -> Form:
+    """Return the form in which a bundle's deploy graph was written; the default one for an original graph.
+
+    Raises:
+        UsageError: parts or choices that this version does not have.
+    """
+    try:
+        return Form.read(msgspec.convert(manifest.options.get("form", {}), type=dict[str, str]))
+    except msgspec.ValidationError as error:
+        raise UsageError(f"the manifest's form is not one of this version's ({error}); convert again") from error
 
 
 def check_layers(

@@ -1,6 +1,7 @@
 """Where a run's time goes: operations by part of the network, and what the arithmetic alone would need on this machine."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,38 @@ class PartTime:
     operations: int
     macs: int
     peak_share: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindTime:
+    """What one kind of operation took in a run, by the runtime's own names: its time, its share, and how many there were."""
+
+    kind: str
+    time_ms: float
+    share: float
+    operations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One file's profile, added up by part of the network and by kind of operation."""
+
+    parts: tuple[PartTime, ...]
+    kinds: tuple[KindTime, ...]
+
+
+def time_by_kind(ops: Sequence[OpTime]) -> tuple[KindTime, ...]:
+    """Add up a profile by kind of operation, the longest first.
+
+    It bounds what any rewriting can reach: convolutions, products and activations stay, whatever is done about the rest.
+    """
+    total_ms = sum(op.time_ms for op in ops)
+    counts = Counter(op.kind for op in ops)
+    times_ms = {kind: sum(op.time_ms for op in ops if op.kind == kind) for kind in counts}
+    return tuple(
+        KindTime(kind=kind, time_ms=time_ms, share=time_ms / total_ms if total_ms else 0.0, operations=counts[kind])
+        for kind, time_ms in sorted(times_ms.items(), key=lambda item: -item[1])
+    )
 
 
 def time_by_part(ops: Sequence[OpTime], macs: dict[str, int], peak_gmacs: float) -> tuple[PartTime, ...]:

@@ -21,7 +21,7 @@ Array = NDArray[Any]
 class OpTime:
     """What one operation of a file took, by the runtime's own profiler: `time_ms` is the median of a run.
 
-    `name` is the node's, which tells its part of the network where the converter kept names; `kind` is the operator's.
+    `name` is the node's, which tells its part of the network where the file keeps names; `kind` is the operator's.
     """
 
     name: str
@@ -47,6 +47,10 @@ class Session(ABC):
 
     executes_target: ClassVar[bool] = True
     """False for a reference evaluation: right numbers, but not the device's own arithmetic, so no latency claim."""
+
+    traced_as: ClassVar[Mapping[str, frozenset[str]] | None] = None
+    """For a runtime whose profile has no module names, but operations in the order of the trace that the file was written from:
+    its kinds of operations -> the kinds of traced operators (`aten::...`) that they may stand for."""
 
     def __init__(
         self,

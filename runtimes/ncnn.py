@@ -4,19 +4,49 @@ A model from anywhere is counted before ncnn sees it (`edgevit_deploy.ncnn_file`
 fit each other: ncnn does not check shapes, and the child process contains the crash.
 """
 
+import statistics
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.ncnn_file import BIN_NAME, ENDS, INPUT_BLOB, OUTPUT_BLOB, PARAM_NAME, read_ncnn_model
+from edgevit_deploy.ncnn_file import BIN_NAME, ENDS, INPUT_BLOB, OUTPUT_BLOB, PARAM_NAME, NcnnModel, read_ncnn_model
 from edgevit_deploy.registry import Availability, requires
-from edgevit_deploy.session import Array, Session
+from edgevit_deploy.session import Array, OpTime, Session
 from runtimes.child import ChildSession
 
 if TYPE_CHECKING:
     import ncnn
+
+
+_CONVOLUTION = frozenset({"aten::_convolution"})
+_PRODUCT = frozenset({"aten::matmul", "aten::bmm"})
+_RESHAPE = frozenset({"aten::reshape", "aten::flatten", "aten::view", "aten::unsqueeze"})
+
+TRACED_AS: dict[str, frozenset[str]] = {
+    "BinaryOp": frozenset({"aten::add", "aten::mul", "aten::sub"}),
+    "Concat": frozenset({"aten::cat"}),
+    "Convolution": _CONVOLUTION,
+    "ConvolutionDepthWise": _CONVOLUTION,
+    "Deconvolution": _CONVOLUTION,
+    "DeconvolutionDepthWise": _CONVOLUTION,
+    "GELU": frozenset({"aten::gelu"}),
+    "Gemm": frozenset({"aten::linear"}),
+    "InnerProduct": frozenset({"aten::linear"}),
+    "Interp": frozenset({"aten::upsample_nearest2d"}),
+    "LayerNorm": frozenset({"aten::layer_norm"}),
+    "MatMul": _PRODUCT,
+    "Permute": frozenset({"aten::permute", "aten::transpose"}),
+    "PixelShuffle": frozenset({"aten::pixel_shuffle"}),
+    "Pooling": frozenset({"aten::max_pool2d", "aten::mean"}),
+    "Reduction": frozenset({"aten::mean"}),
+    "Reshape": _RESHAPE,
+    "Slice": frozenset({"aten::chunk", "aten::slice", "aten::split"}),
+    "Softmax": frozenset({"aten::softmax"}),
+}
+"""pnnx writes its layers in the order of the trace that it was given."""
 
 
 class NcnnNetSession(Session):
@@ -27,6 +57,7 @@ class NcnnNetSession(Session):
     """
 
     name: ClassVar[str] = "ncnn (CPU)"
+    traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
 
     _net: "ncnn.Net | None" = None
 
@@ -36,14 +67,24 @@ class NcnnNetSession(Session):
         return requires("ncnn", extra="ncnn")
 
     def _load(self) -> None:
-        import ncnn
+        if any(spec.shape[0] != 1 for spec in (*self.inputs, *self.outputs)):
+            raise RunError("ncnn has no batch axis: every shape must start with 1")
+        self._net = self._read(self._model())
 
+    def _model(self) -> NcnnModel:
+        """Read the folder without ncnn, which trusts what it finds there."""
         model = read_ncnn_model(self.path)
         if model.ends() != ENDS:
             raise RunError(f"it has the inputs and outputs {model.ends()}, expected {ENDS}")
-        if any(spec.shape[0] != 1 for spec in (*self.inputs, *self.outputs)):
-            raise RunError("ncnn has no batch axis: every shape must start with 1")
+        return model
+
+    def _read(self, model: NcnnModel, allocator: "ncnn.Allocator | None" = None) -> "ncnn.Net":
+        """Let ncnn read a model that was counted; what it computes lies with `allocator`, or in memory of its own."""
+        import ncnn
+
         net = ncnn.Net()
+        if allocator is not None:
+            net.opt.blob_allocator = net.opt.workspace_allocator = allocator
         half = "float16" in model.tagged
         net.opt.use_fp16_packed = net.opt.use_fp16_storage = half
         net.opt.use_fp16_arithmetic = net.opt.use_bf16_packed = net.opt.use_bf16_storage = False
@@ -53,7 +94,7 @@ class NcnnNetSession(Session):
         for what, load, file in (("load_param", net.load_param, PARAM_NAME), ("load_model", net.load_model, BIN_NAME)):
             if status := load(str(self.path / file)):
                 raise RunError(f"{what} answered {status} for {file}; copy or convert it again")
-        self._net = net
+        return net
 
     def _run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
         import ncnn
@@ -68,8 +109,46 @@ class NcnnNetSession(Session):
             raise RunError(f"ncnn answered {status} when it was run")
         return {self.outputs[0].name: np.array(output)[None]}
 
+    def profile(self, feeds: Mapping[str, Array], runs: int) -> tuple[OpTime, ...]:
+        """Compute one layer after the other by asking for what each of them returns; ncnn has no profiler of its own.
+
+        Asked for one blob, ncnn computes what is missing for it, and that is one layer when all before it were asked for. A call
+        costs some microseconds, which are in each layer's time. With an allocator of its own, ncnn hands a blob out as it is;
+        otherwise it would copy each.
+        """
+        import ncnn
+
+        self._check_feeds(feeds)
+        model = self._model()
+        allocator = ncnn.UnlockedPoolAllocator()  # outlives the net and every blob
+        net = self._read(model, allocator)
+        image = np.ascontiguousarray(feeds[self.inputs[0].name][0])
+        layers = [layer for layer in model.layers if layer.kind != "Input"]
+        profiled = [_times_ms(net, image, [layer.outputs[0] for layer in layers]) for _ in range(1 + runs)][1:]
+        del net
+        return tuple(
+            OpTime(name="", kind=layer.kind, time_ms=statistics.median(times_ms))
+            for layer, times_ms in zip(layers, zip(*profiled, strict=True), strict=True)
+        )
+
     def _unload(self) -> None:
         self._net = None
+
+
+def _times_ms(net: "ncnn.Net", image: Array, blobs: list[str]) -> list[float]:
+    """Ask a net for blobs, one after the other, and return how long each took."""
+    import ncnn
+
+    extractor = net.create_extractor()
+    extractor.input(INPUT_BLOB, ncnn.Mat(image))
+    times_ms = []
+    for blob in blobs:
+        start_ns = time.perf_counter_ns()
+        status, _ = extractor.extract(blob, 1)  # 1: in the layout that the layer has chosen
+        times_ms.append((time.perf_counter_ns() - start_ns) / 1e6)
+        if status:
+            raise RunError(f"ncnn answered {status} when it was asked for {blob}")
+    return times_ms
 
 
 class NcnnSession(ChildSession):
@@ -77,6 +156,7 @@ class NcnnSession(ChildSession):
 
     name: ClassVar[str] = "ncnn (CPU)"
     session: ClassVar[str] = "runtimes.ncnn:NcnnNetSession"
+    traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
 
     @classmethod
     def probe(cls) -> Availability:

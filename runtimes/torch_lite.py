@@ -6,20 +6,25 @@ and can call no Python. What is left is a file made to exploit a memory error in
 contains a crash, not such an attack.
 """
 
+import statistics
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from edgevit_deploy.errors import RunError, first_line
-from edgevit_deploy.lite_file import read_lite_file
+from edgevit_deploy.lite_file import OPERATORS, read_lite_file
 from edgevit_deploy.registry import Availability, requires
-from edgevit_deploy.session import Array, Session
+from edgevit_deploy.session import Array, OpTime, Session
 from runtimes.child import ChildSession
+
+TRACED_AS = {kind: frozenset({kind}) for kind in (operator.partition(".")[0] for operator in OPERATORS)}
+"""The file is written from a trace, operator by operator."""
 
 
 class LiteInterpreterSession(Session):
     """One `.ptl` file in this process, which a bad one may crash; `TorchLiteSession` puts it into a child."""
 
     name: ClassVar[str] = "PyTorch lite interpreter"
+    traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
 
     _program: Any = None
 
@@ -53,6 +58,23 @@ class LiteInterpreterSession(Session):
             raise RunError(f"it returned {type(output).__name__}, expected one tensor")
         return {self.outputs[0].name: output.numpy()}
 
+    def profile(self, feeds: Mapping[str, Array], runs: int) -> tuple[OpTime, ...]:
+        """Run under PyTorch's profiler; the operators that the interpreter called itself, in the order of execution."""
+        import torch
+
+        self._check_feeds(feeds)
+        images = [torch.from_numpy(feeds[spec.name]) for spec in self.inputs]
+        self._run(feeds)
+        profiled = []
+        for _ in range(runs):
+            with torch.inference_mode(), torch.autograd.profiler.profile() as profile:
+                self._program(*images)
+            profiled.append([event for event in profile.function_events if event.cpu_parent is None])
+        return tuple(
+            OpTime(name="", kind=same[0].name, time_ms=statistics.median(event.cpu_time_total for event in same) / 1000)
+            for same in zip(*profiled, strict=True)
+        )
+
     def _unload(self) -> None:
         self._program = None
 
@@ -62,6 +84,7 @@ class TorchLiteSession(ChildSession):
 
     name: ClassVar[str] = "PyTorch lite interpreter"
     session: ClassVar[str] = "runtimes.torch_lite:LiteInterpreterSession"
+    traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
 
     @classmethod
     def probe(cls) -> Availability:

@@ -131,16 +131,18 @@ class TestOps:
         )
         monkeypatch.setattr(fakes.FakeSession, "profile", lambda *_: ops)
         document, printed = bench(capfd, fake_bundle, "--ops")
-        parts = {part["part"]: part for part in document["parts"][str(fake_bundle)]}
+        parts = {part["part"]: part for part in document["profiles"][str(fake_bundle)]["parts"]}
         assert parts["LocalAgg"]["share"] == 0.75
         assert parts["LocalAgg"]["macs"] > 1e6
         assert 0 < parts["LocalAgg"]["peak_share"] < 1
         assert parts["between the parts"]["time_ms"] == 1.0
+        assert [kind["kind"] for kind in document["profiles"][str(fake_bundle)]["kinds"]] == ["Conv", "Add"]
         assert "time by part" in printed
+        assert "time by kind" in printed
 
     def test_a_runtime_without_a_profiler_says_so(self, fake_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
         document, printed = bench(capfd, fake_bundle, "--ops")
-        assert document["parts"] == {str(fake_bundle): None}
+        assert document["profiles"] == {str(fake_bundle): None}
         assert "no profiler that Python reaches" in printed
 
 

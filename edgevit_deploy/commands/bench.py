@@ -20,7 +20,7 @@ from edgevit_deploy.errors import MissingError, UsageError
 if TYPE_CHECKING:
     from edgevit_deploy.benchmark import Candidate
     from edgevit_deploy.benchmark_result import Benchmark, Regime
-    from edgevit_deploy.ops import PartTime
+    from edgevit_deploy.ops import Profile
     from edgevit_deploy.pipeline import Step
 
 DEFAULT_RUNS = 50
@@ -80,11 +80,12 @@ def bench_bundles(
         machine = read_machine({name for subject in ready for name in subject.manifest.tools})
         contests = make_contests(ready, against, weights, batch, Path(scratch), step) if against else []
         candidates = {subject.label: candidate_of(subject, batch) for subject in ready}
+        profiled = ready if ops else []
         run = Run(
             machine=machine,
             benchmark=_time(candidates, contests, settings, step) if ready else None,
             contests=tuple(contests),
-            parts={subject.label: _parts(subject, candidates[subject.label], threads, step) for subject in ready} if ops else {},
+            profiles={subject.label: _profile(subject, candidates[subject.label], threads, step) for subject in profiled},
             skipped=tuple(subject for subject in subjects if isinstance(subject, Skipped)),
         )
     print_run(run)
@@ -172,17 +173,28 @@ def _time(candidates: "dict[str, Candidate]", contests: Sequence[Contest], setti
     )
 
 
-def _parts(subject: Ready, candidate: "Candidate", threads: int, step: "Step") -> "tuple[PartTime, ...] | None":
+def _profile(subject: Ready, candidate: "Candidate", threads: int, step: "Step") -> "Profile | None":
     """Profile a bundle; None where its runtime has no profiler that Python reaches."""
-    from edgevit_deploy.ops import macs_by_part, measure_peak_gmacs, time_by_part
+    import torch
+
+    from edgevit_deploy.layers import form_of
+    from edgevit_deploy.op_names import profile_by_module
+    from edgevit_deploy.ops import Profile, macs_by_part, measure_peak_gmacs, time_by_kind, time_by_part
+    from edgevit_deploy.pipeline import Workbench
+    from edgevit_deploy.prepared import prepare
     from edgevit_deploy.source import ModelSource, load_model
 
     step(f"profiling {subject.label}")
-    record, (images,) = subject.manifest.model, candidate.feeds.values()
+    manifest, (images,) = subject.manifest, candidate.feeds.values()
+    model = load_model(ModelSource.of(manifest.model))  # of a checkpoint only the shapes matter here
+
+    def module() -> torch.nn.Module:
+        network = Workbench(model).network(manifest.graph, form_of(manifest))
+        return prepare(network, model.spec.preprocess, manifest.input_form, manifest.output_form, torch.float32)
+
     with candidate.session(threads) as session:
-        operations = session.profile(candidate.feeds, PROFILED_RUNS)
+        operations = profile_by_module(session, candidate.feeds, PROFILED_RUNS, module)
     if operations is None:
         return None
-    network = load_model(ModelSource.of(record)).network
-    macs = macs_by_part(network, len(images), (images.shape[2], images.shape[3]))
-    return time_by_part(operations, macs, measure_peak_gmacs(threads))
+    macs = macs_by_part(model.network, len(images), (images.shape[2], images.shape[3]))
+    return Profile(parts=time_by_part(operations, macs, measure_peak_gmacs(threads)), kinds=time_by_kind(operations))

@@ -17,7 +17,7 @@ from edgevit_deploy.console import say, stderr
 
 if TYPE_CHECKING:
     from edgevit_deploy.benchmark_result import Benchmark, BenchmarkResult, Comparison
-    from edgevit_deploy.ops import PartTime
+    from edgevit_deploy.ops import KindTime, PartTime, Profile
 
 LATENCY_COLUMNS = (
     "bundle",
@@ -35,6 +35,7 @@ LATENCY_COLUMNS = (
 )
 COST_COLUMNS = ("bundle", "load ms", "first run ms", "file MB", "peak memory MB")
 STANDING_COLUMNS = ("file", "beyond a plain conversion", "x noise", "median ms", "x {base}", "95 %", "verdict")
+KIND_COLUMNS = ("kind", "ms", "share", "operations")
 PART_COLUMNS = ("part", "ms", "share", "operations", "million MACs", "of peak")
 VERDICT_STYLES = {"faster": "green", "slower": "red", "no difference": "dim"}
 
@@ -47,14 +48,14 @@ class Run:
         machine: the host.
         benchmark: None when no bundle could be timed here.
         contests: bundles and their rivals, timed in the same run.
-        parts: a bundle's label -> its time by part, None where its runtime has no profiler that Python reaches.
+        profiles: a bundle's label -> its time by part and kind, None where its runtime has no profiler that Python reaches.
         skipped: bundles that could not be timed.
     """
 
     machine: Machine
     benchmark: "Benchmark | None"
     contests: tuple[Contest, ...]
-    parts: "dict[str, tuple[PartTime, ...] | None]"
+    profiles: "dict[str, Profile | None]"
     skipped: tuple[Skipped, ...]
 
 
@@ -86,7 +87,12 @@ def tables(run: Run, benchmark: "Benchmark") -> list[Table]:
         ),
         Table(title="cost", columns=COST_COLUMNS, rows=[_cost_cells(result) for result in benchmark.results]),
         *(_contest_table(contest, benchmark) for contest in run.contests),
-        *(_part_table(label, parts, benchmark) for label, parts in run.parts.items() if parts is not None),
+        *(
+            table
+            for label, profile in run.profiles.items()
+            if profile is not None
+            for table in (_part_table(label, profile.parts, benchmark), _kind_table(label, profile.kinds))
+        ),
     ]
 
 
@@ -110,7 +116,7 @@ def document(run: Run) -> dict[str, object]:
         "control": {**_result_document(benchmark.control), "spread": benchmark.control_spread},
         "comparisons": [_comparison_document(comparison) for comparison in benchmark.comparisons()],
         "against": [_contest_document(contest, benchmark) for contest in run.contests],
-        "parts": run.parts,
+        "profiles": run.profiles,
         "warnings": benchmark.warnings(),
         "skipped": run.skipped,
     }
@@ -121,12 +127,14 @@ def explanation(run: Run, benchmark: "Benchmark") -> list[str]:
     regime, first = benchmark.regime, benchmark.results[0]
     blocks = len(first.raw_ms) // regime.timed_calls
     lines = [line for contest in run.contests for line in _contest_lines(contest, benchmark)]
-    lines += [f"{label}: its runtime has no profiler that Python reaches" for label, parts in run.parts.items() if parts is None]
-    if run.parts:
+    unprofiled = [label for label, profile in run.profiles.items() if profile is None]
+    lines += [f"{label}: its runtime has no profiler that Python reaches" for label in unprofiled]
+    if run.profiles:
         lines.append(
-            "parts: from the runtime's own profiler, in a run of its own; of peak: multiply-accumulates of convolutions and "
-            "products over what the faster of PyTorch's matrix product and 3x3 convolution reaches here, in float32 on as many "
-            "threads, in that time."
+            "parts and kinds: from the runtime's own profiler (ncnn: one layer asked for after the other), in a run of its own; "
+            "of peak: multiply-accumulates of convolutions and products over what the faster of PyTorch's matrix product and 3x3 "
+            "convolution reaches here, in float32 on as many threads, in that time. A form changes what stands beside the "
+            "convolutions, products and activations: with these kernels, no form gets below their sum."
         )
     if regime.name == "paper":
         means = ", ".join(f"{result.label} {result.mean_ms:.2f} ms" for result in benchmark.results)
@@ -272,3 +280,10 @@ def _part_table(label: str, parts: "Sequence[PartTime]", benchmark: "Benchmark")
         for part in parts
     ]
     return Table(title=f"time by part of {label}, {total:.2f} ms in all, CPU threads {threads}", columns=PART_COLUMNS, rows=rows)
+
+
+def _kind_table(label: str, kinds: "Sequence[KindTime]") -> Table:
+    rows: list[list[str | Text]] = [
+        [kind.kind, f"{kind.time_ms:.3f}", f"{kind.share:.1%}", str(kind.operations)] for kind in kinds
+    ]
+    return Table(title=f"time by kind of operation of {label}", columns=KIND_COLUMNS, rows=rows)

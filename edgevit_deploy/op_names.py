@@ -1,0 +1,113 @@
+"""Module names for a profile that has none: its operations, in their order, against those of a PyTorch trace of the same network.
+
+Some files keep no module names. But a converter that writes operators one after the other keeps their order, and the trace
+that it started from tells the module of each. So both are aligned: the largest number of operations that can be paired in order,
+kind by kind. What a converter has merged or put in stays without a name.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edgevit_deploy.errors import RunError
+from edgevit_deploy.session import Array, OpTime, Session
+from edgevit_deploy.spec import Size
+
+PRODUCTS = frozenset({"aten::_convolution", "aten::linear", "aten::matmul", "aten::bmm"})
+"""What the arithmetic of a network is made of: a profile in which one of these finds no partner is not of this network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedCall:
+    """One operator of a trace, `aten::...`, and the path of the module that called it."""
+
+    kind: str
+    path: str
+
+
+def profile_by_module(
+    session: Session, feeds: Mapping[str, Array], runs: int, make_module: Callable[[], nn.Module]
+) -> tuple[OpTime, ...] | None:
+    """Profile an open session; every operation is named after its module, by the file itself or by a trace of the network.
+
+    Args:
+        session: of a file.
+        feeds: float32 (batch, 3, height, width) by input name.
+        runs: how often it is run.
+        make_module: returns the module that the file was written from; called where the file keeps no names.
+
+    Returns:
+        None where the runtime has no profiler that Python reaches.
+
+    Raises:
+        RunError: the file is not of that module.
+    """
+    ops = session.profile(feeds, runs)
+    if ops is None or session.traced_as is None:
+        return ops
+    (images,) = feeds.values()
+    return name_by_order(ops, trace_calls(make_module(), len(images), (images.shape[2], images.shape[3])), session.traced_as)
+
+
+def trace_calls(module: nn.Module, batch: int, image_size: Size) -> tuple[TracedCall, ...]:
+    """Trace a network and return its operators in order.
+
+    Args:
+        module: float32, evaluation mode; takes (batch, 3, height, width).
+        batch: images a run.
+        image_size: (height, width) in pixels.
+    """
+    with torch.no_grad():
+        trace = torch.jit.trace(module, torch.zeros(batch, 3, *image_size), check_trace=False)  # type: ignore[no-untyped-call]
+    return tuple(
+        TracedCall(kind=node.kind(), path=node.scopeName().rpartition("/")[2])
+        for node in trace.inlined_graph.nodes()
+        if node.kind().startswith("aten::")
+    )
+
+
+def name_by_order(
+    ops: Sequence[OpTime], calls: Sequence[TracedCall], traced_as: Mapping[str, frozenset[str]]
+) -> tuple[OpTime, ...]:
+    """Give each operation of a profile the module of the traced one that it stands for.
+
+    Args:
+        ops: in the order of execution.
+        calls: in the order of the trace.
+        traced_as: a runtime's kind of operation -> the kinds of traced operators that it may stand for.
+
+    Returns:
+        The same operations; one without a partner has no name.
+
+    Raises:
+        RunError: a convolution or product of the trace has no partner, so this is not the profile of that network.
+    """
+    same = np.array([[call.kind in traced_as.get(op.kind, ()) for call in calls] for op in ops]).reshape(len(ops), len(calls))
+    partners = _align(same)
+    for index, call in enumerate(calls):
+        if call.kind in PRODUCTS and index not in partners.values():
+            raise RunError(f"the profile has no operation for {call.kind} of {call.path}: the file is not of this network")
+    return tuple(replace(op, name=calls[partners[index]].path if index in partners else "") for index, op in enumerate(ops))
+
+
+def _align(same: NDArray[np.bool_]) -> dict[int, int]:
+    """Return row -> column of a longest common subsequence; `same` says which of them may be paired."""
+    rows, columns = same.shape
+    length = np.zeros((rows + 1, columns + 1), dtype=np.int32)  # of the best pairing of what follows
+    for row in range(rows - 1, -1, -1):
+        paired = np.where(same[row], length[row + 1, 1:] + 1, 0)
+        length[row, :-1] = np.maximum.accumulate(np.maximum(paired, length[row + 1, :-1])[::-1])[::-1]
+    pairs, row, column = {}, 0, 0
+    while row < rows and column < columns:
+        if same[row, column] and length[row, column] == length[row + 1, column + 1] + 1:
+            pairs[row] = column
+            row, column = row + 1, column + 1
+        elif length[row, column] == length[row + 1, column]:
+            row += 1
+        else:
+            column += 1
+    return pairs
