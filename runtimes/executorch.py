@@ -5,20 +5,25 @@ load libraries and drivers. Its kernels only compute. What is left is a file mad
 child process contains a crash, not such an attack.
 """
 
+import statistics
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from edgevit_deploy.errors import RunError, first_line
 from edgevit_deploy.pte_file import METHOD, read_pte_file
 from edgevit_deploy.registry import Availability, requires
-from edgevit_deploy.session import Array, Session
+from edgevit_deploy.session import Array, OpTime, Session
 from runtimes.child import ChildSession
+from runtimes.executorch_profile import TRACED_AS, read_etdump
 
 
 class ExecuTorchProgramSession(Session):
     """One `.pte` file in this process; `ExecuTorchSession` puts it into a child."""
 
     name: ClassVar[str] = "ExecuTorch XNNPACK (CPU)"
+    traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
 
     _method: Any = None
 
@@ -59,6 +64,24 @@ class ExecuTorchProgramSession(Session):
             raise RunError(first_line(error)) from error
         return {spec.name: output.numpy() for spec, output in zip(self.outputs, outputs, strict=True)}
 
+    def profile(self, feeds: Mapping[str, Array], runs: int) -> tuple[OpTime, ...]:
+        """Load the file a second time, with ExecuTorch's event tracer; its operators, those inside of XNNPACK among them."""
+        import torch
+
+        self._check_feeds(feeds)
+        images = [torch.from_numpy(feeds[spec.name]) for spec in self.inputs]
+        traced = native_runtime()._load_for_executorch(str(self.path), enable_etdump=True)
+        for _ in range(1 + runs):
+            traced.run_method(METHOD, images)
+        with TemporaryDirectory() as folder:
+            dump = Path(folder) / "profile.etdump"
+            traced.write_etdump_result_to_file(str(dump), str(Path(folder) / "unused"))
+            profiled = read_etdump(dump.read_bytes())[1:]
+        return tuple(
+            OpTime(name="", kind=same[0][0], time_ms=statistics.median(time_ms for _, time_ms in same))
+            for same in zip(*profiled, strict=True)
+        )
+
     def _unload(self) -> None:
         self._method = None
 
@@ -88,6 +111,7 @@ class ExecuTorchSession(ChildSession):
 
     name: ClassVar[str] = "ExecuTorch XNNPACK (CPU)"
     session: ClassVar[str] = "runtimes.executorch:ExecuTorchProgramSession"
+    traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
 
     @classmethod
     def probe(cls) -> Availability:

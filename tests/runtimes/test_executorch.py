@@ -10,6 +10,7 @@ import pytest
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.spec import TensorSpec
 from runtimes.executorch import ExecuTorchProgramSession, ExecuTorchSession, set_threads
+from runtimes.executorch_profile import read_etdump
 from tests.executorch_models import INPUTS, OUTPUTS, one_convolution, write_one_convolution
 
 
@@ -112,3 +113,19 @@ def test_without_executorch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     availability = ExecuTorchSession.probe()
     assert (availability.ok, availability.fix) == (False, "pip install -e '.[executorch]'")
+
+
+def test_a_profile_has_what_runs_inside_the_delegate_and_outside(path: Path) -> None:
+    with session(path) as opened:
+        profile = opened.profile({"x": image()}, 5)
+    assert profile is not None
+    kinds = [op.kind for op in profile]
+    assert "native_layer_norm" in kinds
+    assert {"Fully Connected", "Convolution"} & set(kinds)
+    assert all(0 <= op.time_ms < 1000 for op in profile)
+
+
+@pytest.mark.parametrize("content", [b"", b"1234", b"\x08\x00\x00\x00" + bytes(40)])
+def test_what_is_no_profile_is_refused(content: bytes) -> None:
+    with pytest.raises(RunError, match="without ED00 at its start"):
+        read_etdump(content)
