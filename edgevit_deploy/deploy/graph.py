@@ -7,7 +7,7 @@ Modules keep their published names (`blocks1.0.LocalAgg.conv1`), so that a node 
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -55,7 +55,12 @@ class LocalProp(nn.ConvTranspose2d):
 
 
 class Spread(nn.Module):
-    """What LocalProp has become: one weight and one bias for each channel and place in the window, laid out as a form needs."""
+    """What LocalProp has become: one weight and one bias for each channel and place in the window, laid out as a form needs.
+
+    `ends_channels_last` says that the result is computed with channels last and permuted at the end.
+    """
+
+    ends_channels_last: ClassVar[bool] = False
 
     weight: Tensor
     bias: Tensor

@@ -1,5 +1,7 @@
 """LocalProp as one broadcast multiplication; six axes, for runtimes that allow them."""
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from edgevit_deploy.deploy.graph import LocalProp, Spread, replace_all
@@ -8,6 +10,8 @@ from edgevit_deploy.deploy.shuffle_local_prop import windows_are_apart
 
 class MultipliedLocalProp(Spread):
     """Weight and bias (r, 1, r, channels): axes of (a, j, b, c)."""
+
+    ends_channels_last: ClassVar[bool] = True
 
     def lay_out(self, windows: Tensor) -> Tensor:
         """(channels, r, r) -> (r, 1, r, channels)."""

@@ -1,5 +1,7 @@
 """LocalProp without a transposed convolution and without a fifth axis: copies side by side, times a tiled weight."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,8 @@ from edgevit_deploy.deploy.shuffle_local_prop import windows_are_apart
 
 class TiledLocalProp(Spread):
     """Weight and bias (1, r, 1, r * channels): window row, then window column and channel."""
+
+    ends_channels_last: ClassVar[bool] = True
 
     def lay_out(self, windows: Tensor) -> Tensor:
         """(channels, r, r) -> (1, r, 1, r * channels)."""

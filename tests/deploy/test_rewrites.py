@@ -23,7 +23,7 @@ from edgevit_deploy.deploy.fold_norm_affine import fold_norm_affine
 from edgevit_deploy.deploy.fold_position import fold_position
 from edgevit_deploy.deploy.graph import Attention, ChannelNorm, LocalProp, MeanPool, Residual, Sampler, chain, lay_open
 from edgevit_deploy.deploy.multiply_local_prop import multiply_local_prop
-from edgevit_deploy.deploy.norm_forms import norm_by_convolutions, norm_by_means
+from edgevit_deploy.deploy.norm_forms import LastAxisNorm, norm_by_convolutions, norm_by_means
 from edgevit_deploy.deploy.pool_two_axes import pool_two_axes
 from edgevit_deploy.deploy.sample_first import sample_first
 from edgevit_deploy.deploy.sampler_forms import sample_by_depthwise, sample_by_slice
@@ -102,7 +102,7 @@ def test_laying_open_changes_nothing(variant: str) -> None:
     assert relative_error(lay_open(copy.deepcopy(model)), model, images()) <= EXACT
 
 
-@pytest.mark.parametrize("rewrite", {*FOLDS, *BIASES, *REWRITE_OF.values()}, ids=lambda rewrite: rewrite.__name__)
+@pytest.mark.parametrize("rewrite", dict.fromkeys((*FOLDS, *BIASES, *REWRITE_OF.values())), ids=lambda rewrite: rewrite.__name__)
 def test_each_rewrite_alone_is_exact(rewrite: Rewrite) -> None:
     model = make("edgevit_xxs")
     graph = lay_open(copy.deepcopy(model))
@@ -116,6 +116,7 @@ def test_each_rewrite_alone_is_exact(rewrite: Rewrite) -> None:
 
 
 EXTREMES = (
+    Form(norm="mean", norm_affine="folded", local_prop="multiply"),
     Form(norm="mean", patch_embed="centred", norm_affine="folded", attention="bmm", sampler="slice"),
     Form(norm="convolutions", patch_embed="centred", attention="packed", sampler="depthwise", local_prop="tile"),
     Form(local_prop="kept", norm_affine="folded", attention="packed", feed_forward="tokens", memory="channels_last"),
@@ -218,6 +219,13 @@ class TestWhereRewritesDoNotApply:
     @pytest.mark.parametrize("rewrite", [pack_attention, stack_attention, batch_attention, einsum_attention])
     def test_attention_forms(self, rewrite: Rewrite) -> None:
         assert rewrite(nn.Sequential(nn.MultiheadAttention(8, 2))) == 0
+
+    def test_means_over_the_last_axis_follow_only_what_ends_channels_last(self) -> None:
+        for local_prop, expected in (("multiply", 5), ("tile", 5), ("upsample", 0), ("shuffle", 0), ("kept", 0)):
+            network = to_deploy_form(make("edgevit_xxs"), Form(norm="mean").change("local_prop", local_prop)).network
+            found = [name for name, module in network.named_modules() if isinstance(module, LastAxisNorm)]
+            assert len(found) == expected, local_prop
+            assert all(name.endswith("attn.body.norm") for name in found)
 
     @pytest.mark.parametrize("rewrite", [norm_by_means, norm_by_convolutions])
     def test_norms_over_positions(self, rewrite: Rewrite) -> None:
