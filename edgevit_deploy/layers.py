@@ -20,6 +20,7 @@ from edgevit_deploy.prepared import prepare
 from edgevit_deploy.probes import Probes
 from edgevit_deploy.reference import Arithmetic, Reference
 from edgevit_deploy.source import LoadedModel
+from edgevit_deploy.spec import Graph
 from edgevit_deploy.taps import Tap, TappedNetwork
 
 
@@ -74,12 +75,17 @@ def plan_of(manifest: Manifest, model: LoadedModel, exporter: Exporter[Any]) -> 
         dynamic_batch=not isinstance(batch, int),
         image_size=model.spec.image_size,
         dynamic_size=False,
-        graph=manifest.graph,
+        graph=graph_of(manifest),
         form=form_of(manifest),
         input_form=manifest.input_form,
         labels=(),
         options=options,
     )
+
+
+def graph_of(manifest: Manifest) -> Graph:
+    """Return which graph a bundle's file was written from; a manifest's own word is text, whatever it says."""
+    return "original" if manifest.graph == "original" else "deploy"
 
 
 def form_of(manifest: Manifest) -> Form:

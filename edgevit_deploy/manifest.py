@@ -9,7 +9,7 @@ import msgspec
 
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.parity import ParityReport
-from edgevit_deploy.spec import Graph, InputForm, OutputForm, Precision, Preprocess, Size, TensorSpec
+from edgevit_deploy.spec import InputForm, OutputForm, Precision, Preprocess, Size, TensorSpec
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -81,7 +81,7 @@ class Manifest:
     schema_version: int
     target: str
     precision: Precision
-    graph: Graph
+    graph: str
     path: str
     files: tuple[FileRecord, ...]
     model: ModelRecord

@@ -177,7 +177,7 @@ def _profile(subject: Ready, candidate: "Candidate", threads: int, step: "Step")
     """Profile a bundle; None where its runtime has no profiler that Python reaches."""
     import torch
 
-    from edgevit_deploy.layers import form_of
+    from edgevit_deploy.layers import form_of, graph_of
     from edgevit_deploy.op_names import profile_by_module
     from edgevit_deploy.ops import Profile, macs_by_part, measure_peak_gmacs, time_by_kind, time_by_part
     from edgevit_deploy.pipeline import Workbench
@@ -189,7 +189,7 @@ def _profile(subject: Ready, candidate: "Candidate", threads: int, step: "Step")
     model = load_model(ModelSource.of(manifest.model))  # of a checkpoint only the shapes matter here
 
     def module() -> torch.nn.Module:
-        network = Workbench(model).network(manifest.graph, form_of(manifest))
+        network = Workbench(model).network(graph_of(manifest), form_of(manifest))
         return prepare(network, model.spec.preprocess, manifest.input_form, manifest.output_form, torch.float32)
 
     with candidate.session(threads) as session:
