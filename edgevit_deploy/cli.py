@@ -12,30 +12,24 @@ from typing import Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, Parameter
 
 from edgevit_deploy import __version__
-from edgevit_deploy.commands.bench import bench_bundles
-from edgevit_deploy.commands.convert import convert_all, convert_one
-from edgevit_deploy.commands.doctor import doctor
-from edgevit_deploy.commands.flags import FileFlags, ModelFlags
-from edgevit_deploy.commands.friendliness import friendliness
-from edgevit_deploy.commands.inspect import inspect
-from edgevit_deploy.commands.report import report_bundles
-from edgevit_deploy.commands.tune import tune
-from edgevit_deploy.commands.verify import verify_bundles
 from edgevit_deploy.console import print_error
 from edgevit_deploy.errors import DeployError, UsageError, did_you_mean
 from edgevit_deploy.interrupts import INTERRUPTS
 from edgevit_deploy.spec import Precision
 from export import TARGETS
 
-COMMANDS: dict[str, Callable[..., int]] = {
-    "all": convert_all,
-    "verify": verify_bundles,
-    "bench": bench_bundles,
-    "tune": tune,
-    "friendliness": friendliness,
-    "inspect": inspect,
-    "doctor": doctor,
-    "report": report_bundles,
+COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its line in the list of commands
+    "all": ("convert:convert_all", "Convert to every target that can run here; say what was done, skipped and failed, and why."),
+    "verify": ("verify:verify_bundles", "Re-hash, load, run and compare bundles with their golden outputs."),
+    "bench": (
+        "bench:bench_bundles",
+        "Measure latency, load time, memory and size of bundles, against each other, naive exports or peers.",
+    ),
+    "tune": ("tune:tune", "Find the fastest exact form of the graph on one target's runtime."),
+    "friendliness": ("friendliness:friendliness", "Show what becomes of each part of the network on each runtime."),
+    "inspect": ("inspect:inspect", "Describe a checkpoint or a bundle."),
+    "doctor": ("doctor:doctor", "Say which targets can be built and run here, and the fix for each gap."),
+    "report": ("report:report_bundles", "Write one self-contained HTML page about bundles."),
 }
 
 HELP = "Convert an EdgeViT checkpoint into deployment bundles whose numbers are proven against PyTorch."
@@ -69,13 +63,15 @@ def run(tokens: Sequence[str]) -> int:
 
 
 def build_app(tokens: Sequence[str] = ()) -> App:
-    """Build the commands; only the target that `tokens` ask for is imported, for its flags."""
+    """Build the commands; only the one that `tokens` ask for is imported, for its flags."""
+    asked = tokens[:1]
     app = App(name="convert.py", help=HELP, version=__version__, result_action="return_value", suppress_keyboard_interrupt=False)
     for name, entry in TARGETS.items():
-        command = _target_command(name) if name in tokens[:1] else _unread_command
+        command = _target_command(name) if name in asked else _unread_command
         app.command(command, name=name, help=f"{entry.summary}.", group="Targets")
-    for name, function in COMMANDS.items():
-        app.command(function, name=name)
+    for name, (location, summary) in COMMANDS.items():
+        own_page = name in asked  # shows the whole docstring
+        app.command(f"edgevit_deploy.commands.{location}", name=name, help=None if own_page else summary)
     return app
 
 
@@ -87,6 +83,9 @@ def _check_command(tokens: Sequence[str]) -> None:
 
 def _target_command(target: str) -> Callable[..., int]:
     """Make the command of one target: the shared flags and those of its own options dataclass."""
+    from edgevit_deploy.commands.convert import convert_one
+    from edgevit_deploy.commands.flags import FileFlags, ModelFlags
+
     options_type: Any = TARGETS[target].load().options_type
 
     def command(
