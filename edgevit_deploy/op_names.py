@@ -1,10 +1,12 @@
 """Module names for a profile that has none: its operations, in their order, against those of a PyTorch trace of the same network.
 
 Some files keep no module names. But a converter that writes operators one after the other keeps their order, and the trace
-that it started from tells the module of each. So both are aligned: the largest number of operations that can be paired in order,
-kind by kind. What a converter has merged or put in stays without a name.
+that it started from tells the module of each. So both are aligned, kind by kind and in order: as many products as can be paired,
+and then as many of the rest, whose order a converter is freer to change. A convolution that it has taken apart, group by group,
+lends its name to all of them; what it has merged or put in stays without one.
 """
 
+from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +19,7 @@ from edgevit_deploy.errors import RunError
 from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import Size
 
-PRODUCTS = frozenset({"aten::_convolution", "aten::linear", "aten::matmul", "aten::bmm"})
+PRODUCTS = frozenset({"aten::_convolution", "aten::linear", "aten::matmul", "aten::bmm", "aten::einsum"})
 """What the arithmetic of a network is made of: a profile in which one of these finds no partner is not of this network."""
 
 
@@ -86,27 +88,43 @@ def name_by_order(
     Raises:
         RunError: a convolution or product of the trace has no partner, so this is not the profile of that network.
     """
+    product = 1 + min(len(ops), len(calls))  # worth more than all of the rest
+    worth = np.array([product if call.kind in PRODUCTS else 1 for call in calls], dtype=np.int64)
     same = np.array([[call.kind in traced_as.get(op.kind, ()) for call in calls] for op in ops]).reshape(len(ops), len(calls))
-    partners = _align(same)
+    partners = _with_pieces(_align(same * worth), ops, traced_as)
     for index, call in enumerate(calls):
         if call.kind in PRODUCTS and index not in partners.values():
             raise RunError(f"the profile has no operation for {call.kind} of {call.path}: the file is not of this network")
     return tuple(replace(op, name=calls[partners[index]].path if index in partners else "") for index, op in enumerate(ops))
 
 
-def _align(same: NDArray[np.bool_]) -> dict[int, int]:
-    """Return row -> column of a longest common subsequence; `same` says which of them may be paired."""
-    rows, columns = same.shape
-    length = np.zeros((rows + 1, columns + 1), dtype=np.int32)  # of the best pairing of what follows
+def _with_pieces(partners: Mapping[int, int], ops: Sequence[OpTime], traced_as: Mapping[str, frozenset[str]]) -> dict[int, int]:
+    """Give a product without a partner that of the nearest operation with one, before or after, if it is of the same kind."""
+    paired = sorted(partners)
+    whole = dict(partners)
+    for index, op in enumerate(ops):
+        if index not in partners and PRODUCTS & traced_as.get(op.kind, frozenset()):
+            after = bisect(paired, index)
+            for neighbour in paired[max(after - 1, 0) : after + 1]:
+                if ops[neighbour].kind == op.kind:
+                    whole[index] = partners[neighbour]
+                    break
+    return whole
+
+
+def _align(worth: NDArray[np.int64]) -> dict[int, int]:
+    """Return row -> column of the pairs, in order, that are worth the most together; zero says that two may not be paired."""
+    rows, columns = worth.shape
+    best = np.zeros((rows + 1, columns + 1), dtype=np.int64)  # of what follows
     for row in range(rows - 1, -1, -1):
-        paired = np.where(same[row], length[row + 1, 1:] + 1, 0)
-        length[row, :-1] = np.maximum.accumulate(np.maximum(paired, length[row + 1, :-1])[::-1])[::-1]
+        paired = np.where(worth[row] > 0, best[row + 1, 1:] + worth[row], 0)
+        best[row, :-1] = np.maximum.accumulate(np.maximum(paired, best[row + 1, :-1])[::-1])[::-1]
     pairs, row, column = {}, 0, 0
     while row < rows and column < columns:
-        if same[row, column] and length[row, column] == length[row + 1, column + 1] + 1:
+        if worth[row, column] and best[row, column] == best[row + 1, column + 1] + worth[row, column]:
             pairs[row] = column
             row, column = row + 1, column + 1
-        elif length[row, column] == length[row + 1, column]:
+        elif best[row, column] == best[row + 1, column]:
             row += 1
         else:
             column += 1

@@ -1,8 +1,9 @@
 """One loaded file on one runtime: the base class behind which every runtime sits."""
 
+import statistics
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -27,6 +28,21 @@ class OpTime:
     name: str
     kind: str
     time_ms: float
+
+
+def nameless_ops(runs: Sequence[Sequence[tuple[str, float]]]) -> tuple[OpTime, ...]:
+    """Return the operations of a file that keeps no names, from the kind and the time in ms of each in every profiled run.
+
+    Raises:
+        RunError: the runs did not execute the same operations.
+    """
+    kinds = {tuple(kind for kind, _ in run) for run in runs}
+    if len(kinds) != 1:
+        raise RunError(f"its profile has {len(kinds)} orders of operations in {len(runs)} runs, so none can be told from another")
+    return tuple(
+        OpTime(name="", kind=same[0][0], time_ms=statistics.median(time_ms for _, time_ms in same))
+        for same in zip(*runs, strict=True)
+    )
 
 
 class Session(ABC):

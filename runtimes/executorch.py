@@ -5,7 +5,6 @@ load libraries and drivers. Its kernels only compute. What is left is a file mad
 child process contains a crash, not such an attack.
 """
 
-import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +13,7 @@ from typing import Any, ClassVar
 from edgevit_deploy.errors import RunError, first_line
 from edgevit_deploy.pte_file import METHOD, read_pte_file
 from edgevit_deploy.registry import Availability, requires
-from edgevit_deploy.session import Array, OpTime, Session
+from edgevit_deploy.session import Array, OpTime, Session, nameless_ops
 from runtimes.child import ChildSession
 from runtimes.executorch_profile import TRACED_AS, read_etdump
 
@@ -76,11 +75,7 @@ class ExecuTorchProgramSession(Session):
         with TemporaryDirectory() as folder:
             dump = Path(folder) / "profile.etdump"
             traced.write_etdump_result_to_file(str(dump), str(Path(folder) / "unused"))
-            profiled = read_etdump(dump.read_bytes())[1:]
-        return tuple(
-            OpTime(name="", kind=same[0][0], time_ms=statistics.median(time_ms for _, time_ms in same))
-            for same in zip(*profiled, strict=True)
-        )
+            return nameless_ops(read_etdump(dump.read_bytes())[1:])
 
     def _unload(self) -> None:
         self._method = None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.pte_file import Table
+from runtimes import xnnpack_ops
 
 MAGIC = b"ED00"
 PREFIX_BYTES = 4
@@ -18,31 +19,12 @@ EXECUTION = "Execute"
 NATIVE_CALL = "native_call_"
 """What stands before the name of an operator outside of every delegate; other names are of what encloses operators."""
 
-_MAPS = frozenset({"aten::_convolution", "aten::batch_norm"})
-_RESHAPES = frozenset({"aten::reshape", "aten::flatten", "aten::view", "aten::unsqueeze"})
-
-TRACED_AS: dict[str, frozenset[str]] = {
-    "Add": frozenset({"aten::add"}),
-    "Average Pooling": frozenset({"aten::avg_pool2d"}),
-    "Batch Matrix Multiply": frozenset({"aten::matmul", "aten::bmm"}),
-    "Convolution": _MAPS,
-    "Deconvolution": frozenset({"aten::_convolution"}),
-    "Fully Connected": frozenset({"aten::_convolution", "aten::linear"}),
-    "GELU": frozenset({"aten::gelu"}),
-    "Max Pooling": frozenset({"aten::max_pool2d"}),
-    "Mean": frozenset({"aten::mean"}),
-    "Multiply": frozenset({"aten::mul"}),
-    "Reciprocal Square Root": frozenset({"aten::rsqrt"}),
-    "Softmax": frozenset({"aten::softmax"}),
-    "Square": frozenset({"aten::mul"}),
-    "Static Reshape": _RESHAPES,
-    "Subtract": frozenset({"aten::sub"}),
-    "Transpose": frozenset({"aten::permute", "aten::transpose"}),
+TRACED_AS: dict[str, frozenset[str]] = xnnpack_ops.TRACED_AS | {
     "mean": frozenset({"aten::mean"}),
     "native_layer_norm": frozenset({"aten::layer_norm"}),
     "select_copy": frozenset({"aten::select"}),
 }
-"""The converter keeps the order of the trace; XNNPACK makes of a BatchNorm a depthwise convolution, of a 1x1 one a product."""
+"""The converter keeps the order of the trace; in lower case what runs outside of the delegates."""
 
 
 def read_etdump(dump: bytes) -> tuple[tuple[tuple[str, float], ...], ...]:
@@ -63,6 +45,6 @@ def _operators(run: Table) -> Iterator[tuple[str, float]]:
         name, inside = profiled.text(0), profiled.text(4)
         time_ms = (profiled.number(7, "<Q") - profiled.number(6, "<Q")) / 1e6
         if inside:  # "Fully Connected (NC, F32) GEMM #12"
-            yield inside.partition(" (")[0], time_ms
+            yield xnnpack_ops.kind_of(inside), time_ms
         elif name.startswith(NATIVE_CALL):  # "native_call_native_layer_norm.out"
             yield name.removeprefix(NATIVE_CALL).partition(".")[0], time_ms

@@ -6,14 +6,13 @@ and can call no Python. What is left is a file made to exploit a memory error in
 contains a crash, not such an attack.
 """
 
-import statistics
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from edgevit_deploy.errors import RunError, first_line
 from edgevit_deploy.lite_file import OPERATORS, read_lite_file
 from edgevit_deploy.registry import Availability, requires
-from edgevit_deploy.session import Array, OpTime, Session
+from edgevit_deploy.session import Array, OpTime, Session, nameless_ops
 from runtimes.child import ChildSession
 
 TRACED_AS = {kind: frozenset({kind}) for kind in (operator.partition(".")[0] for operator in OPERATORS)}
@@ -69,11 +68,8 @@ class LiteInterpreterSession(Session):
         for _ in range(runs):
             with torch.inference_mode(), torch.autograd.profiler.profile() as profile:
                 self._program(*images)
-            profiled.append([event for event in profile.function_events if event.cpu_parent is None])
-        return tuple(
-            OpTime(name="", kind=same[0].name, time_ms=statistics.median(event.cpu_time_total for event in same) / 1000)
-            for same in zip(*profiled, strict=True)
-        )
+            profiled.append([(e.name, e.cpu_time_total / 1000) for e in profile.function_events if e.cpu_parent is None])
+        return nameless_ops(profiled)
 
     def _unload(self) -> None:
         self._program = None

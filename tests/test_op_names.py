@@ -16,13 +16,14 @@ from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.form import form_for
 from edgevit_deploy.model.parts import part_of
-from edgevit_deploy.op_names import PRODUCTS, TracedCall, name_by_order, profile_by_module, trace_calls
+from edgevit_deploy.op_names import PRODUCTS, TracedCall, _with_pieces, name_by_order, profile_by_module, trace_calls
 from edgevit_deploy.prepared import prepare
 from edgevit_deploy.session import OpTime, Session
 from runtimes.executorch import ExecuTorchSession
+from runtimes.litert import LiteRTSession
 from runtimes.ncnn import NcnnSession
 from runtimes.torch_lite import TorchLiteSession
-from tests import executorch_models, lite_files, ncnn_models
+from tests import executorch_models, lite_files, litert_models, ncnn_models
 from tests.fakes import FakeSession
 from tests.ncnn_models import images
 
@@ -52,6 +53,10 @@ def build_executorch_original(folder: Path) -> tuple[nn.Module, Artifact]:
     """In 46 delegates, with operators between them."""
     plan = executorch_models.plan_of(graph="original")
     return executorch_models.module_for("original"), executorch_models.build(plan, folder)
+
+
+def build_litert(folder: Path) -> tuple[nn.Module, Artifact]:
+    return litert_models.module_for(), litert_models.build(folder)
 
 
 def build_ncnn(folder: Path) -> tuple[nn.Module, Artifact]:
@@ -89,6 +94,23 @@ def test_as_many_as_possible_are_paired() -> None:
     """Pairing the first Eltwise that fits would cost the second convolution its partner."""
     trace = calls("_convolution", "_convolution", "add")
     assert names(ops("Conv", "Eltwise", "Conv", "Eltwise"), trace) == ["module0", "", "module1", "module2"]
+
+
+def test_products_are_paired_before_anything_else() -> None:
+    """As many as possible of all kinds would be the three others, and no convolution."""
+    trace = calls("_convolution", "layer_norm", "add", "add")
+    assert names(ops("Norm", "Eltwise", "Eltwise", "Conv"), trace) == ["", "", "", "module0"]
+
+
+def test_the_pieces_of_a_convolution_share_its_name() -> None:
+    trace = calls("layer_norm", "_convolution", "layer_norm")
+    profile = ops("Norm", "Conv", "Slice", "Conv", "Slice", "Conv", "Norm", "Norm")
+    assert names(profile, trace) == ["module0", "module1", "", "module1", "", "module1", "module2", ""]
+
+
+def test_the_last_piece_may_be_the_one_with_a_partner() -> None:
+    profile = ops("Norm", "Conv", "Conv", "Conv", "Eltwise")
+    assert _with_pieces({0: 0, 3: 1}, profile, KINDS) == {0: 0, 1: 1, 2: 1, 3: 1}
 
 
 @pytest.mark.parametrize("kinds", [("Conv",), ("Norm", "Norm"), ()])
@@ -140,6 +162,7 @@ def test_nothing_is_traced_for_a_file_that_keeps_names_or_has_no_profile(
     [
         (build_lite, TorchLiteSession),
         (build_ncnn, NcnnSession),
+        (build_litert, LiteRTSession),
         (build_executorch, ExecuTorchSession),
         (build_executorch_original, ExecuTorchSession),
     ],

@@ -10,6 +10,7 @@ import pytest
 
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.spec import TensorSpec
+from runtimes import litert_profile
 from runtimes.litert import LiteRTInterpreterSession, LiteRTSession
 from tests.litert_models import write_handwritten
 
@@ -54,6 +55,31 @@ def test_it_times_runs_inside_the_child(path: Path) -> None:
     if sys.platform == "linux":
         assert peak_bytes is not None
         assert 20e6 < peak_bytes < 1e9
+
+
+def test_a_profile_has_every_operator(path: Path) -> None:
+    with session(write_handwritten(path)) as opened:
+        profile = opened.profile({"x": X}, 5)
+        np.testing.assert_array_equal(opened.run({"x": X})["y"], 2 * X)
+    assert profile is not None
+    assert [op.kind for op in profile] == ["Multiply"]
+    assert all(0 <= op.time_ms < 1000 for op in profile)
+
+
+def test_a_profiler_that_refuses_is_one_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(litert_profile, "CPU", 0)  # no accelerator at all
+    with pytest.raises(RunError, match=r"LiteRT's profiler does not work here: LiteRt\w+ returned status \d+"):
+        litert_profile.profile_runs(write_handwritten(path), X, outputs=1, threads=1, runs=1)
+
+
+def test_only_operators_are_counted() -> None:
+    events = [
+        litert_profile.Event(tag=b"Invoke", event_type=1, elapsed_us=9000),
+        litert_profile.Event(tag=b"Fully Connected (NC, F32) GEMM", event_type=8, elapsed_us=1500),
+        litert_profile.Event(tag=b"CONCATENATION", event_type=2, elapsed_us=250),
+        litert_profile.Event(tag=b"Invoke", event_type=32, elapsed_us=1 << 32),
+    ]
+    assert list(litert_profile.operators(events)) == [("Fully Connected", 1.5), ("CONCATENATION", 0.25)]
 
 
 @pytest.mark.parametrize(
