@@ -64,6 +64,11 @@ def built(monkeypatch: pytest.MonkeyPatch, fake_target: None) -> dict[Path, Form
     return recorded
 
 
+def only(monkeypatch: pytest.MonkeyPatch, *parts: str) -> None:
+    """Leave the other parts of a form as they are: each choice is a conversion."""
+    monkeypatch.setattr("edgevit_deploy.tune.CHOICES", {part: CHOICES[part] for part in CHOICES if part in parts})
+
+
 def tune(tmp_path: Path, *more: str) -> dict[str, Any]:
     assert run(["tune", "fake", *SMALL, "--output", str(tmp_path), *more]) == 0
     return json.loads((tmp_path / "fake.json").read_text())  # type: ignore[no-any-return]
@@ -78,6 +83,7 @@ def test_choices_that_are_faster_win_even_when_they_depend_on_each_other(
         slow = 10.0 - (form.sampler == "slice") - (form.norm == "convolutions")
         return slow - (form.local_prop == "tile" and form.norm == "convolutions")
 
+    only(monkeypatch, "local_prop", "sampler", "norm")
     monkeypatch.setattr("edgevit_deploy.tune.benchmark", latencies(by_form, built))
     document = tune(tmp_path)
     assert document["differences_from_default"] == {"sampler": "slice", "norm": "convolutions", "local_prop": "tile"}
@@ -106,6 +112,7 @@ def test_what_fails_parity_or_cannot_be_converted_is_rejected_however_fast(
             plan = dataclasses.replace(plan, options=fakes.FakeOptions(fault="bias"))
         return recording(self, module, plan, folder)
 
+    only(monkeypatch, "sampler", "norm")
     monkeypatch.setattr(fakes.FakeExporter, "export", faulty)
     fast = latencies(lambda form: 1.0 if "slice" in form.choices().values() or form.norm == "mean" else 10.0, built)
     monkeypatch.setattr("edgevit_deploy.tune.benchmark", fast)
@@ -124,6 +131,7 @@ def test_update_writes_the_table_and_keeps_the_rest(
     table.write_text('# Kept.\n\n[other]\nnorm = "mean"\nmeasured = "by hand"\n')
     monkeypatch.setattr("edgevit_deploy.commands.tune.TABLE", table)
     monkeypatch.setattr(forms, "TABLE", table)
+    only(monkeypatch, "attention")
     faster = latencies(lambda form: 9.0 if form.attention == "bmm" else 10.0, built)
     monkeypatch.setattr("edgevit_deploy.tune.benchmark", faster)
     tune(tmp_path, "--update")
@@ -133,9 +141,11 @@ def test_update_writes_the_table_and_keeps_the_rest(
     assert "convert.py tune fake" in read_table(table)["fake"].measured
 
 
-def test_it_really_times(fake_target: None, tmp_path: Path) -> None:
+def test_it_really_times(monkeypatch: pytest.MonkeyPatch, fake_target: None, tmp_path: Path) -> None:
     """Without fakes in the clock: the figures are finite, every trial has a verdict."""
+    only(monkeypatch, "sampler", "pool")
     document = tune(tmp_path, "--runs", "20")
+    assert {trial["choice"] for trial in document["trials"]} >= {"slice", "depthwise", "two_axes"}
     assert all(trial["ratio"] > 0 and trial["verdict"] for trial in document["trials"])
     assert document["final"][-1]["label"] == "original graph"
 

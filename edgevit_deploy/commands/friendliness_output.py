@@ -42,7 +42,7 @@ PEER_NOTE = (
 )
 TIME_NOTE = (
     "Shares of one run in float32, one thread, on the host that made this, by the runtime's own profiler, where Python reaches "
-    "one. Between: sums, changes of layout, and nodes without a module's name."
+    "one. Between: sums, changes of layout, and nodes without a module's name, which is all that a part left blank has."
 )
 
 
