@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from ctypes import byref
 from pathlib import Path
 
+import numpy as np
+
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.session import Array
 from runtimes import xnnpack_ops
@@ -90,8 +92,11 @@ class Runtime:
     def __init__(self, stack: ExitStack) -> None:
         import ai_edge_litert
 
-        (library,) = Path(ai_edge_litert.__file__).parent.glob("libLiteRt.*")
-        self._library = ctypes.CDLL(str(library))
+        folder = Path(ai_edge_litert.__file__).parent
+        libraries = list(folder.glob("libLiteRt.*"))
+        if len(libraries) != 1:
+            raise RunError(f"LiteRT's profiler does not work here: {folder} has {len(libraries)} files libLiteRt.*, expected one")
+        self._library = ctypes.CDLL(str(libraries[0]))
         self._stack = stack
         self._environment = self._create("Environment", ctypes.c_int(0), None)
         self._kept: list[object] = []  # what the library has pointers to
@@ -144,7 +149,9 @@ class Runtime:
         return tuple(operators(events))
 
     def _call(self, function: str, *arguments: object) -> None:
-        call = getattr(self._library, function)
+        call = getattr(self._library, function, None)
+        if call is None:
+            raise RunError(f"LiteRT's profiler does not work here: its library has no {function}; ai-edge-litert 2.3 has it")
         call.restype = ctypes.c_int
         if status := call(*arguments):
             raise RunError(f"LiteRT's profiler does not work here: {function} returned status {status}")
@@ -178,6 +185,7 @@ class Runtime:
         return buffers
 
     def _fill(self, buffer: Handle, image: Array) -> None:
+        image = np.ascontiguousarray(image)
         size_bytes, address = ctypes.c_size_t(), Handle()
         self._call("LiteRtGetTensorBufferSize", buffer, byref(size_bytes))
         if size_bytes.value < image.nbytes:
