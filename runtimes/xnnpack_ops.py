@@ -1,12 +1,10 @@
 """XNNPACK's operators, as ExecuTorch and LiteRT both report them: "Fully Connected (NC, F32) GEMM"."""
 
-_MAPS = frozenset({"aten::_convolution", "aten::batch_norm"})
-
 TRACED_AS: dict[str, frozenset[str]] = {
     "Add": frozenset({"aten::add"}),
     "Average Pooling": frozenset({"aten::avg_pool2d"}),
     "Batch Matrix Multiply": frozenset({"aten::matmul", "aten::bmm", "aten::einsum"}),
-    "Convolution": _MAPS,
+    "Convolution": frozenset({"aten::_convolution", "aten::batch_norm"}),
     "Deconvolution": frozenset({"aten::_convolution"}),
     "Fully Connected": frozenset({"aten::_convolution", "aten::linear"}),
     "GELU": frozenset({"aten::gelu"}),

@@ -18,7 +18,7 @@ from edgevit_deploy.form import form_for
 from edgevit_deploy.model.parts import part_of
 from edgevit_deploy.op_names import PRODUCTS, TracedCall, _with_pieces, name_by_order, profile_by_module, trace_calls
 from edgevit_deploy.prepared import prepare
-from edgevit_deploy.session import OpTime, Session
+from edgevit_deploy.session import OpTime, Session, nameless_ops
 from runtimes.executorch import ExecuTorchSession
 from runtimes.litert import LiteRTSession
 from runtimes.ncnn import NcnnSession
@@ -111,6 +111,16 @@ def test_the_pieces_of_a_convolution_share_its_name() -> None:
 def test_the_last_piece_may_be_the_one_with_a_partner() -> None:
     profile = ops("Norm", "Conv", "Conv", "Conv", "Eltwise")
     assert _with_pieces({0: 0, 3: 1}, profile, KINDS) == {0: 0, 1: 1, 2: 1, 3: 1}
+
+
+def test_a_nameless_operation_takes_the_median_of_its_runs() -> None:
+    runs = [[("Conv", 1.0), ("Norm", 5.0)], [("Conv", 9.0), ("Norm", 4.0)], [("Conv", 2.0), ("Norm", 6.0)]]
+    assert [(op.name, op.kind, op.time_ms) for op in nameless_ops(runs)] == [("", "Conv", 2.0), ("", "Norm", 5.0)]
+
+
+def test_runs_of_other_operations_are_no_profile() -> None:
+    with pytest.raises(RunError, match="its profile has 2 orders of operations in 2 runs"):
+        nameless_ops([[("Conv", 1.0), ("Norm", 1.0)], [("Norm", 1.0), ("Conv", 1.0)]])
 
 
 @pytest.mark.parametrize("kinds", [("Conv",), ("Norm", "Norm"), ()])
