@@ -12,9 +12,9 @@ from typing import Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, Parameter
 
 from edgevit_deploy import __version__
-from edgevit_deploy.console import print_error
+from edgevit_deploy.commands.console import print_error
 from edgevit_deploy.errors import DeployError, UsageError, did_you_mean
-from edgevit_deploy.interrupts import INTERRUPTS
+from edgevit_deploy.process.interrupts import INTERRUPTS
 from edgevit_deploy.spec import Precision
 from export import TARGETS
 

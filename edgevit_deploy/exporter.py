@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.form import Form
 from edgevit_deploy.registry import Availability
 from edgevit_deploy.spec import (
     DYNAMIC_BATCHES,

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from edgevit_deploy import __version__
-from edgevit_deploy.bundle import (
+from edgevit_deploy.bundle.folder import (
     LABELS_NAME,
     README_NAME,
     StagedBundle,
@@ -21,18 +21,18 @@ from edgevit_deploy.bundle import (
     write_golden,
     write_manifest,
 )
-from edgevit_deploy.bundle_readme import bundle_readme
-from edgevit_deploy.deploy import DeployForm, to_deploy_form
+from edgevit_deploy.bundle.manifest import SCHEMA_VERSION, LabelsRecord, Manifest, SourceRecord
+from edgevit_deploy.bundle.readme import bundle_readme
+from edgevit_deploy.data.preprocess import read_inputs
+from edgevit_deploy.deploy.form import Form
+from edgevit_deploy.deploy.rewrite import DeployForm, to_deploy_form
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
-from edgevit_deploy.form import Form
-from edgevit_deploy.manifest import SCHEMA_VERSION, LabelsRecord, Manifest, SourceRecord
-from edgevit_deploy.parity import ParityReport, Truth, check_session
-from edgevit_deploy.prepared import prepare
-from edgevit_deploy.preprocess import read_inputs
-from edgevit_deploy.probes import GOLDEN_PROBES, Probes, make_probes
-from edgevit_deploy.reference import Reference
+from edgevit_deploy.model.ends import prepare
+from edgevit_deploy.model.loading import DEFAULT_SEED, LoadedModel
+from edgevit_deploy.parity.gate import ParityReport, Truth, check_session
+from edgevit_deploy.parity.probes import GOLDEN_PROBES, Probes, make_probes
+from edgevit_deploy.parity.reference import Reference
 from edgevit_deploy.session import Session
-from edgevit_deploy.source import DEFAULT_SEED, LoadedModel
 from edgevit_deploy.spec import DYNAMIC_BATCHES, Graph, InputForm, OutputForm, Precision, Size, second_size
 
 Step = Callable[[str], None]

@@ -1,6 +1,6 @@
 """The targets: one module each, registered here by one line.
 
-This table is all that a new target adds besides its module and its row in `edgevit_deploy/tolerances.py`.
+This table is all that a new target adds besides its module and its row in `edgevit_deploy/parity/bounds.py`.
 """
 
 from typing import Any

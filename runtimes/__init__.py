@@ -9,26 +9,26 @@ from edgevit_deploy.session import Session
 ENTRIES: tuple[Entry[Session], ...] = (
     Entry(
         name="onnxruntime",
-        location="runtimes.onnxruntime:OnnxRuntimeSession",
+        location="runtimes.onnx:OnnxRuntimeSession",
         summary="ONNX Runtime, CPU",
         reads=("onnx",),
     ),
     Entry(
         name="onnxruntime-cuda",
-        location="runtimes.onnxruntime:OnnxRuntimeCudaSession",
+        location="runtimes.onnx:OnnxRuntimeCudaSession",
         summary="ONNX Runtime, CUDA",
         reads=("onnx",),
     ),
     Entry(
         name="torch-lite",
-        location="runtimes.torch_lite:TorchLiteSession",
+        location="runtimes.torchscript:TorchLiteSession",
         summary="PyTorch lite interpreter, in a child process",
         reads=("torchscript",),
     ),
     Entry(name="coreml", location="runtimes.coreml:CoreMLSession", summary="Core ML (macOS)", reads=("coreml",)),
     Entry(
         name="mil-reference",
-        location="runtimes.mil_reference:MilReferenceSession",
+        location="runtimes.coreml.reference:MilReferenceSession",
         summary="MIL reference evaluation of a saved package, on any platform",
         reads=("coreml",),
     ),

@@ -1,6 +1,6 @@
 """ncnn on the CPU, in a child process: what it does not like it answers with a status nobody must overlook, or with a crash.
 
-A model from anywhere is counted before ncnn sees it (`edgevit_deploy.ncnn_file`). What is left is a model whose layers do not
+A model from anywhere is counted before ncnn sees it (`edgevit_deploy.formats.ncnn`). What is left is a model whose layers do not
 fit each other: ncnn does not check shapes, and the child process contains the crash.
 """
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.ncnn_file import BIN_NAME, ENDS, INPUT_BLOB, OUTPUT_BLOB, PARAM_NAME, NcnnModel, read_ncnn_model
+from edgevit_deploy.formats.ncnn import BIN_NAME, ENDS, INPUT_BLOB, OUTPUT_BLOB, PARAM_NAME, NcnnModel, read_ncnn_model
+from edgevit_deploy.process.session_child import ChildSession
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, OpTime, Session
-from runtimes.child import ChildSession
 
 if TYPE_CHECKING:
     import ncnn

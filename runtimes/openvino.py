@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.openvino_file import (
+from edgevit_deploy.formats.openvino import (
     HINT_NAME,
     HINTS,
     check_ends,
@@ -21,9 +21,9 @@ from edgevit_deploy.openvino_file import (
     reason,
     stored_settings,
 )
+from edgevit_deploy.process.session_child import ChildSession
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, OpTime, Session
-from runtimes.child import ChildSession
 
 if TYPE_CHECKING:
     import openvino

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgevit_deploy.errors import MissingError, RunError
-from edgevit_deploy.nvidia.cuda import CudaDriver, CudaStream
-from edgevit_deploy.nvidia.library import LIBRARIES, Library, message_log, read_plan_header
-from edgevit_deploy.nvidia.probe import capability, describe
+from edgevit_deploy.formats.tensorrt.cuda import CudaDriver, CudaStream
+from edgevit_deploy.formats.tensorrt.library import LIBRARIES, Library, message_log, read_plan_header
+from edgevit_deploy.formats.tensorrt.probe import capability, describe
 from edgevit_deploy.registry import Availability
 from edgevit_deploy.session import Array, Session
 

@@ -12,7 +12,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from edgevit_deploy.cli import run
-from tests.fakes import register_fake
+from tests.helpers.fakes import register_fake
 
 
 @pytest.fixture

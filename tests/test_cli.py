@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgevit_deploy import host as hosts
 from edgevit_deploy.cli import COMMANDS, run
-from edgevit_deploy.commands import hosts
 from edgevit_deploy.commands.pictures import agreement
 from edgevit_deploy.registry import Availability
 from export import TARGETS
-from tests.fakes import FakeExporter, FakeSession
+from tests.helpers.fakes import FakeExporter, FakeSession
 
 ErrorCheck = Callable[..., str]
 ROOT = Path(__file__).parent.parent
@@ -208,7 +208,7 @@ def test_json_is_one_document_and_nothing_else(fake_target: None, tmp_path: Path
 
 
 def test_dynamic_sizes_are_proven_at_a_second_one(fake_target: None, tmp_path: Path) -> None:
-    from edgevit_deploy.manifest import read_manifest
+    from edgevit_deploy.bundle.manifest import read_manifest
 
     tokens = ("fake", "--model", "edgevit_xxs", "--num-classes", "10", "--image-size", "dynamic", "--batch", "dynamic")
     assert run([*tokens, "--output", str(tmp_path)]) == 0
@@ -235,10 +235,10 @@ def test_help_imports_no_heavy_library_and_no_command() -> None:
         "from edgevit_deploy.cli import run\n"
         "assert run(['--help']) == 0\n"
         "heavy = {'torch', 'numpy', 'onnx', 'onnxruntime', 'coremltools', 'tensorrt', 'tensorrt_rtx', 'PIL'} & set(sys.modules)\n"
-        "print('IMPORTED', sorted(heavy), [name for name in sys.modules if name.startswith('edgevit_deploy.commands')])"
+        "print('IMPORTED', sorted(heavy), [name for name in sys.modules if name.startswith('edgevit_deploy.commands.')])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert "IMPORTED [] []" in result.stdout
+    assert "IMPORTED [] ['edgevit_deploy.commands.console']" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.errors import UsageError, did_you_mean
-from edgevit_deploy.manifest import Manifest
 from edgevit_deploy.model.variants import VARIANTS, find_variant
-from edgevit_deploy.parity import OutputDiff, ParityReport
+from edgevit_deploy.parity.bounds import Tolerance
+from edgevit_deploy.parity.gate import OutputDiff, ParityReport
 from edgevit_deploy.spec import TensorSpec, check_image_size
-from edgevit_deploy.tolerances import Tolerance
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 TOLERANCES = st.builds(Tolerance, atol=FLOATS, k=FLOATS, noise=FLOATS, reason=st.text())

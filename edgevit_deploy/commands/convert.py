@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.text import Text
 
+from edgevit_deploy.commands.console import print_json, print_table, progress, say, status
 from edgevit_deploy.commands.flags import FileFlags, ModelFlags
-from edgevit_deploy.commands.hosts import find_exporter, find_session, require_exporter, why_not_run
 from edgevit_deploy.commands.pictures import print_top5
-from edgevit_deploy.console import print_json, print_table, progress, say, status
 from edgevit_deploy.errors import DeployError, MissingError, UsageError, did_you_mean
 from edgevit_deploy.exporter import Exporter
+from edgevit_deploy.host import find_exporter, find_session, require_exporter, why_not_run
 from edgevit_deploy.spec import Precision
 from export import TARGETS
 
 if TYPE_CHECKING:
-    from edgevit_deploy.manifest import Manifest
-    from edgevit_deploy.parity import ParityReport
+    from edgevit_deploy.bundle.manifest import Manifest
+    from edgevit_deploy.parity.gate import ParityReport
 
 COLUMNS = ("target", "precision", "status", "ran on", "largest error", "bound", "x noise", "top-1", "MB", "s", "bundle")
 
@@ -54,8 +54,8 @@ class Row:
 
 def convert_one(target: str, model_flags: ModelFlags, file_flags: FileFlags, precision: Precision | None, options: Any) -> int:
     """Convert to one target, in one precision; the command line's `convert.py TARGET`."""
+    from edgevit_deploy.model.loading import load_model
     from edgevit_deploy.pipeline import Workbench
-    from edgevit_deploy.source import load_model
 
     exporter = require_exporter(target)
     chosen = exporter.precisions[0] if precision is None else precision
@@ -83,8 +83,8 @@ def convert_all(
         precision: Only this precision. [default: every precision of each target]
         require: Targets that must not be skipped (comma separated); a skip is then exit code 3.
     """
+    from edgevit_deploy.model.loading import load_model
     from edgevit_deploy.pipeline import Workbench
-    from edgevit_deploy.source import load_model
 
     required = [name for item in require for name in item.split(",") if name]
     for name in required:

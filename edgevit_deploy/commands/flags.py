@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from edgevit_deploy.deploy.form import form_for
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.exporter import ExportPlan
-from edgevit_deploy.form import form_for
-from edgevit_deploy.source import LoadedModel, ModelSource
+from edgevit_deploy.model.loading import LoadedModel, ModelSource
 from edgevit_deploy.spec import Graph, InputForm, Precision, Size, check_image_size
 
 MAX_BATCH = 1024
@@ -94,7 +94,7 @@ class FileFlags:
 
     def pictures(self) -> Sequence[Path]:
         """Return the photographs of --images, or none."""
-        from edgevit_deploy.preprocess import find_images
+        from edgevit_deploy.data.preprocess import find_images
 
         return find_images(self.images) if self.images else ()
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from edgevit_deploy.console import print_json, print_table
+from edgevit_deploy.commands.console import print_json, print_table
 
 
 def inspect(file: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
@@ -52,7 +52,7 @@ def _checkpoint_facts(file: Path) -> dict[str, Any]:
 
 
 def _bundle_facts(folder: Path) -> dict[str, Any]:
-    from edgevit_deploy.bundle import open_bundle
+    from edgevit_deploy.bundle.folder import open_bundle
 
     manifest = open_bundle(folder)
     document: dict[str, Any] = msgspec.to_builtins(manifest)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from edgevit_deploy.console import print_table
+from edgevit_deploy.commands.console import print_table
 from edgevit_deploy.errors import UsageError
 
 

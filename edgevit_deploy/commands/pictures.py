@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edgevit_deploy.commands.hosts import find_session
-from edgevit_deploy.console import print_table, progress, say
+from edgevit_deploy.commands.console import print_table, progress, say
+from edgevit_deploy.host import find_session
 
 Top5 = dict[str, list[tuple[str, float]]]
 
 
 def print_top5(bundles: Sequence[Path], pictures: Sequence[Path]) -> dict[str, Top5]:
     """Run pictures through bundles that were just written and print what each sees."""
-    from edgevit_deploy.bundle import open_bundle, read_labels
-    from edgevit_deploy.verify import artifact_of, classify_pictures, runnable
+    from edgevit_deploy.bundle.folder import open_bundle, read_labels
+    from edgevit_deploy.verify.bundle import artifact_of, classify_pictures, runnable
 
     results: dict[str, Top5] = {}
     for bundle in bundles:

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
-from edgevit_deploy.commands.bench_output import VERDICT_STYLES
+from edgevit_deploy.commands.bench.view import VERDICT_STYLES
+from edgevit_deploy.commands.console import print_json, print_table, progress, say
 from edgevit_deploy.commands.flags import FileFlags, ModelFlags
-from edgevit_deploy.commands.hosts import find_session, require_exporter
-from edgevit_deploy.commands.machine import check_threads, read_machine
 from edgevit_deploy.commands.pages import write_together
-from edgevit_deploy.console import print_json, print_table, progress, say
+from edgevit_deploy.deploy.form import TABLE, ChosenForm, Form, as_toml, write_table
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.form import TABLE, ChosenForm, Form, as_toml, write_table
+from edgevit_deploy.host import find_session, require_exporter
+from edgevit_deploy.measure.machine import check_threads, read_machine
 from edgevit_deploy.spec import Precision
 
 if TYPE_CHECKING:
-    from edgevit_deploy.commands.machine import Machine
     from edgevit_deploy.exporter import ExportPlan
-    from edgevit_deploy.tune import Settings, Trial, Tuning
+    from edgevit_deploy.measure.machine import Machine
+    from edgevit_deploy.measure.tune import Settings, Trial, Tuning
 
 COLUMNS = ("pass", "part", "choice", "instead of", "x noise", "x best so far", "95 %", "A/A", "verdict")
 
@@ -52,10 +52,10 @@ def tune(
         update: Also write the winner into the table from which every later conversion takes its form.
         json: Print one JSON document on stdout and nothing else there.
     """
-    from edgevit_deploy.benchmark_result import REGIMES
+    from edgevit_deploy.measure.result import REGIMES
+    from edgevit_deploy.measure.tune import Settings, Tuner
+    from edgevit_deploy.model.loading import load_model
     from edgevit_deploy.pipeline import Workbench
-    from edgevit_deploy.source import load_model
-    from edgevit_deploy.tune import Settings, Tuner
 
     check_threads(threads)
     REGIMES["steady"].blocks(runs)

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
-from edgevit_deploy.commands.hosts import find_session, require_exporter, why_not_run
+from edgevit_deploy.commands.console import print_json, print_table, progress, say, status
 from edgevit_deploy.commands.pictures import show_top5
-from edgevit_deploy.console import print_json, print_table, progress, say, status
 from edgevit_deploy.errors import MissingError, UsageError
+from edgevit_deploy.host import find_session, require_exporter, why_not_run
 
 if TYPE_CHECKING:
-    from edgevit_deploy.layers import LayerDiff, LayerReport
+    from edgevit_deploy.model.loading import LoadedModel
     from edgevit_deploy.pipeline import Step
-    from edgevit_deploy.source import LoadedModel
-    from edgevit_deploy.verify import Verification
+    from edgevit_deploy.verify.bundle import Verification
+    from edgevit_deploy.verify.layers import LayerDiff, LayerReport
 
 COLUMNS = ("bundle", "status", "file that ran", "on", "golden error", "bound", "full parity", "detail")
 LAYER_COLUMNS = ("after", "part", "values", "largest", "error", "bound", "x noise", "")
@@ -41,8 +41,8 @@ def verify_bundles(
         layers: Convert the graph once more with taps after every part, and compare each with float64 on the target's runtime.
         json: Print one JSON document on stdout and nothing else there.
     """
-    from edgevit_deploy.preprocess import find_images
-    from edgevit_deploy.verify import verify
+    from edgevit_deploy.data.preprocess import find_images
+    from edgevit_deploy.verify.bundle import verify
 
     if layers and weights is None and seed is None:
         raise UsageError("--layers compares with what the weights give; add --weights FILE or --seed N")
@@ -70,8 +70,8 @@ def verify_bundles(
 
 def _load(bundle: Path, weights: Path | None, seed: int | None, labels: Path | None) -> "LoadedModel":
     """Load the model that a bundle says it was made from; `verify` then compares the two records."""
-    from edgevit_deploy.manifest import read_manifest
-    from edgevit_deploy.source import ModelSource, load_model
+    from edgevit_deploy.bundle.manifest import read_manifest
+    from edgevit_deploy.model.loading import ModelSource, load_model
 
     record = read_manifest(bundle).model
     return load_model(ModelSource.of(record, weights=weights, labels=labels, seed=seed))
@@ -80,8 +80,8 @@ def _load(bundle: Path, weights: Path | None, seed: int | None, labels: Path | N
 def _check_layers(result: "Verification", model: "LoadedModel", step: "Step") -> "LayerReport":
     import tempfile
 
-    from edgevit_deploy.layers import check_layers, plan_of
     from edgevit_deploy.pipeline import Workbench
+    from edgevit_deploy.verify.layers import check_layers, plan_of
 
     exporter = require_exporter(result.manifest.target)
     plan = plan_of(result.manifest, model, exporter)

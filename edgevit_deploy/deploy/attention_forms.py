@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from edgevit_deploy.deploy.graph import Attention, linear, pointwise, replace_all
+from edgevit_deploy.deploy.chains import Attention, linear, pointwise, replace_all
 
 
 class PackedAttention(nn.Module):

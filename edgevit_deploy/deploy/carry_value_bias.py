@@ -5,8 +5,8 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
+from edgevit_deploy.deploy.chains import Attention, Spread, chains
 from edgevit_deploy.deploy.fold_batch_norm import bias_of
-from edgevit_deploy.deploy.graph import Attention, Spread, chains
 
 
 def carry_value_bias(graph: nn.Module) -> int:

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from edgevit_deploy.deploy.chains import ChannelNorm, chains
 from edgevit_deploy.deploy.fold_batch_norm import bias_of
-from edgevit_deploy.deploy.graph import ChannelNorm, chains
 
 
 def centre_patch_embed(graph: nn.Module) -> int:

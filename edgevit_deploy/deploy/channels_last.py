@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from edgevit_deploy.deploy.graph import chains, refill, replace_all
+from edgevit_deploy.deploy.chains import chains, refill, replace_all
 
 
 class ToChannelsLast(nn.Module):

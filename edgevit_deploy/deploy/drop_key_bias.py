@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from edgevit_deploy.deploy.graph import Attention
+from edgevit_deploy.deploy.chains import Attention
 
 
 def drop_key_bias(graph: nn.Module) -> int:

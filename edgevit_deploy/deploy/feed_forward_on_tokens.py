@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
+from edgevit_deploy.deploy.chains import chain, chains, linear, refill
 from edgevit_deploy.deploy.fold_batch_norm import is_pointwise
-from edgevit_deploy.deploy.graph import chain, chains, linear, refill
 
 
 class TokenMlp(nn.Module):

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from edgevit_deploy.deploy.chains import Attention
 from edgevit_deploy.deploy.fold_batch_norm import bias_of
-from edgevit_deploy.deploy.graph import Attention
 
 
 def fold_attention_scale(graph: nn.Module) -> int:

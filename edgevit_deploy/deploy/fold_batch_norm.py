@@ -5,7 +5,7 @@ from typing import TypeGuard
 import torch
 from torch import nn
 
-from edgevit_deploy.deploy.graph import chains
+from edgevit_deploy.deploy.chains import chains
 
 
 def fold_batch_norm(graph: nn.Module) -> int:

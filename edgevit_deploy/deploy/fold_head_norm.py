@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from edgevit_deploy.deploy.chains import MeanPool, chains
 from edgevit_deploy.deploy.fold_batch_norm import affine
-from edgevit_deploy.deploy.graph import MeanPool, chains
 
 
 def fold_head_norm(graph: nn.Module) -> int:

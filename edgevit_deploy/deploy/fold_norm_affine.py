@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from edgevit_deploy.deploy.chains import Attention, ChannelNorm, chains
 from edgevit_deploy.deploy.fold_batch_norm import bias_of, is_pointwise
-from edgevit_deploy.deploy.graph import Attention, ChannelNorm, chains
 
 
 def fold_norm_affine(graph: nn.Module) -> int:

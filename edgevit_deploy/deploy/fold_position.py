@@ -5,7 +5,7 @@ from typing import TypeGuard
 import torch
 from torch import nn
 
-from edgevit_deploy.deploy.graph import Residual, chains
+from edgevit_deploy.deploy.chains import Residual, chains
 
 
 def fold_position(graph: nn.Module) -> int:

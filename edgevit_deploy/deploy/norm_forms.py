@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from edgevit_deploy.deploy.graph import ChannelNorm, Spread, chains, replace_all
+from edgevit_deploy.deploy.chains import ChannelNorm, Spread, chains, replace_all
 
 
 class MeanNorm(nn.Module):

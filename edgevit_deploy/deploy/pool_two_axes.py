@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from edgevit_deploy.deploy.graph import MeanPool, replace_all
+from edgevit_deploy.deploy.chains import MeanPool, replace_all
 
 
 class MeanPoolTwoAxes(nn.Module):

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from edgevit_deploy.deploy.graph import ChannelNorm, Sampler, chains, swap
+from edgevit_deploy.deploy.chains import ChannelNorm, Sampler, chains, swap
 
 
 def sample_first(graph: nn.Module) -> int:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from edgevit_deploy.deploy.graph import Attention, Sampler, chains, replace_all
+from edgevit_deploy.deploy.chains import Attention, Sampler, chains, replace_all
 
 
 class SlicedSampler(nn.Module):

@@ -2,8 +2,8 @@
 
 from torch import nn
 
+from edgevit_deploy.deploy.chains import LocalProp, replace_all
 from edgevit_deploy.deploy.fold_batch_norm import bias_of
-from edgevit_deploy.deploy.graph import LocalProp, replace_all
 
 
 def shuffle_local_prop(graph: nn.Module) -> int:

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from edgevit_deploy.deploy.graph import LocalProp, Spread, replace_all
+from edgevit_deploy.deploy.chains import LocalProp, Spread, replace_all
 from edgevit_deploy.deploy.shuffle_local_prop import windows_are_apart
 
 

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from edgevit_deploy.deploy.graph import LocalProp, Spread, replace_all
+from edgevit_deploy.deploy.chains import LocalProp, Spread, replace_all
 from edgevit_deploy.deploy.shuffle_local_prop import windows_are_apart
 
 

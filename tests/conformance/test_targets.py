@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgevit_deploy.bundle.manifest import Manifest, read_manifest
 from edgevit_deploy.cli import run
-from edgevit_deploy.commands.hosts import find_session
 from edgevit_deploy.errors import DeployError, MissingError, RunError, UsageError
 from edgevit_deploy.exporter import Exporter, ExportPlan
-from edgevit_deploy.manifest import Manifest, read_manifest
+from edgevit_deploy.host import find_session
 from edgevit_deploy.model.variants import find_variant
+from edgevit_deploy.parity.bounds import NOISE_MULTIPLES
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import Precision
-from edgevit_deploy.tolerances import NOISE_MULTIPLES
-from edgevit_deploy.verify import artifact_of, runnable
+from edgevit_deploy.verify.bundle import artifact_of, runnable
 from export import TARGETS
 from runtimes import RUNTIMES, runtimes_for
-from tests.hosts import runs_here
-from tests.small import plan_for
+from tests.helpers.hosts import runs_here
+from tests.helpers.small import plan_for
 
 ROOT = Path(__file__).parent.parent.parent
 PAIRS = [(name, precision) for name, entry in TARGETS.items() for precision in entry.load().precisions]

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from edgevit_deploy import create_model
-from edgevit_deploy.deploy import BIASES, FOLDS, REWRITE_OF, Rewrite, rewrites_of, to_deploy_form
 from edgevit_deploy.deploy.attention_forms import batch_attention, einsum_attention, pack_attention, stack_attention
 from edgevit_deploy.deploy.carry_value_bias import carry_value_bias
 from edgevit_deploy.deploy.centre_patch_embed import centre_patch_embed
+from edgevit_deploy.deploy.chains import Attention, ChannelNorm, LocalProp, MeanPool, Residual, Sampler, chain, lay_open
 from edgevit_deploy.deploy.channels_last import to_channels_last
 from edgevit_deploy.deploy.drop_key_bias import drop_key_bias
 from edgevit_deploy.deploy.feed_forward_on_tokens import feed_forward_on_tokens
@@ -21,21 +21,21 @@ from edgevit_deploy.deploy.fold_batch_norm import fold_batch_norm
 from edgevit_deploy.deploy.fold_head_norm import fold_head_norm
 from edgevit_deploy.deploy.fold_norm_affine import fold_norm_affine
 from edgevit_deploy.deploy.fold_position import fold_position
-from edgevit_deploy.deploy.graph import Attention, ChannelNorm, LocalProp, MeanPool, Residual, Sampler, chain, lay_open
+from edgevit_deploy.deploy.form import CHOICES, Form, form_for
 from edgevit_deploy.deploy.multiply_local_prop import multiply_local_prop
 from edgevit_deploy.deploy.norm_forms import LastAxisNorm, norm_by_convolutions, norm_by_means
 from edgevit_deploy.deploy.pool_two_axes import pool_two_axes
+from edgevit_deploy.deploy.rewrite import BIASES, FOLDS, REWRITE_OF, Rewrite, rewrites_of, to_deploy_form
 from edgevit_deploy.deploy.sample_first import sample_first
 from edgevit_deploy.deploy.sampler_forms import sample_by_depthwise, sample_by_slice
 from edgevit_deploy.deploy.shuffle_local_prop import shuffle_local_prop
 from edgevit_deploy.deploy.tile_local_prop import tile_local_prop
 from edgevit_deploy.deploy.upsample_local_prop import upsample_local_prop
-from edgevit_deploy.form import CHOICES, Form, form_for
 from edgevit_deploy.model.edgevit import EdgeViT
+from edgevit_deploy.model.ends import prepare
 from edgevit_deploy.model.random_weights import randomise
-from edgevit_deploy.prepared import prepare
 from export.onnx import OnnxExporter, OnnxOptions
-from tests.small import plan_for, small_network
+from tests.helpers.small import plan_for, small_network
 
 EXACT = 1e-12
 """Relative to the largest output; float64 itself is good for 1e-15."""

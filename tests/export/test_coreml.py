@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgevit_deploy.apple import DATA_FOLDER, MODEL_PATH, read_package
 from edgevit_deploy.errors import ExportError, UsageError
 from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.formats.coreml import DATA_FOLDER, MODEL_PATH, read_package
 from export.coreml import SPECIFICATION_VERSIONS, CoreMLExporter
-from export.coreml_convert import CoreMLOptions
-from export.coreml_package import CONVERSION_DATE
-from export.coreml_twin import compare_with_twin
-from runtimes.mil_reference import MilReferenceSession
-from tests.coreml_packages import (
+from export.coreml.convert import CoreMLOptions
+from export.coreml.package import CONVERSION_DATE
+from export.coreml.twin import compare_with_twin
+from runtimes.coreml.reference import MilReferenceSession
+from tests.helpers.coreml import (
     LABELS,
     approximate_a_gelu,
     build,

@@ -18,10 +18,10 @@ from torch import nn
 
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact, Placement
-from edgevit_deploy.tolerances import NOISE_MULTIPLES
+from edgevit_deploy.parity.bounds import NOISE_MULTIPLES
 from export.executorch import ExecuTorchExporter, Lowered, check_written, lower
-from tests.executorch_models import NETWORK, OneConvolution, build, images, module_for, plan_of
-from tests.small import truth_and_noise
+from tests.helpers.executorch import NETWORK, OneConvolution, build, images, module_for, plan_of
+from tests.helpers.small import truth_and_noise
 
 K = NOISE_MULTIPLES["executorch", "fp32"].k
 

@@ -13,19 +13,19 @@ import pytest
 import torch
 from torch import nn
 
-import export.litert_convert as converting
+import export.litert.convert as converting
 from edgevit_deploy.deploy.attention_forms import BatchedAttention, EinsumAttention
-from edgevit_deploy.deploy.graph import Attention
+from edgevit_deploy.deploy.chains import Attention
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact
-from edgevit_deploy.peers import make_torchvision_importable
+from edgevit_deploy.model.peers import make_torchvision_importable
+from edgevit_deploy.parity.bounds import NOISE_MULTIPLES
 from edgevit_deploy.spec import TensorSpec
-from edgevit_deploy.tolerances import NOISE_MULTIPLES
 from export.litert import LiteRTExporter, check_written
-from export.litert_convert import Written, convert_in_child
+from export.litert.convert import Written, convert_in_child
 from runtimes.litert import LiteRTSession
-from tests.litert_models import NETWORK, build, changed, images
-from tests.small import prepared, truth_and_noise
+from tests.helpers.litert import NETWORK, build, changed, images
+from tests.helpers.small import prepared, truth_and_noise
 
 K = NOISE_MULTIPLES["litert", "fp32"].k
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")

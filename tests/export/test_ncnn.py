@@ -18,12 +18,12 @@ from torch import nn
 import export.ncnn as exporting
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact
-from edgevit_deploy.ncnn_file import BIN_NAME, PARAM_NAME, read_ncnn_model
-from edgevit_deploy.tolerances import NOISE_MULTIPLES
+from edgevit_deploy.formats.ncnn import BIN_NAME, PARAM_NAME, read_ncnn_model
+from edgevit_deploy.parity.bounds import NOISE_MULTIPLES
 from export.ncnn import NcnnExporter, check_same_layers, check_written, convert, run_pnnx
 from export.torchscript import trace
-from tests.ncnn_models import NETWORK, build, images, plan_of
-from tests.small import prepared, truth_and_noise
+from tests.helpers.ncnn import NETWORK, build, images, plan_of
+from tests.helpers.small import prepared, truth_and_noise
 
 K = NOISE_MULTIPLES["ncnn", "fp32"].k
 ROOT = Path(__file__).parent.parent.parent

@@ -15,12 +15,12 @@ from torch import nn
 
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact
-from edgevit_deploy.openvino_file import BIN_NAME, XML_NAME, load_openvino, read_ir
+from edgevit_deploy.formats.openvino import BIN_NAME, XML_NAME, load_openvino, read_ir
+from edgevit_deploy.parity.bounds import NOISE_MULTIPLES
 from edgevit_deploy.spec import Precision
-from edgevit_deploy.tolerances import NOISE_MULTIPLES
 from export.openvino import OpenVinoExporter, check_same_graph, convert, count_operators, name_ends
-from tests.openvino_models import NETWORK, build, images, module_for, plan_of
-from tests.small import truth_and_noise
+from tests.helpers.openvino import NETWORK, build, images, module_for, plan_of
+from tests.helpers.small import truth_and_noise
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
 

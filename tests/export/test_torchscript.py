@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import nn
 
-import export.torchscript_write as writing
+import export.torchscript.write as writing
 from edgevit_deploy.errors import ExportError, RunError, UsageError
 from edgevit_deploy.exporter import Artifact
-from edgevit_deploy.lite_file import NEWEST_BYTECODE, NEWEST_FORMAT, OPERATORS, LiteFile, read_lite_file
+from edgevit_deploy.formats.torchscript import NEWEST_BYTECODE, NEWEST_FORMAT, OPERATORS, LiteFile, read_lite_file
 from export.torchscript import TorchScriptExporter, TorchScriptOptions, freeze, make_promise, trace
-from tests.lite_files import NETWORK, build, images, plan_of, prepared, truth_and_noise
+from tests.helpers.torchscript import NETWORK, build, images, plan_of, prepared, truth_and_noise
 
 K = 4
 HAS_XNNPACK = bool(importlib.import_module("torch.backends.xnnpack").enabled)
@@ -32,7 +32,7 @@ sys.path.insert(0, sys.argv[1])
 import torch
 for _ in range(3):  # PyTorch counts what a process scripts; the file may not
     torch.jit.script(torch.nn.Linear(2, 2))
-from tests.lite_files import build, plan_of
+from tests.helpers.torchscript import build, plan_of
 build(plan_of(), Path(sys.argv[2]))
 """
 
@@ -245,7 +245,7 @@ class TestOptimizeForMobile:
         """The way through the child, with the one pass left out that this PyTorch may not have."""
         code = (
             "import sys, torch.utils.mobile_optimizer as m; m.optimize_for_mobile = lambda program: program; "
-            "from export.torchscript_write import optimise_and_write; optimise_and_write(*sys.argv[1:])"
+            "from export.torchscript.write import optimise_and_write; optimise_and_write(*sys.argv[1:])"
         )
         program = freeze(trace(prepared(), (1, 3, 64, 64)))
         writing.write_in_child(program, tmp_path / "model.ptl", make_promise(plan_of()), code)

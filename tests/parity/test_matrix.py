@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from edgevit_deploy.bundle.manifest import Manifest, read_manifest
 from edgevit_deploy.cli import run
 from edgevit_deploy.exporter import Exporter
-from edgevit_deploy.manifest import Manifest, read_manifest
 from edgevit_deploy.spec import Precision
 from export import TARGETS
-from tests.hosts import runs_here
+from tests.helpers.hosts import runs_here
 
 VARIANTS = ("edgevit_xxs", "edgevit_xs", "edgevit_s")
 PAIRS = [(name, precision) for name, entry in TARGETS.items() for precision in entry.load().precisions]

@@ -11,11 +11,11 @@ from torch import nn
 from edgevit_deploy import create_model
 from edgevit_deploy.model.edgevit import EdgeViT, GlobalSparseAttn
 from edgevit_deploy.model.random_weights import randomise
-from edgevit_deploy.parity import OutputDiff, Truth, compare
-from edgevit_deploy.probes import make_probes
-from edgevit_deploy.reference import Reference
+from edgevit_deploy.parity.bounds import MAX_K, NOISE_MULTIPLES
+from edgevit_deploy.parity.gate import OutputDiff, Truth, compare
+from edgevit_deploy.parity.probes import make_probes
+from edgevit_deploy.parity.reference import Reference
 from edgevit_deploy.spec import Size
-from edgevit_deploy.tolerances import MAX_K, NOISE_MULTIPLES
 
 VARIANTS: list[tuple[str, Size]] = [("edgevit_xxs", (96, 64)), ("edgevit_xs", (64, 64)), ("edgevit_s", (64, 96))]
 

@@ -10,8 +10,8 @@ import pytest
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.spec import TensorSpec
 from runtimes.executorch import ExecuTorchProgramSession, ExecuTorchSession, set_threads
-from runtimes.executorch_profile import read_etdump
-from tests.executorch_models import INPUTS, OUTPUTS, one_convolution, write_one_convolution
+from runtimes.executorch.profile import read_etdump
+from tests.helpers.executorch import INPUTS, OUTPUTS, one_convolution, write_one_convolution
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import pytest
 
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.spec import TensorSpec
-from runtimes import litert_profile
 from runtimes.litert import LiteRTInterpreterSession, LiteRTSession
-from tests.litert_models import write_handwritten
+from runtimes.litert import profile as litert_profile
+from tests.helpers.litert import write_handwritten
 
 SHAPE = (1, 3, 4, 4)
 X = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)

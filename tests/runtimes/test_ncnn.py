@@ -13,13 +13,13 @@ import torch
 
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
-from edgevit_deploy.ncnn_file import PARAM_NAME
+from edgevit_deploy.formats.ncnn import PARAM_NAME
+from edgevit_deploy.parity.bounds import NOISE_MULTIPLES
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import TensorSpec
-from edgevit_deploy.tolerances import NOISE_MULTIPLES
 from runtimes.ncnn import NcnnNetSession, NcnnSession
-from tests.ncnn_models import FLOAT16_TAG, FLOAT32_TAG, NETWORK, build, images, module_for, plan_of, write_handwritten
-from tests.small import truth_and_noise
+from tests.helpers.ncnn import FLOAT16_TAG, FLOAT32_TAG, NETWORK, build, images, module_for, plan_of, write_handwritten
+from tests.helpers.small import truth_and_noise
 
 K = NOISE_MULTIPLES["ncnn", "fp32"].k
 

@@ -13,16 +13,16 @@ import torch
 import runtimes.openvino as running
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
-from edgevit_deploy.openvino_file import BIN_NAME, XML_NAME, load_openvino, other_arithmetic, read_ir, settings_for
-from edgevit_deploy.parity import ParityReport, check_session
-from edgevit_deploy.probes import make_probes
-from edgevit_deploy.reference import Reference
+from edgevit_deploy.formats.openvino import BIN_NAME, XML_NAME, load_openvino, other_arithmetic, read_ir, settings_for
+from edgevit_deploy.parity.bounds import NOISE_MULTIPLES
+from edgevit_deploy.parity.gate import ParityReport, check_session
+from edgevit_deploy.parity.probes import make_probes
+from edgevit_deploy.parity.reference import Reference
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import Precision
-from edgevit_deploy.tolerances import NOISE_MULTIPLES
 from runtimes.openvino import OpenVinoModelSession, OpenVinoSession
-from tests.openvino_models import NETWORK, build, cpu_computes_in, images, module_for, plan_of
-from tests.small import SMALL_SIZE, truth_and_noise
+from tests.helpers.openvino import NETWORK, build, cpu_computes_in, images, module_for, plan_of
+from tests.helpers.small import SMALL_SIZE, truth_and_noise
 
 K = NOISE_MULTIPLES["openvino", "fp32"].k
 

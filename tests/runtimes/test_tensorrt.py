@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from edgevit_deploy.errors import MissingError, RunError
-from edgevit_deploy.nvidia import cuda, probe
-from edgevit_deploy.nvidia.library import message_log
-from edgevit_deploy.nvidia.probe import Capability
+from edgevit_deploy.formats.tensorrt import cuda, probe
+from edgevit_deploy.formats.tensorrt.library import message_log
+from edgevit_deploy.formats.tensorrt.probe import Capability
 from edgevit_deploy.spec import TensorSpec
 from runtimes import tensorrt
 from runtimes.tensorrt import TensorRTSession

@@ -8,12 +8,12 @@ import torch
 
 from edgevit_deploy import create_model
 from edgevit_deploy.model.random_weights import randomise
-from edgevit_deploy.parity import check_session
-from edgevit_deploy.probes import make_probes
-from edgevit_deploy.reference import Reference
+from edgevit_deploy.parity.gate import check_session
+from edgevit_deploy.parity.probes import make_probes
+from edgevit_deploy.parity.reference import Reference
 from export.tensorrt import TensorRTExporter, TensorRTOptions
 from runtimes.tensorrt import TensorRTSession
-from tests.small import plan_for, prepared
+from tests.helpers.small import plan_for, prepared
 
 pytestmark = pytest.mark.gpu
 BATCHES = (1, 3)

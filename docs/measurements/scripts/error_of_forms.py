@@ -1,0 +1,91 @@
+"""Is the deploy graph less accurate than a naive export? Both, over several random networks, against float64.
+
+    python docs/measurements/scripts/error_of_forms.py TARGET [VARIANT] [SEEDS]
+
+One network says little: its largest error among 8000 outputs is a matter of luck, up to 1.5 times more or less with the same
+graph. So every seed is another network, and the figure is the geometric mean of the ratios, ours over the naive export's, with
+the 95 % interval of a t distribution.
+"""
+
+import math
+import statistics
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgevit_deploy.deploy.form import form_for
+from edgevit_deploy.exporter import Artifact, ExportPlan
+from edgevit_deploy.host import find_session, require_exporter
+from edgevit_deploy.model.ends import prepare
+from edgevit_deploy.model.loading import ModelSource, load_model
+from edgevit_deploy.parity.gate import Truth, run_in_batches
+from edgevit_deploy.pipeline import Workbench, export
+
+FASTEST_NAIVE = {"onnx": "TorchScript exporter"}
+"""Of several naive exports, the one that the deploy graph's speed is compared with; elsewhere there is one."""
+
+T_95 = {4: 3.182, 6: 2.571, 8: 2.365, 12: 2.201, 16: 2.131}
+"""Seeds -> the two-sided 95 % point of Student's t with one degree of freedom less."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Error:
+    """Of one file on all probes: the largest error, and the root of the mean square, in units of PyTorch's largest."""
+
+    largest: float
+    rms: float
+
+
+def main(target: str, variant: str = "edgevit_xxs", seeds: str = "8") -> None:
+    ours, naive = zip(*(errors_of(target, variant, seed) for seed in range(int(seeds))), strict=True)
+    for figure in ("largest", "rms"):
+        pairs = [(getattr(own, figure), getattr(other, figure)) for own, other in zip(ours, naive, strict=True)]
+        logs = [math.log(own / other) for own, other in pairs]
+        mean, reach = statistics.mean(logs), T_95[len(logs)] * statistics.stdev(logs) / math.sqrt(len(logs))
+        low, high = math.exp(mean - reach), math.exp(mean + reach)
+        verdict = "smaller" if high < 1 else "larger" if low > 1 else "no difference"
+        print(
+            f"{target} {variant}, {figure} error, ours / naive: {math.exp(mean):.2f} (95 %: {low:.2f} to {high:.2f}), {verdict}; "
+            f"each seed: {', '.join(f'{own:.2g}/{other:.2g}' for own, other in pairs)}",
+            flush=True,
+        )
+
+
+def errors_of(target: str, variant: str, seed: int) -> tuple[Error, Error]:
+    """Convert one network both ways and run both files; ours first."""
+    bench, exporter = Workbench(load_model(ModelSource(model=variant, seed=seed))), require_exporter(target)
+    plan = ExportPlan(
+        spec=bench.model.spec,
+        precision="fp32",
+        batch=1,
+        dynamic_batch=False,
+        image_size=bench.model.spec.image_size,
+        dynamic_size=False,
+        graph="deploy",
+        form=form_for(target),
+        input_form="tensor",
+        labels=(),
+        options=exporter.options_type(),
+    )
+    (truth,) = bench.truths_of(plan, "logits")
+    published = prepare(bench.model.network, bench.model.spec.preprocess, "tensor", "logits", torch.float32)
+    writers = exporter.naive(published, plan)
+    write_naive = writers[FASTEST_NAIVE[target]] if len(writers) > 1 else next(iter(writers.values()))
+    with tempfile.TemporaryDirectory() as ours, tempfile.TemporaryDirectory() as naive:
+        return error_of(export(bench, exporter, plan, Path(ours)), truth), error_of(write_naive(Path(naive)), truth)
+
+
+def error_of(artifact: Artifact, truth: Truth) -> Error:
+    session_type = find_session(artifact.target)
+    assert session_type is not None, f"nothing here runs {artifact.target} files"
+    with session_type(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs) as session:
+        errors = run_in_batches(session, truth.probes.inputs, 1) - truth.outputs
+    return Error(largest=float(np.abs(errors).max()) / truth.noise, rms=float(np.sqrt(np.square(errors).mean())) / truth.noise)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

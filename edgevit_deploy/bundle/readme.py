@@ -1,0 +1,124 @@
+"""The README.md inside a bundle: what the file is, what to feed it, and how to prove it on the device."""
+
+from edgevit_deploy.bundle.manifest import Manifest
+from edgevit_deploy.spec import TensorSpec
+
+TEMPLATE = """\
+# {variant}, {target} {precision}
+
+`{path}`: EdgeViT ({variant}, {parameters:,} parameters, {classes} classes) for **{target}** in {precision}.
+{origin}
+
+| | name | shape | dtype | holds |
+|---|---|---|---|---|
+| input | `{input.name}` | {input_shape} | {input.dtype} | {input_meaning} |
+| output | `{output.name}` | {output_shape} | {output.dtype} | {output_form}, one for each line of `{labels}` |
+
+## Feed it right
+1. Decode the picture upright (EXIF) as {color_order}.
+2. Resize with {interpolation}, antialiased, to {resize}, then cut the middle {crop}.
+3. {normalisation}
+
+## Load it
+{usage}
+
+## Prove it on your device
+`{golden_input}` holds {golden_count} inputs {golden_input_shape} and `{golden_output}` what they must give,
+{golden_output_shape}: raw little-endian float32, C order, no header. The outputs are PyTorch's float64 results.
+Feed each and compare: the largest difference on the host that made this bundle {measured};
+more than {atol} is wrong.
+
+    python convert.py verify THIS_FOLDER
+
+## Verdict
+{verdict}
+
+{notes}"""
+
+
+def bundle_readme(manifest: Manifest, usage: str) -> str:
+    """Write the README of one bundle.
+
+    Args:
+        manifest: of the bundle; its file list may still be empty.
+        usage: Markdown of the target's exporter: how an app loads the file.
+    """
+    (inputs,), (outputs,) = manifest.inputs, manifest.outputs
+    model, preprocess, golden, worst = manifest.model, manifest.preprocess, manifest.golden, manifest.parity.worst
+    ran = manifest.parity.status != "built, not run"
+    return TEMPLATE.format(
+        variant=model.variant,
+        target=manifest.target,
+        precision=manifest.precision,
+        path=manifest.path,
+        parameters=model.parameters,
+        classes=model.num_classes,
+        origin=_origin(manifest),
+        input=inputs,
+        input_shape=_shape(inputs),
+        input_meaning="RGB, 0 to 255" if manifest.input_form == "image" else "RGB, normalised as below",
+        output=outputs,
+        output_shape=_shape(outputs),
+        output_form=manifest.output_form,
+        labels=manifest.labels.path,
+        color_order=preprocess.color_order,
+        interpolation=preprocess.interpolation,
+        resize=_resize(manifest),
+        crop=f"{preprocess.crop[0]} x {preprocess.crop[1]}",
+        normalisation=_normalisation(manifest),
+        usage=usage.strip(),
+        golden_input=golden.input_path,
+        golden_output=golden.output_path,
+        golden_count=golden.input_shape[0],
+        golden_input_shape=golden.input_shape,
+        golden_output_shape=golden.output_shape,
+        measured=f"was {worst.max_abs:.2g}" if worst and ran else "was not measured (the file could not run there)",
+        atol=f"{worst.tolerance.atol:.2g}" if worst else "the noise of its precision",
+        verdict=_verdict(manifest),
+        notes="".join(f"- {note}\n" for note in manifest.notes),
+    )
+
+
+def _origin(manifest: Manifest) -> str:
+    model = manifest.model
+    if model.random_seed is not None:
+        return f"**Random weights** (seed {model.random_seed}): it classifies nothing."
+    return f"Weights: checkpoint with sha256 `{model.weights_sha256}`, {model.dialect} dialect."
+
+
+def _shape(spec: TensorSpec) -> str:
+    return "(" + ", ".join(str(axis) for axis in spec.shape) + ")"
+
+
+def _resize(manifest: Manifest) -> str:
+    height, width = manifest.preprocess.resize
+    if manifest.preprocess.fit == "stretch":
+        return f"exactly {height} x {width}"
+    if height == width:
+        return f"a shorter side of {height}, keeping the shape"
+    return f"the smallest size that covers {height} x {width}, keeping the shape"
+
+
+def _normalisation(manifest: Manifest) -> str:
+    preprocess = manifest.preprocess
+    if manifest.input_form == "image":
+        return "Nothing else: the model takes 0 to 255 and normalises inside."
+    low, high = preprocess.value_range
+    return (
+        f"Scale 0..255 to {low:g}..{high:g}, subtract the mean {preprocess.mean} and divide by {preprocess.std}, "
+        "channel by channel; layout (batch, channel, height, width)."
+    )
+
+
+def _verdict(manifest: Manifest) -> str:
+    parity = manifest.parity
+    if parity.status == "built, not run":
+        return f"**Built, not run**: the host that made it could not run it as it is. Checked instead: {parity.instead}."
+    worst = parity.worst
+    details = (
+        f" Largest error {worst.max_abs:.3g} on {worst.worst_probe!r}, bound {worst.tolerance.atol:.3g} "
+        f"({worst.tolerance.k:g} x PyTorch's own noise {worst.tolerance.noise:.3g})."
+        if worst
+        else ""
+    )
+    return f"**{parity.status.capitalize()}** on {parity.runtime}.{details}"

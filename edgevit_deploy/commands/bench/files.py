@@ -1,0 +1,64 @@
+"""What `convert.py bench --output` writes: a page, the JSON document, and a plot; all of them, or nothing."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgevit_deploy.commands.bench.plot import svg_plot
+from edgevit_deploy.commands.bench.view import Run, document, explanation, setting, tables
+from edgevit_deploy.commands.pages import markdown_text, write_together
+from edgevit_deploy.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgevit_deploy.measure.result import Benchmark
+
+PAGE_NAME, DOCUMENT_NAME, PLOT_NAME = "bench.md", "bench.json", "bench.svg"
+
+
+def check_folder(output: Path, bundles: Sequence[Path]) -> None:
+    """Refuse a folder for the files before anything is timed.
+
+    Raises:
+        UsageError: it lies in a bundle, which would then no longer verify, or it is a file.
+    """
+    for bundle in bundles:
+        if output.resolve().is_relative_to(bundle.resolve()):
+            raise UsageError(f"--output {output} lies in the bundle {bundle}, which would then no longer verify; put it beside")
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"--output {output} is a file; name a folder")
+
+
+def write_files(run: Run, benchmark: "Benchmark", command: str, output: Path) -> None:
+    """Write the three files into a folder, over those of an earlier run.
+
+    Args:
+        run: what was found out.
+        benchmark: of the run.
+        command: the command line that makes these files, which the page states.
+        output: the folder, made if need be.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    contents = {
+        PAGE_NAME: _page(run, benchmark, command),
+        DOCUMENT_NAME: msgspec.json.format(msgspec.json.encode(document(run)), indent=1).decode() + "\n",
+        PLOT_NAME: svg_plot(benchmark.results, setting(benchmark)),
+    }
+    write_together(output, contents)
+
+
+def _page(run: Run, benchmark: "Benchmark", command: str) -> str:
+    notes = [*explanation(run, benchmark), *(f"warning: {warning}" for warning in benchmark.warnings())]
+    return "\n".join(
+        [
+            "# Benchmark\n",
+            f"```\n{command}\n```\n",
+            f"![latency by runtime]({PLOT_NAME})\n",
+            *(table.markdown() for table in tables(run, benchmark)),
+            *(f"- {markdown_text(note)}" for note in notes),
+            "",
+        ]
+    )

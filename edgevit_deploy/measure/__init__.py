@@ -1,0 +1,1 @@
+"""What a file costs on this host, and what another form or another network would cost."""

@@ -1,0 +1,243 @@
+"""How friendly a network is to a runtime: what its converter and its partitioners make of every part, asked of them.
+
+Nothing here is from documentation. Whole graphs and networks of one part (`part_networks`) are converted by the target's own
+exporter; what is counted is what stands in the written files.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from edgevit_deploy.errors import DeployError
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
+from edgevit_deploy.measure.align_names import profile_by_module
+from edgevit_deploy.measure.part_networks import PartNetwork, part_networks
+from edgevit_deploy.measure.profile import time_by_part
+from edgevit_deploy.model.ends import prepare
+from edgevit_deploy.model.peers import PEER_CLASSES, PEER_SIZE, Peer
+from edgevit_deploy.pipeline import SessionFinder, Step, Workbench
+from edgevit_deploy.spec import INPUT_NAME, Graph, Size
+
+GRAPHS: tuple[Graph, ...] = ("deploy", "original")
+
+PROFILED_RUNS = 20
+
+Verdict = Literal["native", "decomposed", "falls back", "rejected", "unknown"]
+
+DEFINITIONS: dict[Verdict, str] = {
+    "native": "the part adds no more operators to the file than to PyTorch's own graph (of torch.export; changes of layout and "
+    "sums count in both)",
+    "decomposed": "N ops/M: the part adds N operators to the file and M to PyTorch's own graph",
+    "falls back": "leaves N: the partitioner leaves N operators of the part to other kernels",
+    "rejected": "the converter refuses the part",
+    "unknown": "the converter refuses even the network without the part, so nothing was learnt",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """A whole graph: operators of its file and what each partitioner takes of it; or why there is no file."""
+
+    operators: dict[str, int] = field(default_factory=dict)
+    placements: dict[str, Placement] = field(default_factory=dict)
+    rejected: str = ""
+
+    @property
+    def operator_count(self) -> int:
+        """How many operators the file has."""
+        return sum(self.operators.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartResult:
+    """What a part becomes: operators, and for each partitioner those that it leaves outside and the layers that it runs.
+
+    Attributes:
+        part: of the network.
+        pytorch_added: how many operators it adds to PyTorch's own graph of what the converter is given.
+        added: how many it adds to the file.
+        operators: which those are, as far as the rest is written as without it: type -> count.
+        outside: partitioner -> operators that it leaves to other kernels: type -> count.
+        layers_added: partitioner -> how many layers the part adds to those that it runs, where it tells.
+        rejected: why the converter refuses it, empty when it does not.
+        unknown: why nothing was learnt, empty when something was.
+    """
+
+    part: str
+    pytorch_added: int
+    added: int = 0
+    operators: dict[str, int] = field(default_factory=dict)
+    outside: dict[str, dict[str, int]] = field(default_factory=dict)
+    layers_added: dict[str, int] = field(default_factory=dict)
+    rejected: str = ""
+    unknown: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the converter makes of it, whatever partitioners then do."""
+        if self.unknown or self.rejected:
+            return "unknown" if self.unknown else "rejected"
+        return "native" if self.added <= self.pytorch_added else "decomposed"
+
+    def verdict_of(self, partitioner: str) -> Verdict:
+        """What a partitioner makes of it; `native` when it takes all of it."""
+        if self.verdict in ("unknown", "rejected"):
+            return self.verdict
+        return "falls back" if self.outside[partitioner] else "native"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Friendliness:
+    """One target and its tools' versions: whole graphs by name, parts by graph, and by graph the parts' shares of the time."""
+
+    target: str
+    tools: dict[str, str]
+    graphs: dict[str, Whole]
+    parts: dict[Graph, tuple[PartResult, ...]]
+    time_shares: dict[Graph, dict[str, float]]
+
+    @property
+    def partitioners(self) -> tuple[str, ...]:
+        """Names of the partitioners that had something to say."""
+        found = [name for whole in self.graphs.values() for name in whole.placements]
+        return tuple(dict.fromkeys(found))
+
+
+class Examiner:
+    """Examines one target.
+
+    Args:
+        bench: the model.
+        exporter: of the target.
+        plan: a conversion in the target's form, at one batch and image size.
+        find_session: finds the runtime of a target on this host.
+        folder: scratch space for the files.
+        step: told what is being done.
+    """
+
+    def __init__(
+        self,
+        bench: Workbench,
+        exporter: Exporter[Any],
+        plan: ExportPlan[Any],
+        find_session: SessionFinder,
+        folder: Path,
+        step: Step,
+    ) -> None:
+        # The plan says a graph that the target takes, whatever module it is given: whether it can is asked of the converter.
+        self._plan = replace(plan, graph=exporter.graphs[0])
+        self._bench, self._exporter, self._find_session, self._step = bench, exporter, find_session, step
+        self._folder, self._written = folder, 0
+
+    def examine(self, peer: Peer | None) -> Friendliness:
+        """Convert whole graphs and every part of each graph.
+
+        Args:
+            peer: another network to convert beside them, in its own size; whole, since it has other parts.
+
+        Raises:
+            UsageError: the plan is not one for this target.
+        """
+        self._exporter.refuse(self._plan)
+        graphs: dict[str, Whole] = {}
+        shares: dict[Graph, dict[str, float]] = {}
+        tools: dict[str, str] = {}
+        for graph in GRAPHS:
+            self._step(f"{graph} graph")
+            graphs[graph], artifact = self._convert(self._bench.network(graph, self._plan.form), self._plan)
+            if artifact is not None:
+                tools.update(artifact.tools)
+                shares[graph] = self._time_shares(artifact, graph)
+        if peer is not None:
+            self._step(peer.name)
+            spec = replace(self._plan.spec, num_classes=PEER_CLASSES, image_size=PEER_SIZE)
+            graphs[peer.name], _ = self._convert(peer.network, replace(self._plan, spec=spec, image_size=PEER_SIZE))
+        return Friendliness(
+            target=self._exporter.target,
+            tools=tools,
+            graphs=graphs,
+            parts={graph: tuple(self._parts(graph)) for graph in GRAPHS},
+            time_shares={graph: share for graph, share in shares.items() if share},
+        )
+
+    def _parts(self, graph: Graph) -> Iterator[PartResult]:
+        rewritten = self._bench.deploy_form(self._plan.form).network
+        without: dict[str, Whole] = {}
+        for network in part_networks(self._bench.model.network, rewritten, graph):
+            self._step(f"{graph} graph: {network.part}")
+            end = type(network.without.get_submodule("end")).__name__
+            if end not in without:  # what kinds of operators it has does not depend on its channels
+                without[end], _ = self._convert(network.without, self._returning(network.outputs_without))
+            whole, _ = self._convert(network.network, self._returning(network.outputs))
+            yield _difference(network, whole, without[end], self._plan)
+
+    def _returning(self, outputs: int) -> ExportPlan[Any]:
+        return replace(self._plan, spec=replace(self._plan.spec, num_classes=outputs))
+
+    def _convert(self, network: nn.Module, plan: ExportPlan[Any]) -> tuple[Whole, Artifact | None]:
+        self._written += 1
+        folder = self._folder / str(self._written)
+        folder.mkdir(parents=True)
+        try:
+            artifact = self._exporter.export(_prepared(network, plan), plan, folder)
+            placements = self._exporter.placements(artifact)
+        except DeployError as error:
+            return Whole(rejected=" ".join(str(error).split())), None
+        operators = artifact.facts["operators"]
+        assert isinstance(operators, dict), f"{plan.spec.variant}: facts['operators'] of {artifact.target} is no count"
+        return Whole(operators=operators, placements=placements), artifact
+
+    def _time_shares(self, artifact: Artifact, graph: Graph) -> dict[str, float]:
+        """Return the share of each part in the time of a run, by the runtime's own profiler; empty where it has none."""
+        session_type = self._find_session(artifact.target)
+        if session_type is None or not session_type.executes_target:
+            return {}
+        images = self._bench.probes(self._plan.image_size, self._plan.input_form).inputs[:1]
+        try:
+            with session_type(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1) as session:
+                network = self._bench.network(graph, self._plan.form)
+                profile = profile_by_module(session, {INPUT_NAME: images}, PROFILED_RUNS, lambda: _prepared(network, self._plan))
+        except DeployError as error:
+            self._step(f"no time by part: {error}")
+            return {}
+        return {row.part: row.share for row in time_by_part(profile or (), macs={}, peak_gmacs=1.0)}
+
+
+def _prepared(network: nn.Module, plan: ExportPlan[Any]) -> nn.Module:
+    return prepare(network, plan.spec.preprocess, plan.input_form, "logits", torch.float32)
+
+
+def _difference(network: PartNetwork, whole: Whole, without: Whole, plan: ExportPlan[Any]) -> PartResult:
+    given, rest = (count_operators(_prepared(n, plan), plan.image_size) for n in (network.network, network.without))
+    if without.rejected:
+        return PartResult(part=network.part, pytorch_added=given - rest, unknown=without.rejected)
+    if whole.rejected:
+        return PartResult(part=network.part, pytorch_added=given - rest, rejected=whole.rejected)
+    return PartResult(
+        part=network.part,
+        pytorch_added=given - rest,
+        added=whole.operator_count - without.operator_count,
+        operators=more(whole.operators, without.operators),
+        outside={name: more(placed.outside, without.placements[name].outside) for name, placed in whole.placements.items()},
+        layers_added={
+            name: placed.layers - before
+            for name, placed in whole.placements.items()
+            if placed.layers is not None and (before := without.placements[name].layers) is not None
+        },
+    )
+
+
+def more(counts: Mapping[str, int], fewer: Mapping[str, int]) -> dict[str, int]:
+    """Return what the first has more than the second: type -> count."""
+    return dict(sorted((Counter(counts) - Counter(fewer)).items()))
+
+
+def count_operators(network: nn.Module, size: Size) -> int:
+    """Count the operators of torch.export's graph of a network that takes (1, 3, *size)."""
+    graph = torch.export.export(network, (torch.zeros(1, 3, *size),)).graph
+    return sum(node.op == "call_function" for node in graph.nodes)

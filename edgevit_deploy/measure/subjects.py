@@ -1,0 +1,99 @@
+"""The bundles of a benchmark: opened, proven to compute the right numbers on this host, and made candidates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgevit_deploy.errors import BundleError, UsageError
+from edgevit_deploy.host import find_session, why_not_run
+
+if TYPE_CHECKING:
+    from edgevit_deploy.bundle.manifest import Manifest
+    from edgevit_deploy.measure.benchmark import Candidate
+    from edgevit_deploy.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A bundle whose hashes hold and which computes the right numbers here."""
+
+    bundle: Path
+    manifest: "Manifest"
+    session_type: "type[Session]"
+
+    @property
+    def label(self) -> str:
+        """What reports call it."""
+        return str(self.bundle)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A bundle that cannot be timed on this host, and why."""
+
+    bundle: str
+    reason: str
+
+
+def read_subject(bundle: Path) -> Ready | Skipped:
+    """Open one bundle and prove that what would be timed computes the right numbers, on this host.
+
+    Raises:
+        BundleError: a damaged bundle, or one that does not compute the right numbers.
+    """
+    from edgevit_deploy.bundle.folder import open_bundle
+    from edgevit_deploy.verify.bundle import artifact_of, check_golden
+
+    manifest = open_bundle(bundle)
+    if manifest.parity.status == "failed":
+        raise BundleError(f"{bundle} failed parity when it was made: the speed of wrong numbers means nothing; convert again")
+    session_type = find_session(manifest.target)
+    if session_type is None:
+        return Skipped(bundle=str(bundle), reason=why_not_run(manifest.target))
+    if not session_type.executes_target:
+        reason = f"{session_type.name} proves numbers and says nothing about speed; {why_not_run(manifest.target)}"
+        return Skipped(bundle=str(bundle), reason=reason)
+    golden = check_golden(bundle, manifest, artifact_of(bundle, manifest), find_session)
+    if golden.status != "failed" and golden.substitute:
+        return Skipped(bundle=str(bundle), reason=f"{golden.substitute}, whose speed is not the file's")
+    if golden.status != "passed":
+        raise BundleError(
+            f"{bundle} does not reproduce its golden outputs on {session_type.name} here: the speed of wrong numbers means "
+            f"nothing; see `convert.py verify {bundle}`"
+        )
+    return Ready(bundle=bundle, manifest=manifest, session_type=session_type)
+
+
+def common_batch(subjects: Sequence[Ready]) -> int:
+    """Return the batch that all files take: the one that is fixed in some of them, else 1.
+
+    Raises:
+        UsageError: files of several batches.
+    """
+    fixed = sorted({axis for subject in subjects if isinstance(axis := subject.manifest.inputs[0].shape[0], int)})
+    if len(fixed) > 1:
+        raise UsageError(
+            f"the bundles have batches {', '.join(map(str, fixed))}, so their latencies cannot be compared; "
+            "bench the bundles of each batch in a run of their own"
+        )
+    return fixed[0] if fixed else 1
+
+
+def candidate_of(subject: Ready, batch: int) -> "Candidate":
+    """Feed a file its own golden inputs, as many as its batch takes."""
+    import numpy as np
+
+    from edgevit_deploy.bundle.folder import read_golden
+    from edgevit_deploy.measure.benchmark import Candidate
+
+    manifest = subject.manifest
+    images, _ = read_golden(subject.bundle, manifest.golden)
+    return Candidate(
+        label=subject.label,
+        session_type=subject.session_type,
+        path=subject.bundle / manifest.path,
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        feeds={manifest.inputs[0].name: images[np.arange(batch) % len(images)]},
+    )

@@ -1,0 +1,161 @@
+"""Where the weights come from: a checkpoint file, or a seed; with the class names and preprocessing that belong to them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.model.record import ModelRecord
+from edgevit_deploy.spec import ModelSpec, Size
+
+if TYPE_CHECKING:
+    from edgevit_deploy.model.edgevit import EdgeViT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """What the command line says about the model; None means not said."""
+
+    model: str | None = None
+    weights: Path | None = None
+    num_classes: int | None = None
+    image_size: Size | None = None
+    labels: Path | None = None
+    seed: int | None = None
+
+    @classmethod
+    def of(cls, record: ModelRecord, *, weights: Path | None = None, labels: Path | None = None, seed: int | None = None) -> Self:
+        """Return the source of the network that a bundle records; the weights, or their seed, are given."""
+        return cls(
+            model=record.variant,
+            weights=weights,
+            num_classes=record.num_classes,
+            image_size=record.image_size,
+            labels=labels,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A network in evaluation mode (float32, published graph) with everything known about it.
+
+    `labels_are_placeholders` is True when nobody named the classes and `labels` reads `class 0`, `class 1`, ...
+    """
+
+    network: "EdgeViT"
+    spec: ModelSpec
+    record: ModelRecord
+    labels: tuple[str, ...]
+    labels_are_placeholders: bool
+    notes: tuple[str, ...]
+
+
+DEFAULT_SEED = 0
+
+
+def load_model(source: ModelSource) -> LoadedModel:
+    """Build the network and fill it from the checkpoint or from the seed.
+
+    Raises:
+        UsageError: unreadable checkpoint, unknown name, or a contradiction between the file and the command line.
+    """
+    if source.weights is None:
+        return _random_model(source)
+    return _checkpoint_model(source, source.weights)
+
+
+def _random_model(source: ModelSource) -> LoadedModel:
+    from edgevit_deploy.model.random_weights import randomise
+    from edgevit_deploy.model.variants import create_model
+
+    if source.model is None:
+        raise UsageError("no model given; use --model edgevit_xxs (random weights) or --weights FILE")
+    seed = DEFAULT_SEED if source.seed is None else source.seed
+    if seed < 0:
+        raise UsageError(f"--seed {seed}: a seed is 0 or larger")
+    network = create_model(
+        source.model,
+        num_classes=1000 if source.num_classes is None else source.num_classes,
+        image_size=source.image_size or (224, 224),
+    )
+    randomise(network, seed)
+    note = f"random weights from seed {seed}: right for testing a toolchain, useless for classifying"
+    return _loaded(network, source, labels=None, notes=(note,), sha256=None, seed=seed, dialect=None)
+
+
+def _checkpoint_model(source: ModelSource, weights: Path) -> LoadedModel:
+    from edgevit_deploy.model.checkpoint import load_network, read_checkpoint, reconcile
+
+    if source.seed is not None:
+        raise UsageError("--seed is for random weights and --weights gives real ones; drop one of them")
+    checkpoint = read_checkpoint(weights)
+    reconcile(checkpoint, model=source.model, num_classes=source.num_classes)
+    network = load_network(checkpoint)
+    if source.image_size is not None:
+        network.spec = checkpoint.spec.with_image_size(source.image_size)
+    return _loaded(
+        network,
+        source,
+        labels=checkpoint.labels,
+        notes=checkpoint.notes,
+        sha256=checkpoint.sha256,
+        seed=None,
+        dialect=checkpoint.dialect,
+    )
+
+
+def _loaded(
+    network: "EdgeViT",
+    source: ModelSource,
+    *,
+    labels: tuple[str, ...] | None,
+    notes: tuple[str, ...],
+    sha256: str | None,
+    seed: int | None,
+    dialect: str | None,
+) -> LoadedModel:
+    spec = network.spec
+    if source.labels is not None:
+        labels = read_labels_file(source.labels, spec.num_classes)
+    record = ModelRecord(
+        variant=spec.variant,
+        depths=spec.depths,
+        channels=spec.channels,
+        head_dim=spec.head_dim,
+        num_classes=spec.num_classes,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        norm_eps=spec.norm_eps,
+        inner_norm_eps=spec.inner_norm_eps,
+        head_bias=spec.head_bias,
+        image_size=spec.image_size,
+        weights_sha256=sha256,
+        random_seed=seed,
+        dialect=dialect,
+    )
+    placeholders = tuple(f"class {index}" for index in range(spec.num_classes))
+    return LoadedModel(
+        network=network,
+        spec=spec,
+        record=record,
+        labels=labels or placeholders,
+        labels_are_placeholders=labels is None,
+        notes=notes,
+    )
+
+
+def read_labels_file(path: Path, num_classes: int) -> tuple[str, ...]:
+    """Read class names, one a line, in class order.
+
+    Raises:
+        UsageError: unreadable, not UTF-8, an empty name, or not one name a class.
+    """
+    try:
+        labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--labels {path}: cannot be read as UTF-8 text ({error})") from error
+    if len(labels) != num_classes:
+        raise UsageError(f"--labels {path} has {len(labels)} lines but the model has {num_classes} classes; give one name a line")
+    if "" in labels:
+        raise UsageError(f"--labels {path}: line {labels.index('') + 1} is empty; give one name a line")
+    return labels

@@ -1,0 +1,24 @@
+"""What a bundle records of its network."""
+
+from dataclasses import dataclass
+
+from edgevit_deploy.spec import Size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecord:
+    """The network: exactly one of `weights_sha256` (of the checkpoint file) and `random_seed` is set."""
+
+    variant: str
+    depths: tuple[int, int, int, int]
+    channels: tuple[int, int, int, int]
+    head_dim: int
+    num_classes: int
+    parameters: int
+    norm_eps: float
+    inner_norm_eps: float
+    head_bias: bool
+    image_size: Size
+    weights_sha256: str | None
+    random_seed: int | None
+    dialect: str | None

@@ -1,0 +1,1 @@
+"""Parity: the inputs, the truth, the yardstick, the bound and the verdict."""

@@ -1,0 +1,92 @@
+"""The inputs on which an artifact is compared with the truth: never one, never only noise.
+
+Each kind is there for a fault that the others hide: noise at two amplitudes (a wrong epsilon shows on the dim one), natural
+pictures with a 1/f spectrum (smooth, correlated channels, as a camera gives), constant and saturated pictures (padding,
+clipping, channel order), and the user's own photographs.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevit_deploy.data.preprocess import normalise
+from edgevit_deploy.spec import InputForm, Preprocess, Size
+
+GOLDEN_PROBES = 2
+"""How many probes, counted from the first, a bundle carries as golden data: one natural-like, one noise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probes:
+    """Named inputs of one size: `inputs` is float32 (len(names), 3, height, width)."""
+
+    names: tuple[str, ...]
+    inputs: NDArray[np.float32]
+
+    @property
+    def size(self) -> Size:
+        """(height, width) in pixels."""
+        return self.inputs.shape[2], self.inputs.shape[3]
+
+    def join(self, names: tuple[str, ...], inputs: NDArray[np.float32]) -> "Probes":
+        """Return these probes followed by others of the same size."""
+        return Probes(names=self.names + names, inputs=np.concatenate([self.inputs, inputs]))
+
+
+def make_probes(size: Size, preprocess: Preprocess, input_form: InputForm, seed: int) -> Probes:
+    """Make the seeded probes for one image size; the same arguments give the same bytes.
+
+    Args:
+        size: (height, width) in pixels.
+        preprocess: turns pictures into normalised inputs.
+        input_form: `tensor` for normalised inputs, `image` for 0 to 255.
+        seed: of the noise and the natural-like pictures.
+    """
+    rng = np.random.default_rng([seed, *size])
+    pictures: dict[str, NDArray[Any]] = {
+        "natural": natural_picture(size, rng, contrast=0.22),
+        "noise": rng.integers(0, 256, (*size, 3)),
+        "noise dim": rng.integers(124, 131, (*size, 3)),
+        "natural flat": natural_picture(size, rng, contrast=0.03),
+        "black": np.zeros((*size, 3)),
+        "white": np.full((*size, 3), 255),
+        "grey": np.full((*size, 3), 124),
+        "saturated stripes": saturated_stripes(size),
+    }
+    inputs = normalise(np.stack(list(pictures.values())).astype(np.uint8), preprocess, input_form)
+    if input_form == "tensor":
+        for name, amplitude in (("noise", 1.0), ("noise dim", 0.01)):
+            inputs[list(pictures).index(name)] = amplitude * rng.standard_normal((3, *size))
+    return Probes(names=tuple(pictures), inputs=inputs)
+
+
+def natural_picture(size: Size, rng: np.random.Generator, contrast: float) -> NDArray[np.uint8]:
+    """Draw a picture with the 1/f amplitude spectrum of natural images (Field 1987) and correlated colour channels.
+
+    Args:
+        size: (height, width) in pixels.
+        rng: source of the phases.
+        contrast: standard deviation of the brightness, in units of the full range.
+
+    Returns:
+        uint8 (height, width, 3).
+    """
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(size[0]), np.fft.fftfreq(size[1]), indexing="ij"))
+    frequency[0, 0] = np.inf
+
+    def layer() -> NDArray[np.float64]:
+        plane = np.fft.ifft2(np.fft.fft2(rng.standard_normal(size)) / frequency).real
+        return np.asarray(plane / plane.std(), dtype=np.float64)
+
+    brightness = layer()
+    channels = [0.45 + contrast * (brightness + 0.3 * layer()) for _ in range(3)]
+    return np.asarray(np.clip(np.stack(channels, axis=-1), 0, 1) * 255, dtype=np.uint8)
+
+
+def saturated_stripes(size: Size) -> NDArray[np.uint8]:
+    """Draw pure red, green, blue and white stripes, 5 pixels wide and slanted, so that no window looks like another."""
+    rows, columns = np.indices(size)
+    palette = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]], dtype=np.uint8)
+    return np.asarray(palette[(columns + 2 * rows) // 5 % 4], dtype=np.uint8)

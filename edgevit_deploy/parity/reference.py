@@ -1,0 +1,110 @@
+"""The truth and the yardsticks, all in PyTorch: float64, float32, and the emulation of a reduced precision."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from edgevit_deploy.model.ends import prepare
+from edgevit_deploy.parity.gate import Truth
+from edgevit_deploy.parity.probes import Probes
+from edgevit_deploy.spec import InputForm, OutputForm, Precision, Preprocess
+
+Arithmetic = Literal["fp64", "fp32", "fp16", "bf16"]
+
+STORED: dict[Arithmetic, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16}
+"""The emulated arithmetics: how weights and activations are stored; sums are float32."""
+
+
+class RoundEveryOutput(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Round the result of every operation to 16 bits and go on in float32.
+
+    That is what storing each activation in 16 bits costs when arithmetic accumulates in float32, as ONNX Runtime,
+    Core ML on the GPU, TensorRT and, in bfloat16, OpenVINO do. Views are rounded again without effect.
+
+    Args:
+        stored: float16 (11 significant bits, overflows at 65504) or bfloat16 (8 significant bits, float32's range).
+    """
+
+    def __init__(self, stored: torch.dtype) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.stored = stored
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run one operation and round what it returns."""
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor):
+            return _round(result, self.stored)
+        if isinstance(result, tuple | list):
+            return type(result)(_round(item, self.stored) if isinstance(item, Tensor) else item for item in result)
+        return result
+
+
+def _round(tensor: Tensor, stored: torch.dtype) -> Tensor:
+    if tensor.dtype is not torch.float32:
+        return tensor
+    rounded = tensor.to(stored).to(torch.float32)
+    return tensor if torch.equal(rounded, tensor) else rounded
+
+
+class Reference:
+    """The original network as the judge: its float64 outputs and its own rounding noise, each computed once.
+
+    Args:
+        network: the published graph with the weights under test; it is copied, never changed.
+        preprocess: for the forms that normalise inside.
+    """
+
+    def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
+        self._network = network
+        self._preprocess = preprocess
+        self._computed: dict[tuple[int, InputForm, OutputForm, Arithmetic], NDArray[np.float64]] = {}
+        self._seen: list[Probes] = []
+
+    def truth(self, probes: Probes, input_form: InputForm, output_form: OutputForm, precision: Precision) -> Truth:
+        """Return the float64 outputs on the probes and the noise of the precision."""
+        exact = self.outputs(probes, input_form, output_form, "fp64")
+        own = self.outputs(probes, input_form, output_form, precision)
+        return Truth(probes=probes, outputs=exact, noise=float(np.abs(own - exact).max()), precision=precision)
+
+    def outputs(
+        self, probes: Probes, input_form: InputForm, output_form: OutputForm, arithmetic: Arithmetic
+    ) -> NDArray[np.float64]:
+        """Return what the network gives for the probes in one arithmetic, float64 (probes, classes)."""
+        key = (id(probes), input_form, output_form, arithmetic)
+        if key not in self._computed:
+            self._seen.append(probes)  # kept alive, so that no other probes can get its id
+            module = self._prepare(input_form, output_form, arithmetic)
+            with torch.no_grad():  # one image at a time: attention at a large size would not fit as a batch
+                self._computed[key] = np.concatenate([_run(module, image, arithmetic) for image in probes.inputs])
+        return self._computed[key]
+
+    def _prepare(self, input_form: InputForm, output_form: OutputForm, arithmetic: Arithmetic) -> nn.Module:
+        dtype = torch.float64 if arithmetic == "fp64" else torch.float32
+        module = prepare(self._network, self._preprocess, input_form, output_form, dtype)
+        if arithmetic in STORED:
+            for tensor in (*module.network.parameters(), *module.network.buffers()):
+                tensor.copy_(_round(tensor, STORED[arithmetic]))
+        return module
+
+
+def _run(module: nn.Module, image: NDArray[np.float32], arithmetic: Arithmetic) -> NDArray[np.float64]:
+    x = torch.from_numpy(image[None])
+    if arithmetic == "fp64":
+        x = x.double()
+    if arithmetic not in STORED:
+        outputs: Tensor = module(x)
+        return outputs.double().numpy()
+    with RoundEveryOutput(STORED[arithmetic]):
+        outputs = module(_round(x, STORED[arithmetic]))
+    return outputs.double().numpy()

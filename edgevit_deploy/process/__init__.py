@@ -1,0 +1,1 @@
+"""Processes: signals, memory, and the children in which native code runs on files from anywhere."""

@@ -1,0 +1,1 @@
+"""Proving a bundle again: from its golden data, from its weights, layer by layer."""

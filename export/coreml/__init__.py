@@ -1,0 +1,226 @@
+"""The Core ML target: trace -> coremltools -> ML Program package, rewritten reproducibly, read back and checked."""
+
+import collections
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, ClassVar
+
+from edgevit_deploy.errors import ExportError, UsageError
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.formats.coreml import DATA_FOLDER, WEIGHTS_PATH, class_labels, main_operations, read_package
+from edgevit_deploy.registry import Availability, requires
+from edgevit_deploy.spec import DYNAMIC_BATCHES, INPUT_NAME, SIZE_STEP, OutputForm, Precision
+from export.coreml.convert import CoreMLOptions, TargetOS, convert, trace
+from export.coreml.package import describe, write_package
+from export.coreml.twin import compare_with_twin
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PACKAGE_NAME = "model.mlpackage"
+
+MINIMUM_OS = {6: "iOS 15, macOS 12", 7: "iOS 16, macOS 13", 8: "iOS 17, macOS 14", 9: "iOS 18, macOS 15"}
+"""Specification version -> the oldest systems that load it (coremltools' deployment targets)."""
+
+SPECIFICATION_VERSIONS: dict[TargetOS, int] = {
+    "iOS15": 6,
+    "iOS16": 7,
+    "iOS17": 8,
+    "iOS18": 9,
+    "macOS12": 6,
+    "macOS13": 7,
+    "macOS14": 8,
+    "macOS15": 9,
+}
+
+
+class CoreMLExporter(Exporter[CoreMLOptions]):
+    """Writes `model.mlpackage`, an ML Program with float32 inputs and outputs at every target system."""
+
+    target: ClassVar[str] = "coreml"
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16")
+    options_type: ClassVar[type[CoreMLOptions]] = CoreMLOptions
+    dynamic_batch: ClassVar[bool] = True
+    dynamic_size: ClassVar[bool] = True
+    image_input: ClassVar[bool] = True
+    usage: ClassVar[str] = """\
+Drag `model.mlpackage` into an Xcode project, which compiles it and generates a class; or load it in Swift, here with
+`pixels`, a normalised `[Float]` of three planes in the order R, G, B:
+
+```swift
+import CoreML
+
+let model = try MLModel(contentsOf: MLModel.compileModel(at: packageURL))
+let input = MLMultiArray(MLShapedArray<Float>(scalars: pixels, shape: [1, 3, 224, 224]))
+let result = try model.prediction(from: MLDictionaryFeatureProvider(dictionary: ["input": input]))
+let logits = result.featureValue(for: "logits")?.multiArrayValue
+```
+
+A file made with `--input image` takes a 32-bit `CVPixelBuffer` of the model's size, already resized and cropped:
+
+```swift
+let picture = MLFeatureValue(pixelBuffer: buffer)
+let result = try model.prediction(from: MLDictionaryFeatureProvider(dictionary: ["input": picture]))
+```
+
+A file made with `--classifier` returns a label and a dictionary:
+
+```swift
+let label = result.featureValue(for: "classLabel")?.stringValue
+let probabilities = result.featureValue(for: "classLabel_probs")?.dictionaryValue as? [String: NSNumber]
+```
+"""
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether coremltools is installed; converting needs no Apple hardware."""
+        return requires("coremltools")
+
+    def output_form(self, options: CoreMLOptions) -> OutputForm:
+        """Say probabilities for a classifier, which Core ML shows as such without a softmax of its own; else logits."""
+        return "probabilities" if options.classifier else "logits"
+
+    def refuse(self, plan: ExportPlan[CoreMLOptions]) -> None:
+        """Refuse batches that an image or a classifier cannot have, a classifier without usable labels, and idle flags.
+
+        Raises:
+            UsageError: naming the flag that would work.
+        """
+        super().refuse(plan)
+        options, default = plan.options, CoreMLOptions()
+        single = plan.batch == 1 and not plan.dynamic_batch
+        if options.target_os not in SPECIFICATION_VERSIONS:
+            raise UsageError(f"coreml has no --target-os {options.target_os}; use {', '.join(SPECIFICATION_VERSIONS)}")
+        if plan.input_form == "image" and not single:
+            raise UsageError("a Core ML image input holds one picture; use --batch 1, or --input tensor")
+        if options.classifier and not single:
+            raise UsageError("a Core ML classifier answers for one picture; use --batch 1, or leave --classifier out")
+        if options.classifier:
+            _check_labels(plan)
+        if options.max_batch != default.max_batch and not plan.dynamic_batch:
+            raise UsageError("--max-batch limits a dynamic batch; add --batch dynamic")
+        if options.max_side != default.max_side and not plan.dynamic_size:
+            raise UsageError("--max-side limits a dynamic image size; add --image-size dynamic")
+        if options.max_batch < max(DYNAMIC_BATCHES):
+            raise UsageError(f"--max-batch {options.max_batch} is too small; use {max(DYNAMIC_BATCHES)} or more")
+        smallest_side = max(max(size) for size in plan.proven_sizes())
+        if plan.dynamic_size and options.max_side < smallest_side:
+            raise UsageError(f"--max-side {options.max_side} is too small for this model; use {smallest_side} or more")
+
+    def export(self, module: "nn.Module", plan: ExportPlan[CoreMLOptions], folder: Path) -> Artifact:
+        """Write `model.mlpackage` into `folder` and read back what was written.
+
+        In fp16 the fp32 twin is converted as well, and the two programs must be the same but for rounding.
+
+        Raises:
+            ExportError: coremltools could not convert, the fp16 program is not its fp32 twin, or the written package is not
+                what was asked for.
+        """
+        output_form = self.output_form(plan.options)
+        path = folder / PACKAGE_NAME
+        with TemporaryDirectory(dir=folder, prefix=".coreml-") as scratch:
+            traced = trace(module, plan)
+            raw = Path(scratch) / "raw.mlpackage"
+            convert(traced, plan, plan.precision, output_form, raw)
+            spec = read_package(raw)
+            describe(spec, plan, output_form)
+            write_package(spec, raw / DATA_FOLDER / WEIGHTS_PATH, path)
+            facts = _check_written(path, plan, output_form)
+            if plan.precision == "fp16":
+                twin = Path(scratch) / "twin.mlpackage"
+                convert(traced, plan, "fp32", output_form, twin)
+                facts["same_as_fp32_but_rounded"] = asdict(compare_with_twin(path, twin))
+        return Artifact(
+            target=self.target,
+            path=path,
+            inputs=(plan.input_spec(),),
+            outputs=(plan.output_spec(output_form),),
+            tools={name: version(name) for name in ("coremltools", "numpy", "torch")},
+            facts=facts,
+            notes=tuple(_notes(plan)),
+        )
+
+
+def _check_labels(plan: ExportPlan[CoreMLOptions]) -> None:
+    if not plan.labels:
+        raise UsageError("--classifier puts class names into the file; add --labels FILE, or leave --classifier out")
+    repeated = [label for label, count in collections.Counter(plan.labels).items() if count > 1]
+    if repeated:
+        raise UsageError(
+            f"--classifier keeps one probability for each name, and --labels has {repeated[0]!r} more than once; rename one"
+        )
+
+
+def _check_written(path: Path, plan: ExportPlan[CoreMLOptions], output_form: OutputForm) -> dict[str, object]:
+    """Read the package back, compare it with what was asked for, and return its facts."""
+    spec = read_package(path)
+    description = spec.description
+    asked = {
+        "specification version": SPECIFICATION_VERSIONS[plan.options.target_os],
+        "inputs": [(INPUT_NAME, "imageType" if plan.input_form == "image" else "multiArrayType")],
+        "outputs": ["classLabel", "classLabel_probs"] if plan.options.classifier else [output_form],
+        "labels": plan.labels if plan.options.classifier else (),
+        "half-precision inputs and outputs": [],
+    }
+    features = [*description.input, *description.output]
+    found = {
+        "specification version": spec.specificationVersion,
+        "inputs": [(feature.name, feature.type.WhichOneof("Type")) for feature in description.input],
+        "outputs": [feature.name for feature in description.output],
+        "labels": class_labels(spec),
+        "half-precision inputs and outputs": [
+            feature.name
+            for feature in features
+            if feature.type.HasField("multiArrayType")
+            and feature.type.multiArrayType.dataType != feature.type.multiArrayType.FLOAT32
+        ],
+    }
+    for name, value in asked.items():
+        if found[name] != value:
+            raise ExportError(f"{path.name}: {name} in the written file: {found[name]}, asked for: {value}")
+    operators = collections.Counter(operation.type for operation in main_operations(spec) if operation.type != "const")
+    weights = path / DATA_FOLDER / WEIGHTS_PATH / "weight.bin"
+    return {
+        "specification_version": spec.specificationVersion,
+        "minimum_os": MINIMUM_OS[spec.specificationVersion],
+        "inputs": [f"{name}: {kind}" for name, kind in found["inputs"]],
+        "outputs": found["outputs"],
+        "operators": dict(sorted(operators.items())),
+        "weights_bytes": weights.stat().st_size,
+    }
+
+
+def _notes(plan: ExportPlan[CoreMLOptions]) -> Iterator[str]:
+    options = plan.options
+    yield (
+        f"Loads on {MINIMUM_OS[SPECIFICATION_VERSIONS[options.target_os]]} and later. Where the verdict names the MIL reference "
+        "evaluation, the saved program was evaluated operator by operator; Apple's compiler and the arithmetic of its GPU and "
+        "Neural Engine had no part in it: replay golden/ on the device."
+    )
+    if plan.precision == "fp16":
+        yield (
+            "Same operators and wiring as the fp32 conversion of this model, constants rounded; the LayerNorm epsilon "
+            f"{plan.spec.norm_eps:g} is a subnormal number in half precision, which a compute unit may flush to zero."
+        )
+    if plan.input_form == "image":
+        yield (
+            "The image input takes a picture of exactly the model's size and normalises it, in float32; resizing and cropping "
+            "are the app's (Vision's imageCropAndScaleOption crops without the margin that `preprocess` states)."
+        )
+    if options.classifier:
+        yield (
+            "Core ML calls the outputs classLabel and classLabel_probs; the latter, in the order of the labels, is the "
+            "manifest's output `probabilities`. There is no logits output."
+        )
+    if plan.dynamic_batch:
+        yield f"Batch 1 to {options.max_batch}; Core ML refuses others."
+    if plan.dynamic_size:
+        yield (
+            f"Height and width {SIZE_STEP} to {options.max_side}. The format cannot say `multiples of {SIZE_STEP}`: other sizes "
+            "are not refused and give a cropped picture's answer or fail."
+        )
+    if plan.dynamic_batch or plan.dynamic_size:
+        yield "Core ML may plan free axes less well than fixed ones; for the Neural Engine prefer fixed sizes."

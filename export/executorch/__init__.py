@@ -1,0 +1,204 @@
+"""The ExecuTorch target: torch.export -> edge operators, partitioned for XNNPACK -> `model.pte`, read back and counted.
+
+XNNPACK takes what it can into delegates; what it cannot, runs between them in ExecuTorch's own kernels. That is no error, and
+nothing says so afterwards, so the written file is asked.
+"""
+
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from edgevit_deploy.errors import ExportError, RunError, first_line
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
+from edgevit_deploy.formats.executorch import PteFile, read_pte_file
+from edgevit_deploy.registry import Availability, requires
+from edgevit_deploy.spec import Precision
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FILE_NAME = "model.pte"
+
+FP32_ONLY = "Float32 only: half precision in XNNPACK was not verified, so it is not offered."
+ALL_DELEGATED = "XNNPACK runs the whole network in one delegate; the app must be linked with the XNNPACK backend."
+SOME_OUTSIDE = (
+    "{calls} operators run outside XNNPACK, between its {delegates} delegates, in ExecuTorch's own kernels: {operators}; the app "
+    "must be linked with the XNNPACK backend and with those kernels."
+)
+ONE_SHAPE = "Batch {batch} and {height} x {width} only: ExecuTorch plans its memory for one shape."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecuTorchOptions:
+    """Flags of the ExecuTorch target: it has none of its own."""
+
+
+class ExecuTorchExporter(Exporter[ExecuTorchOptions]):
+    """Writes `model.pte`, for ExecuTorch 1.5 with the XNNPACK backend."""
+
+    target: ClassVar[str] = "executorch"
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
+    options_type: ClassVar[type[ExecuTorchOptions]] = ExecuTorchOptions
+    dynamic_batch: ClassVar[bool] = False
+    dynamic_size: ClassVar[bool] = False
+    image_input: ClassVar[bool] = True
+    usage: ClassVar[str] = """\
+One file, `model.pte`, with one method, `forward`. Android: `org.pytorch:executorch-android`, in Kotlin, with `pixels` three
+planes of floats, RGB:
+
+```kotlin
+val module = Module.load(path)  // of the file, not of an asset: copy it out of the APK first
+val input = Tensor.fromBlob(pixels, longArrayOf(1, 3, 224, 224))
+val outputs = module.forward(EValue.from(input))[0].toTensor().dataAsFloatArray
+```
+
+C++ (iOS, Linux), linked with `extension_module`, `extension_tensor` and `xnnpack_backend`:
+
+```cpp
+executorch::extension::Module module("model.pte");
+auto input = executorch::extension::from_blob(pixels, {1, 3, 224, 224});
+const auto result = module.forward(input);
+if (!result.ok())
+    return nullptr;
+const float* outputs = result->at(0).toTensor().const_data_ptr<float>();  // one for each class
+```
+
+Python:
+
+```python
+import numpy as np
+import torch
+from executorch.runtime import Runtime
+
+program = Runtime.get().load_program("model.pte")
+images = np.fromfile("golden/input.f32", "<f4").reshape(-1, 1, 3, 224, 224)
+(outputs,) = program.load_method("forward").execute([torch.from_numpy(images[0])])
+```
+"""
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether ExecuTorch is installed."""
+        return requires("executorch", extra="executorch")
+
+    def export(self, module: "nn.Module", plan: ExportPlan[ExecuTorchOptions], folder: Path) -> Artifact:
+        """Write `model.pte` into `folder` and read back what was written.
+
+        Raises:
+            ExportError: ExecuTorch could not convert the model, or the written file is not what was asked for.
+        """
+        self.refuse(plan)
+        path = folder / FILE_NAME
+        lowered = lower(module, (plan.batch, 3, *plan.image_size))
+        path.write_bytes(lowered.content)
+        written = check_written(path, lowered)
+        return Artifact(
+            target=self.target,
+            path=path,
+            inputs=(plan.input_spec(),),
+            outputs=(plan.output_spec(self.output_form(plan.options)),),
+            tools={"executorch": version("executorch")},
+            facts={
+                "delegates": written.delegate_calls,
+                "operators_outside": written.operators_outside,
+                "operators": lowered.operators,
+                "program_bytes": written.program_bytes,
+            },
+            notes=tuple(_notes(written, plan)),
+        )
+
+    def placements(self, artifact: Artifact) -> dict[str, Placement]:
+        """Return what XNNPACK takes, read from the file: its delegates, and the kernels that are called outside of them."""
+        written = read_pte_file(artifact.path)
+        return {"XNNPACK": Placement(partitions=written.delegate_calls, outside=written.operators_outside)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lowered:
+    """A program as it will be written; `operators` counts those of the whole graph, inside the delegates and outside."""
+
+    content: bytes
+    delegates: int
+    operators: dict[str, int]
+
+
+def lower(module: "nn.Module", shape: tuple[int, ...]) -> Lowered:
+    """Convert a module that takes one float32 tensor of that shape; XNNPACK takes what it can.
+
+    Raises:
+        ExportError: with ExecuTorch's own words.
+    """
+    import torch
+
+    with quiet(), torch.no_grad():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+        try:
+            exported = torch.export.export(module, (torch.zeros(shape),))
+            edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+            graph = edge.exported_program().graph_module
+            operators = count_operators(graph)
+            delegates = sum("executorch_call_delegate" in str(node.target) for node in graph.graph.nodes)
+            content = bytes(edge.to_executorch().buffer)
+        except Exception as error:  # its stages have exceptions of their own, with no common base
+            raise ExportError(f"ExecuTorch could not convert the model: {type(error).__name__}: {first_line(error)}") from error
+    return Lowered(content=content, delegates=delegates, operators=operators)
+
+
+def count_operators(graph: Any) -> dict[str, int]:
+    """Count the edge operators of a partitioned graph module, those inside its delegates too: name -> count."""
+    graphs = [
+        graph,
+        *(part.original_module.graph_module for _, part in graph.named_children() if hasattr(part, "original_module")),
+    ]
+    names = (node.target.name() for part in graphs for node in part.graph.nodes if hasattr(node.target, "_schema"))
+    return dict(Counter(names).most_common())
+
+
+def check_written(path: Path, lowered: Lowered) -> PteFile:
+    """Read a written program back and compare it with the graph that it was made from.
+
+    Raises:
+        ExportError: another number of delegates, another backend, or what the runtime would refuse.
+    """
+    try:
+        written = read_pte_file(path)
+    except RunError as error:
+        raise ExportError(f"ExecuTorch wrote what it could not run: {error}") from error
+    if objections := written.objections():
+        raise ExportError(f"ExecuTorch wrote what could not be run: {'; '.join(objections)}")
+    if written.delegate_calls != lowered.delegates:
+        raise ExportError(f"{path.name} has {written.delegate_calls} delegates, its graph had {lowered.delegates}")
+    return written
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence ExecuTorch and what it imports: libraries for hardware that is not here, and deprecations inside of it."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _notes(written: PteFile, plan: ExportPlan[ExecuTorchOptions]) -> Iterator[str]:
+    height, width = plan.image_size
+    if written.operators_outside:
+        counts = ", ".join(f"{name} ({count})" for name, count in written.operators_outside.items())
+        calls = sum(written.operators_outside.values())
+        yield SOME_OUTSIDE.format(calls=calls, delegates=written.delegate_calls, operators=counts)
+    else:
+        yield ALL_DELEGATED
+    yield ONE_SHAPE.format(batch=plan.batch, height=height, width=width)
+    yield FP32_ONLY

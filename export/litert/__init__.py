@@ -1,0 +1,155 @@
+"""The LiteRT target: litert-torch, in a child process -> `model.tflite`, read back, and loaded to count XNNPACK's partitions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from edgevit_deploy.errors import ExportError
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
+from edgevit_deploy.registry import Availability, requires
+from edgevit_deploy.spec import Precision, TensorSpec
+from export.litert.convert import Written, convert_in_child
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FILE_NAME = "model.tflite"
+
+ONE_SHAPE = "Batch {batch} and {height} x {width} only: the shapes are fixed in the file."
+NAMES = (
+    "The signature `serving_default` calls the input `{input}` and the output `{output}`, with the shapes of the manifest; names "
+    "of tensors are the converter's own."
+)
+ONE_PARTITION = (
+    "XNNPACK runs all {operators} operators as one partition (ai-edge-litert {version}, on the CPU that converted it)."
+)
+SEVERAL_PARTITIONS = (
+    "XNNPACK runs it in {partitions} partitions (ai-edge-litert {version}, on the CPU that converted it); between them the "
+    "interpreter's own kernels run {outside}."
+)
+ONLY_FLOAT32 = (
+    "Weights and arithmetic are float32. A GPU or NPU delegate may round to half precision, and its own list of operators "
+    "decides what it takes: neither was tried, and the bound does not cover it."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiteRTOptions:
+    """Flags of the LiteRT target: it has none of its own."""
+
+
+class LiteRTExporter(Exporter[LiteRTOptions]):
+    """Writes `model.tflite`, for LiteRT (TensorFlow Lite until 2024) on Android, iOS, desktops and embedded Linux."""
+
+    target: ClassVar[str] = "litert"
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
+    options_type: ClassVar[type[LiteRTOptions]] = LiteRTOptions
+    dynamic_batch: ClassVar[bool] = False
+    dynamic_size: ClassVar[bool] = False
+    image_input: ClassVar[bool] = True
+    usage: ClassVar[str] = """\
+The file has one signature, with the names of the manifest. Its input is planar, (batch, 3, height, width), as in PyTorch: not the
+interleaved pixels that other LiteRT image models take.
+
+Kotlin (Android, `com.google.ai.edge.litert:litert`), with `pixels` a `FloatArray` of three planes, RGB:
+
+```kotlin
+val options = CompiledModel.Options(Accelerator.CPU)
+val model = CompiledModel.create(context.assets, "model.tflite", options)
+val inputs = model.createInputBuffers()
+val outputs = model.createOutputBuffers()
+inputs[0].writeFloat(pixels)
+model.run(inputs, outputs)
+val logits = outputs[0].readFloat()
+```
+
+C++ (iOS, Linux, or Android through JNI), with the TensorFlow Lite API that LiteRT keeps:
+
+```cpp
+auto model = tflite::FlatBufferModel::BuildFromFile("model.tflite");
+tflite::ops::builtin::BuiltinOpResolver resolver;  // with XNNPACK by default
+std::unique_ptr<tflite::Interpreter> interpreter;
+if (!model || tflite::InterpreterBuilder(*model, resolver)(&interpreter, /*num_threads=*/2) != kTfLiteOk ||
+    interpreter->AllocateTensors() != kTfLiteOk)
+    return nullptr;
+std::copy_n(pixels, 3 * 224 * 224, interpreter->typed_input_tensor<float>(0));
+if (interpreter->Invoke() != kTfLiteOk)
+    return nullptr;
+const float* outputs = interpreter->typed_output_tensor<float>(0);
+```
+
+Python (`pip install ai-edge-litert`):
+
+```python
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+interpreter = Interpreter(model_path="model.tflite", num_threads=2)
+run = interpreter.get_signature_runner("serving_default")
+image = np.fromfile("golden/input.f32", "<f4")[: 3 * 224 * 224].reshape(1, 3, 224, 224)
+(outputs,) = run(input=image).values()
+```
+"""
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether litert-torch is installed; the runtime that counts the partitions comes with it."""
+        return requires("litert_torch", "ai_edge_litert", extra="litert")
+
+    def export(self, module: "nn.Module", plan: ExportPlan[LiteRTOptions], folder: Path) -> Artifact:
+        """Write `model.tflite` into `folder` and read back what was written.
+
+        Raises:
+            ExportError: litert-torch could not convert, or the written file is not what was asked for.
+        """
+        self.refuse(plan)
+        path = folder / FILE_NAME
+        inputs, outputs = (plan.input_spec(),), (plan.output_spec(self.output_form(plan.options)),)
+        written = convert_in_child(module, path, inputs[0], outputs[0].name)
+        check_written(written, inputs, outputs)
+        return Artifact(
+            target=self.target,
+            path=path,
+            inputs=inputs,
+            outputs=outputs,
+            tools={name: version(name) for name in ("litert-torch", "litert-converter", "ai-edge-litert")},
+            facts={
+                "operators": written.operators,
+                "partitions": written.partitions,
+                "outside_partitions": written.outside,
+            },
+            notes=tuple(_notes(plan, written, outputs[0].name)),
+        )
+
+    def placements(self, artifact: Artifact) -> dict[str, Placement]:
+        """Return what XNNPACK took when the file was loaded on this host."""
+        partitions, outside = artifact.facts["partitions"], artifact.facts["outside_partitions"]
+        assert isinstance(partitions, int)
+        assert isinstance(outside, dict)
+        return {"XNNPACK": Placement(partitions=partitions, outside=outside)}
+
+
+def check_written(written: Written, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
+    """Compare the signature of a written file with what was asked for.
+
+    Raises:
+        ExportError: other names, shapes or types.
+    """
+    for what, found, asked in (("inputs", written.inputs, inputs), ("outputs", written.outputs, outputs)):
+        if found != asked:
+            raise ExportError(f"{FILE_NAME}: {what} in the written file: {found}, asked for: {asked}")
+
+
+def _notes(plan: ExportPlan[LiteRTOptions], written: Written, output_name: str) -> Iterator[str]:
+    height, width = plan.image_size
+    yield ONE_SHAPE.format(batch=plan.batch, height=height, width=width)
+    yield NAMES.format(input=plan.input_spec().name, output=output_name)
+    runtime = version("ai-edge-litert")
+    if written.outside or written.partitions != 1:
+        outside = ", ".join(f"{count} {name}" for name, count in written.outside.items()) or "nothing"
+        yield SEVERAL_PARTITIONS.format(partitions=written.partitions, version=runtime, outside=outside)
+    else:
+        yield ONE_PARTITION.format(operators=sum(written.operators.values()), version=runtime)
+    yield ONLY_FLOAT32

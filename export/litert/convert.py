@@ -1,0 +1,189 @@
+"""litert-torch in a child process, and what its file says of itself.
+
+The converter is a compiler in C++ that can abort, and it, JAX, absl and torchao print as they like; the child holds both. It also
+counts what XNNPACK takes of the file, which only the runtime knows.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edgevit_deploy.errors import ExportError, first_line
+from edgevit_deploy.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CHILD = "import sys; from export.litert.convert import serve; serve(*sys.argv[1:])"
+CONVERT_TIMEOUT_S = 1800.0
+"""A converted network takes 10 s to a minute, the original one up to three on a busy machine; more than this is a hang."""
+
+DELEGATE = "DELEGATE"
+"""What the interpreter calls the one node that stands for a whole partition."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a written file holds, as the interpreter reads it.
+
+    Attributes:
+        inputs: of its one signature.
+        outputs: of its one signature.
+        operators: how many there are of each, before any delegate takes them.
+        partitions: how many pieces of the graph XNNPACK runs.
+        outside: operators that are left to the interpreter's own kernels.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    operators: dict[str, int]
+    partitions: int
+    outside: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The child's one message: what was written, or why nothing was."""
+
+    written: Written | None = None
+    error: str = ""
+
+
+def convert_in_child(module: "nn.Module", path: Path, input_spec: TensorSpec, output_name: str, code: str = CHILD) -> Written:
+    """Convert a module to a `.tflite` in a child process and return what the file holds.
+
+    Args:
+        module: float32, evaluation mode, with one input and one output.
+        path: where to write.
+        input_spec: of the input, all sizes fixed; its name becomes the signature's.
+        output_name: the signature's name of the output.
+        code: what the child runs.
+
+    Raises:
+        ExportError: the converter failed, with its own words, crashed, or took too long.
+    """
+    import torch
+
+    with TemporaryDirectory(dir=path.parent, prefix=".litert-") as scratch:
+        source, raw, answer = (Path(scratch) / name for name in ("module.pt", path.name, "answer.json"))
+        torch.save(module, source)
+        arguments = [str(source), str(raw), str(answer), msgspec.json.encode(input_spec).decode(), output_name]
+        status, last_words = run_child(code, arguments)
+        if status < 0:
+            raise ExportError(f"litert-torch crashed ({signal.Signals(-status).name}){last_words}")
+        if status or not answer.is_file():
+            raise ExportError(f"litert-torch ended with status {status}{last_words}")
+        said = msgspec.json.decode(answer.read_bytes(), type=Answer)
+        if said.written is None:
+            raise ExportError(f"litert-torch could not convert the model: {said.error}")
+        raw.rename(path)
+    return said.written
+
+
+def run_child(code: str, arguments: list[str]) -> tuple[int, str]:
+    """Run Python code in a child process that finds our modules; return its status and, as the end of a line, its last words.
+
+    Raises:
+        ExportError: no end within the time limit.
+    """
+    search_path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+    try:
+        child = subprocess.run(
+            [sys.executable, "-P", "-c", code, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=CONVERT_TIMEOUT_S,
+            check=False,
+            env={**os.environ, "PYTHONPATH": search_path},
+        )
+    except subprocess.TimeoutExpired:
+        raise ExportError(f"litert-torch did not end within {CONVERT_TIMEOUT_S:g} s") from None
+    lines = child.stderr.decode(errors="replace").strip().splitlines()
+    return child.returncode, f": {lines[-1].strip()}" if lines else ""
+
+
+def serve(source: str, destination: str, answer: str, input_spec: str, output_name: str) -> None:
+    """Be the child: convert the module of a file that the parent wrote, look at the result, and write one answer."""
+    spec = msgspec.json.decode(input_spec, type=TensorSpec)
+    try:
+        convert(source, destination, spec, output_name)
+        said = Answer(written=look_at(Path(destination)))
+    except Exception as error:  # noqa: BLE001 - the converter has no exception of its own; whatever it raises is the answer
+        said = Answer(error=f"{type(error).__name__}: {first_line(error)}")
+    Path(answer).write_bytes(msgspec.json.encode(said))
+
+
+def convert(source: str, destination: str, input_spec: TensorSpec, output_name: str) -> None:
+    """Convert a saved module; the names of a signature come from those of keyword arguments and of a dictionary."""
+    import litert_torch
+    import torch
+
+    from edgevit_deploy.model.peers import make_torchvision_importable
+
+    class Named(torch.nn.Module):
+        def __init__(self, module: torch.nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {output_name: self.module(*inputs.values())}
+
+    make_torchvision_importable()  # the module may be a peer, whose classes are timm's
+    module = torch.load(source, weights_only=False)  # the parent's own, from its scratch folder
+    example = torch.zeros([int(size) for size in input_spec.shape])
+    litert_torch.convert(Named(module).eval(), sample_kwargs={input_spec.name: example}).export(destination)
+
+
+def look_at(path: Path) -> Written:
+    """Load a file with XNNPACK and say what it holds and what XNNPACK takes of it."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=1)
+    interpreter.allocate_tensors()  # only now the delegate takes its operators
+    nodes = interpreter._get_ops_details()
+    runner = interpreter.get_signature_runner()
+    return Written(
+        inputs=tuple(_spec(name, detail) for name, detail in runner.get_input_details().items()),
+        outputs=tuple(_spec(name, detail) for name, detail in runner.get_output_details().items()),
+        operators=_count(node for node in nodes if node["op_name"] != DELEGATE),
+        partitions=sum(node["op_name"] == DELEGATE for node in nodes),
+        outside=_count(
+            node
+            for node in executed(nodes, {int(detail["index"]) for detail in interpreter.get_output_details()})
+            if node["op_name"] != DELEGATE
+        ),
+    )
+
+
+def executed(nodes: list[dict[str, Any]], outputs: set[int]) -> list[dict[str, Any]]:
+    """Return the nodes that run, found backwards from the outputs' tensors.
+
+    A node that a delegate has taken stays in the list; the delegate's node, behind it, has the same outputs and replaces it.
+    """
+    producer = {int(tensor): node for node in nodes for tensor in node["outputs"]}
+    found: dict[int, dict[str, Any]] = {}
+    wanted = list(outputs)
+    while wanted:
+        node = producer.get(wanted.pop())
+        if node is not None and node["index"] not in found:
+            found[node["index"]] = node
+            wanted += [int(tensor) for tensor in node["inputs"]]
+    return [found[index] for index in sorted(found)]
+
+
+def _count(nodes: Iterator[dict[str, Any]]) -> dict[str, int]:
+    return dict(sorted(Counter(str(node["op_name"]) for node in nodes).items()))
+
+
+def _spec(name: str, detail: dict[str, Any]) -> TensorSpec:
+    return TensorSpec(name=name, shape=tuple(int(size) for size in detail["shape"]), dtype=detail["dtype"].__name__)

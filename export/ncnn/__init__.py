@@ -1,0 +1,252 @@
+"""The ncnn target: TorchScript trace -> pnnx, in a child process -> `model.ncnn/`, read back and checked.
+
+pnnx ends with status 0 whatever happens: where it cannot convert an operator it says so in passing and writes a file that ncnn
+does not load. So what it says is read, and what it writes is counted, layer by layer and weight by weight.
+"""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import zip_longest
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, ClassVar
+
+from edgevit_deploy.errors import ExportError, RunError
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.formats.ncnn import BIN_NAME, ENDS, PARAM_NAME, NcnnModel, read_ncnn_model
+from edgevit_deploy.registry import Availability, install_command, requires
+from edgevit_deploy.spec import Graph, Precision, Size
+from export.torchscript import trace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FOLDER_NAME = "model.ncnn"
+TRACE_NAME = "trace.pt"
+
+CONVERT_TIMEOUT_S = 600.0
+"""Converting takes seconds; more than this is a hang."""
+
+OBJECTION = re.compile(r"^ignore |not supported|unsupported|exceeds (ncnn|integer)|fallback to")
+"""How pnnx speaks of what it could not convert, between the names of its passes and the warnings of its own PyTorch."""
+
+STORAGES: dict[Precision, str] = {"fp32": "float32", "fp16": "float16"}
+
+OPTIONS_OFF = (
+    "Compared with fp16_packed, fp16_storage, fp16_arithmetic, bf16_storage and Vulkan switched off. The three fp16 options are "
+    "on by ncnn's own default, for this float32 file too: left on, the error is that of half precision."
+)
+HALF_STORAGE = (
+    "Weights are stored in half precision, biases and norms in float32. Compared with fp16_packed and fp16_storage on "
+    "(activations are stored in half precision where the CPU can) and fp16_arithmetic off: sums are float32. With "
+    "fp16_arithmetic on, ncnn's own default, an ARM CPU also adds in half precision; that was not measured."
+)
+ONE_SIZE = "Batch 1 and {height} x {width} only: ncnn has no batch axis, and model.param has this size in its reshapes."
+NAMES = "ncnn calls the input in0 and the output out0: in the manifest `{input}` and `{output}`, with a batch axis of 1 in front."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NcnnOptions:
+    """Flags of the ncnn target: it has none of its own."""
+
+
+class NcnnExporter(Exporter[NcnnOptions]):
+    """Writes `model.ncnn/` with `model.param` and `model.bin`, for ncnn 1.0.2026 and later."""
+
+    target: ClassVar[str] = "ncnn"
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16")
+    options_type: ClassVar[type[NcnnOptions]] = NcnnOptions
+    graphs: ClassVar[tuple[Graph, ...]] = ("deploy",)
+    one_image: ClassVar[bool] = True
+    dynamic_batch: ClassVar[bool] = False
+    dynamic_size: ClassVar[bool] = False
+    image_input: ClassVar[bool] = True
+    usage: ClassVar[str] = """\
+Two files, `model.ncnn/model.param` and `model.ncnn/model.bin`, and two names that ncnn gives: the input is `in0`, the output
+`out0`; neither has a batch axis. ncnn computes in half precision where it can unless it is told not to, before loading:
+
+| | fp16_packed | fp16_storage | fp16_arithmetic | bf16_storage |
+|---|---|---|---|---|
+| a file made with `--precision fp32` | false | false | false | false |
+| a file made with `--precision fp16` | true | true | false | false |
+
+C++ (Android through JNI, iOS, Linux), for an fp32 file, with `pixels` three planes of floats, RGB:
+
+```cpp
+ncnn::Net net;
+net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = false;
+net.opt.use_bf16_storage = false;
+if (net.load_param("model.ncnn/model.param") != 0 || net.load_model("model.ncnn/model.bin") != 0)
+    return nullptr;  // a net that did not load crashes when it is used
+ncnn::Mat input(224, 224, 3, pixels);  // width, height, planes
+ncnn::Extractor run = net.create_extractor();
+ncnn::Mat outputs;
+run.input("in0", input);
+run.extract("out0", outputs);  // outputs.w floats, one for each class
+```
+
+In an Android app give `load_param` and `load_model` the `AAssetManager` first; both then read from the APK's assets.
+
+Python:
+
+```python
+import ncnn
+import numpy as np
+
+net = ncnn.Net()
+net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+net.opt.use_bf16_storage = False
+assert net.load_param("model.ncnn/model.param") == 0 and net.load_model("model.ncnn/model.bin") == 0
+image = np.fromfile("golden/input.f32", "<f4")[: 3 * 224 * 224].reshape(3, 224, 224)
+run = net.create_extractor()
+run.input("in0", ncnn.Mat(image))
+status, outputs = run.extract("out0")
+```
+"""
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether pnnx is installed; ncnn itself is needed to run the file only."""
+        return requires("pnnx", extra="ncnn")
+
+    def export(self, module: "nn.Module", plan: ExportPlan[NcnnOptions], folder: Path) -> Artifact:
+        """Write `model.ncnn/` into `folder` and read back what was written.
+
+        In fp16 the fp32 twin is converted as well, and the two must have the same layers.
+
+        Raises:
+            ExportError: PyTorch could not trace, pnnx could not convert an operator, or the written files are not what was
+                asked for.
+        """
+        self.refuse(plan)
+        path = folder / FOLDER_NAME
+        with TemporaryDirectory(dir=folder, prefix=".ncnn-") as scratch:
+            trace(module, (1, 3, *plan.image_size)).save(str(Path(scratch) / TRACE_NAME))
+            written = convert(Path(scratch), plan.image_size, plan.precision)
+            if plan.precision == "fp16":
+                check_same_layers(written, convert(Path(scratch), plan.image_size, "fp32"))
+            path.mkdir()
+            for name in (PARAM_NAME, BIN_NAME):
+                (written / name).rename(path / name)
+        return Artifact(
+            target=self.target,
+            path=path,
+            inputs=(plan.input_spec(),),
+            outputs=(plan.output_spec(self.output_form(plan.options)),),
+            tools={"pnnx": version("pnnx")},
+            facts=check_written(path, plan.precision),
+            notes=tuple(_notes(plan, self.output_form(plan.options))),
+        )
+
+
+def convert(scratch: Path, size: Size, precision: Precision) -> Path:
+    """Run pnnx on `trace.pt` in a scratch folder, a trace that takes one image of that size; return the folder with the model.
+
+    Whatever else pnnx writes (Python, its own format, ONNX) stays in the scratch folder.
+
+    Raises:
+        ExportError: with pnnx's own words.
+    """
+    folder = scratch / precision
+    folder.mkdir()
+    height, width = size
+    half = int(precision == "fp16")  # 1 is pnnx's own default
+    settings = [f"inputshape=[1,3,{height},{width}]", f"fp16={half}", f"ncnnparam={PARAM_NAME}", f"ncnnbin={BIN_NAME}"]
+    run_pnnx([str(pnnx_program()), f"../{TRACE_NAME}", *settings], folder)
+    return folder
+
+
+def pnnx_program() -> Path:
+    """Return pnnx's executable, which its Python package carries; importing that package would only start it."""
+    spec = find_spec("pnnx")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / ("pnnx.exe" if sys.platform == "win32" else "pnnx")
+
+
+def run_pnnx(command: list[str], folder: Path) -> None:
+    """Run pnnx in a folder and believe only what it says, not its status; an interrupt here ends it too.
+
+    Raises:
+        ExportError: it crashed, hung, objected to an operator or wrote nothing.
+    """
+    try:
+        child = subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=CONVERT_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ExportError(f"pnnx did not end within {CONVERT_TIMEOUT_S:g} s") from None
+    except OSError as error:
+        raise ExportError(f"pnnx cannot be started ({error.strerror}); {install_command('ncnn')}") from error
+    lines = (child.stdout + b"\n" + child.stderr).decode(errors="replace").splitlines()
+    objections = list(dict.fromkeys(line.strip() for line in lines if OBJECTION.search(line)))
+    if child.returncode < 0:
+        raise ExportError(f"pnnx crashed ({signal.Signals(-child.returncode).name}){_list(objections)}")
+    if child.returncode or objections:
+        raise ExportError(f"pnnx could not convert the model (status {child.returncode}){_list(objections)}")
+    for name in (PARAM_NAME, BIN_NAME):
+        if not (folder / name).is_file():
+            raise ExportError(f"pnnx ended without a word and without {name}")
+
+
+def check_same_layers(half: Path, single: Path) -> None:
+    """Refuse an fp16 model that differs from its fp32 twin in more than the storage of its weights.
+
+    Raises:
+        ExportError: naming the first layer that differs.
+    """
+    pairs = zip_longest(*((folder / PARAM_NAME).read_text().splitlines() for folder in (half, single)), fillvalue="none")
+    for line, twin in pairs:
+        if line != twin:
+            raise ExportError(f"pnnx wrote another layer in fp16 ({line.strip()}) than in fp32 ({twin.strip()})")
+
+
+def check_written(path: Path, precision: Precision) -> dict[str, object]:
+    """Read a written model back, compare it with what was asked for, and return its facts.
+
+    Raises:
+        ExportError: a layer that ncnn does not have, weights that do not fit the layers, another storage or other ends.
+    """
+    try:
+        model = read_ncnn_model(path)
+    except RunError as error:
+        raise ExportError(f"pnnx wrote what ncnn could not run: {error}") from error
+    found = {"weights": set(model.tagged), "inputs and outputs": model.ends()}
+    asked = {"weights": {STORAGES[precision]}, "inputs and outputs": ENDS}
+    for what, value in asked.items():
+        if found[what] != value:
+            raise ExportError(f"{path.name}: {what} in the written files: {found[what]}, asked for: {value}")
+    return _facts(path, model)
+
+
+def _facts(path: Path, model: NcnnModel) -> dict[str, object]:
+    return {
+        "layers": len(model.layers),
+        "layer_types": model.layer_counts(),
+        "operators": model.operator_counts(),
+        "weights_by_storage": model.tagged,
+        "other_float32_weights": model.raw,
+        "param_bytes": (path / PARAM_NAME).stat().st_size,
+        "bin_bytes": (path / BIN_NAME).stat().st_size,
+    }
+
+
+def _list(objections: list[str]) -> str:
+    """Return the first objection, and how many others there are, as the end of a line."""
+    if not objections:
+        return ""
+    more = f", and {len(objections) - 1} others" if len(objections) > 1 else ""
+    return f": {objections[0]}{more}"
+
+
+def _notes(plan: ExportPlan[NcnnOptions], output_name: str) -> Iterator[str]:
+    height, width = plan.image_size
+    yield HALF_STORAGE if plan.precision == "fp16" else OPTIONS_OFF
+    yield ONE_SIZE.format(height=height, width=width)
+    yield NAMES.format(input=plan.input_spec().name, output=output_name)

@@ -1,0 +1,305 @@
+"""The ONNX target: TorchScript trace -> onnxsim, if it gains -> fp16, if asked -> one file, read back and checked.
+
+The trace is the exporter of choice (`torch.onnx.export(dynamo=False)`): about a second instead of 6 to 20, it keeps the opset
+that was asked for where the other writes 18 for 17, and sizes computed with `//` stay symbolic in it.
+"""
+
+import collections
+import io
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from edgevit_deploy.errors import ExportError, UsageError, first_line
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
+from edgevit_deploy.registry import Availability, requires
+from edgevit_deploy.spec import Precision, TensorSpec
+from export.onnx.fp16 import check_precision, to_half
+from export.onnx.mobile import check_mobile
+from export.onnx.naive import naive_exports
+from export.onnx.simplify import Simplification, largest_errors, make_trials, simplify
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, ValueInfoProto
+    from torch import nn
+
+OPSETS = {
+    17: "ONNX Runtime 1.12, the oldest opset with LayerNormalization; TensorRT 8.6 stops here",
+    18: "ONNX Runtime 1.14",
+    19: "ONNX Runtime 1.15",
+    20: "ONNX Runtime 1.17, the first with one Gelu operator in place of five",
+}
+"""Every opset on offer and what first ran it (ONNX Runtime's version table); PyTorch's trace exporter ends at 20."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxOptions:
+    """Flags of the ONNX target.
+
+    Attributes:
+        opset: of the file, 17 to 20. 20 has a Gelu operator, which every runtime computes in one step and fp16 rounds once;
+            17 is for ONNX Runtime 1.12 to 1.16 and other runtimes of that age.
+        simplify: run onnxsim; its result is kept only when it is no larger and computes the same.
+    """
+
+    opset: int = 20
+    simplify: bool = True
+
+
+class OnnxExporter(Exporter[OnnxOptions]):
+    """Writes `model.onnx` with its weights inside, float32 input and output, in fp32 or fp16."""
+
+    target: ClassVar[str] = "onnx"
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16")
+    options_type: ClassVar[type[OnnxOptions]] = OnnxOptions
+    dynamic_batch: ClassVar[bool] = True
+    dynamic_size: ClassVar[bool] = True
+    image_input: ClassVar[bool] = True
+    usage: ClassVar[str] = """\
+One self-contained file for ONNX Runtime on any platform. Python:
+
+```python
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+(feed,), (result,) = session.get_inputs(), session.get_outputs()
+shape = [size if isinstance(size, int) else {"batch": 1}.get(size, 224) for size in feed.shape]
+images = np.fromfile("golden/input.f32", "<f4")[: np.prod(shape)].reshape(shape)
+outputs = session.run([result.name], {feed.name: images})[0]
+```
+
+Kotlin (Android, `com.microsoft.onnxruntime:onnxruntime-android`), with `pixels` a FloatBuffer of 3 planes, RGB:
+
+```kotlin
+val environment = OrtEnvironment.getEnvironment()
+val session = environment.createSession(modelBytes)
+OnnxTensor.createTensor(environment, pixels, longArrayOf(1, 3, 224, 224)).use { input ->
+    session.run(mapOf(session.inputNames.first() to input)).use { result ->
+        val outputs = (result[0].value as Array<FloatArray>)[0]
+    }
+}
+```
+
+JavaScript (`onnxruntime-web`), with `pixels` a Float32Array:
+
+```js
+const session = await ort.InferenceSession.create("model.onnx");
+const input = new ort.Tensor("float32", pixels, [1, 3, 224, 224]);
+const outputs = (await session.run({ [session.inputNames[0]]: input }))[session.outputNames[0]].data;
+```
+"""
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether onnx, onnxsim and ONNX Runtime, which judges what onnxsim did, are installed."""
+        return requires("onnx", "onnxsim", "onnxruntime")
+
+    def refuse(self, plan: ExportPlan[OnnxOptions]) -> None:
+        """Refuse an opset that is not on offer.
+
+        Raises:
+            UsageError: naming the flag that would work.
+        """
+        super().refuse(plan)
+        if plan.options.opset not in OPSETS:
+            raise UsageError(
+                f"onnx has no --opset {plan.options.opset}; use --opset {min(OPSETS)} to {max(OPSETS)} "
+                f"({min(OPSETS)}: {OPSETS[min(OPSETS)]}; {max(OPSETS)}: {OPSETS[max(OPSETS)]})"
+            )
+
+    def export(self, module: "nn.Module", plan: ExportPlan[OnnxOptions], folder: Path) -> Artifact:
+        """Write `model.onnx` into `folder` and read back what was written.
+
+        Every batch and image size that the file promises is run in ONNX Runtime before it is written, so that a size baked
+        into a graph which declares it dynamic ends here.
+
+        Raises:
+            ExportError: PyTorch could not export, the graph does not run at a promised size, a weight does not fit fp16, or
+                the written file is not what was asked for.
+        """
+        output_spec = plan.output_spec(self.output_form(plan.options))
+        model = tidy(trace(module, plan, output_spec), plan.options.opset)
+        trials = make_trials(module, plan)
+        simplification = None
+        if plan.options.simplify:
+            model, simplification = simplify(model, trials, lambda result: tidy(result, plan.options.opset))
+        else:
+            largest_errors(model, trials)
+        if plan.precision == "fp16":
+            model = to_half(model)
+        stamp(model, plan)
+        path = folder / "model.onnx"
+        path.write_bytes(model.SerializeToString(deterministic=True))
+        facts = check_written(path, plan, output_spec)
+        return Artifact(
+            target=self.target,
+            path=path,
+            inputs=(plan.input_spec(),),
+            outputs=(output_spec,),
+            tools={name: version(name) for name in ("onnx", "onnxruntime", "onnxsim")},
+            facts={**facts, "simplification": asdict(simplification) if simplification else "off"},
+            notes=tuple(_notes(plan, simplification)),
+        )
+
+    def naive(self, module: "nn.Module", plan: ExportPlan[OnnxOptions]) -> dict[str, Callable[[Path], Artifact]]:
+        """Return PyTorch's own exports for fp32; fp16 has none, so there it is our conversion of the published graph."""
+        return naive_exports(module, plan) if plan.precision == "fp32" else super().naive(module, plan)
+
+    def placements(self, artifact: Artifact) -> dict[str, Placement]:
+        """Return what the providers of a phone would take, by ONNX Runtime's mobile checker."""
+        return check_mobile(artifact.path)
+
+
+def trace(module: "nn.Module", plan: ExportPlan[OnnxOptions], output_spec: TensorSpec) -> "ModelProto":
+    """Export by tracing, with the plan's free axes symbolic.
+
+    Raises:
+        ExportError: with the first line of PyTorch's own message.
+    """
+    import onnx
+    import torch
+
+    input_spec = plan.input_spec()
+    dynamic_axes = {
+        spec.name: {position: axis for position, axis in enumerate(spec.shape) if isinstance(axis, str)}
+        for spec in (input_spec, output_spec)
+    }
+    written = io.BytesIO()
+    with warnings.catch_warnings():
+        # Deprecated in favour of the slower exporter that turns opset 17 into 18: known, and the range of torch is pinned.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        # A traced Python number may be a baked-in size; whether it is gets decided by running every promised size.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        try:
+            torch.onnx.export(
+                module,
+                (torch.zeros(plan.batch, 3, *plan.image_size),),
+                written,  # type: ignore[arg-type]  # the trace exporter takes any binary file
+                dynamo=False,
+                opset_version=plan.options.opset,
+                input_names=[input_spec.name],
+                output_names=[output_spec.name],
+                dynamic_axes=dynamic_axes,
+            )
+        except RuntimeError as error:  # also the base of torch.onnx.OnnxExporterError
+            raise ExportError(f"PyTorch could not export to ONNX opset {plan.options.opset}: {first_line(error)}") from error
+    model = onnx.load_model_from_string(written.getvalue())
+    # The exporter does not see that a fixed batch survives free image sizes; that it does is checked by running them.
+    model.graph.output[0].CopyFrom(
+        onnx.helper.make_tensor_value_info(output_spec.name, onnx.TensorProto.FLOAT, output_spec.shape)
+    )
+    return model
+
+
+def tidy(model: "ModelProto", opset: int) -> "ModelProto":
+    """Bring a graph into one form: constants as initialisers, the IR version that came with its opset, nothing stamped in.
+
+    Intermediate shapes are dropped (every runtime infers them), and so are onnxsim's reports in the metadata. A higher IR
+    version than the opset's own would only lock older runtimes out.
+    """
+    from onnx import helper
+
+    graph = model.graph
+    nodes = list(graph.node)
+    del graph.node[:], graph.value_info[:], model.metadata_props[:]
+    for node in nodes:
+        node.ClearField("doc_string")
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            tensor = node.attribute[0].t
+            tensor.name = node.output[0]
+            graph.initializer.append(tensor)
+        else:
+            graph.node.append(node)
+    graph.ClearField("doc_string")
+    model.ir_version = helper.find_min_ir_version_for([helper.make_opsetid("", opset)])
+    return model
+
+
+def stamp(model: "ModelProto", plan: ExportPlan[OnnxOptions]) -> None:
+    """Say inside the file what it is, without a path or a date."""
+    from onnx import helper
+
+    helper.set_model_props(
+        model, {"model": plan.spec.variant, "precision": plan.precision, "input": f"{plan.input_form}, RGB, planar"}
+    )
+
+
+def check_written(path: Path, plan: ExportPlan[OnnxOptions], output_spec: TensorSpec) -> dict[str, object]:
+    """Read a written file back and return what it is.
+
+    Checked: onnx's full check with strict shape and type inference, opset, IR version, standard operators only, weights
+    inside, input and output as planned, and for fp16 which operator computes in which type.
+
+    Raises:
+        ExportError: naming what is not as asked for.
+    """
+    import onnx
+    from onnx import helper
+
+    model = onnx.load_model(path, load_external_data=False)
+    graph = model.graph
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    ir_version = helper.find_min_ir_version_for([helper.make_opsetid("", plan.options.opset)])
+    asked_and_found = {
+        "opset": ({"": plan.options.opset}, opsets),
+        "IR version": (ir_version, model.ir_version),
+        "weights outside the file": ([], [t.name for t in graph.initializer if onnx.external_data_helper.uses_external_data(t)]),
+        "inputs": ([plan.input_spec()], [_tensor_spec(value) for value in graph.input]),
+        "outputs": ([output_spec], [_tensor_spec(value) for value in graph.output]),
+    }
+    for what, (asked, found) in asked_and_found.items():
+        if asked != found:
+            raise ExportError(f"{path.name}: {what} should be {asked}, the written file has {found}")
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"{path.name} is not valid ONNX: {first_line(error)}") from error
+    precision_facts = check_precision(model) if plan.precision == "fp16" else {}
+    return {
+        "opset": opsets[""],
+        "ir_version": model.ir_version,
+        "size_bytes": path.stat().st_size,
+        "nodes": len(graph.node),
+        "operators": count_operators(graph),
+        **precision_facts,
+    }
+
+
+def count_operators(graph: "GraphProto") -> dict[str, int]:
+    """Count the nodes of each operator type, in alphabetical order."""
+    return dict(sorted(collections.Counter(node.op_type for node in graph.node).items()))
+
+
+def _tensor_spec(value: "ValueInfoProto") -> TensorSpec:
+    from onnx import helper
+
+    tensor = value.type.tensor_type
+    shape = tuple(dim.dim_param or dim.dim_value for dim in tensor.shape.dim)
+    return TensorSpec(name=value.name, shape=shape, dtype=str(helper.tensor_dtype_to_np_dtype(tensor.elem_type)))
+
+
+def _notes(plan: ExportPlan[OnnxOptions], simplification: Simplification | None) -> list[str]:
+    notes = [f"Opset {plan.options.opset}; first run by {OPSETS[plan.options.opset]}."]
+    if simplification is not None and not simplification.kept:
+        notes.append(f"onnxsim's result was dropped: {simplification.reason}.")
+    if plan.dynamic_batch or plan.dynamic_size:
+        batches = f"batch {' and '.join(map(str, plan.proven_batches()))}"
+        sizes = "two image sizes, one of them not square" if plan.dynamic_size else "its image size"
+        notes.append(f"The free axes were run in ONNX Runtime at {batches}, {sizes}.")
+    if plan.dynamic_size:
+        notes.append(
+            "Height and width must be multiples of 32. The file does not check that: some other sizes fail, and some run on a "
+            "picture whose last rows and columns are silently ignored."
+        )
+    if plan.precision == "fp16":
+        notes.append(
+            "Weights and most activations are float16; LayerNormalization, Softmax, the global mean"
+            f"{', the normalisation of the image' if plan.input_form == 'image' else ''} and the file's input and output are "
+            "float32. On a CPU, ONNX Runtime computes most of it in float32 between casts: half the size, not faster."
+        )
+    return notes

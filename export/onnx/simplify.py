@@ -1,0 +1,159 @@
+"""The onnxsim step of the ONNX target, and the runs that decide whether its result is kept."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevit_deploy.errors import ExportError, first_line
+from edgevit_deploy.exporter import ExportPlan
+from edgevit_deploy.parity.bounds import tolerance_for
+from edgevit_deploy.parity.probes import make_probes
+from edgevit_deploy.spec import INPUT_NAME
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from torch import nn
+
+TRIAL_IMAGES = 3
+TRIAL_SEED = 0
+
+SKIPPED_PASSES = ["fuse_matmul_add_bias_into_gemm_batched"]
+"""It makes Reshape + Gemm + Reshape of MatMul + Add on tokens: more nodes (XXS: 366 against 361), and slower, because ONNX
+Runtime then misses some of the GELUs of opset 17."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Seeded images of one size, what the module gives for them in float64, and at which batch sizes to run them.
+
+    `images` is float32 (n, 3, height, width), `exact` float64 (n, num_classes); `atol` is the project's bound for an fp32 ONNX
+    file on these images.
+    """
+
+    images: NDArray[np.float32]
+    exact: NDArray[np.float64]
+    batches: tuple[int, ...]
+    atol: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simplification:
+    """What onnxsim did and whether its result was kept; errors are against float64, one for each image size that was run."""
+
+    kept: bool
+    reason: str
+    nodes: tuple[int, int]
+    size_bytes: tuple[int, int]
+    max_abs_before: tuple[float, ...]
+    max_abs_after: tuple[float, ...] = ()
+    atol: tuple[float, ...]
+
+
+def make_trials(module: "nn.Module", plan: ExportPlan[Any]) -> tuple[Trial, ...]:
+    """Make the trials for every batch and image size that a file of this plan promises."""
+    import torch
+
+    exact_module = copy.deepcopy(module).double()
+    trials = []
+    for size in plan.proven_sizes():
+        images = make_probes(size, plan.spec.preprocess, plan.input_form, TRIAL_SEED).inputs[:TRIAL_IMAGES]
+        with torch.no_grad():  # one image at a time: the attention of a large size may not fit as a batch
+            rows = [torch.from_numpy(image[None]) for image in images]
+            exact = torch.cat([exact_module(row.double()) for row in rows]).numpy()
+            own = torch.cat([module(row) for row in rows]).numpy()
+        noise = float(np.abs(own - exact).max())
+        atol = tolerance_for("onnx", "fp32", noise, float(np.abs(exact).max())).atol
+        trials.append(Trial(images=images, exact=exact, batches=plan.proven_batches(), atol=atol))
+    return tuple(trials)
+
+
+def largest_errors(model: "ModelProto", trials: tuple[Trial, ...]) -> tuple[float, ...]:
+    """Run a graph on ONNX Runtime (CPU, one thread) and return its largest absolute error in each trial.
+
+    Raises:
+        ExportError: it does not load, or does not run at a batch or image size of the trials.
+    """
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state
+
+    # ONNX Runtime's errors have no base class of their own.
+    runtime_errors = tuple(kind for kind in vars(onnxruntime_pybind11_state).values() if _is_exception(kind))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # its errors are raised; it need not print them as well
+    options.intra_op_num_threads = 1  # the same sums on every machine
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except runtime_errors as error:
+        raise ExportError(f"ONNX Runtime cannot load the exported graph: {first_line(error)}") from error
+
+    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        try:
+            (outputs,) = session.run(None, {INPUT_NAME: images})
+        except runtime_errors as error:
+            shape = "x".join(str(size) for size in images.shape)
+            raise ExportError(f"the exported graph does not run at {shape}, which it declares: {first_line(error)}") from error
+        return np.asarray(outputs)
+
+    return tuple(max(_largest_error(run, trial, batch) for batch in trial.batches) for trial in trials)
+
+
+def simplify(
+    traced: "ModelProto", trials: tuple[Trial, ...], tidy: "Callable[[ModelProto], ModelProto]"
+) -> "tuple[ModelProto, Simplification]":
+    """Return onnxsim's result where it has no more nodes, is no larger and stays within the bound, else `traced`; and why.
+
+    Args:
+        traced: tidied; not changed.
+        trials: `traced` must run on all of them.
+        tidy: brings onnxsim's result into the same form, so that like is compared with like.
+
+    Raises:
+        ExportError: `traced` itself does not run.
+    """
+    import onnxsim
+
+    kept = Simplification(
+        kept=False,
+        reason="",
+        nodes=(len(traced.graph.node), len(traced.graph.node)),
+        size_bytes=(traced.ByteSize(), traced.ByteSize()),
+        max_abs_before=largest_errors(traced, trials),
+        atol=tuple(trial.atol for trial in trials),
+    )
+    try:
+        simplified = tidy(onnxsim.simplify(traced, skipped_optimizers=list(SKIPPED_PASSES))[0])
+        errors = largest_errors(simplified, trials)
+    except (RuntimeError, ValueError, ExportError) as error:
+        return traced, replace(kept, reason=f"it failed: {first_line(error)}")
+    tried = replace(
+        kept,
+        nodes=(len(traced.graph.node), len(simplified.graph.node)),
+        size_bytes=(traced.ByteSize(), simplified.ByteSize()),
+        max_abs_after=errors,
+    )
+    if tried.nodes[1] > tried.nodes[0]:
+        return traced, replace(tried, reason=f"it has more nodes: {tried.nodes[1]} against {tried.nodes[0]}")
+    if tried.size_bytes[1] > tried.size_bytes[0]:
+        return traced, replace(tried, reason=f"it is larger: {tried.size_bytes[1]} against {tried.size_bytes[0]} bytes")
+    if not all(error <= atol for error, atol in zip(errors, tried.atol, strict=True)):
+        return traced, replace(tried, reason=f"its largest error is {max(errors):.3g}, bound {min(tried.atol):.3g}")
+    return simplified, replace(tried, kept=True, reason="no more nodes, no larger, every error within its bound")
+
+
+def _largest_error(run: Callable[[NDArray[np.float32]], NDArray[np.float32]], trial: Trial, batch: int) -> float:
+    count = len(trial.images)
+    errors = []
+    for rows in np.resize(np.arange(count), (-(-count // batch), batch)):
+        outputs = run(trial.images[rows])
+        if outputs.shape != trial.exact[rows].shape:
+            raise ExportError(f"the exported graph returns {outputs.shape} for a batch of {batch}")
+        errors.append(np.abs(outputs - trial.exact[rows]).max())
+    return float(np.max(errors))
+
+
+def _is_exception(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Exception)

@@ -1,0 +1,293 @@
+"""The OpenVINO target: TorchScript trace -> IR, `model.openvino/` with `model.xml` and `model.bin`, read back and checked.
+
+The trace goes to OpenVINO's PyTorch front end directly. The precision at which the CPU computes is no part of the graph: the
+settings that say it are written into the file (`edgevit_deploy.formats.openvino`).
+"""
+
+import collections
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from edgevit_deploy.errors import ExportError, RunError, first_line
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
+from edgevit_deploy.formats.openvino import (
+    BIN_NAME,
+    HINTS,
+    STORED_AT,
+    XML_NAME,
+    check_ends,
+    compile_for_cpu,
+    executed_layers,
+    load_openvino,
+    read_ir,
+    reason,
+    settings_for,
+    stored_settings,
+)
+from edgevit_deploy.registry import Availability, requires
+from edgevit_deploy.spec import Precision
+from export.torchscript import MULTIPLES_ONLY
+from export.torchscript.write import quiet
+
+if TYPE_CHECKING:
+    import openvino
+    from torch import nn
+
+FOLDER_NAME = "model.openvino"
+MODEL_NAME = "EdgeViT"
+
+STORAGES: dict[Precision, str] = {"fp32": "f32", "fp16": "f16", "bf16": "f32"}
+KEPT = "f32"
+CONVERT = "Convert"
+"""The type that a single number may keep, and the operator that turns what is stored in half back into float32."""
+
+HINT_NOTE = (
+    "Compiled with INFERENCE_PRECISION_HINT={hint}, which is stored in the file but not taken from there by OpenVINO 2026.4: "
+    "pass it on. {otherwise}"
+)
+OTHERWISE: dict[Precision, str] = {
+    "fp32": "Left out, a CPU with AVX-512 BF16 or AMX computes in bfloat16, ten thousand times the error of float32.",
+    "fp16": "A CPU without float16 arithmetic computes in bfloat16 or float32 instead, and says so only when the compiled model "
+    "is asked for the property again. Weights are stored in float16.",
+    "bf16": "A CPU without bfloat16 arithmetic computes in float32 instead. Weights are stored in float32 and rounded when the "
+    "model is compiled.",
+}
+SNIPPETS_NOTE = (
+    "Compiled with SNIPPETS_MODE=DISABLE, stored in the file too: OpenVINO 2026.4.1's generated code for fused operators, on by "
+    "default, returned wrong numbers at some image sizes (64 x 64), and right ones at 224 x 224."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenVinoOptions:
+    """Flags of the OpenVINO target: it has none of its own."""
+
+
+class OpenVinoExporter(Exporter[OpenVinoOptions]):
+    """Writes `model.openvino/` with `model.xml` and `model.bin`, IR version 11, for OpenVINO's CPU plugin."""
+
+    target: ClassVar[str] = "openvino"
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "bf16", "fp16")
+    options_type: ClassVar[type[OpenVinoOptions]] = OpenVinoOptions
+    dynamic_batch: ClassVar[bool] = True
+    dynamic_size: ClassVar[bool] = True
+    image_input: ClassVar[bool] = True
+    usage: ClassVar[str] = """\
+Two files, `model.openvino/model.xml` and `model.openvino/model.bin`. The precision that OpenVINO computes in is a setting of
+`compile_model`, not of the file. **Left to itself the CPU plugin computes in bfloat16 where the CPU can** (AVX-512 BF16, AMX),
+for a float32 file too. The settings that this file was verified with are stored in it; hand them to `compile_model`:
+
+| | INFERENCE_PRECISION_HINT | SNIPPETS_MODE |
+|---|---|---|
+| a file made with `--precision fp32` | f32 | DISABLE |
+| a file made with `--precision bf16` | bf16 | DISABLE |
+| a file made with `--precision fp16` | f16 | DISABLE |
+
+Python:
+
+```python
+import numpy as np
+import openvino
+
+core = openvino.Core()
+model = core.read_model("model.openvino/model.xml")
+names = ("INFERENCE_PRECISION_HINT", "SNIPPETS_MODE")
+settings = {name: model.get_rt_info(["runtime_options", name]).astype(str) for name in names}
+compiled = core.compile_model(model, "CPU", settings)
+used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+if used != settings["INFERENCE_PRECISION_HINT"]:
+    print("this CPU computes in", used)  # a hint is not an order
+images = np.fromfile("golden/input.f32", "<f4")[: 3 * 224 * 224].reshape(1, 3, 224, 224)
+outputs = compiled(images)[0]
+```
+
+C++, with `pixels` three planes of floats, RGB:
+
+```cpp
+ov::Core core;
+auto model = core.read_model("model.openvino/model.xml");
+ov::AnyMap settings;
+for (const std::string name : {"INFERENCE_PRECISION_HINT", "SNIPPETS_MODE"})
+    settings[name] = model->get_rt_info<std::string>("runtime_options", name);
+auto compiled = core.compile_model(model, "CPU", settings);
+auto request = compiled.create_infer_request();
+request.set_input_tensor(ov::Tensor(ov::element::f32, {1, 3, 224, 224}, pixels));
+request.infer();
+const float* outputs = request.get_output_tensor().data<float>();  // one for each class
+```
+"""
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether OpenVINO is installed; one package converts and runs."""
+        return requires("openvino", extra="openvino")
+
+    def export(self, module: "nn.Module", plan: ExportPlan[OpenVinoOptions], folder: Path) -> Artifact:
+        """Write `model.openvino/` into `folder` and read back what was written.
+
+        Raises:
+            ExportError: PyTorch could not trace, OpenVINO could not convert, or the written files are not what was asked for.
+        """
+        self.refuse(plan)
+        ov, path = load_openvino(), folder / FOLDER_NAME
+        model = convert(module, plan)
+        name_ends(model, plan.input_spec().name, self.output_form(plan.options))
+        name_the_nameless(model)
+        for name, value in settings_for(plan.precision).items():
+            model.set_rt_info(value, [STORED_AT, name])
+        path.mkdir()
+        ov.save_model(model, path / XML_NAME, compress_to_fp16=plan.precision == "fp16")  # True is its default
+        return Artifact(
+            target=self.target,
+            path=path,
+            inputs=(plan.input_spec(),),
+            outputs=(plan.output_spec(self.output_form(plan.options)),),
+            tools={"openvino": version("openvino")},
+            facts=self.check_written(path, plan, model),
+            notes=tuple(_notes(plan)),
+        )
+
+    def placements(self, artifact: Artifact) -> dict[str, Placement]:
+        """Return what the CPU plugin makes of the whole graph: it takes all of it, and tells the layers that it executes."""
+        executed = artifact.facts["executed_layers_here"]
+        assert isinstance(executed, dict)
+        layers = sum(count for layer, count in executed.items() if not layer.startswith("Output "))
+        return {"CPU plugin": Placement(partitions=1, outside={}, layers=layers)}
+
+    def check_written(self, path: Path, plan: ExportPlan[OpenVinoOptions], model: "openvino.Model") -> dict[str, object]:
+        """Read a written model back, compare it with what was asked for and with what was converted, and return its facts.
+
+        Raises:
+            ExportError: other settings, inputs, outputs, operators or weights than were asked for.
+        """
+        core = load_openvino().Core()
+        try:
+            written = read_ir(core, path)
+            check_ends(written, (plan.input_spec(),), (plan.output_spec(self.output_form(plan.options)),))
+            settings = stored_settings(written)
+            executed = executed_layers(compile_for_cpu(core, written, settings))
+        except RunError as error:
+            raise ExportError(f"OpenVINO wrote what it could not run: {error}") from error
+        if settings != settings_for(plan.precision):
+            raise ExportError(f"settings in the written file: {settings}, asked for: {settings_for(plan.precision)}")
+        check_same_graph(written, model, STORAGES[plan.precision])
+        return {
+            "operators": count_computing(written),
+            "weights_by_storage": count_weights(written),
+            "settings": settings,
+            "executed_layers_here": executed,
+            "xml_bytes": (path / XML_NAME).stat().st_size,
+            "bin_bytes": (path / BIN_NAME).stat().st_size,
+        }
+
+
+def convert(module: "nn.Module", plan: ExportPlan[OpenVinoOptions]) -> "openvino.Model":
+    """Trace a module and convert the trace, with the plan's free axes left free.
+
+    Raises:
+        ExportError: with PyTorch's or OpenVINO's own words.
+    """
+    ov = load_openvino()
+    traced = trace_with_scopes(module, (plan.batch, 3, *plan.image_size))
+    shape = [size if isinstance(size, int) else -1 for size in plan.input_spec().shape]
+    try:
+        return ov.convert_model(traced, input=[ov.PartialShape(shape)])
+    except Exception as error:  # its front end lets any Python exception through
+        raise ExportError(f"OpenVINO could not convert the model: {reason(error)}") from error
+
+
+def trace_with_scopes(module: "nn.Module", shape: tuple[int, ...]) -> Any:
+    """Trace a module, each operator with the path of the module that it is from, which OpenVINO puts into its name.
+
+    `export.torchscript.trace` records no paths.
+
+    Raises:
+        ExportError: with PyTorch's own words.
+    """
+    import torch
+
+    with quiet(), torch.no_grad():
+        try:
+            return torch.jit.trace(module, torch.zeros(shape), check_trace=False)  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            raise ExportError(f"PyTorch could not trace the model: {first_line(error)}") from error
+
+
+def name_ends(model: "openvino.Model", input_name: str, output_name: str) -> None:
+    """Give a model's input and output, tensors and nodes, the names of the manifest."""
+    (source,), (sink,) = model.inputs, model.outputs
+    source.get_tensor().set_names({input_name})
+    source.get_node().set_friendly_name(input_name)
+    sink.get_tensor().set_names({output_name})
+
+
+def name_the_nameless(model: "openvino.Model") -> None:
+    """Number what the converter left without a name: OpenVINO would number it with how many nodes the process has made."""
+    model.set_friendly_name(MODEL_NAME)
+    for index, node in enumerate(model.get_ordered_ops()):
+        if node.get_friendly_name() == node.get_name():
+            node.set_friendly_name(f"{node.get_type_name()}_{index}")
+
+
+def check_same_graph(written: "openvino.Model", model: "openvino.Model", storage: str) -> None:
+    """Refuse a written model that differs from the converted one in more than the storage of its weights.
+
+    So an fp16 or bf16 file has the operators of its float32 twin, whose bound can see what theirs cannot. A single number (an
+    attention scale) may stay in float32.
+
+    Raises:
+        ExportError: naming the first operator or weight that differs.
+    """
+    counts, twin_counts = count_operators(written), count_operators(model)
+    for operator in sorted({*counts, *twin_counts} - {CONVERT}):
+        if counts.get(operator) != twin_counts.get(operator):
+            raise ExportError(
+                f"OpenVINO wrote {counts.get(operator, 0)} {operator} operators and had converted {twin_counts.get(operator, 0)}"
+            )
+    for weight, twin in zip(real_constants(written), real_constants(model), strict=True):
+        stored, name = weight.get_element_type().get_type_name(), weight.get_friendly_name()
+        if stored != storage and not (stored == KEPT and weight.data.size == 1):
+            raise ExportError(f"weight {name!r} is stored in {stored}, asked for: {storage}")
+        if not np.array_equal(weight.data, twin.data.astype(weight.data.dtype)):
+            raise ExportError(f"weight {name!r} is not what was converted, rounded to {stored}")
+
+
+def real_constants(model: "openvino.Model") -> list[Any]:
+    """Return a model's floating-point constants in the order of computation, which writing keeps."""
+    return [node for node in model.get_ordered_ops() if node.get_type_name() == "Constant" and node.get_element_type().is_real()]
+
+
+def count_operators(model: "openvino.Model") -> dict[str, int]:
+    """Count a model's operators by type; constants and conversions of stored types are operators in IR."""
+    return dict(sorted(collections.Counter(node.get_type_name() for node in model.get_ops()).items()))
+
+
+def count_computing(model: "openvino.Model") -> dict[str, int]:
+    """Count the operators of a model that compute: not its ends, constants and the conversions of these as they are read."""
+    counts = collections.Counter(
+        node.get_type_name()
+        for node in model.get_ops()
+        if node.get_type_name() not in ("Parameter", "Result", "Constant")
+        and not (node.get_type_name() == CONVERT and node.input_value(0).get_node().get_type_name() == "Constant")
+    )
+    return dict(sorted(counts.items()))
+
+
+def count_weights(model: "openvino.Model") -> dict[str, int]:
+    """Count the floating-point numbers in a model's constants by the type that they are stored in."""
+    counts: collections.Counter[str] = collections.Counter()
+    for node in real_constants(model):
+        counts[node.get_element_type().get_type_name()] += node.data.size
+    return dict(sorted(counts.items()))
+
+
+def _notes(plan: ExportPlan[OpenVinoOptions]) -> Iterator[str]:
+    yield HINT_NOTE.format(hint=HINTS[plan.precision], otherwise=OTHERWISE[plan.precision])
+    yield SNIPPETS_NOTE
+    if plan.dynamic_size:
+        yield MULTIPLES_ONLY

@@ -1,0 +1,88 @@
+"""PyTorch's lite interpreter: what runs `.ptl` files inside PyTorch Mobile, here on the host's CPU, in a child process.
+
+A `.ptl` from anywhere: its archive, versions and operators are checked before PyTorch loads it, and a file with any operator
+that an EdgeViT does not need (those that write files among them) is refused. PyTorch's reader builds tensors and containers
+and can call no Python. What is left is a file made to exploit a memory error in PyTorch's native code: the child process
+contains a crash, not such an attack.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from edgevit_deploy.errors import RunError, first_line
+from edgevit_deploy.formats.torchscript import OPERATORS, read_lite_file
+from edgevit_deploy.process.session_child import ChildSession
+from edgevit_deploy.registry import Availability, requires
+from edgevit_deploy.session import Array, OpTime, Session, nameless_ops
+
+TRACED_AS = {kind: frozenset({kind}) for kind in (operator.partition(".")[0] for operator in OPERATORS)}
+"""The file is written from a trace, operator by operator."""
+
+
+class LiteInterpreterSession(Session):
+    """One `.ptl` file in this process, which a bad one may crash; `TorchLiteSession` puts it into a child."""
+
+    name: ClassVar[str] = "PyTorch lite interpreter"
+    traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
+
+    _program: Any = None
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether PyTorch is installed."""
+        return requires("torch")
+
+    def _load(self) -> None:
+        import torch
+        from torch.jit import mobile
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        if objections := read_lite_file(self.path).objections():
+            raise RunError(f"refused before loading it: {'; '.join(objections)}")
+        try:
+            self._program = mobile._load_for_lite_interpreter(str(self.path))  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            raise RunError(first_line(error)) from error
+
+    def _run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+        import torch
+
+        with torch.inference_mode():
+            try:
+                output = self._program(*(torch.from_numpy(feeds[spec.name]) for spec in self.inputs))
+            except RuntimeError as error:
+                raise RunError(first_line(error)) from error
+        if not isinstance(output, torch.Tensor):
+            raise RunError(f"it returned {type(output).__name__}, expected one tensor")
+        return {self.outputs[0].name: output.numpy()}
+
+    def profile(self, feeds: Mapping[str, Array], runs: int) -> tuple[OpTime, ...]:
+        """Run under PyTorch's profiler; the operators that the interpreter called itself, in the order of execution."""
+        import torch
+
+        self._check_feeds(feeds)
+        images = [torch.from_numpy(feeds[spec.name]) for spec in self.inputs]
+        self._run(feeds)
+        profiled = []
+        for _ in range(runs):
+            with torch.inference_mode(), torch.autograd.profiler.profile() as profile:
+                self._program(*images)
+            profiled.append([(e.name, e.cpu_time_total / 1000) for e in profile.function_events if e.cpu_parent is None])
+        return nameless_ops(profiled)
+
+    def _unload(self) -> None:
+        self._program = None
+
+
+class TorchLiteSession(ChildSession):
+    """One `.ptl` file in the lite interpreter of a child process; `threads` sets PyTorch's intra-op threads there."""
+
+    name: ClassVar[str] = "PyTorch lite interpreter"
+    session: ClassVar[str] = "runtimes.torchscript:LiteInterpreterSession"
+    traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether PyTorch is installed."""
+        return LiteInterpreterSession.probe()

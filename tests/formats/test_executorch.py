@@ -1,0 +1,90 @@
+"""`.pte` files: what is read, and that nothing but one line comes out of a damaged one."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgevit_deploy.errors import RunError
+from edgevit_deploy.formats.executorch import read_pte_file
+from tests.helpers.executorch import write_one_convolution
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return write_one_convolution(tmp_path_factory.mktemp("pte")).read_bytes()
+
+
+def with_header(content: bytes, **changes: int) -> bytes:
+    """The program with other figures in its extended header."""
+    places = {"program_bytes": 16, "data_start": 24, "data_bytes": 32}
+    damaged = bytearray(content)
+    for name, value in changes.items():
+        struct.pack_into("<Q", damaged, places[name], value)
+    return bytes(damaged)
+
+
+def test_a_good_file_is_counted(whole: bytes, tmp_path: Path) -> None:
+    (tmp_path / "model.pte").write_bytes(whole)
+    read = read_pte_file(tmp_path / "model.pte")
+    assert read.method == "forward"
+    assert read.backends == ("XnnpackBackend",)
+    assert read.delegate_calls == 1
+    assert read.operators_outside == {"aten::native_layer_norm.out": 1}
+    assert read.objections() == []
+
+
+def test_what_an_edgevit_does_not_need_is_named(whole: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.pte"
+    path.write_bytes(whole.replace(b"XnnpackBackend", b"OpenvinoBacken").replace(b"forward\0", b"execute\0"))
+    assert read_pte_file(path).objections() == [
+        "its method is 'execute', expected 'forward'",
+        "it has a delegate for 'OpenvinoBacken', expected 'XnnpackBackend'",
+    ]
+
+
+def test_a_damaged_file_is_one_line(whole: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.pte"
+    start = struct.pack("<I", len(whole))
+    for damaged, message in (
+        (b"", "is no ExecuTorch program: ET12 and eh00 are not at its start"),
+        (whole[:40], "damaged|cut off|no ExecuTorch program"),
+        (whole[:-1], "is cut off: .* its header says"),
+        (whole[: len(whole) // 2], "is cut off"),
+        (whole.replace(b"ET12", b"ET13", 1), "is no ExecuTorch program"),
+        (whole.replace(b"eh00", b"eh01", 1), "is no ExecuTorch program"),
+        (with_header(whole, program_bytes=8), "its header says 8 bytes of program"),
+        (with_header(whole, program_bytes=1 << 40), "is damaged: its header says"),
+        (with_header(whole, data_start=48), "and data at 48"),
+        (with_header(whole, data_bytes=1 << 60), "is cut off"),
+        (with_header(whole, data_bytes=0), "a table of its program points outside of it"),
+        (start + whole[4:], "a table of its program points outside of it"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(RunError, match=message) as caught:
+            read_pte_file(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_no_altered_byte_of_the_program_gives_another_error(whole: bytes, tmp_path: Path) -> None:
+    """Each is read as something or refused; none raises what is not ours."""
+    path = tmp_path / "model.pte"
+    rng = np.random.default_rng(0)
+    refused = 0
+    program_bytes = struct.unpack_from("<Q", whole, 16)[0]
+    for _ in range(500):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, program_bytes, 8):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_pte_file(path)
+        except RunError:
+            refused += 1
+    assert refused > 50
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"model\.pte cannot be read \(No such file or directory\)"):
+        read_pte_file(tmp_path / "model.pte")

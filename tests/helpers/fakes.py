@@ -1,0 +1,108 @@
+"""A target and a runtime of a few lines: proof that the interfaces are enough, and a fast stand-in for converters."""
+
+import copy
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgevit_deploy.errors import RunError
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.parity.bounds import NOISE_MULTIPLES, NoiseMultiple
+from edgevit_deploy.registry import Availability, Entry
+from edgevit_deploy.session import Array, Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeOptions:
+    """Flags of the fake target.
+
+    Attributes:
+        fault: Name of a fault to plant in the written file.
+    """
+
+    fault: str = ""
+
+
+def count_leaves(module: torch.nn.Module) -> dict[str, int]:
+    """Count a module's innermost modules by type: what stands for operators here."""
+    return dict(Counter(type(child).__name__ for child in module.modules() if not list(child.children())))
+
+
+class FakeExporter(Exporter[FakeOptions]):
+    """Write a trace."""
+
+    target = "fake"
+    precisions = ("fp32",)
+    options_type = FakeOptions
+    dynamic_size = True
+    usage = "Not for an app."
+
+    @classmethod
+    def probe(cls) -> Availability:
+        return Availability(ok=True, detail="always there")
+
+    def export(self, module: torch.nn.Module, plan: ExportPlan[FakeOptions], folder: Path) -> Artifact:
+        module = copy.deepcopy(module)
+        if plan.options.fault == "bias":
+            module.get_submodule("network.head").bias[0] += 0.01
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.jit.trace(module, torch.zeros(plan.batch, 3, *plan.image_size), check_trace=False)
+            torch.jit.save(program, folder / "model.fake")
+        return Artifact(
+            target=self.target,
+            path=folder / "model.fake",
+            inputs=(plan.input_spec(),),
+            outputs=(plan.output_spec("logits"),),
+            tools={"fake": "1"},
+            facts={"tensors": len(module.state_dict()), "operators": count_leaves(module)},
+            notes=("a fake target",),
+        )
+
+
+class FakeSession(Session):
+    """Run what `FakeExporter` wrote."""
+
+    name = "fake runtime"
+
+    @classmethod
+    def probe(cls) -> Availability:
+        return Availability(ok=True, detail="always there")
+
+    def _load(self) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._module = torch.jit.load(self.path)
+        except Exception as error:
+            raise RunError(f"{self.name}: {error}") from error
+
+    def _run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+        with torch.no_grad():
+            return {self.outputs[0].name: self._module(torch.from_numpy(np.ascontiguousarray(feeds["input"]))).numpy()}
+
+    def _unload(self) -> None:
+        if hasattr(self, "_module"):
+            del self._module
+
+
+FAKE_TARGET: Entry[FakeExporter] = Entry(name="fake", location="tests.helpers.fakes:FakeExporter", summary="A fake target")
+FAKE_RUNTIME: Entry[Session] = Entry(
+    name="fake", location="tests.helpers.fakes:FakeSession", summary="A fake runtime", reads=("fake",)
+)
+
+
+def register_fake(monkeypatch) -> None:
+    """Add the fake target as a contributor would: one line in each registry and one tolerance row."""
+    import export
+    import runtimes
+
+    monkeypatch.setitem(export.TARGETS, "fake", FAKE_TARGET)
+    monkeypatch.setattr(runtimes, "ENTRIES", (*runtimes.ENTRIES, FAKE_RUNTIME))
+    monkeypatch.setitem(runtimes.RUNTIMES, "fake", FAKE_RUNTIME)
+    monkeypatch.setitem(NOISE_MULTIPLES, ("fake", "fp32"), NoiseMultiple(k=4, reason="PyTorch itself, in another batch size"))

@@ -1,0 +1,97 @@
+"""Small LiteRT models for tests: converted ones, one written by hand, and files that are changed after they were written."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgevit_deploy.deploy.form import form_for
+from edgevit_deploy.deploy.rewrite import to_deploy_form
+from edgevit_deploy.exporter import Artifact, ExportPlan
+from edgevit_deploy.model.ends import prepare
+from export.litert import LiteRTExporter, LiteRTOptions
+from tests.helpers.small import plan_for, small_network
+
+NETWORK = small_network(seed=4)
+FORM = form_for("litert")
+
+
+def plan_of(**changes: Any) -> ExportPlan[LiteRTOptions]:
+    return plan_for(NETWORK.spec, LiteRTOptions(), **{"graph": "deploy", "form": FORM, **changes})
+
+
+def module_for() -> torch.nn.Module:
+    """The rewritten network in float32, ready to be converted."""
+    return prepare(to_deploy_form(NETWORK, FORM).network, NETWORK.spec.preprocess, "tensor", "logits", torch.float32)
+
+
+def build(folder: Path, module: torch.nn.Module | None = None, **changes: Any) -> Artifact:
+    return LiteRTExporter().export(module or module_for(), plan_of(**changes), folder)
+
+
+def images() -> np.ndarray:
+    return np.random.default_rng(5).standard_normal((1, 3, 64, 64)).astype(np.float32)
+
+
+def write(model: Any, path: Path) -> Path:
+    """Write a model of the schema's object interface."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(builder.Output())
+    return path
+
+
+def changed(source: Path, path: Path, change: Callable[[Any], None]) -> Path:
+    """A copy of a file with something in it changed."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(source.read_bytes()))
+    change(model)
+    return write(model, path)
+
+
+def write_handwritten(
+    path: Path,
+    shape: Sequence[int] = (1, 3, 4, 4),
+    output: str = "y",
+    signatures: Sequence[str] = ("serving_default",),
+    custom: str = "",
+    integers: bool = False,
+) -> Path:
+    """y = 2 x, in one MUL, or in a custom operator of that name.
+
+    Follows tensorflow/compiler/mlir/lite/schema/schema.fbs, version 3.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    def tensor(name: str, sizes: Sequence[int], buffer: int) -> Any:
+        made = schema.TensorT()
+        made.name, made.shape, made.buffer = name, list(sizes), buffer
+        made.type = schema.TensorType.INT32 if integers else schema.TensorType.FLOAT32
+        return made
+
+    def signature(key: str) -> Any:
+        made, source, result = schema.SignatureDefT(), schema.TensorMapT(), schema.TensorMapT()
+        source.name, source.tensorIndex = "x", 0
+        result.name, result.tensorIndex = output, 2
+        made.signatureKey, made.inputs, made.outputs = key, [source], [result]
+        return made
+
+    code, operator = schema.OperatorCodeT(), schema.OperatorT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM if custom else schema.BuiltinOperator.MUL
+    code.version, code.customCode = 1, custom or None
+    operator.inputs, operator.outputs = [0, 1], [2]
+    if not custom:
+        operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.MulOptions, schema.MulOptionsT()
+    graph, none, two = schema.SubGraphT(), schema.BufferT(), schema.BufferT()
+    graph.tensors = [tensor("a", shape, 0), tensor("b", [1], 1), tensor("c", shape, 0)]
+    graph.inputs, graph.outputs, graph.operators = [0], [2], [operator]
+    two.data = np.array([2], np.int32 if integers else np.float32).view(np.uint8)
+    model = schema.ModelT()
+    model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [code], [graph], [none, two]
+    model.signatureDefs = [signature(key) for key in signatures]
+    return write(model, path)

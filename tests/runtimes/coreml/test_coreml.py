@@ -1,0 +1,121 @@
+"""Core ML itself: the session's own work with a stand-in for Apple's framework, and the real one on a Mac."""
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import runtimes.coreml
+from edgevit_deploy.errors import RunError
+from edgevit_deploy.exporter import Artifact
+from export.coreml.convert import CoreMLOptions
+from runtimes.coreml import CoreMLSession
+from tests.helpers.coreml import LABELS, build, plan_of, truth_and_noise
+
+
+class FakeModel:
+    """Stands in for coremltools' MLModel: keeps what it is fed and answers as told."""
+
+    def __init__(self, answer: Mapping[str, Any] | Exception) -> None:
+        self.answer = answer
+        self.fed: dict[str, Any] = {}
+
+    def predict(self, data: dict[str, Any]) -> Mapping[str, Any]:
+        self.fed = data
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
+    plans = {
+        "tensor": plan_of(),
+        "image": plan_of(input_form="image"),
+        "classifier": plan_of(options=CoreMLOptions(classifier=True)),
+    }
+    return {name: build(plan, tmp_path_factory.mktemp(name)) for name, plan in plans.items()}
+
+
+def open_with(monkeypatch: pytest.MonkeyPatch, artifact: Artifact, model: FakeModel) -> CoreMLSession:
+    monkeypatch.setattr(runtimes.coreml, "load_model", lambda package: model)
+    return CoreMLSession(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs)
+
+
+def test_it_needs_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    availability = CoreMLSession.probe()
+    assert not availability.ok
+    assert availability.detail == "Core ML needs macOS"
+    assert "convert.py verify" in availability.fix
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    assert CoreMLSession.probe().ok
+
+
+def test_arrays_go_in_and_out_as_they_are(artifacts: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = np.arange(10, dtype=np.float32)[None]
+    model = FakeModel({"logits": logits})
+    inputs = np.ones((1, 3, 64, 64), np.float32)
+    with open_with(monkeypatch, artifacts["tensor"], model) as session:
+        np.testing.assert_array_equal(session.run({"input": inputs})["logits"], logits)
+    np.testing.assert_array_equal(model.fed["input"], inputs)
+
+
+def test_an_image_input_gets_a_picture(artifacts: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64)).astype(np.float32)
+    model = FakeModel({"logits": np.zeros((1, 10), np.float32)})
+    with open_with(monkeypatch, artifacts["image"], model) as session:
+        session.run({"input": pixels})
+        assert model.fed["input"].mode == "RGB"
+        np.testing.assert_array_equal(np.asarray(model.fed["input"]).transpose(2, 0, 1)[None], pixels)
+        for bad in (pixels + 0.5, pixels - 300, pixels + 300):
+            with pytest.raises(RunError, match="whole numbers from 0 to 255 only"):
+                session.run({"input": bad})
+
+
+def test_a_dictionary_of_labels_becomes_a_row_in_their_order(
+    artifacts: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {label: index / 45 for index, label in enumerate(LABELS)}
+    model = FakeModel({"classLabel": LABELS[-1], "classLabel_probs": dict(sorted(answers.items()))})
+    with open_with(monkeypatch, artifacts["classifier"], model) as session:
+        row = session.run({"input": np.ones((1, 3, 64, 64), np.float32)})["probabilities"]
+    np.testing.assert_array_equal(row, np.arange(10, dtype=np.float32)[None] / np.float32(45))
+
+
+def test_what_core_ml_says_is_one_error(artifacts: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = FakeModel(Exception("compute failed"))
+    with (
+        open_with(monkeypatch, artifacts["tensor"], model) as session,
+        pytest.raises(RunError, match=r"Core ML \(CPU\) cannot run model.mlpackage: compute failed"),
+    ):
+        session.run({"input": np.ones((1, 3, 64, 64), np.float32)})
+
+    def load_model(package: Path) -> None:
+        raise Exception("no such operator")
+
+    session = open_with(monkeypatch, artifacts["tensor"], model)
+    monkeypatch.setattr(runtimes.coreml, "load_model", load_model)
+    with pytest.raises(RunError, match=r"cannot load model\.mlpackage: no such operator"), session:
+        pass
+
+
+@pytest.mark.skipif(platform.system() != "Darwin", reason="Core ML itself needs macOS")
+@pytest.mark.parametrize("kind", ["tensor", "image", "classifier"])
+def test_core_ml_itself_computes_what_float64_does(artifacts: dict[str, Artifact], kind: str) -> None:
+    plan = {
+        "tensor": plan_of(),
+        "image": plan_of(input_form="image"),
+        "classifier": plan_of(options=CoreMLOptions(classifier=True)),
+    }[kind]
+    inputs = np.random.default_rng(5).integers(0, 256, (1, 3, 64, 64)).astype(np.float32)
+    if kind != "image":
+        inputs = inputs / 64 - 2
+    exact, noise = truth_and_noise(plan, inputs)
+    artifact = artifacts[kind]
+    with CoreMLSession(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs) as session:
+        outputs = session.run({"input": inputs})[artifact.outputs[0].name]
+    assert np.abs(outputs - exact).max() <= 4 * noise

@@ -1,0 +1,163 @@
+"""Parity by layer: a fault planted in each part is named, in both graphs, and every target can be looked into."""
+
+import copy
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from edgevit_deploy.bundle.manifest import read_manifest
+from edgevit_deploy.cli import run
+from edgevit_deploy.deploy.form import Form, form_for
+from edgevit_deploy.deploy.rewrite import to_deploy_form
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.host import find_session, require_exporter
+from edgevit_deploy.model.loading import ModelSource, load_model
+from edgevit_deploy.parity.taps import TappedNetwork
+from edgevit_deploy.pipeline import Workbench
+from edgevit_deploy.verify.layers import LayerReport, check_layers, plan_of
+from export import TARGETS
+from tests.helpers.fakes import FakeExporter, FakeOptions
+from tests.helpers.small import SMALL_SIZE, plan_for
+
+SOURCE = ModelSource(model="edgevit_xxs", weights=None, num_classes=10, image_size=SMALL_SIZE, labels=None, seed=0)
+
+FAULTS = {
+    "patch_embed2": "patch embedding",
+    "blocks1.0.LocalAgg.pos_embed": "positional encoding",
+    "blocks2.0.LocalAgg.gather": "LocalAgg",
+    "blocks3.1.LocalAgg": "FFN",
+    "blocks3.0.SelfAttn.pos_embed": "positional encoding",
+    "blocks3.2.SelfAttn.attn.sampler": "sampler",
+    "blocks1.0.SelfAttn.attn.norm1": "norms",
+    "blocks2.0.SelfAttn.attn.attend": "attention",
+    "blocks4.1.SelfAttn.attn.attend": "attention",
+    "blocks3.0.SelfAttn.attn.LocalProp": "LocalProp",
+    "blocks3.0.SelfAttn.attn.norm": "norms",
+    "blocks2.0.SelfAttn.attn": "GlobalSparseAttn",
+    "blocks4.0.SelfAttn": "FFN",
+    "logits": "head",
+}
+"""Tap of the deploy graph after a planted fault -> the part that must be named."""
+
+
+@pytest.fixture(scope="module")
+def bench():
+    return Workbench(load_model(SOURCE))
+
+
+class FaultyExporter(FakeExporter):
+    """Changes one module before it writes the trace, by a ten-thousandth: too little to be seen in a picture's class."""
+
+    faulty = ""
+
+    def export(self, module, plan, folder):
+        module = copy.deepcopy(module)
+        plant(module.network.network, self.faulty)
+        return super().export(module, plan, folder)
+
+
+def plant(network: torch.nn.Module, tap: str) -> None:
+    """Let the last module before a tap compute a little too much."""
+    for module in network.modules():
+        if getattr(module, "name", None) == tap:
+            if module.takes_input:
+                module.register_forward_pre_hook(lambda _, values: (values[0] * 1.0001, *values[1:]))
+            else:
+                module.module.register_forward_hook(lambda _, __, value: value * 1.0001)
+            return
+    assert tap == "logits"
+    network.get_submodule("head").weight *= 1.0001
+
+
+def look(bench: Workbench, exporter, folder: Path, **changes) -> LayerReport:
+    plan = plan_for(bench.model.spec, exporter.options_type(), **changes)
+    return check_layers(bench, exporter, plan, find_session, folder, lambda _: None)
+
+
+@pytest.mark.parametrize("tap", FAULTS)
+def test_a_fault_in_each_part_is_named(fake_target, bench, tmp_path, tap, monkeypatch):
+    monkeypatch.setattr(FaultyExporter, "faulty", tap)
+    failed = look(bench, FaultyExporter(), tmp_path, graph="deploy").first_failed
+    assert failed is not None
+    assert (failed.tap.name, failed.tap.part) == (tap, FAULTS[tap])
+
+
+@pytest.mark.parametrize("tap", ["blocks2.0.LocalAgg.gather", "blocks2.0.SelfAttn.attn.attend", "blocks4.1.SelfAttn.attn.attend"])
+def test_a_fault_in_the_original_graph_is_named(fake_target, bench, tmp_path, tap, monkeypatch):
+    monkeypatch.setattr(FaultyExporter, "faulty", tap)
+    failed = look(bench, FaultyExporter(), tmp_path, graph="original").first_failed
+    assert failed is not None
+    assert (failed.tap.name, failed.tap.part) == (tap, FAULTS[tap])
+
+
+@pytest.mark.parametrize("graph", ["original", "deploy"])
+def test_without_a_fault_nothing_is_named(fake_target, bench, tmp_path, graph):
+    report = look(bench, FakeExporter(), tmp_path, graph=graph)
+    assert report.first_failed is None
+    assert len(report.layers) == 77
+
+
+def test_a_wrong_rewrite_is_named_where_the_published_graph_has_the_same_tap(fake_target, bench, tmp_path, monkeypatch):
+    """The truth of what both graphs share is the published graph's: a rewrite cannot be its own judge."""
+    wrong = to_deploy_form(bench.model.network, Form())
+    wrong.network.get_submodule("blocks2.0.LocalAgg.gather.body.conv2").bias += 1e-3
+    monkeypatch.setitem(bench._forms, Form(), wrong)
+    failed = look(bench, FakeExporter(), tmp_path, graph="deploy").first_failed
+    assert failed is not None
+    assert failed.tap.name == "blocks2.0.LocalAgg.gather"
+
+
+def test_a_tapped_network_returns_its_logits_last(bench):
+    network = bench.model.network
+    tapped = TappedNetwork(network, "original")
+    images = torch.randn(2, 3, *SMALL_SIZE)
+    with torch.no_grad():
+        rows = tapped(images)
+        assert torch.equal(rows[:, -10:], network(images))
+    assert rows.shape == (2, sum(tap.values for tap in tapped.taps(SMALL_SIZE)))
+    assert not any("Tapped" in type(module).__name__ for module in network.modules())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", [target for target in TARGETS if target != "tensorrt"])
+def test_every_target_can_be_looked_into(bench, tmp_path, target):
+    """The same mechanism on the target's own runtime and in its own form: sound layers pass, and a fault is named."""
+    exporter = require_exporter(target)
+    report = look(bench, exporter, tmp_path, graph="deploy", form=form_for(target))
+    assert report.first_failed is None, report.first_failed
+
+
+@pytest.mark.slow
+def test_a_fault_is_named_on_a_real_runtime(bench, tmp_path, monkeypatch):
+    exporter = require_exporter("onnx")
+    export = type(exporter).export
+
+    def faulty(self, module, plan, folder):
+        module = copy.deepcopy(module)
+        plant(module.network.network, "blocks3.0.SelfAttn.attn.LocalProp")
+        return export(self, module, plan, folder)
+
+    monkeypatch.setattr(type(exporter), "export", faulty)
+    failed = look(bench, exporter, tmp_path, graph="deploy").first_failed
+    assert failed is not None
+    assert failed.tap.part == "LocalProp"
+
+
+def test_the_command_line_checks_layers(fake_bundle, capfd, expect_error):
+    assert run(["verify", str(fake_bundle), "--layers", "--seed", "0"]) == 0
+    assert "all 77 layers are within tolerance" in capfd.readouterr().err
+    assert "add --weights FILE or --seed N" in expect_error(2, "verify", fake_bundle, "--layers")
+
+
+def test_the_plan_is_read_back_from_the_manifest(fake_target, tmp_path):
+    flags = ["--model", "edgevit_xxs", "--num-classes", "10", "--image-size", "64", "--batch", "dynamic"]
+    assert run(["fake", *flags, "--output", str(tmp_path)]) == 0
+    manifest = read_manifest(tmp_path / "fake-fp32")
+    model = load_model(SOURCE)
+    plan = plan_of(manifest, model, FakeExporter())
+    assert plan == plan_for(model.spec, FakeOptions(), dynamic_batch=True, graph="deploy", form=form_for("fake"))
+    strange = dataclasses.replace(manifest, options={**manifest.options, "fault": 3})
+    with pytest.raises(UsageError, match="convert again"):
+        plan_of(strange, model, FakeExporter())
