@@ -1,21 +1,28 @@
 """edgevit-deploy: from an EdgeViT checkpoint to verified deployment bundles.
 
-`create_model` builds the network; everything else is reached by the command line (`edgevit-deploy --help`). Importing
-this package imports no library.
+    import edgevit_deploy
+
+    conversion = edgevit_deploy.convert("onnx", model="edgevit_xxs", output="build/x")
+    print(conversion.report.status)
+
+Importing this package imports no library; a function is imported when it is first used (`docs/python.md` shows each).
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgevit_deploy.api import bench, convert, convert_all, load_model, targets, verify
     from edgevit_deploy.model.variants import create_model
 
-__all__ = ["__version__", "create_model"]
+__all__ = ["__version__", "bench", "convert", "convert_all", "create_model", "load_model", "targets", "verify"]
 __version__ = "0.1.0"
+
+_HOMES = dict.fromkeys(("bench", "convert", "convert_all", "load_model", "targets", "verify"), "edgevit_deploy.api")
+_HOMES["create_model"] = "edgevit_deploy.model.variants"
 
 
 def __getattr__(name: str) -> object:
-    if name == "create_model":
-        from edgevit_deploy.model.variants import create_model
-
-        return create_model
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,6 +4,7 @@ Exit codes: 0 good; 1 the result is bad; 2 wrong usage or bad input; 3 a depende
 Nothing heavy is imported here or by `--help`.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -14,9 +15,9 @@ from cyclopts import App, CycloptsError, Parameter
 from edgevit_deploy import __version__
 from edgevit_deploy.commands.console import print_error
 from edgevit_deploy.errors import DeployError, UsageError, did_you_mean
+from edgevit_deploy.host import TARGETS
 from edgevit_deploy.process.interrupts import INTERRUPTS
 from edgevit_deploy.spec import Precision
-from export import TARGETS
 
 COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its line in the list of commands
     "all": ("convert:convert_all", "Convert to every target that can run here; say what was done, skipped and failed, and why."),
@@ -35,10 +36,27 @@ COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its
 HELP = "Convert an EdgeViT checkpoint into deployment bundles whose numbers are proven against PyTorch."
 
 
+TIMED = ("bench", "tune", "friendliness")
+"""Commands whose figures depend on how threads wait: theirs is the runtimes' own way."""
+
+
 def main(tokens: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
+    tokens = sys.argv[1:] if tokens is None else tokens
     INTERRUPTS.listen()
-    sys.exit(run(sys.argv[1:] if tokens is None else tokens))
+    wait_passively(tokens)
+    sys.exit(run(tokens))
+
+
+def wait_passively(tokens: Sequence[str]) -> None:
+    """Let OpenMP's threads sleep while they wait, in this process and its children, unless the user has said otherwise.
+
+    Spinning threads take the cores from each other on a busy machine: a conversion then took four times the CPU. It must be said
+    before PyTorch is loaded.
+    """
+    if not set(tokens[:1]) & set(TIMED):
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 
 def run(tokens: Sequence[str]) -> int:

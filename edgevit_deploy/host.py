@@ -1,41 +1,80 @@
-"""What works on this host: exporters, and the runtime that reads a target's files."""
+"""This host: the targets that can be built on it and the runtimes that work on it.
+
+The one module of the core that imports `export` and `runtimes`. Whoever needs a host is handed one (`workbench.Host`), so tests
+and other machines can bring their own.
+"""
 
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from edgevit_deploy.errors import MissingError
+from edgevit_deploy.errors import MissingError, UsageError, did_you_mean
 from edgevit_deploy.exporter import Exporter
 from edgevit_deploy.registry import lookup
-from edgevit_deploy.session import Session
 from export import TARGETS
-from runtimes import runtimes_for
+from runtimes import RUNTIMES, runtimes_for
+
+if TYPE_CHECKING:
+    from edgevit_deploy.session import Session
+
+__all__ = ["RUNTIMES", "TARGETS", "THIS_HOST", "ThisHost", "check_target"]
 
 
-def find_exporter(target: str) -> Exporter[object]:
-    """Return a target's exporter, whether or not it works here.
+class ThisHost:
+    """What the registries name, asked whether it works here."""
+
+    def targets(self) -> tuple[str, ...]:
+        """Return the names of all registered targets."""
+        return tuple(TARGETS)
+
+    def find_exporter(self, target: str) -> Exporter[Any]:
+        """Return a target's exporter, whether or not it works here.
+
+        Raises:
+            UsageError: no such target; the message names the closest.
+        """
+        return lookup("target", target, TARGETS).load()()
+
+    def require_exporter(self, target: str) -> Exporter[Any]:
+        """Return a target's exporter, ready to work.
+
+        Raises:
+            UsageError: no such target.
+            MissingError: something that it needs is not installed; the message has the command that installs it.
+        """
+        exporter = self.find_exporter(target)
+        availability = exporter.probe()
+        if not availability.ok:
+            raise MissingError(f"{target} cannot be built here: {availability.detail}; {availability.fix}")
+        return exporter
+
+    def find_session(self, target: str) -> "type[Session] | None":
+        """Return the first registered runtime that reads a target's files and works on this host."""
+        return find_session(target)
+
+    def why_not_run(self, target: str) -> str:
+        """Say, for each runtime that could read a target's files, why it does not work here and what would change that."""
+        reasons = []
+        for entry in runtimes_for(target):
+            availability = entry.load().probe()
+            if not availability.ok:
+                reasons.append(f"{entry.name}: {availability.detail}" + (f" ({availability.fix})" if availability.fix else ""))
+        return "; ".join(reasons)
+
+
+def check_target(flag: str, name: str) -> str:
+    """Return the name of a target that a flag gave.
 
     Raises:
-        UsageError: no such target; the message names the closest.
+        UsageError: there is none of that name; the message has the closest.
     """
-    return lookup("target", target, TARGETS).load()()
-
-
-def require_exporter(target: str) -> Exporter[object]:
-    """Return a target's exporter, ready to work.
-
-    Raises:
-        UsageError: no such target.
-        MissingError: something that it needs is not installed; the message has the command that installs it.
-    """
-    exporter = find_exporter(target)
-    availability = exporter.probe()
-    if not availability.ok:
-        raise MissingError(f"{target} cannot be built here: {availability.detail}; {availability.fix}")
-    return exporter
+    if name not in TARGETS:
+        raise UsageError(f"{flag} {name}: no such target; {did_you_mean(name, TARGETS)}")
+    return name
 
 
 @cache
-def find_session(target: str) -> type[Session] | None:
-    """Return the first registered runtime that reads a target's files and works on this host."""
+def find_session(target: str) -> "type[Session] | None":
+    """Return the runtime of `ThisHost.find_session`; a probe may start a process, so each target is asked once."""
     for entry in runtimes_for(target):
         session_type = entry.load()
         if session_type.probe().ok:
@@ -43,11 +82,4 @@ def find_session(target: str) -> type[Session] | None:
     return None
 
 
-def why_not_run(target: str) -> str:
-    """Say, for each runtime that could read a target's files, why it does not work here and what would change that."""
-    reasons = []
-    for entry in runtimes_for(target):
-        availability = entry.load().probe()
-        if not availability.ok:
-            reasons.append(f"{entry.name}: {availability.detail}" + (f" ({availability.fix})" if availability.fix else ""))
-    return "; ".join(reasons)
+THIS_HOST = ThisHost()

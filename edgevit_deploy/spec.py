@@ -1,6 +1,7 @@
 """What a model is and what goes in and out of it: the types that every layer shares."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -8,8 +9,9 @@ from edgevit_deploy.errors import UsageError
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Graph = Literal["original", "deploy"]
-InputForm = Literal["tensor", "image"]
-OutputForm = Literal["logits", "probabilities"]
+InputKind = Literal["tensor", "image"]
+OutputKind = Literal["logits", "probabilities", "features"]
+Task = Literal["classify", "features"]
 Size = tuple[int, int]  # (height, width) in pixels
 
 SIZE_STEP = 32
@@ -19,6 +21,9 @@ DYNAMIC_BATCHES = (1, 3)
 """The batch sizes at which a dynamic batch is proven; probes do not divide by 3, so a filled last batch runs too."""
 
 INPUT_NAME = "input"
+
+FEATURE_STRIDES = (4, 8, 16, 32)
+"""Pixels of the image to a position of each stage's feature map (paper, section 3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +39,23 @@ class TensorSpec:
         return len(shape) == len(self.shape) and all(
             size == axis if isinstance(axis, int) else size >= 1 for size, axis in zip(shape, self.shape, strict=True)
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """What a partitioner or a compiler makes of a whole written file.
+
+    Attributes:
+        partitions: how many pieces of the graph it takes.
+        outside: operators that it leaves to other kernels: type -> count.
+        layers: how many layers it runs in place of the file's operators, where it tells.
+        note: what it did not look at, as a sentence.
+    """
+
+    partitions: int
+    outside: dict[str, int]
+    layers: int | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +75,30 @@ class Preprocess:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     color_order: Literal["RGB"] = "RGB"
     value_range: tuple[float, float] = (0.0, 1.0)
+
+
+def task_of(returns: OutputKind) -> Task:
+    """Return the task whose outputs a file returns: classes as logits or probabilities, or the feature maps of the stages."""
+    return "features" if returns == "features" else "classify"
+
+
+def output_specs(spec: "ModelSpec", returns: OutputKind, *, batch: int | str, size: Size | None) -> tuple[TensorSpec, ...]:
+    """Return what a network gives for its task, in order.
+
+    Args:
+        spec: of the network.
+        returns: `logits` or `probabilities`: one output of that name, float32 (batch, num_classes); `features`: `stage1` to
+            `stage4`, float32 (batch, channels, height / stride, width / stride).
+        batch: the batch axis, a number or a name.
+        size: (height, width) in pixels, None where both are free.
+    """
+    if returns != "features":
+        return (TensorSpec(name=returns, shape=(batch, spec.num_classes), dtype="float32"),)
+    maps = []
+    for number, (channels, stride) in enumerate(zip(spec.channels, FEATURE_STRIDES, strict=True), start=1):
+        sides: Sequence[int | str] = [side // stride for side in size] if size else [f"height_{stride}", f"width_{stride}"]
+        maps.append(TensorSpec(name=f"stage{number}", shape=(batch, channels, *sides), dtype="float32"))
+    return tuple(maps)
 
 
 def second_size(size: Size) -> Size:

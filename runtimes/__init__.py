@@ -3,10 +3,14 @@
 Where several read the same target, the first that works on this host runs it.
 """
 
-from edgevit_deploy.registry import Entry
-from edgevit_deploy.session import Session
+from typing import TYPE_CHECKING
 
-ENTRIES: tuple[Entry[Session], ...] = (
+from edgevit_deploy.registry import Entry
+
+if TYPE_CHECKING:
+    from edgevit_deploy.session import Session
+
+ENTRIES: "tuple[Entry[Session], ...]" = (
     Entry(
         name="onnxruntime",
         location="runtimes.onnx:OnnxRuntimeSession",
@@ -62,6 +66,6 @@ ENTRIES: tuple[Entry[Session], ...] = (
 RUNTIMES = {entry.name: entry for entry in ENTRIES}
 
 
-def runtimes_for(target: str) -> tuple[Entry[Session], ...]:
+def runtimes_for(target: str) -> "tuple[Entry[Session], ...]":
     """Return the registered runtimes that read a target's files, in order of preference."""
     return tuple(entry for entry in ENTRIES if target in entry.reads)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgevit_deploy.bundle.manifest import Manifest
+from edgevit_deploy.bundle.manifest import ConversionRecord, Manifest
 from edgevit_deploy.errors import UsageError, did_you_mean
 from edgevit_deploy.model.variants import VARIANTS, find_variant
 from edgevit_deploy.parity.bounds import Tolerance
@@ -58,8 +58,12 @@ def test_a_parity_report_survives_json(status: str, diffs: list[OutputDiff], tex
 
 def test_manifest_fields_are_those_of_the_contract() -> None:
     fields = set(Manifest.__dataclass_fields__)
-    contract = "schema_version target precision graph files model inputs outputs preprocess labels options tools parity notes"
+    contract = (
+        "schema_version target precision files model inputs outputs preprocess labels conversion options tools parity operators "
+        "placements notes"
+    )
     assert set(contract.split()) <= fields
+    assert set(ConversionRecord.__dataclass_fields__) == {"batch", "image_size", "takes", "returns", "graph", "form"}
 
 
 @pytest.mark.parametrize("size", [(224, 224), (256, 256), (96, 384), (32, 32)])

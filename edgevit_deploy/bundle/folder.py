@@ -2,9 +2,10 @@
 
 import errno
 import hashlib
+import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit_deploy.bundle.manifest import MANIFEST_NAME, FileRecord, GoldenRecord, Manifest, manifest_bytes, read_manifest
+from edgevit_deploy.bundle.manifest import (
+    MANIFEST_NAME,
+    FileRecord,
+    GoldenArray,
+    GoldenRecord,
+    Manifest,
+    manifest_bytes,
+    read_manifest,
+)
 from edgevit_deploy.errors import BundleError, ExportError, UsageError
 from edgevit_deploy.process.interrupts import INTERRUPTS
+from edgevit_deploy.spec import INPUT_NAME
 
 LABELS_NAME = "labels.txt"
 README_NAME = "README.md"
-GOLDEN_INPUT = "golden/input.f32"
-GOLDEN_OUTPUT = "golden/output.f32"
+GOLDEN = "golden"
+GOLDEN_INPUT = f"{GOLDEN}/input.f32"
+ONLY_OUTPUT = "output"
+"""The name of the golden file of an output that is the only one."""
 FULL_DISK_BYTES = 2**20
 
 
@@ -63,34 +75,39 @@ def staged_bundle(destination: Path) -> Iterator[StagedBundle]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_golden(folder: Path, names: tuple[str, ...], inputs: NDArray[np.float32], outputs: NDArray[np.float64]) -> GoldenRecord:
-    """Write golden inputs (n, 3, height, width) and float64 outputs (n, num_classes) as raw little-endian float32."""
-    (folder / "golden").mkdir()
+def write_golden(
+    folder: Path, names: tuple[str, ...], inputs: NDArray[np.float32], outputs: Mapping[str, NDArray[np.float64]]
+) -> GoldenRecord:
+    """Write golden inputs (n, 3, height, width) and float64 outputs (n, ...) as raw little-endian float32, one file each."""
+    (folder / GOLDEN).mkdir()
     (folder / GOLDEN_INPUT).write_bytes(inputs.astype("<f4").tobytes())
-    (folder / GOLDEN_OUTPUT).write_bytes(outputs.astype("<f4").tobytes())
-    images, channels, height, width = inputs.shape
+    records = []
+    for name, values in outputs.items():
+        path = f"{GOLDEN}/{ONLY_OUTPUT if len(outputs) == 1 else name}.f32"
+        (folder / path).write_bytes(values.astype("<f4").tobytes())
+        records.append(GoldenArray(name=name, path=path, shape=values.shape))
     return GoldenRecord(
-        input_path=GOLDEN_INPUT,
-        input_shape=(images, channels, height, width),
-        output_path=GOLDEN_OUTPUT,
-        output_shape=(outputs.shape[0], outputs.shape[1]),
-        probes=names,
+        input=GoldenArray(name=INPUT_NAME, path=GOLDEN_INPUT, shape=inputs.shape), outputs=tuple(records), probes=names
     )
 
 
-def read_golden(bundle: Path, record: GoldenRecord) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Read golden inputs and outputs.
+def read_golden(bundle: Path, record: GoldenRecord) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+    """Read the golden inputs (n, 3, height, width), and of each output by name what it must be (n, ...).
 
     Raises:
-        BundleError: a file does not hold as many numbers as the manifest says.
+        BundleError: a file does not hold as many numbers as the manifest says, or one that is not finite.
     """
-    arrays = []
-    for path, shape in ((record.input_path, record.input_shape), (record.output_path, record.output_shape)):
-        data = (bundle / path).read_bytes()
-        if len(data) != 4 * int(np.prod(shape)):
-            raise BundleError(f"{bundle / path}: {len(data)} bytes, expected float32 {shape}; convert again")
-        arrays.append(np.frombuffer(data, dtype="<f4").astype(np.float32).reshape(shape))
-    return arrays[0], arrays[1]
+    return _read_array(bundle, record.input), {array.name: _read_array(bundle, array) for array in record.outputs}
+
+
+def _read_array(bundle: Path, record: GoldenArray) -> NDArray[np.float32]:
+    data = (bundle / record.path).read_bytes()
+    if len(data) != 4 * math.prod(record.shape):
+        raise BundleError(f"{bundle / record.path}: {len(data)} bytes, expected float32 {record.shape}; convert again")
+    values = np.frombuffer(data, dtype="<f4").astype(np.float32).reshape(record.shape)
+    if not np.isfinite(values).all():
+        raise BundleError(f"{bundle / record.path}: it holds numbers that are not finite, which prove nothing; convert again")
+    return values
 
 
 def record_files(folder: Path) -> tuple[FileRecord, ...]:

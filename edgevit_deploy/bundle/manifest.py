@@ -1,18 +1,18 @@
-"""`manifest.json`: what a bundle is, what went into it and what was proven about it (schema version 1)."""
+"""`manifest.json`: what a bundle is, what went into it and what was proven about it (schema version 2; 1 is still read)."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+from edgevit_deploy.bundle.schema_1 import from_schema_1
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.parity.gate import ParityReport
-from edgevit_deploy.spec import InputForm, OutputForm, Precision, Preprocess, TensorSpec
+from edgevit_deploy.spec import Graph, InputKind, OutputKind, Placement, Precision, Preprocess, Size, TensorSpec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 2**20
 
@@ -36,19 +36,47 @@ class LabelsRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenArray:
+    """One array of the golden data: the input or output that it is for, its file and its shape (n, ...)."""
+
+    name: str
+    path: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenRecord:
     """Raw little-endian float32 arrays in C order, for an app to replay; outputs are the float64 truth, rounded."""
 
-    input_path: str
-    input_shape: tuple[int, int, int, int]
-    output_path: str
-    output_shape: tuple[int, int]
+    input: GoldenArray
+    outputs: tuple[GoldenArray, ...]
     probes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SourceRecord:
-    """The file that `model` was built from, kept because it can be verified where the built one cannot run."""
+class ConversionRecord:
+    """What was asked of every target alike.
+
+    Attributes:
+        batch: images a run, or `dynamic`.
+        image_size: (height, width) in pixels, or `dynamic`.
+        takes: what the input holds: normalised values, or a picture from 0 to 255.
+        returns: what the outputs hold.
+        graph: which graph was written.
+        form: part -> choice of the deploy graph; None for the original.
+    """
+
+    batch: int | Literal["dynamic"]
+    image_size: Size | Literal["dynamic"]
+    takes: InputKind
+    returns: OutputKind
+    graph: Graph
+    form: dict[str, str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltFromRecord:
+    """The file that the model was built from, kept because it can be verified where the built one cannot run."""
 
     target: str
     path: str
@@ -58,28 +86,28 @@ class SourceRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The whole file; field names are the JSON's."""
+    """The whole file; field names are the JSON's. `options` are the target's own, `facts` are for people to read."""
 
     schema_version: int
     target: str
     precision: Precision
-    graph: str
     path: str
     files: tuple[FileRecord, ...]
     model: ModelRecord
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    input_form: InputForm
-    output_form: OutputForm
     preprocess: Preprocess
     labels: LabelsRecord
     golden: GoldenRecord
+    conversion: ConversionRecord
     options: dict[str, Any]
     tools: dict[str, str]
     parity: ParityReport
+    operators: dict[str, int]
+    placements: dict[str, Placement]
     facts: dict[str, Any]
     notes: tuple[str, ...]
-    source: SourceRecord | None
+    built_from: BuiltFromRecord | None
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
@@ -100,9 +128,9 @@ def read_manifest(bundle: Path) -> Manifest:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{bundle}: no bundle ({MANIFEST_NAME} cannot be read: {error.strerror})") from error
-    _check_schema_version(path, data)
+    document = _document(path, data)
     try:
-        manifest = msgspec.json.decode(data, type=Manifest)
+        manifest = msgspec.convert(document, type=Manifest)
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: not a valid manifest ({error}); convert again") from error
     for inside in _paths(manifest):
@@ -121,20 +149,27 @@ def check_inside(inside: str, where: Path) -> None:
         raise UsageError(f"{where}: the path {inside!r} leaves the bundle; do not use this bundle")
 
 
-def _check_schema_version(path: Path, data: bytes) -> None:
+def _document(path: Path, data: bytes) -> dict[str, Any]:
+    """Return the JSON of a manifest as one of the present schema."""
     try:
-        document = json.loads(data)
+        document = msgspec.json.decode(data)
         version = document["schema_version"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (msgspec.DecodeError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{path}: not a bundle manifest (no schema_version in it)") from error
-    if version != SCHEMA_VERSION:
+    if version == SCHEMA_VERSION:
+        return document  # type: ignore[no-any-return]
+    if version != 1:
         raise UsageError(
-            f"{path}: schema_version {version!r} is unknown, this edgevit-deploy reads {SCHEMA_VERSION}; "
+            f"{path}: schema_version {version!r} is unknown, this edgevit-deploy reads 1 to {SCHEMA_VERSION}; "
             "upgrade edgevit-deploy or convert again"
         )
+    try:
+        return from_schema_1(document)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        raise UsageError(f"{path}: not a valid manifest of schema 1 ({type(error).__name__}: {error}); convert again") from error
 
 
 def _paths(manifest: Manifest) -> list[str]:
-    source = [manifest.source.path] if manifest.source else []
-    named = [manifest.path, manifest.labels.path, manifest.golden.input_path, manifest.golden.output_path]
-    return [*named, *source, *(record.path for record in manifest.files)]
+    built_from = [manifest.built_from.path] if manifest.built_from else []
+    golden = [array.path for array in (manifest.golden.input, *manifest.golden.outputs)]
+    return [manifest.path, manifest.labels.path, *golden, *built_from, *(record.path for record in manifest.files)]

@@ -12,7 +12,7 @@ TEMPLATE = """\
 | | name | shape | dtype | holds |
 |---|---|---|---|---|
 | input | `{input.name}` | {input_shape} | {input.dtype} | {input_meaning} |
-| output | `{output.name}` | {output_shape} | {output.dtype} | {output_form}, one for each line of `{labels}` |
+{outputs}
 
 ## Feed it right
 1. Decode the picture upright (EXIF) as {color_order}.
@@ -23,8 +23,8 @@ TEMPLATE = """\
 {usage}
 
 ## Prove it on your device
-`{golden_input}` holds {golden_count} inputs {golden_input_shape} and `{golden_output}` what they must give,
-{golden_output_shape}: raw little-endian float32, C order, no header. The outputs are PyTorch's float64 results.
+`{golden.input.path}` holds {golden_count} inputs {golden.input.shape} and {golden_outputs}
+what they must give: raw little-endian float32, C order, no header. The outputs are PyTorch's float64 results.
 Feed each and compare: the largest difference on the host that made this bundle {measured};
 more than {atol} is wrong.
 
@@ -43,7 +43,7 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         manifest: of the bundle; its file list may still be empty.
         usage: Markdown of the target's exporter: how an app loads the file.
     """
-    (inputs,), (outputs,) = manifest.inputs, manifest.outputs
+    (inputs,) = manifest.inputs
     model, preprocess, golden, worst = manifest.model, manifest.preprocess, manifest.golden, manifest.parity.worst
     ran = manifest.parity.status != "built, not run"
     return TEMPLATE.format(
@@ -56,22 +56,17 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         origin=_origin(manifest),
         input=inputs,
         input_shape=_shape(inputs),
-        input_meaning="RGB, 0 to 255" if manifest.input_form == "image" else "RGB, normalised as below",
-        output=outputs,
-        output_shape=_shape(outputs),
-        output_form=manifest.output_form,
-        labels=manifest.labels.path,
+        input_meaning="RGB, 0 to 255" if manifest.conversion.takes == "image" else "RGB, normalised as below",
+        outputs="\n".join(_output_row(manifest, spec) for spec in manifest.outputs),
         color_order=preprocess.color_order,
         interpolation=preprocess.interpolation,
         resize=_resize(manifest),
         crop=f"{preprocess.crop[0]} x {preprocess.crop[1]}",
         normalisation=_normalisation(manifest),
         usage=usage.strip(),
-        golden_input=golden.input_path,
-        golden_output=golden.output_path,
-        golden_count=golden.input_shape[0],
-        golden_input_shape=golden.input_shape,
-        golden_output_shape=golden.output_shape,
+        golden=golden,
+        golden_count=golden.input.shape[0],
+        golden_outputs=", ".join(f"`{array.path}` {array.shape}" for array in golden.outputs),
         measured=f"was {worst.max_abs:.2g}" if worst and ran else "was not measured (the file could not run there)",
         atol=f"{worst.tolerance.atol:.2g}" if worst else "the noise of its precision",
         verdict=_verdict(manifest),
@@ -84,6 +79,12 @@ def _origin(manifest: Manifest) -> str:
     if model.random_seed is not None:
         return f"**Random weights** (seed {model.random_seed}): it classifies nothing."
     return f"Weights: checkpoint with sha256 `{model.weights_sha256}`, {model.dialect} dialect."
+
+
+def _output_row(manifest: Manifest, spec: TensorSpec) -> str:
+    classes = f"{manifest.conversion.returns}, one for each line of `{manifest.labels.path}`"
+    holds = "the feature map that this stage ends with" if manifest.conversion.returns == "features" else classes
+    return f"| output | `{spec.name}` | {_shape(spec)} | {spec.dtype} | {holds} |"
 
 
 def _shape(spec: TensorSpec) -> str:
@@ -101,7 +102,7 @@ def _resize(manifest: Manifest) -> str:
 
 def _normalisation(manifest: Manifest) -> str:
     preprocess = manifest.preprocess
-    if manifest.input_form == "image":
+    if manifest.conversion.takes == "image":
         return "Nothing else: the model takes 0 to 255 and normalises inside."
     low, high = preprocess.value_range
     return (

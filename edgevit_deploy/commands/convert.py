@@ -1,6 +1,5 @@
 """`convert.py TARGET` and `convert.py all`: conversions, judged."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,15 @@ from rich.text import Text
 from edgevit_deploy.commands.console import print_json, print_table, progress, say, status
 from edgevit_deploy.commands.flags import FileFlags, ModelFlags
 from edgevit_deploy.commands.pictures import print_top5
-from edgevit_deploy.errors import DeployError, MissingError, UsageError, did_you_mean
-from edgevit_deploy.exporter import Exporter
-from edgevit_deploy.host import find_exporter, find_session, require_exporter, why_not_run
+from edgevit_deploy.errors import MissingError
+from edgevit_deploy.host import THIS_HOST, check_target
 from edgevit_deploy.spec import Precision
-from export import TARGETS
 
 if TYPE_CHECKING:
+    from edgevit_deploy.api import Attempt
     from edgevit_deploy.bundle.manifest import Manifest
     from edgevit_deploy.parity.gate import ParityReport
+    from edgevit_deploy.pipeline import Conversion
 
 COLUMNS = ("target", "precision", "status", "ran on", "largest error", "bound", "x noise", "top-1", "MB", "s", "bundle")
 
@@ -54,17 +53,27 @@ class Row:
 
 def convert_one(target: str, model_flags: ModelFlags, file_flags: FileFlags, precision: Precision | None, options: Any) -> int:
     """Convert to one target, in one precision; the command line's `convert.py TARGET`."""
-    from edgevit_deploy.model.loading import load_model
-    from edgevit_deploy.pipeline import Workbench
+    from edgevit_deploy import api
 
-    exporter = require_exporter(target)
-    chosen = exporter.precisions[0] if precision is None else precision
-    with progress(f"{target} {chosen}") as step:
-        step("loading the model")
-        model = load_model(model_flags.source(file_flags.fixed_size()))
-        bench = Workbench(model, file_flags.pictures())
-        row = _convert(bench, exporter, file_flags, chosen, options, step)
-    _report([row], model.notes, file_flags)
+    conversion = api.convert(
+        target,
+        model=model_flags.model,
+        weights=model_flags.weights,
+        num_classes=model_flags.num_classes,
+        labels=model_flags.labels,
+        seed=model_flags.seed,
+        image_size=file_flags.image_size,
+        batch=file_flags.batch,
+        precision=precision,
+        graph=file_flags.graph,
+        input=file_flags.input,
+        options=options,
+        images=file_flags.images,
+        output=file_flags.output,
+        progress=progress,
+    )
+    row = _row(conversion)
+    _report([row], conversion.model_notes, file_flags)
     return 1 if row.status == "failed" else 0
 
 
@@ -83,73 +92,54 @@ def convert_all(
         precision: Only this precision. [default: every precision of each target]
         require: Targets that must not be skipped (comma separated); a skip is then exit code 3.
     """
-    from edgevit_deploy.model.loading import load_model
-    from edgevit_deploy.pipeline import Workbench
+    from edgevit_deploy import api
 
-    required = [name for item in require for name in item.split(",") if name]
-    for name in required:
-        if name not in TARGETS:
-            raise UsageError(f"--require {name}: no such target; {did_you_mean(name, TARGETS)}")
-    model = load_model(model_flags.source(file_flags.fixed_size()))
-    bench = Workbench(model, file_flags.pictures())
-    rows = [
-        _convert_or_skip(bench, exporter, file_flags, own_precision)
-        for exporter in map(find_exporter, TARGETS)
-        for own_precision in exporter.precisions
-        if precision in (None, own_precision)
-    ]
-    _report(rows, model.notes, file_flags)
+    required = [check_target("--require", name) for item in require for name in item.split(",") if name]
+    everything = api.convert_all(
+        model=model_flags.model,
+        weights=model_flags.weights,
+        num_classes=model_flags.num_classes,
+        labels=model_flags.labels,
+        seed=model_flags.seed,
+        request=file_flags.request(precision),
+        images=file_flags.images,
+        output=file_flags.output,
+        progress=progress,
+    )
+    rows = [_row_of(attempt) for attempt in everything.attempts]
+    _report(rows, everything.model_notes, file_flags)
     if any(row.status == "failed" for row in rows):
         return 1
     skipped = [row.target for row in rows if row.status == "skipped" and row.target in required]
     if skipped:
-        raise MissingError(f"--require: {', '.join(sorted(set(skipped)))} skipped; the table says what would enable it")
+        raise MissingError(f"--require: {', '.join(sorted(set(skipped)))} skipped; the lines above say what would enable it")
     return 0
 
 
-def _convert_or_skip(bench: Any, exporter: Exporter[Any], flags: FileFlags, precision: Precision) -> Row:
-    target = exporter.target
-    availability = exporter.probe()
-    if not availability.ok:
-        detail = f"{availability.detail}; {availability.fix}"
-        return Row(target=target, precision=precision, status="skipped", detail=detail)
-    options = exporter.options_type()
-    try:
-        exporter.refuse(flags.plan(exporter.target, bench.model, precision, options))
-    except UsageError as error:
-        return Row(target=target, precision=precision, status="skipped", detail=str(error))
-    with progress(f"{target} {precision}") as step:
-        try:
-            return _convert(bench, exporter, flags, precision, options, step)
-        except UsageError:
-            raise
-        except DeployError as error:
-            return Row(target=target, precision=precision, status="failed", detail=str(error))
+def _row_of(attempt: "Attempt") -> Row:
+    if attempt.conversion is not None:
+        return _row(attempt.conversion)
+    return Row(target=attempt.target, precision=attempt.precision, status=attempt.status, detail=attempt.reason)
 
 
-def _convert(bench: Any, exporter: Exporter[Any], flags: FileFlags, precision: Precision, options: Any, step: Any) -> Row:
-    from edgevit_deploy.pipeline import convert
-
-    start = time.monotonic()
-    plan = flags.plan(exporter.target, bench.model, precision, options)
-    destination = flags.folder(bench.model) / f"{exporter.target}-{precision}"
-    conversion = convert(bench, exporter, plan, destination, find_session, step)
-    report = conversion.report
+def _row(conversion: "Conversion") -> Row:
+    report, manifest = conversion.report, conversion.manifest
     ran = report.status != "built, not run"
     worst = report.worst if ran else None
+    agreements = [diff.top1_agreement for diff in report.diffs if diff.top1_agreement is not None]
     return Row(
-        target=exporter.target,
-        precision=precision,
+        target=manifest.target,
+        precision=manifest.precision,
         status=report.status,
         runtime=report.runtime,
         max_abs=worst.max_abs if worst else None,
         atol=worst.tolerance.atol if worst else None,
         noise_ratio=worst.noise_ratio if worst else None,
-        top1_agreement=min((diff.top1_agreement for diff in report.diffs), default=None) if ran else None,
-        size_bytes=_model_bytes(conversion.manifest),
-        duration_s=time.monotonic() - start,
+        top1_agreement=min(agreements, default=None) if ran else None,
+        size_bytes=_model_bytes(manifest),
+        duration_s=conversion.duration_s,
         bundle=conversion.bundle,
-        detail=_detail(exporter.target, report),
+        detail=_detail(manifest.target, report),
     )
 
 
@@ -163,7 +153,7 @@ def _detail(target: str, report: "ParityReport") -> str:
     worst = report.worst
     if report.status == "built, not run":
         ratio = f", {worst.noise_ratio:.2g} x noise" if worst else ""
-        why = why_not_run(target)
+        why = THIS_HOST.why_not_run(target)
         return f"{why}{'. ' if why else ''}Checked instead: {report.instead}{ratio}."
     if report.status == "failed" and worst is not None:
         return f"worst on {worst.worst_probe!r}; kept apart for study, do not ship it. {report.instead}"
@@ -178,6 +168,6 @@ def _report(rows: Sequence[Row], notes: Sequence[str], flags: FileFlags) -> None
         if row.detail:
             say(f"{row.target} {row.precision}, {row.status}: {row.detail}")
     bundles = [row.bundle for row in rows if row.bundle is not None and row.status != "failed"]
-    top5 = print_top5(bundles, flags.pictures()) if flags.images else None
+    top5 = print_top5(bundles, flags.images) if flags.images else None
     if flags.json:
         print_json({"rows": rows, "notes": notes, "top5": top5})

@@ -9,9 +9,8 @@ from rich.text import Text
 
 from edgevit_deploy import __version__
 from edgevit_deploy.commands.console import print_json, print_table, say, status
+from edgevit_deploy.host import RUNTIMES, TARGETS
 from edgevit_deploy.registry import Availability, Entry
-from export import TARGETS
-from runtimes import RUNTIMES
 
 PACKAGES = (
     "torch",

@@ -1,19 +1,14 @@
-"""The flags that several commands share, as dataclasses whose fields are the flags, and how they are read."""
+"""The flags that several commands share, as dataclasses whose fields are the flags."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from edgevit_deploy.deploy.form import form_for
-from edgevit_deploy.errors import UsageError
-from edgevit_deploy.exporter import ExportPlan
-from edgevit_deploy.model.loading import LoadedModel, ModelSource
-from edgevit_deploy.spec import Graph, InputForm, Precision, Size, check_image_size
-
-MAX_BATCH = 1024
+from edgevit_deploy.model.loading import ModelOrigin
+from edgevit_deploy.request import FileRequest
+from edgevit_deploy.spec import Graph, InputKind, Precision, Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +29,9 @@ class ModelFlags:
     labels: Path | None = None
     seed: int | None = None
 
-    def source(self, image_size: Size | None) -> ModelSource:
+    def origin(self, image_size: Size | None) -> ModelOrigin:
         """Return these flags as the core's own type."""
-        return ModelSource(
+        return ModelOrigin(
             model=self.model,
             weights=self.weights,
             num_classes=self.num_classes,
@@ -62,71 +57,12 @@ class FileFlags:
 
     image_size: str | None = None
     batch: str = "1"
-    input: InputForm = "tensor"
+    input: InputKind = "tensor"
     graph: Graph = "deploy"
     images: Path | None = None
     output: Path | None = None
     json: Annotated[bool, Parameter(negative="")] = False
 
-    def fixed_size(self) -> Size | None:
-        """Return (height, width) when --image-size names one, None when it is absent or dynamic."""
-        return None if self.image_size in (None, "dynamic") else read_image_size(str(self.image_size))
-
-    def plan(self, target: str, model: LoadedModel, precision: Precision, options: Any) -> ExportPlan[Any]:
-        """Return the whole conversion as decided.
-
-        Raises:
-            UsageError: a batch that is no positive number.
-        """
-        return ExportPlan(
-            spec=model.spec,
-            precision=precision,
-            batch=1 if self.batch == "dynamic" else read_batch(self.batch),
-            dynamic_batch=self.batch == "dynamic",
-            image_size=model.spec.image_size,
-            dynamic_size=self.image_size == "dynamic",
-            graph=self.graph,
-            form=form_for(target),
-            input_form=self.input,
-            labels=() if model.labels_are_placeholders else model.labels,
-            options=options,
-        )
-
-    def pictures(self) -> Sequence[Path]:
-        """Return the photographs of --images, or none."""
-        from edgevit_deploy.data.preprocess import find_images
-
-        return find_images(self.images) if self.images else ()
-
-    def folder(self, model: LoadedModel) -> Path:
-        """Return the folder for the bundles."""
-        return self.output or Path("build") / model.spec.variant
-
-
-def read_image_size(text: str) -> Size:
-    """Read `224` or `192x320` as (height, width) in pixels.
-
-    Raises:
-        UsageError: not of that form, or not multiples of 32.
-    """
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
-        raise UsageError(f"--image-size {text}: expected a side (224), HEIGHTxWIDTH (192x320) or dynamic")
-    height, width = int(sides[0]), int(sides[-1])
-    check_image_size(height, width)
-    return height, width
-
-
-def read_batch(text: str) -> int:
-    """Read a batch size.
-
-    Raises:
-        UsageError: not a whole number from 1 to MAX_BATCH.
-    """
-    try:
-        batch = int(text)
-    except ValueError:
-        batch = 0
-    if not 1 <= batch <= MAX_BATCH:
-        raise UsageError(f"--batch {text}: expected a whole number from 1 to {MAX_BATCH}, or dynamic")
-    return batch
+    def request(self, precision: Precision | None) -> FileRequest:
+        """Return these flags as the library's own type."""
+        return FileRequest(image_size=self.image_size, batch=self.batch, precision=precision, graph=self.graph, takes=self.input)

@@ -4,26 +4,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgevit_deploy.commands.console import print_table, progress, say
-from edgevit_deploy.host import find_session
+from edgevit_deploy.host import THIS_HOST
 
 Top5 = dict[str, list[tuple[str, float]]]
 
 
-def print_top5(bundles: Sequence[Path], pictures: Sequence[Path]) -> dict[str, Top5]:
-    """Run pictures through bundles that were just written and print what each sees."""
+def print_top5(bundles: Sequence[Path], images: Path) -> dict[str, Top5]:
+    """Run a folder's pictures through bundles that were just written and print what each sees."""
     from edgevit_deploy.bundle.folder import open_bundle, read_labels
-    from edgevit_deploy.verify.bundle import artifact_of, classify_pictures, runnable
+    from edgevit_deploy.data.preprocess import find_images
+    from edgevit_deploy.verification.bundle import artifact_of, classify_pictures, runnable
 
     results: dict[str, Top5] = {}
+    pictures = find_images(images)
     for bundle in bundles:
         manifest = open_bundle(bundle)
         artifact = artifact_of(bundle, manifest)
-        if runnable(artifact, find_session) is None:
+        if runnable(artifact, THIS_HOST) is None:
             continue
         with progress(str(bundle)) as step:
             step("running the pictures")
             labels = read_labels(bundle, manifest)
-            results[str(bundle)] = classify_pictures(pictures, manifest, artifact, labels, find_session)
+            results[str(bundle)] = classify_pictures(pictures, manifest, artifact, labels, THIS_HOST)
     show_top5(results)
     return results
 

@@ -1,6 +1,5 @@
 """`convert.py tune TARGET`: which form of the deploy graph this host's runtime of a target runs fastest."""
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,12 +8,13 @@ from rich.text import Text
 
 from edgevit_deploy.commands.bench.view import VERDICT_STYLES
 from edgevit_deploy.commands.console import print_json, print_table, progress, say
-from edgevit_deploy.commands.flags import FileFlags, ModelFlags
+from edgevit_deploy.commands.flags import ModelFlags
 from edgevit_deploy.commands.pages import write_together
 from edgevit_deploy.deploy.form import TABLE, ChosenForm, Form, as_toml, write_table
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.host import find_session, require_exporter
+from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.machine import check_threads, read_machine
+from edgevit_deploy.request import FileRequest
 from edgevit_deploy.spec import Precision
 
 if TYPE_CHECKING:
@@ -55,18 +55,19 @@ def tune(
     from edgevit_deploy.measure.result import REGIMES
     from edgevit_deploy.measure.tune import Settings, Tuner
     from edgevit_deploy.model.loading import load_model
-    from edgevit_deploy.pipeline import Workbench
+    from edgevit_deploy.workbench import open_workbench
 
     check_threads(threads)
     REGIMES["steady"].blocks(runs)
-    exporter = require_exporter(target)
-    file_flags = FileFlags(image_size=image_size)
+    exporter = THIS_HOST.require_exporter(target)
+    request = FileRequest(image_size=image_size, precision=precision)
     settings = Settings(threads=threads, runs=runs, seed=order_seed)
-    with progress(f"tune {target}") as step, tempfile.TemporaryDirectory() as scratch:
+    with progress(f"tune {target}") as step:
         step("loading the model")
-        model = load_model(model_flags.source(file_flags.fixed_size()))
-        plan = file_flags.plan(target, model, precision or exporter.precisions[0], exporter.options_type())
-        tuning = Tuner(Workbench(model), exporter, plan, find_session, Path(scratch), settings, step).tune()
+        model = load_model(model_flags.origin(request.fixed_size()))
+        plan = request.plan(exporter, model)
+        with open_workbench(model, THIS_HOST, step) as workbench:
+            tuning = Tuner(workbench, plan, settings).tune()
     machine = read_machine({target})
     chosen = ChosenForm(form=tuning.form, measured=_measured(tuning, plan, settings, machine))
     _print(tuning, chosen)

@@ -8,14 +8,12 @@ from rich.text import Text
 
 from edgevit_deploy.commands.console import print_json, print_table, progress, say, status
 from edgevit_deploy.commands.pictures import show_top5
-from edgevit_deploy.errors import MissingError, UsageError
-from edgevit_deploy.host import find_session, require_exporter, why_not_run
+from edgevit_deploy.errors import MissingError
+from edgevit_deploy.host import THIS_HOST
 
 if TYPE_CHECKING:
-    from edgevit_deploy.model.loading import LoadedModel
-    from edgevit_deploy.pipeline import Step
-    from edgevit_deploy.verify.bundle import Verification
-    from edgevit_deploy.verify.layers import LayerDiff, LayerReport
+    from edgevit_deploy.verification.bundle import Verification
+    from edgevit_deploy.verification.layers import LayerDiff, LayerReport
 
 COLUMNS = ("bundle", "status", "file that ran", "on", "golden error", "bound", "full parity", "detail")
 LAYER_COLUMNS = ("after", "part", "values", "largest", "error", "bound", "x noise", "")
@@ -41,52 +39,26 @@ def verify_bundles(
         layers: Convert the graph once more with taps after every part, and compare each with float64 on the target's runtime.
         json: Print one JSON document on stdout and nothing else there.
     """
-    from edgevit_deploy.data.preprocess import find_images
-    from edgevit_deploy.verify.bundle import verify
+    from edgevit_deploy import api
 
-    if layers and weights is None and seed is None:
-        raise UsageError("--layers compares with what the weights give; add --weights FILE or --seed N")
-    pictures = find_images(images) if images else []
-    results, reports = [], {}
-    for bundle in bundles:
-        with progress(str(bundle)) as step:
-            model = _load(bundle, weights, seed, labels) if weights or seed is not None else None
-            results.append(verify(bundle, find_session, step, model=model, pictures=pictures))
-            if layers and model is not None:
-                reports[str(bundle)] = _check_layers(results[-1], model, step)
+    results = [
+        api.verify(bundle, weights=weights, seed=seed, labels=labels, images=images, layers=layers, progress=progress)
+        for bundle in bundles
+    ]
+    reports = {str(result.bundle): result.layers for result in results if result.layers is not None}
     print_table("verify", COLUMNS, [_cells(result) for result in results])
     show_top5({str(result.bundle): result.top5 for result in results if result.top5 is not None})
     for name, report in reports.items():
         _show_layers(name, report)
     if json:
-        print_json([_document(result, reports.get(str(result.bundle))) for result in results])
+        print_json([_document(result) for result in results])
     if any(result.status == "failed" for result in results) or not all(report.ok for report in reports.values()):
         return 1
     not_run = [result for result in results if result.status == "built, not run"]
     for result in not_run:
-        say(f"{result.bundle}: not run is not passed. {result.golden.substitute or why_not_run(result.manifest.target)}")
+        why = result.golden.substitute or THIS_HOST.why_not_run(result.manifest.target)
+        say(f"{result.bundle}: not run is not passed. {why}")
     return MissingError.exit_code if not_run else 0
-
-
-def _load(bundle: Path, weights: Path | None, seed: int | None, labels: Path | None) -> "LoadedModel":
-    """Load the model that a bundle says it was made from; `verify` then compares the two records."""
-    from edgevit_deploy.bundle.manifest import read_manifest
-    from edgevit_deploy.model.loading import ModelSource, load_model
-
-    record = read_manifest(bundle).model
-    return load_model(ModelSource.of(record, weights=weights, labels=labels, seed=seed))
-
-
-def _check_layers(result: "Verification", model: "LoadedModel", step: "Step") -> "LayerReport":
-    import tempfile
-
-    from edgevit_deploy.pipeline import Workbench
-    from edgevit_deploy.verify.layers import check_layers, plan_of
-
-    exporter = require_exporter(result.manifest.target)
-    plan = plan_of(result.manifest, model, exporter)
-    with tempfile.TemporaryDirectory() as folder:
-        return check_layers(Workbench(model), exporter, plan, find_session, Path(folder), step)
 
 
 def _show_layers(name: str, report: "LayerReport") -> None:
@@ -110,7 +82,8 @@ def _layer_cells(layer: "LayerDiff") -> "list[str | Text]":
     return [layer.tap.name, layer.tap.part, str(layer.tap.values), *figures, status("passed" if diff.ok else "failed")]
 
 
-def _document(result: "Verification", layers: "LayerReport | None") -> dict[str, object]:
+def _document(result: "Verification") -> dict[str, object]:
+    layers = result.layers
     return {
         "bundle": str(result.bundle),
         "status": result.status,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.spec import InputForm, Preprocess, Size
+from edgevit_deploy.spec import InputKind, Preprocess, Size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,28 +53,28 @@ def read_pixels(path: Path, preprocess: Preprocess) -> NDArray[np.uint8]:
     return np.asarray(_crop(_resize(picture, preprocess), preprocess.crop))
 
 
-def normalise(pixels: NDArray[np.uint8], preprocess: Preprocess, input_form: InputForm) -> NDArray[np.float32]:
+def normalise(pixels: NDArray[np.uint8], preprocess: Preprocess, takes: InputKind) -> NDArray[np.float32]:
     """Turn pictures into network inputs.
 
     Args:
         pixels: uint8 (batch, height, width, 3), RGB, 0 to 255.
         preprocess: whose mean, std and value range apply.
-        input_form: `tensor` normalises; `image` keeps 0 to 255, for a model that normalises inside.
+        takes: `tensor` normalises; `image` keeps 0 to 255, for a model that normalises inside.
 
     Returns:
         float32 (batch, 3, height, width).
     """
     planes = pixels.transpose(0, 3, 1, 2).astype(np.float64)
-    if input_form == "tensor":
+    if takes == "tensor":
         low, high = preprocess.value_range
         mean, std = (np.array(values).reshape(1, 3, 1, 1) for values in (preprocess.mean, preprocess.std))
         planes = (planes / 255 * (high - low) + low - mean) / std
     return np.ascontiguousarray(planes, dtype=np.float32)
 
 
-def read_inputs(paths: list[Path], preprocess: Preprocess, input_form: InputForm) -> NDArray[np.float32]:
+def read_inputs(paths: list[Path], preprocess: Preprocess, takes: InputKind) -> NDArray[np.float32]:
     """Read picture files into one input, float32 (pictures, 3, height, width)."""
-    return normalise(np.stack([read_pixels(path, preprocess) for path in paths]), preprocess, input_form)
+    return normalise(np.stack([read_pixels(path, preprocess) for path in paths]), preprocess, takes)
 
 
 def _resize(picture: "Image", preprocess: Preprocess) -> "Image":

@@ -1,27 +1,26 @@
 """What a bundle is timed against: naive exports of the same checkpoint, and the paper's peers; each judged before it is timed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from edgevit_deploy.errors import DeployError
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
-from edgevit_deploy.model.ends import prepare
+from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.model.peers import PEER_CLASSES, PEER_SIZE, PEERS, ChannelsLast, Peer, make_peer
 from edgevit_deploy.parity.gate import Truth
 from edgevit_deploy.parity.probes import Probes
 from edgevit_deploy.parity.reference import Reference
-from edgevit_deploy.pipeline import SessionFinder, Step, Workbench, check_artifact, promised_batches
+from edgevit_deploy.spec import output_specs
+from edgevit_deploy.workbench import Passed, Refused, Workbench, ends_of
 
 PEER_SEED = 0
 PEER_PROBES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rival:
+class Baseline:
     """A file to time against: its name, what it got beyond a plain conversion, and its error over PyTorch's own noise."""
 
     label: str
@@ -32,84 +31,75 @@ class Rival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """A rival that there is not: it could not be converted, or computes other numbers."""
+    """A baseline that there is not: it could not be converted, or computes other numbers."""
 
     label: str
     reason: str
 
 
-class RivalMaker:
-    """Converts and judges rivals of one target's files.
+def naive_exports(workbench: Workbench, plan: ExportPlan[Any]) -> list[Baseline | Rejected]:
+    """Return every naive export of the same weights in the same precision, batch and size.
 
     Args:
-        exporter: of the target.
-        plan: the conversion that made the bundle.
-        find_session: finds the runtime of a target on this host.
-        folder: scratch space for the files.
-        step: told what is being done.
+        workbench: with the bundle's model.
+        plan: the conversion that made the bundle, at one batch and size.
     """
-
-    def __init__(
-        self, exporter: Exporter[Any], plan: ExportPlan[Any], find_session: SessionFinder, folder: Path, step: Step
-    ) -> None:
-        self._exporter, self._plan, self._find_session, self._step = exporter, plan, find_session, step
-        self._folder = folder
-        self._made = 0
-
-    def naive_exports(self, bench: Workbench) -> list[Rival | Rejected]:
-        """Return every naive export of the same weights in the same precision, batch and size."""
-        plan = replace(self._plan, dynamic_batch=False, dynamic_size=False)
-        output_form = self._exporter.output_form(plan.options)
-        truths = bench.truths_of(plan, output_form)
-        module = prepare(bench.model.network, bench.model.spec.preprocess, plan.input_form, output_form, torch.float32)
-        return [self._judge(name, "nothing", write, truths) for name, write in self._exporter.naive(module, plan).items()]
-
-    def peers(self, names: Sequence[str] = tuple(PEERS)) -> list[Rival | Rejected]:
-        """Return peers converted by the target's exporter; in PyTorch's runtimes each in both memory layouts."""
-        return [rival for name in names for rival in self._peer(make_peer(name, PEER_SEED))]
-
-    def _peer(self, peer: Peer) -> list[Rival | Rejected]:
-        layouts = {peer.name: peer.network}
-        if self._exporter.strided:
-            layouts[f"{peer.name}, channels-last"] = ChannelsLast(peer.network)
-        return [self._judge_peer(label, network, peer.given) for label, network in layouts.items()]
-
-    def _judge_peer(self, label: str, network: torch.nn.Module, given: str) -> Rival | Rejected:
-        spec = replace(self._plan.spec, num_classes=PEER_CLASSES, image_size=PEER_SIZE)
-        plan = replace(
-            self._plan,
-            spec=spec,
-            graph=self._exporter.graphs[0],  # one that the target takes; a peer has no other
-            image_size=PEER_SIZE,
-            dynamic_batch=False,
-            dynamic_size=False,
-            input_form="tensor",
-            labels=(),
-            options=self._exporter.options_type(),
-        )
-        module = prepare(network, spec.preprocess, "tensor", "logits", torch.float32)
-        truth = _truth_of_peer(network, plan)
-        return self._judge(label, given, lambda folder: self._exporter.export(module, plan, folder), [truth])
-
-    def _judge(self, label: str, given: str, write: Callable[[Path], Artifact], truths: Sequence[Truth]) -> Rival | Rejected:
-        self._step(f"converting {label}")
-        self._made += 1
-        folder = self._folder / str(self._made)
-        folder.mkdir(parents=True)
-        try:
-            artifact = write(folder)
-            report = check_artifact(artifact, truths, promised_batches(artifact), self._find_session)
-        except DeployError as error:
-            return Rejected(label=label, reason=str(error))
-        worst = report.worst
-        if report.status != "passed" or worst is None:
-            figures = f", error {worst.noise_ratio:.2g} x noise" if worst else ""
-            return Rejected(label=label, reason=f"parity {report.status}{figures}")
-        return Rival(label=label, given=given, artifact=artifact, noise_ratio=worst.noise_ratio)
+    exporter = workbench.host.find_exporter(plan.target)
+    ways = exporter.naive(workbench.module(plan, workbench.model.network), plan)
+    results = []
+    for label, write in ways.items():
+        workbench.step(f"converting {label}")
+        results.append(_named(label, "nothing", workbench.attempt(plan, write=write)))
+    return results
 
 
-def _truth_of_peer(network: torch.nn.Module, plan: ExportPlan[Any]) -> Truth:
+def peers(workbench: Workbench, plan: ExportPlan[Any], names: Sequence[str] = tuple(PEERS)) -> list[Baseline | Rejected]:
+    """Return the paper's networks converted by the target's exporter; in PyTorch's runtimes each in both memory layouts.
+
+    Args:
+        workbench: whose host converts.
+        plan: of the target, in the precision and batch that the peers get too.
+        names: of `PEERS`.
+    """
+    return [baseline for name in names for baseline in _peer(workbench, plan_of_peer(plan), make_peer(name, PEER_SEED))]
+
+
+def plan_of_peer(plan: ExportPlan[Any]) -> ExportPlan[Any]:
+    """Return a plan for a network with the peers' classes and image size, of which the file returns logits."""
+    spec = replace(plan.spec, num_classes=PEER_CLASSES, image_size=PEER_SIZE)
+    return replace(
+        plan,
+        spec=spec,
+        image_size=PEER_SIZE,
+        takes="tensor",
+        returns="logits",
+        outputs=output_specs(spec, "logits", batch=plan.batch_axis(), size=PEER_SIZE),
+        labels=(),
+    )
+
+
+def _peer(workbench: Workbench, plan: ExportPlan[Any], peer: Peer) -> list[Baseline | Rejected]:
+    exporter = workbench.host.find_exporter(plan.target)
+    plan = replace(plan, graph=exporter.graphs[0], options=exporter.options_type())  # a graph that it takes; a peer has no other
+    layouts: dict[str, nn.Module] = {peer.name: peer.network}
+    if exporter.strided:
+        layouts[f"{peer.name}, channels-last"] = ChannelsLast(peer.network)
+    results = []
+    for label, network in layouts.items():
+        workbench.step(f"converting {label}")
+        result = workbench.attempt(plan, network, truths=[_truth_of_peer(network, plan)])
+        results.append(_named(label, peer.given, result))
+    return results
+
+
+def _named(label: str, given: str, result: Passed | Refused) -> Baseline | Rejected:
+    if isinstance(result, Refused):
+        return Rejected(label=label, reason=result.reason)
+    return Baseline(label=label, given=given, artifact=result.artifact, noise_ratio=result.noise_ratio)
+
+
+def _truth_of_peer(network: nn.Module, plan: ExportPlan[Any]) -> Truth:
     """Return a peer's own float64 outputs on noise and its noise in the plan's precision."""
     images = torch.randn(PEER_PROBES, 3, *PEER_SIZE, generator=torch.Generator().manual_seed(PEER_SEED)).numpy()
     probes = Probes(names=tuple(f"noise {number}" for number in range(PEER_PROBES)), inputs=images)
-    return Reference(network, plan.spec.preprocess).truth(probes, "tensor", "logits", plan.precision)
+    return Reference(network, plan.spec.preprocess).truth(probes, ends_of(plan), plan.precision)

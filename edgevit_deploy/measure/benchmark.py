@@ -17,12 +17,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.measure.result import Benchmark, BenchmarkResult, Regime
 from edgevit_deploy.session import Array, Session
 from edgevit_deploy.spec import TensorSpec
+from edgevit_deploy.workbench import feeds_of
 
 WARM_UP_CALLS = 10
 JOIN_S = 10
@@ -47,6 +51,18 @@ class Candidate:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     feeds: Mapping[str, Array]
+
+    @classmethod
+    def of(cls, label: str, session_type: type[Session], artifact: Artifact, images: NDArray[np.float32], batch: int) -> Self:
+        """Return a file to time on the first `batch` of some images (n, 3, height, width)."""
+        return cls(
+            label=label,
+            session_type=session_type,
+            path=artifact.path,
+            inputs=artifact.inputs,
+            outputs=artifact.outputs,
+            feeds=feeds_of(artifact, images, batch),
+        )
 
     def session(self, threads: int) -> Session:
         """Return a session of this file, not yet open."""

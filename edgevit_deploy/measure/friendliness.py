@@ -7,21 +7,21 @@ exporter; what is counted is what stands in the written files.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from edgevit_deploy.errors import DeployError
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
+from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.measure.align_names import profile_by_module
-from edgevit_deploy.measure.part_networks import PartNetwork, part_networks
+from edgevit_deploy.measure.baselines import plan_of_peer
+from edgevit_deploy.measure.part_networks import part_networks
 from edgevit_deploy.measure.profile import time_by_part
-from edgevit_deploy.model.ends import prepare
-from edgevit_deploy.model.peers import PEER_CLASSES, PEER_SIZE, Peer
-from edgevit_deploy.pipeline import SessionFinder, Step, Workbench
-from edgevit_deploy.spec import INPUT_NAME, Graph, Size
+from edgevit_deploy.model.peers import Peer
+from edgevit_deploy.spec import Graph, Placement, Size
+from edgevit_deploy.workbench import Refused, Workbench, feeds_of
 
 GRAPHS: tuple[Graph, ...] = ("deploy", "original")
 
@@ -112,27 +112,15 @@ class Examiner:
     """Examines one target.
 
     Args:
-        bench: the model.
-        exporter: of the target.
+        workbench: with the model.
         plan: a conversion in the target's form, at one batch and image size.
-        find_session: finds the runtime of a target on this host.
-        folder: scratch space for the files.
-        step: told what is being done.
     """
 
-    def __init__(
-        self,
-        bench: Workbench,
-        exporter: Exporter[Any],
-        plan: ExportPlan[Any],
-        find_session: SessionFinder,
-        folder: Path,
-        step: Step,
-    ) -> None:
+    def __init__(self, workbench: Workbench, plan: ExportPlan[Any]) -> None:
+        self._exporter = workbench.host.find_exporter(plan.target)
         # The plan says a graph that the target takes, whatever module it is given: whether it can is asked of the converter.
-        self._plan = replace(plan, graph=exporter.graphs[0])
-        self._bench, self._exporter, self._find_session, self._step = bench, exporter, find_session, step
-        self._folder, self._written = folder, 0
+        self._plan = replace(plan, graph=self._exporter.graphs[0], labels=())
+        self._workbench = workbench
 
     def examine(self, peer: Peer | None) -> Friendliness:
         """Convert whole graphs and every part of each graph.
@@ -148,15 +136,14 @@ class Examiner:
         shares: dict[Graph, dict[str, float]] = {}
         tools: dict[str, str] = {}
         for graph in GRAPHS:
-            self._step(f"{graph} graph")
-            graphs[graph], artifact = self._convert(self._bench.network(graph, self._plan.form), self._plan)
+            self._workbench.step(f"{graph} graph")
+            graphs[graph], artifact = self._convert(self._workbench.network(graph, self._plan.form), self._plan)
             if artifact is not None:
                 tools.update(artifact.tools)
                 shares[graph] = self._time_shares(artifact, graph)
         if peer is not None:
-            self._step(peer.name)
-            spec = replace(self._plan.spec, num_classes=PEER_CLASSES, image_size=PEER_SIZE)
-            graphs[peer.name], _ = self._convert(peer.network, replace(self._plan, spec=spec, image_size=PEER_SIZE))
+            self._workbench.step(peer.name)
+            graphs[peer.name], _ = self._convert(peer.network, plan_of_peer(self._plan))
         return Friendliness(
             target=self._exporter.target,
             tools=tools,
@@ -166,61 +153,59 @@ class Examiner:
         )
 
     def _parts(self, graph: Graph) -> Iterator[PartResult]:
-        rewritten = self._bench.deploy_form(self._plan.form).network
+        rewritten = self._workbench.deploy_form(self._plan.form).network
         without: dict[str, Whole] = {}
-        for network in part_networks(self._bench.model.network, rewritten, graph):
-            self._step(f"{graph} graph: {network.part}")
+        for network in part_networks(self._workbench.model.network, rewritten, graph):
+            self._workbench.step(f"{graph} graph: {network.part}")
             end = type(network.without.get_submodule("end")).__name__
             if end not in without:  # what kinds of operators it has does not depend on its channels
                 without[end], _ = self._convert(network.without, self._returning(network.outputs_without))
             whole, _ = self._convert(network.network, self._returning(network.outputs))
-            yield _difference(network, whole, without[end], self._plan)
+            added = self._count_operators(network.network) - self._count_operators(network.without)
+            yield _difference(network.part, added, whole, without[end])
 
     def _returning(self, outputs: int) -> ExportPlan[Any]:
-        return replace(self._plan, spec=replace(self._plan.spec, num_classes=outputs))
+        (logits,) = self._plan.outputs
+        return replace(self._plan, outputs=(replace(logits, shape=(logits.shape[0], outputs)),))
+
+    def _count_operators(self, network: nn.Module) -> int:
+        return count_operators(self._workbench.module(self._plan, network), self._plan.image_size)
 
     def _convert(self, network: nn.Module, plan: ExportPlan[Any]) -> tuple[Whole, Artifact | None]:
-        self._written += 1
-        folder = self._folder / str(self._written)
-        folder.mkdir(parents=True)
+        artifact = self._workbench.try_build(plan, network)
+        if isinstance(artifact, Refused):
+            return Whole(rejected=" ".join(artifact.reason.split())), None
         try:
-            artifact = self._exporter.export(_prepared(network, plan), plan, folder)
             placements = self._exporter.placements(artifact)
         except DeployError as error:
             return Whole(rejected=" ".join(str(error).split())), None
-        operators = artifact.facts["operators"]
-        assert isinstance(operators, dict), f"{plan.spec.variant}: facts['operators'] of {artifact.target} is no count"
-        return Whole(operators=operators, placements=placements), artifact
+        return Whole(operators=artifact.operators, placements=placements), artifact
 
     def _time_shares(self, artifact: Artifact, graph: Graph) -> dict[str, float]:
         """Return the share of each part in the time of a run, by the runtime's own profiler; empty where it has none."""
-        session_type = self._find_session(artifact.target)
+        session_type = self._workbench.host.find_session(artifact.target)
         if session_type is None or not session_type.executes_target:
             return {}
-        images = self._bench.probes(self._plan.image_size, self._plan.input_form).inputs[:1]
+        images = self._workbench.probes(self._plan.image_size, self._plan.takes).inputs[:1]
         try:
             with session_type(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1) as session:
-                network = self._bench.network(graph, self._plan.form)
-                profile = profile_by_module(session, {INPUT_NAME: images}, PROFILED_RUNS, lambda: _prepared(network, self._plan))
+                network = self._workbench.network(graph, self._plan.form)
+                module = partial(self._workbench.module, self._plan, network)
+                profile = profile_by_module(session, feeds_of(artifact, images, 1), PROFILED_RUNS, module)
         except DeployError as error:
-            self._step(f"no time by part: {error}")
+            self._workbench.step(f"no time by part: {error}")
             return {}
         return {row.part: row.share for row in time_by_part(profile or (), macs={}, peak_gmacs=1.0)}
 
 
-def _prepared(network: nn.Module, plan: ExportPlan[Any]) -> nn.Module:
-    return prepare(network, plan.spec.preprocess, plan.input_form, "logits", torch.float32)
-
-
-def _difference(network: PartNetwork, whole: Whole, without: Whole, plan: ExportPlan[Any]) -> PartResult:
-    given, rest = (count_operators(_prepared(n, plan), plan.image_size) for n in (network.network, network.without))
+def _difference(part: str, pytorch_added: int, whole: Whole, without: Whole) -> PartResult:
     if without.rejected:
-        return PartResult(part=network.part, pytorch_added=given - rest, unknown=without.rejected)
+        return PartResult(part=part, pytorch_added=pytorch_added, unknown=without.rejected)
     if whole.rejected:
-        return PartResult(part=network.part, pytorch_added=given - rest, rejected=whole.rejected)
+        return PartResult(part=part, pytorch_added=pytorch_added, rejected=whole.rejected)
     return PartResult(
-        part=network.part,
-        pytorch_added=given - rest,
+        part=part,
+        pytorch_added=pytorch_added,
         added=whole.operator_count - without.operator_count,
         operators=more(whole.operators, without.operators),
         outside={name: more(placed.outside, without.placements[name].outside) for name, placed in whole.placements.items()},

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from edgevit_deploy.bundle.folder import open_bundle, read_golden
+from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.errors import BundleError, UsageError
-from edgevit_deploy.host import find_session, why_not_run
-
-if TYPE_CHECKING:
-    from edgevit_deploy.bundle.manifest import Manifest
-    from edgevit_deploy.measure.benchmark import Candidate
-    from edgevit_deploy.session import Session
+from edgevit_deploy.host import ThisHost
+from edgevit_deploy.measure.benchmark import Candidate
+from edgevit_deploy.session import Session
+from edgevit_deploy.verification.bundle import artifact_of, check_golden
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +18,8 @@ class Ready:
     """A bundle whose hashes hold and which computes the right numbers here."""
 
     bundle: Path
-    manifest: "Manifest"
-    session_type: "type[Session]"
+    manifest: Manifest
+    session_type: type[Session]
 
     @property
     def label(self) -> str:
@@ -36,25 +35,26 @@ class Skipped:
     reason: str
 
 
-def read_subject(bundle: Path) -> Ready | Skipped:
+def read_subject(bundle: Path, host: ThisHost) -> Ready | Skipped:
     """Open one bundle and prove that what would be timed computes the right numbers, on this host.
+
+    Args:
+        bundle: the folder.
+        host: finds its runtime, or says why there is none.
 
     Raises:
         BundleError: a damaged bundle, or one that does not compute the right numbers.
     """
-    from edgevit_deploy.bundle.folder import open_bundle
-    from edgevit_deploy.verify.bundle import artifact_of, check_golden
-
     manifest = open_bundle(bundle)
     if manifest.parity.status == "failed":
         raise BundleError(f"{bundle} failed parity when it was made: the speed of wrong numbers means nothing; convert again")
-    session_type = find_session(manifest.target)
+    session_type = host.find_session(manifest.target)
     if session_type is None:
-        return Skipped(bundle=str(bundle), reason=why_not_run(manifest.target))
+        return Skipped(bundle=str(bundle), reason=host.why_not_run(manifest.target))
     if not session_type.executes_target:
-        reason = f"{session_type.name} proves numbers and says nothing about speed; {why_not_run(manifest.target)}"
+        reason = f"{session_type.name} proves numbers and says nothing about speed; {host.why_not_run(manifest.target)}"
         return Skipped(bundle=str(bundle), reason=reason)
-    golden = check_golden(bundle, manifest, artifact_of(bundle, manifest), find_session)
+    golden = check_golden(bundle, manifest, artifact_of(bundle, manifest), host)
     if golden.status != "failed" and golden.substitute:
         return Skipped(bundle=str(bundle), reason=f"{golden.substitute}, whose speed is not the file's")
     if golden.status != "passed":
@@ -80,20 +80,8 @@ def common_batch(subjects: Sequence[Ready]) -> int:
     return fixed[0] if fixed else 1
 
 
-def candidate_of(subject: Ready, batch: int) -> "Candidate":
+def candidate_of(subject: Ready, batch: int) -> Candidate:
     """Feed a file its own golden inputs, as many as its batch takes."""
-    import numpy as np
-
-    from edgevit_deploy.bundle.folder import read_golden
-    from edgevit_deploy.measure.benchmark import Candidate
-
-    manifest = subject.manifest
-    images, _ = read_golden(subject.bundle, manifest.golden)
-    return Candidate(
-        label=subject.label,
-        session_type=subject.session_type,
-        path=subject.bundle / manifest.path,
-        inputs=manifest.inputs,
-        outputs=manifest.outputs,
-        feeds={manifest.inputs[0].name: images[np.arange(batch) % len(images)]},
-    )
+    images, _ = read_golden(subject.bundle, subject.manifest.golden)
+    artifact = artifact_of(subject.bundle, subject.manifest)
+    return Candidate.of(subject.label, subject.session_type, artifact, images, batch)

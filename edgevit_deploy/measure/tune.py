@@ -6,21 +6,17 @@ control; a choice wins only when it is faster by more than that control. Passes 
 parts are not independent of each other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgevit_deploy.deploy.form import CHOICES, Form
-from edgevit_deploy.errors import DeployError, MissingError, UsageError
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.errors import MissingError, UsageError
+from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.measure.benchmark import Candidate, benchmark
 from edgevit_deploy.measure.result import REGIMES, Benchmark, Verdict
-from edgevit_deploy.parity.gate import Truth
-from edgevit_deploy.pipeline import SessionFinder, Step, Workbench, check_artifact, export, promised_batches
 from edgevit_deploy.session import Session
+from edgevit_deploy.workbench import Passed, Refused, Workbench, quiet
 
 MAX_PASSES = 3
 
@@ -74,51 +70,28 @@ class Tuning:
         return (original[0].ratio, original[0].interval) if original else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Built:
-    """One form's file that passed the gate."""
-
-    artifact: Artifact
-    noise_ratio: float
-
-
 class Tuner:
     """Converts, judges and times the forms of one target.
 
     Args:
-        bench: the model.
-        exporter: of the target.
+        workbench: with the model.
         plan: a conversion of the deploy graph; its form is where the search starts, and is replaced by each that is tried.
-        find_session: finds the runtime of a target on this host.
-        folder: scratch space for the files.
         settings: of every timing.
-        step: told what is being done.
 
     Raises:
         MissingError: nothing on this host executes the target's files.
     """
 
-    def __init__(
-        self,
-        bench: Workbench,
-        exporter: Exporter[Any],
-        plan: ExportPlan[Any],
-        find_session: SessionFinder,
-        folder: Path,
-        settings: Settings,
-        step: Step,
-    ) -> None:
-        exporter.refuse(plan)
-        session_type = find_session(exporter.target)
+    def __init__(self, workbench: Workbench, plan: ExportPlan[Any], settings: Settings) -> None:
+        workbench.host.find_exporter(plan.target).refuse(plan)
+        session_type = workbench.host.find_session(plan.target)
         if session_type is None or not session_type.executes_target:
-            raise MissingError(f"nothing here executes {exporter.target} files, so no form can be timed; see `convert.py doctor`")
+            raise MissingError(f"nothing here executes {plan.target} files, so no form can be timed; see `convert.py doctor`")
         if plan.dynamic_batch or plan.dynamic_size:
             raise UsageError("tune times one shape; use --batch N and --image-size N or HxW")
         self.session_type: type[Session] = session_type
-        self._bench, self._exporter, self._plan = bench, exporter, plan
-        self._find_session, self._folder, self._settings, self._step = find_session, folder, settings, step
-        self._truths: Sequence[Truth] = bench.truths_of(plan, exporter.output_form(plan.options))
-        self._built: dict[ExportPlan[Any], _Built | str] = {}
+        self._workbench, self._plan, self._settings = workbench, plan, settings
+        self._tried: dict[ExportPlan[Any], Passed | Refused] = {}
 
     def tune(self) -> Tuning:
         """Try every choice of every part until a pass changes nothing.
@@ -136,7 +109,7 @@ class Tuner:
             if best == before:
                 break
         return Tuning(
-            target=self._exporter.target,
+            target=self._plan.target,
             runtime=self.session_type.name,
             form=best,
             trials=tuple(trials),
@@ -150,14 +123,14 @@ class Tuner:
             form: Trial(pass_number=pass_number, part=part, choice=form.choices()[part], instead_of=best.choices()[part])
             for form in options
         }
-        good = {form: built for form in options if isinstance(built := self._build(self._with(form)), _Built)}
-        for form in options:
-            built = self._build(self._with(form))
-            change = {"rejected": built} if isinstance(built, str) else {"noise_ratio": built.noise_ratio}
+        tried = {form: self._try(self._with(form)) for form in options}
+        good = [form for form, result in tried.items() if isinstance(result, Passed)]
+        for form, result in tried.items():
+            change = {"noise_ratio": result.noise_ratio} if isinstance(result, Passed) else {"rejected": result.reason}
             trials[form] = replace(trials[form], **change)
         if not good:
             return best, list(trials.values())
-        self._step(f"timing {part}: {best.choices()[part]} against {', '.join(form.choices()[part] for form in good)}")
+        self._workbench.step(f"timing {part}: {best.choices()[part]} against {', '.join(form.choices()[part] for form in good)}")
         run = self._time({BEST: self._with(best), **{form.choices()[part]: self._with(form) for form in good}})
         for form, comparison in zip(good, run.comparisons(), strict=True):
             trials[form] = replace(
@@ -174,12 +147,12 @@ class Tuner:
         return winner, list(trials.values())
 
     def _final(self, best: Form) -> Benchmark:
-        self._step("timing the winner against the original graph")
+        self._workbench.step("timing the winner against the original graph")
         plans = {"winner": self._with(best)}
-        if best != Form() and isinstance(self._build(self._with(Form())), _Built):
+        if best != Form() and isinstance(self._try(self._with(Form())), Passed):
             plans["default form"] = self._with(Form())
         original = replace(self._plan, graph="original")
-        if isinstance(self._build(original), _Built):
+        if isinstance(self._try(original), Passed):
             plans[ORIGINAL] = original
         return self._time(plans)
 
@@ -187,33 +160,17 @@ class Tuner:
         return replace(self._plan, form=form, graph="deploy")
 
     def _require(self, plan: ExportPlan[Any]) -> None:
-        built = self._build(plan)
-        if isinstance(built, str):
-            raise UsageError(f"{self._exporter.target}: the form that it has is no start for tuning: {built}")
+        result = self._try(plan)
+        if isinstance(result, Refused):
+            raise UsageError(f"{plan.target}: the form that it has is no start for tuning: {result.reason}")
 
-    def _build(self, plan: ExportPlan[Any]) -> _Built | str:
-        """Convert and judge a plan once; return the file, or why there is none."""
-        if plan not in self._built:
+    def _try(self, plan: ExportPlan[Any]) -> Passed | Refused:
+        """Convert and judge a plan once."""
+        if plan not in self._tried:
             named = ", ".join(f"{part} {choice}" for part, choice in plan.form.differences(Form()).items()) or "default form"
-            self._step(f"converting: {named if plan.graph == 'deploy' else ORIGINAL}")
-            self._built[plan] = self._convert(plan)
-        return self._built[plan]
-
-    def _convert(self, plan: ExportPlan[Any]) -> _Built | str:
-        folder = self._folder / str(len(self._built))
-        folder.mkdir(parents=True)
-        try:
-            self._exporter.refuse(plan)
-            artifact = export(self._bench, self._exporter, plan, folder)
-            report = check_artifact(artifact, self._truths, promised_batches(artifact), self._find_session)
-        except DeployError as error:
-            return str(error)
-        worst = report.worst
-        if report.status != "passed" or worst is None:
-            return f"parity {report.status}" + (
-                f": {worst.noise_ratio:.2g} x noise, bound {worst.tolerance.k:g}" if worst else ""
-            )
-        return _Built(artifact=artifact, noise_ratio=worst.noise_ratio)
+            self._workbench.step(f"converting: {named if plan.graph == 'deploy' else ORIGINAL}")
+            self._tried[plan] = self._workbench.attempt(plan)
+        return self._tried[plan]
 
     def _time(self, plans: Mapping[str, ExportPlan[Any]]) -> Benchmark:
         return benchmark(
@@ -222,23 +179,12 @@ class Tuner:
             runs=self._settings.runs,
             regime=REGIMES["steady"],
             seed=self._settings.seed,
-            step=_quiet,
+            step=quiet,  # a tuning has dozens of benchmarks
             measure_memory=False,
         )
 
     def _candidate(self, label: str, plan: ExportPlan[Any]) -> Candidate:
-        built = self._build(plan)
-        assert isinstance(built, _Built)
-        artifact, images = built.artifact, self._truths[0].probes.inputs
-        return Candidate(
-            label=label,
-            session_type=self.session_type,
-            path=artifact.path,
-            inputs=artifact.inputs,
-            outputs=artifact.outputs,
-            feeds={artifact.inputs[0].name: images[np.arange(plan.batch) % len(images)]},
-        )
-
-
-def _quiet(_: str) -> None:
-    """Leave out the steps of each benchmark; a tuning has dozens."""
+        result = self._try(plan)
+        assert isinstance(result, Passed)
+        images = self._workbench.probes(plan.image_size, plan.takes).inputs
+        return Candidate.of(label, self.session_type, result.artifact, images, plan.batch)

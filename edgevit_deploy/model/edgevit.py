@@ -202,9 +202,21 @@ class EdgeViT(nn.Module):
             if x.ndim != 4 or x.shape[1] != 3:
                 raise UsageError(f"expected an input of shape (batch, 3, height, width), got {tuple(x.shape)}")
             check_image_size(x.shape[2], x.shape[3])
-        for number in range(1, 5):
-            x = self.stage(number, x)
-        return self.head(self.norm(x).flatten(2).mean(-1))  # type: ignore[no-any-return]
+        return self.head(self.norm(self.features(x)[-1]).flatten(2).mean(-1))  # type: ignore[no-any-return]
+
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the maps that the four stages end with.
+
+        Args:
+            x: as for `forward`.
+
+        Returns:
+            Four times (batch, channels, height / stride, width / stride), with the strides 4, 8, 16 and 32.
+        """
+        first = self.stage(1, x)
+        second = self.stage(2, first)
+        third = self.stage(3, second)
+        return first, second, third, self.stage(4, third)
 
 
 def _is_tracing() -> bool:

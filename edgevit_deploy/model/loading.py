@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSource:
+class ModelOrigin:
     """What the command line says about the model; None means not said."""
 
     model: str | None = None
@@ -54,7 +54,7 @@ class LoadedModel:
 DEFAULT_SEED = 0
 
 
-def load_model(source: ModelSource) -> LoadedModel:
+def load_model(source: ModelOrigin) -> LoadedModel:
     """Build the network and fill it from the checkpoint or from the seed.
 
     Raises:
@@ -65,7 +65,7 @@ def load_model(source: ModelSource) -> LoadedModel:
     return _checkpoint_model(source, source.weights)
 
 
-def _random_model(source: ModelSource) -> LoadedModel:
+def _random_model(source: ModelOrigin) -> LoadedModel:
     from edgevit_deploy.model.random_weights import randomise
     from edgevit_deploy.model.variants import create_model
 
@@ -84,7 +84,7 @@ def _random_model(source: ModelSource) -> LoadedModel:
     return _loaded(network, source, labels=None, notes=(note,), sha256=None, seed=seed, dialect=None)
 
 
-def _checkpoint_model(source: ModelSource, weights: Path) -> LoadedModel:
+def _checkpoint_model(source: ModelOrigin, weights: Path) -> LoadedModel:
     from edgevit_deploy.model.checkpoint import load_network, read_checkpoint, reconcile
 
     if source.seed is not None:
@@ -107,7 +107,7 @@ def _checkpoint_model(source: ModelSource, weights: Path) -> LoadedModel:
 
 def _loaded(
     network: "EdgeViT",
-    source: ModelSource,
+    source: ModelOrigin,
     *,
     labels: tuple[str, ...] | None,
     notes: tuple[str, ...],

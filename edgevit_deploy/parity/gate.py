@@ -1,17 +1,18 @@
 """The gate: an artifact's outputs against the float64 truth, within a bound derived from PyTorch's own rounding noise."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit_deploy.parity.bounds import Tolerance, tolerance_for
+from edgevit_deploy.errors import RunError
+from edgevit_deploy.parity.bounds import NoiseMultiple, Tolerance, tolerance_for
 from edgevit_deploy.parity.probes import Probes
 from edgevit_deploy.session import Session
-from edgevit_deploy.spec import Precision
+from edgevit_deploy.spec import Precision, Task
 
 NOT_FINITE = float(np.finfo(np.float64).max)
 """The error of an output that is NaN or infinite: past every bound, and unlike infinity it can be written as JSON."""
@@ -23,41 +24,44 @@ Status = Literal["passed", "failed", "built, not run"]
 class Truth:
     """What the original graph computes on some probes.
 
-    `outputs` is float64 (probes, num_classes). `noise` is, for one precision, the largest absolute error against it of
-    PyTorch's own run in that precision: float32 itself, or the emulation of fp16 or bf16.
+    `outputs` has a float64 array (probes, ...) for each output's name. `noise` is, for one precision, the largest absolute error
+    against it of PyTorch's own run in that precision: float32 itself, or the emulation of fp16 or bf16.
     """
 
     probes: Probes
-    outputs: NDArray[np.float64]
-    noise: float
+    outputs: Mapping[str, NDArray[np.float64]]
+    noise: Mapping[str, float]
     precision: Precision
+    task: Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputDiff:
-    """How one run over some probes compares with the truth.
+    """How one output of one run over some probes compares with the truth.
 
     Attributes:
+        output: its name.
         batch: images a run.
         image_size: (height, width) in pixels.
         probes: how many probes were compared.
         max_abs: largest absolute error; the largest float64 when any output is not finite.
         worst_probe: on which probe.
         tolerance: the bound and where it comes from.
-        top1_agreement: share of probes whose largest output is the truth's.
-        smallest_margin: smallest gap between the truth's first and second class, to judge a lost agreement by.
+        top1_agreement: share of probes whose largest output is the truth's; None where the task is not to classify.
+        smallest_margin: smallest gap between the truth's first and second class, to judge a lost agreement by; None likewise.
         sqnr_db: signal to quantisation-noise ratio over all outputs, in dB; None without any error or with a non-finite output.
         cosine: smallest cosine similarity of a probe.
     """
 
+    output: str
     batch: int
     image_size: tuple[int, int]
     probes: int
     max_abs: float
     worst_probe: str
     tolerance: Tolerance
-    top1_agreement: float
-    smallest_margin: float
+    top1_agreement: float | None
+    smallest_margin: float | None
     sqnr_db: float | None
     cosine: float
 
@@ -97,50 +101,72 @@ class ParityReport:
         return max(self.diffs, key=lambda diff: diff.noise_ratio, default=None)
 
 
-def compare(outputs: NDArray[Any], truth: Truth, target: str, batch: int) -> OutputDiff:
-    """Compare outputs (probes, num_classes) with the truth; any NaN or infinity counts as an infinite error."""
-    exact = truth.outputs
-    actual = np.asarray(outputs, dtype=np.float64)
+def compare(name: str, outputs: NDArray[Any], truth: Truth, bound: NoiseMultiple, batch: int) -> OutputDiff:
+    """Compare one output (probes, ...) with the truth of that name; any NaN or infinity counts as the largest error there is."""
+    exact = truth.outputs[name].reshape(len(truth.probes.names), -1)
+    actual = np.asarray(outputs, dtype=np.float64).reshape(exact.shape)
     errors = np.abs(actual - exact)
     errors[~np.isfinite(errors)] = NOT_FINITE
     worst_row = int(errors.max(axis=1).argmax())
-    top_two = np.sort(exact, axis=1)[:, -2:] if exact.shape[1] > 1 else np.repeat(exact, 2, axis=1)
+    agreement, margin = _classes(exact, actual) if truth.task == "classify" else (None, None)
     return OutputDiff(
+        output=name,
         batch=batch,
         image_size=truth.probes.size,
         probes=len(truth.probes.names),
         max_abs=float(errors.max()),
         worst_probe=truth.probes.names[worst_row],
-        tolerance=tolerance_for(target, truth.precision, truth.noise, float(np.abs(exact).max())),
-        top1_agreement=float((actual.argmax(axis=1) == exact.argmax(axis=1)).mean()),
-        smallest_margin=float((top_two[:, 1] - top_two[:, 0]).min()),
+        tolerance=tolerance_for(bound, truth.precision, truth.noise[name], float(np.abs(exact).max())),
+        top1_agreement=agreement,
+        smallest_margin=margin,
         sqnr_db=_sqnr_db(exact, errors),
         cosine=_smallest_cosine(exact, actual),
     )
 
 
-def run_in_batches(session: Session, inputs: NDArray[np.float32], batch: int) -> NDArray[Any]:
-    """Run images (n, 3, height, width) through a session, `batch` at a time, filling a short last batch with the first images."""
-    (input_spec,), (output_spec,) = session.inputs, session.outputs
-    rows = [
-        session.run({input_spec.name: inputs[np.arange(start, start + batch) % len(inputs)]})[output_spec.name]
+def run_in_batches(session: Session, inputs: NDArray[np.float32], batch: int) -> dict[str, NDArray[Any]]:
+    """Run images (n, 3, height, width) through a session, `batch` at a time, filling a short last batch with the first images.
+
+    Returns:
+        Each output by its name, (n, ...).
+    """
+    (input_spec,) = session.inputs
+    runs = [
+        session.run({input_spec.name: inputs[np.arange(start, start + batch) % len(inputs)]})
         for start in range(0, len(inputs), batch)
     ]
-    return np.concatenate(rows)[: len(inputs)]
+    return {spec.name: np.concatenate([run[spec.name] for run in runs])[: len(inputs)] for spec in session.outputs}
 
 
-def check_session(session: Session, truths: Sequence[Truth], target: str, batches: Sequence[int]) -> ParityReport:
-    """Compare an open session with the truth on every probe, at every batch size and every image size."""
+def check_session(session: Session, truths: Sequence[Truth], bound: NoiseMultiple, batches: Sequence[int]) -> ParityReport:
+    """Compare an open session with the truth on every probe, at every batch size and every image size, output by output.
+
+    Raises:
+        RunError: the session's outputs are not those of the truth.
+    """
     diffs = tuple(
-        compare(run_in_batches(session, truth.probes.inputs, batch), truth, target, batch)
+        compare(name, outputs, truth, bound, batch)
         for truth in truths
         for batch in batches
+        for name, outputs in _same_names(run_in_batches(session, truth.probes.inputs, batch), truth).items()
     )
     good = all(diff.ok for diff in diffs)
     if session.substitute:
         instead = f"{session.substitute}: {'passed' if good else 'failed'}"
         return ParityReport(status="built, not run" if good else "failed", runtime=session.name, diffs=diffs, instead=instead)
     return ParityReport(status="passed" if good else "failed", runtime=session.name, diffs=diffs)
+
+
+def _same_names(outputs: dict[str, NDArray[Any]], truth: Truth) -> dict[str, NDArray[Any]]:
+    if list(outputs) != list(truth.outputs):
+        raise RunError(f"the file returns {', '.join(outputs)}, the network gives {', '.join(truth.outputs)}; convert again")
+    return outputs
+
+
+def _classes(exact: NDArray[np.float64], actual: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the share of rows with the same largest class, and the smallest gap between the first two true ones."""
+    top_two = np.sort(exact, axis=1)[:, -2:] if exact.shape[1] > 1 else np.repeat(exact, 2, axis=1)
+    return float((actual.argmax(axis=1) == exact.argmax(axis=1)).mean()), float((top_two[:, 1] - top_two[:, 0]).min())
 
 
 def top_classes(outputs: NDArray[Any], labels: Sequence[str], count: int = 5) -> Iterator[list[tuple[str, float]]]:

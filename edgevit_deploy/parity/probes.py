@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit_deploy.data.preprocess import normalise
-from edgevit_deploy.spec import InputForm, Preprocess, Size
+from edgevit_deploy.spec import InputKind, Preprocess, Size
 
 GOLDEN_PROBES = 2
 """How many probes, counted from the first, a bundle carries as golden data: one natural-like, one noise."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Probes:
-    """Named inputs of one size: `inputs` is float32 (len(names), 3, height, width)."""
+    """Named inputs of one size: `inputs` is float32 (len(names), 3, height, width); equal only to itself, and so a key."""
 
     names: tuple[str, ...]
     inputs: NDArray[np.float32]
@@ -35,13 +35,13 @@ class Probes:
         return Probes(names=self.names + names, inputs=np.concatenate([self.inputs, inputs]))
 
 
-def make_probes(size: Size, preprocess: Preprocess, input_form: InputForm, seed: int) -> Probes:
+def make_probes(size: Size, preprocess: Preprocess, takes: InputKind, seed: int) -> Probes:
     """Make the seeded probes for one image size; the same arguments give the same bytes.
 
     Args:
         size: (height, width) in pixels.
         preprocess: turns pictures into normalised inputs.
-        input_form: `tensor` for normalised inputs, `image` for 0 to 255.
+        takes: `tensor` for normalised inputs, `image` for 0 to 255.
         seed: of the noise and the natural-like pictures.
     """
     rng = np.random.default_rng([seed, *size])
@@ -55,8 +55,8 @@ def make_probes(size: Size, preprocess: Preprocess, input_form: InputForm, seed:
         "grey": np.full((*size, 3), 124),
         "saturated stripes": saturated_stripes(size),
     }
-    inputs = normalise(np.stack(list(pictures.values())).astype(np.uint8), preprocess, input_form)
-    if input_form == "tensor":
+    inputs = normalise(np.stack(list(pictures.values())).astype(np.uint8), preprocess, takes)
+    if takes == "tensor":
         for name, amplitude in (("noise", 1.0), ("noise dim", 0.01)):
             inputs[list(pictures).index(name)] = amplitude * rng.standard_normal((3, *size))
     return Probes(names=tuple(pictures), inputs=inputs)

@@ -1,6 +1,7 @@
 """The truth and the yardsticks, all in PyTorch: float64, float32, and the emulation of a reduced precision."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -9,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from edgevit_deploy.model.ends import prepare
+from edgevit_deploy.model.ends import as_tuple, prepare
 from edgevit_deploy.parity.gate import Truth
 from edgevit_deploy.parity.probes import Probes
-from edgevit_deploy.spec import InputForm, OutputForm, Precision, Preprocess
+from edgevit_deploy.spec import InputKind, OutputKind, Precision, Preprocess, task_of
 
 Arithmetic = Literal["fp64", "fp32", "fp16", "bf16"]
 
@@ -57,54 +58,71 @@ def _round(tensor: Tensor, stored: torch.dtype) -> Tensor:
     return tensor if torch.equal(rounded, tensor) else rounded
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """What stands before and behind a network: what it takes, what it returns, and the names of its outputs in order."""
+
+    takes: InputKind
+    returns: OutputKind
+    outputs: tuple[str, ...]
+
+
+Outputs = dict[str, NDArray[np.float64]]
+"""Output name -> float64 (probes, ...)."""
+
+
 class Reference:
     """The original network as the judge: its float64 outputs and its own rounding noise, each computed once.
 
     Args:
         network: the published graph with the weights under test; it is copied, never changed.
-        preprocess: for the forms that normalise inside.
+        preprocess: for the ends that normalise inside.
     """
 
     def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
         self._network = network
         self._preprocess = preprocess
-        self._computed: dict[tuple[int, InputForm, OutputForm, Arithmetic], NDArray[np.float64]] = {}
-        self._seen: list[Probes] = []
+        self._computed: dict[tuple[Probes, Ends, Arithmetic], Outputs] = {}
 
-    def truth(self, probes: Probes, input_form: InputForm, output_form: OutputForm, precision: Precision) -> Truth:
+    def truth(self, probes: Probes, ends: Ends, precision: Precision) -> Truth:
         """Return the float64 outputs on the probes and the noise of the precision."""
-        exact = self.outputs(probes, input_form, output_form, "fp64")
-        own = self.outputs(probes, input_form, output_form, precision)
-        return Truth(probes=probes, outputs=exact, noise=float(np.abs(own - exact).max()), precision=precision)
+        exact = self.outputs(probes, ends, "fp64")
+        own = self.outputs(probes, ends, precision)
+        noise = {name: float(np.abs(own[name] - exact[name]).max()) for name in exact}
+        return Truth(probes=probes, outputs=exact, noise=noise, precision=precision, task=task_of(ends.returns))
 
-    def outputs(
-        self, probes: Probes, input_form: InputForm, output_form: OutputForm, arithmetic: Arithmetic
-    ) -> NDArray[np.float64]:
-        """Return what the network gives for the probes in one arithmetic, float64 (probes, classes)."""
-        key = (id(probes), input_form, output_form, arithmetic)
+    def outputs(self, probes: Probes, ends: Ends, arithmetic: Arithmetic) -> Outputs:
+        """Return what the network gives for the probes in one arithmetic."""
+        key = (probes, ends, arithmetic)
         if key not in self._computed:
-            self._seen.append(probes)  # kept alive, so that no other probes can get its id
-            module = self._prepare(input_form, output_form, arithmetic)
+            module = self._prepare(ends, arithmetic)
             with torch.no_grad():  # one image at a time: attention at a large size would not fit as a batch
-                self._computed[key] = np.concatenate([_run(module, image, arithmetic) for image in probes.inputs])
+                rows = [_run(module, image, arithmetic) for image in probes.inputs]
+            columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
+            self._computed[key] = dict(zip(ends.outputs, columns, strict=True))
         return self._computed[key]
 
-    def _prepare(self, input_form: InputForm, output_form: OutputForm, arithmetic: Arithmetic) -> nn.Module:
+    def remember(self, probes: Probes, ends: Ends, exact: Outputs) -> None:
+        """Take float64 outputs that another run of the same network has computed on the way."""
+        self._computed[probes, ends, "fp64"] = exact
+
+    def _prepare(self, ends: Ends, arithmetic: Arithmetic) -> nn.Module:
         dtype = torch.float64 if arithmetic == "fp64" else torch.float32
-        module = prepare(self._network, self._preprocess, input_form, output_form, dtype)
+        module = prepare(self._network, self._preprocess, ends.takes, ends.returns, dtype)
         if arithmetic in STORED:
             for tensor in (*module.network.parameters(), *module.network.buffers()):
                 tensor.copy_(_round(tensor, STORED[arithmetic]))
         return module
 
 
-def _run(module: nn.Module, image: NDArray[np.float32], arithmetic: Arithmetic) -> NDArray[np.float64]:
+def _run(module: nn.Module, image: NDArray[np.float32], arithmetic: Arithmetic) -> list[NDArray[np.float64]]:
+    """Run one image (3, height, width) and return each output, float64 (1, ...)."""
     x = torch.from_numpy(image[None])
     if arithmetic == "fp64":
         x = x.double()
     if arithmetic not in STORED:
-        outputs: Tensor = module(x)
-        return outputs.double().numpy()
-    with RoundEveryOutput(STORED[arithmetic]):
-        outputs = module(_round(x, STORED[arithmetic]))
-    return outputs.double().numpy()
+        outputs = as_tuple(module(x))
+    else:
+        with RoundEveryOutput(STORED[arithmetic]):
+            outputs = as_tuple(module(_round(x, STORED[arithmetic])))
+    return [output.double().numpy() for output in outputs]

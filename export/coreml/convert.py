@@ -18,7 +18,7 @@ import numpy as np
 from edgevit_deploy.errors import ExportError, first_line
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.formats.coreml import import_coremltools
-from edgevit_deploy.spec import INPUT_NAME, SIZE_STEP, OutputForm, Precision
+from edgevit_deploy.spec import INPUT_NAME, SIZE_STEP, OutputKind, Precision
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,14 +60,14 @@ def trace(module: "nn.Module", plan: ExportPlan[CoreMLOptions]) -> Any:
         return torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
 
 
-def convert(traced: Any, plan: ExportPlan[CoreMLOptions], precision: Precision, output_form: OutputForm, package: Path) -> None:
+def convert(traced: Any, plan: ExportPlan[CoreMLOptions], precision: Precision, returns: OutputKind, package: Path) -> None:
     """Convert a trace and let coremltools write its package.
 
     Args:
         traced: what `trace` returned.
         plan: what to build.
         precision: of the arithmetic; the plan's own, or fp32 for the twin.
-        output_form: name of the output.
+        returns: name of the output.
         package: where to write, ending in .mlpackage.
 
     Raises:
@@ -81,7 +81,7 @@ def convert(traced: Any, plan: ExportPlan[CoreMLOptions], precision: Precision, 
                 source="pytorch",
                 convert_to="mlprogram",
                 inputs=[_input_type(ct, plan)],
-                outputs=[ct.TensorType(name=output_form, dtype=np.float32)],
+                outputs=[ct.TensorType(name=returns, dtype=np.float32)],
                 classifier_config=ct.ClassifierConfig(list(plan.labels)) if plan.options.classifier else None,
                 minimum_deployment_target=ct.target[plan.options.target_os],
                 compute_precision=_compute_precision(ct, precision),
@@ -101,7 +101,7 @@ def _input_type(ct: Any, plan: ExportPlan[CoreMLOptions]) -> Any:
     if plan.dynamic_size:
         sides = tuple(ct.RangeDim(SIZE_STEP, options.max_side, default=side) for side in plan.image_size)
     shape = (batch, 3, *sides)
-    if plan.input_form == "image":
+    if plan.takes == "image":
         # The scale of an image input is one number for all channels, so the model itself normalises.
         return ct.ImageType(name=INPUT_NAME, shape=shape, scale=1.0, color_layout=ct.colorlayout.RGB)
     return ct.TensorType(name=INPUT_NAME, shape=shape, dtype=np.float32)

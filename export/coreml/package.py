@@ -10,27 +10,27 @@ from typing import Any
 from edgevit_deploy import __version__
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.formats.coreml import DATA_FOLDER, MANIFEST_NAME, MODEL_PATH, WEIGHTS_PATH
-from edgevit_deploy.spec import InputForm, OutputForm
+from edgevit_deploy.spec import InputKind, OutputKind
 
 CONVERSION_DATE = "com.github.apple.coremltools.conversion_date"
 
-INPUT_MEANING: dict[InputForm, str] = {
+INPUT_MEANING: dict[InputKind, str] = {
     "tensor": "RGB image, normalised: (value / 255 - mean) / std, channel by channel",
     "image": "RGB image, 0 to 255; the model normalises it",
 }
-OUTPUT_MEANING: dict[OutputForm, str] = {
+OUTPUT_MEANING: dict[OutputKind, str] = {
     "logits": "One logit for each class, in the order of the labels",
     "probabilities": "Probability of each class",
 }
 
 
-def describe(spec: Any, plan: ExportPlan[Any], output_form: OutputForm) -> None:
+def describe(spec: Any, plan: ExportPlan[Any], returns: OutputKind) -> None:
     """Fill in the description that Xcode and `MLModel` show, and drop the date of conversion.
 
     Args:
         spec: the package's specification; changed in place.
         plan: what was built.
-        output_form: what the output holds.
+        returns: what the output holds.
     """
     model = plan.spec
     metadata = spec.description.metadata
@@ -46,10 +46,10 @@ def describe(spec: Any, plan: ExportPlan[Any], output_form: OutputForm) -> None:
     metadata.userDefined["edgevit_deploy.precision"] = plan.precision
     metadata.userDefined["edgevit_deploy.preprocess"] = json.dumps(asdict(model.preprocess), sort_keys=True)
     for feature in spec.description.input:
-        feature.shortDescription = INPUT_MEANING[plan.input_form]
+        feature.shortDescription = INPUT_MEANING[plan.takes]
     for feature in spec.description.output:
         is_label = feature.name == spec.description.predictedFeatureName
-        feature.shortDescription = "The most probable class" if is_label else OUTPUT_MEANING[output_form]
+        feature.shortDescription = "The most probable class" if is_label else OUTPUT_MEANING[returns]
 
 
 def write_package(spec: Any, weights: Path, package: Path) -> None:

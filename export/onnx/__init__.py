@@ -7,16 +7,17 @@ that was asked for where the other writes 18 for 17, and sizes computed with `//
 import collections
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from edgevit_deploy.errors import ExportError, UsageError, first_line
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.registry import Availability, requires
-from edgevit_deploy.spec import Precision, TensorSpec
+from edgevit_deploy.spec import Placement, Precision, Task, TensorSpec
 from export.onnx.fp16 import check_precision, to_half
 from export.onnx.mobile import check_mobile
 from export.onnx.naive import naive_exports
@@ -53,7 +54,15 @@ class OnnxExporter(Exporter[OnnxOptions]):
     """Writes `model.onnx` with its weights inside, float32 input and output, in fp32 or fp16."""
 
     target: ClassVar[str] = "onnx"
-    precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16")
+    precisions: ClassVar[Mapping[Precision, NoiseMultiple]] = {
+        "fp32": NoiseMultiple(
+            k=4, reason="ONNX Runtime sums in another order than PyTorch (blocked convolutions, fused GELU and LayerNorm)"
+        ),
+        "fp16": NoiseMultiple(
+            k=2, reason="same storage precision as the emulation, casts at other places; fp32 islands only lower the error"
+        ),
+    }
+    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features")
     options_type: ClassVar[type[OnnxOptions]] = OnnxOptions
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = True
@@ -121,9 +130,8 @@ const outputs = (await session.run({ [session.inputNames[0]]: input }))[session.
             ExportError: PyTorch could not export, the graph does not run at a promised size, a weight does not fit fp16, or
                 the written file is not what was asked for.
         """
-        output_spec = plan.output_spec(self.output_form(plan.options))
-        model = tidy(trace(module, plan, output_spec), plan.options.opset)
-        trials = make_trials(module, plan)
+        model = tidy(trace(module, plan), plan.options.opset)
+        trials = make_trials(module, plan, self.precisions["fp32"])
         simplification = None
         if plan.options.simplify:
             model, simplification = simplify(model, trials, lambda result: tidy(result, plan.options.opset))
@@ -134,13 +142,14 @@ const outputs = (await session.run({ [session.inputNames[0]]: input }))[session.
         stamp(model, plan)
         path = folder / "model.onnx"
         path.write_bytes(model.SerializeToString(deterministic=True))
-        facts = check_written(path, plan, output_spec)
+        operators, facts = check_written(path, plan)
         return Artifact(
             target=self.target,
             path=path,
             inputs=(plan.input_spec(),),
-            outputs=(output_spec,),
+            outputs=plan.outputs,
             tools={name: version(name) for name in ("onnx", "onnxruntime", "onnxsim")},
+            operators=operators,
             facts={**facts, "simplification": asdict(simplification) if simplification else "off"},
             notes=tuple(_notes(plan, simplification)),
         )
@@ -154,7 +163,7 @@ const outputs = (await session.run({ [session.inputNames[0]]: input }))[session.
         return check_mobile(artifact.path)
 
 
-def trace(module: "nn.Module", plan: ExportPlan[OnnxOptions], output_spec: TensorSpec) -> "ModelProto":
+def trace(module: "nn.Module", plan: ExportPlan[OnnxOptions]) -> "ModelProto":
     """Export by tracing, with the plan's free axes symbolic.
 
     Raises:
@@ -166,7 +175,7 @@ def trace(module: "nn.Module", plan: ExportPlan[OnnxOptions], output_spec: Tenso
     input_spec = plan.input_spec()
     dynamic_axes = {
         spec.name: {position: axis for position, axis in enumerate(spec.shape) if isinstance(axis, str)}
-        for spec in (input_spec, output_spec)
+        for spec in (input_spec, *plan.outputs)
     }
     written = io.BytesIO()
     with warnings.catch_warnings():
@@ -182,16 +191,15 @@ def trace(module: "nn.Module", plan: ExportPlan[OnnxOptions], output_spec: Tenso
                 dynamo=False,
                 opset_version=plan.options.opset,
                 input_names=[input_spec.name],
-                output_names=[output_spec.name],
+                output_names=[spec.name for spec in plan.outputs],
                 dynamic_axes=dynamic_axes,
             )
         except RuntimeError as error:  # also the base of torch.onnx.OnnxExporterError
             raise ExportError(f"PyTorch could not export to ONNX opset {plan.options.opset}: {first_line(error)}") from error
     model = onnx.load_model_from_string(written.getvalue())
     # The exporter does not see that a fixed batch survives free image sizes; that it does is checked by running them.
-    model.graph.output[0].CopyFrom(
-        onnx.helper.make_tensor_value_info(output_spec.name, onnx.TensorProto.FLOAT, output_spec.shape)
-    )
+    for value, spec in zip(model.graph.output, plan.outputs, strict=True):
+        value.CopyFrom(onnx.helper.make_tensor_value_info(spec.name, onnx.TensorProto.FLOAT, spec.shape))
     return model
 
 
@@ -224,15 +232,15 @@ def stamp(model: "ModelProto", plan: ExportPlan[OnnxOptions]) -> None:
     from onnx import helper
 
     helper.set_model_props(
-        model, {"model": plan.spec.variant, "precision": plan.precision, "input": f"{plan.input_form}, RGB, planar"}
+        model, {"model": plan.spec.variant, "precision": plan.precision, "input": f"{plan.takes}, RGB, planar"}
     )
 
 
-def check_written(path: Path, plan: ExportPlan[OnnxOptions], output_spec: TensorSpec) -> dict[str, object]:
-    """Read a written file back and return what it is.
+def check_written(path: Path, plan: ExportPlan[OnnxOptions]) -> "tuple[dict[str, int], dict[str, object]]":
+    """Read a written file back and return its operators, type -> count, and what else it is.
 
     Checked: onnx's full check with strict shape and type inference, opset, IR version, standard operators only, weights
-    inside, input and output as planned, and for fp16 which operator computes in which type.
+    inside, input and outputs as planned, and for fp16 which operator computes in which type.
 
     Raises:
         ExportError: naming what is not as asked for.
@@ -249,7 +257,7 @@ def check_written(path: Path, plan: ExportPlan[OnnxOptions], output_spec: Tensor
         "IR version": (ir_version, model.ir_version),
         "weights outside the file": ([], [t.name for t in graph.initializer if onnx.external_data_helper.uses_external_data(t)]),
         "inputs": ([plan.input_spec()], [_tensor_spec(value) for value in graph.input]),
-        "outputs": ([output_spec], [_tensor_spec(value) for value in graph.output]),
+        "outputs": (list(plan.outputs), [_tensor_spec(value) for value in graph.output]),
     }
     for what, (asked, found) in asked_and_found.items():
         if asked != found:
@@ -260,12 +268,11 @@ def check_written(path: Path, plan: ExportPlan[OnnxOptions], output_spec: Tensor
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"{path.name} is not valid ONNX: {first_line(error)}") from error
     precision_facts = check_precision(model) if plan.precision == "fp16" else {}
-    return {
+    return count_operators(graph), {
         "opset": opsets[""],
         "ir_version": model.ir_version,
         "size_bytes": path.stat().st_size,
         "nodes": len(graph.node),
-        "operators": count_operators(graph),
         **precision_facts,
     }
 
@@ -299,7 +306,7 @@ def _notes(plan: ExportPlan[OnnxOptions], simplification: Simplification | None)
     if plan.precision == "fp16":
         notes.append(
             "Weights and most activations are float16; LayerNormalization, Softmax, the global mean"
-            f"{', the normalisation of the image' if plan.input_form == 'image' else ''} and the file's input and output are "
+            f"{', the normalisation of the image' if plan.takes == 'image' else ''} and the file's input and output are "
             "float32. On a CPU, ONNX Runtime computes most of it in float32 between casts: half the size, not faster."
         )
     return notes

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from edgevit_deploy.errors import ExportError, first_line
-from edgevit_deploy.exporter import Placement
+from edgevit_deploy.spec import Placement
 
 BY_TYPE = (
     "ONNX Runtime's mobile checker decides by operator type, fixed shapes and rank; limits inside an operator it does not check, "

@@ -44,7 +44,7 @@ def _write(module: "nn.Module", plan: ExportPlan[Any], folder: Path, *, dynamo: 
     import torch
 
     path = folder / "model.onnx"
-    input_spec, output_spec = plan.input_spec(), plan.output_spec("logits")
+    input_spec = plan.input_spec()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
@@ -55,7 +55,7 @@ def _write(module: "nn.Module", plan: ExportPlan[Any], folder: Path, *, dynamo: 
                 dynamo=dynamo,
                 opset_version=OPSET,
                 input_names=[input_spec.name],
-                output_names=[output_spec.name],
+                output_names=[spec.name for spec in plan.outputs],
                 external_data=False,
             )
         except RuntimeError as error:
@@ -65,4 +65,4 @@ def _write(module: "nn.Module", plan: ExportPlan[Any], folder: Path, *, dynamo: 
             if not sound:
                 raise ExportError("onnxsim says that its result computes other numbers")
             onnx.save_model(model, path)
-    return Artifact(target="onnx", path=path, inputs=(input_spec,), outputs=(output_spec,), tools={})
+    return Artifact(target="onnx", path=path, inputs=(input_spec,), outputs=plan.outputs, tools={})

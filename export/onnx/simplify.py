@@ -1,7 +1,7 @@
 """The onnxsim step of the ONNX target, and the runs that decide whether its result is kept."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from edgevit_deploy.errors import ExportError, first_line
 from edgevit_deploy.exporter import ExportPlan
-from edgevit_deploy.parity.bounds import tolerance_for
+from edgevit_deploy.parity.bounds import NoiseMultiple, tolerance_for
 from edgevit_deploy.parity.probes import make_probes
 from edgevit_deploy.spec import INPUT_NAME
 
 if TYPE_CHECKING:
+    import torch
     from onnx import ModelProto
     from torch import nn
 
@@ -30,19 +31,19 @@ Runtime then misses some of the GELUs of opset 17."""
 class Trial:
     """Seeded images of one size, what the module gives for them in float64, and at which batch sizes to run them.
 
-    `images` is float32 (n, 3, height, width), `exact` float64 (n, num_classes); `atol` is the project's bound for an fp32 ONNX
-    file on these images.
+    `images` is float32 (n, 3, height, width), `exact` float64 (n, ...) for each output; `atol` is the project's bound for an fp32
+    ONNX file on these images, one for each output.
     """
 
     images: NDArray[np.float32]
-    exact: NDArray[np.float64]
+    exact: tuple[NDArray[np.float64], ...]
     batches: tuple[int, ...]
-    atol: float
+    atol: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simplification:
-    """What onnxsim did and whether its result was kept; errors are against float64, one for each image size that was run."""
+    """What onnxsim did and whether its result was kept; errors are against float64, one for each image size and output."""
 
     kept: bool
     reason: str
@@ -53,26 +54,28 @@ class Simplification:
     atol: tuple[float, ...]
 
 
-def make_trials(module: "nn.Module", plan: ExportPlan[Any]) -> tuple[Trial, ...]:
-    """Make the trials for every batch and image size that a file of this plan promises."""
+def make_trials(module: "nn.Module", plan: ExportPlan[Any], bound: NoiseMultiple) -> tuple[Trial, ...]:
+    """Make the trials for every batch and image size that a file of this plan promises; `bound` is that of an fp32 file."""
     import torch
 
     exact_module = copy.deepcopy(module).double()
     trials = []
     for size in plan.proven_sizes():
-        images = make_probes(size, plan.spec.preprocess, plan.input_form, TRIAL_SEED).inputs[:TRIAL_IMAGES]
+        images = make_probes(size, plan.spec.preprocess, plan.takes, TRIAL_SEED).inputs[:TRIAL_IMAGES]
         with torch.no_grad():  # one image at a time: the attention of a large size may not fit as a batch
             rows = [torch.from_numpy(image[None]) for image in images]
-            exact = torch.cat([exact_module(row.double()) for row in rows]).numpy()
-            own = torch.cat([module(row) for row in rows]).numpy()
-        noise = float(np.abs(own - exact).max())
-        atol = tolerance_for("onnx", "fp32", noise, float(np.abs(exact).max())).atol
+            exact = joined([exact_module(row.double()) for row in rows])
+            own = joined([module(row) for row in rows])
+        atol = tuple(
+            tolerance_for(bound, "fp32", float(np.abs(mine - true).max()), float(np.abs(true).max())).atol
+            for mine, true in zip(own, exact, strict=True)
+        )
         trials.append(Trial(images=images, exact=exact, batches=plan.proven_batches(), atol=atol))
     return tuple(trials)
 
 
 def largest_errors(model: "ModelProto", trials: tuple[Trial, ...]) -> tuple[float, ...]:
-    """Run a graph on ONNX Runtime (CPU, one thread) and return its largest absolute error in each trial.
+    """Run a graph on ONNX Runtime (CPU, one thread) and return its largest absolute error in each trial and output.
 
     Raises:
         ExportError: it does not load, or does not run at a batch or image size of the trials.
@@ -90,15 +93,16 @@ def largest_errors(model: "ModelProto", trials: tuple[Trial, ...]) -> tuple[floa
     except runtime_errors as error:
         raise ExportError(f"ONNX Runtime cannot load the exported graph: {first_line(error)}") from error
 
-    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         try:
-            (outputs,) = session.run(None, {INPUT_NAME: images})
+            outputs: list[NDArray[np.float32]] = session.run(None, {INPUT_NAME: images})
         except runtime_errors as error:
             shape = "x".join(str(size) for size in images.shape)
             raise ExportError(f"the exported graph does not run at {shape}, which it declares: {first_line(error)}") from error
-        return np.asarray(outputs)
+        return outputs
 
-    return tuple(max(_largest_error(run, trial, batch) for batch in trial.batches) for trial in trials)
+    by_trial = [[_largest_error(run, trial, batch) for batch in trial.batches] for trial in trials]
+    return tuple(float(error) for of_batches in by_trial for error in np.max(of_batches, axis=0))
 
 
 def simplify(
@@ -122,7 +126,7 @@ def simplify(
         nodes=(len(traced.graph.node), len(traced.graph.node)),
         size_bytes=(traced.ByteSize(), traced.ByteSize()),
         max_abs_before=largest_errors(traced, trials),
-        atol=tuple(trial.atol for trial in trials),
+        atol=tuple(atol for trial in trials for atol in trial.atol),
     )
     try:
         simplified = tidy(onnxsim.simplify(traced, skipped_optimizers=list(SKIPPED_PASSES))[0])
@@ -144,15 +148,26 @@ def simplify(
     return simplified, replace(tried, kept=True, reason="no more nodes, no larger, every error within its bound")
 
 
-def _largest_error(run: Callable[[NDArray[np.float32]], NDArray[np.float32]], trial: Trial, batch: int) -> float:
+def joined(results: "Sequence[torch.Tensor | tuple[torch.Tensor, ...]]") -> tuple[NDArray[Any], ...]:
+    """Return what a module gave for several images, one array for each of its outputs."""
+    import torch
+
+    from edgevit_deploy.model.ends import as_tuple
+
+    by_output = zip(*(as_tuple(result) for result in results), strict=True)
+    return tuple(torch.cat(rows).numpy() for rows in by_output)
+
+
+def _largest_error(run: Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]], trial: Trial, batch: int) -> list[float]:
     count = len(trial.images)
     errors = []
     for rows in np.resize(np.arange(count), (-(-count // batch), batch)):
-        outputs = run(trial.images[rows])
-        if outputs.shape != trial.exact[rows].shape:
-            raise ExportError(f"the exported graph returns {outputs.shape} for a batch of {batch}")
-        errors.append(np.abs(outputs - trial.exact[rows]).max())
-    return float(np.max(errors))
+        outputs, exact = run(trial.images[rows]), [output[rows] for output in trial.exact]
+        shapes = [output.shape for output in outputs]
+        if shapes != [output.shape for output in exact]:
+            raise ExportError(f"the exported graph returns {', '.join(map(str, shapes))} for a batch of {batch}")
+        errors.append([np.abs(output - true).max() for output, true in zip(outputs, exact, strict=True)])
+    return [float(error) for error in np.max(errors, axis=0)]
 
 
 def _is_exception(kind: object) -> bool:

@@ -4,16 +4,18 @@ Precision is carried by the ONNX (strongly typed network): fp16 is the fp16 ONNX
 in float32, and never a builder flag. TensorRT-RTX builds without a GPU; the full TensorRT needs one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from edgevit_deploy.errors import ExportError, MissingError, UsageError
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.formats.tensorrt.library import LIBRARIES, Flavor, Library, read_plan_header
 from edgevit_deploy.formats.tensorrt.probe import Capability, capability, describe
+from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.registry import Availability
-from edgevit_deploy.spec import DYNAMIC_BATCHES, SIZE_STEP
+from edgevit_deploy.spec import DYNAMIC_BATCHES, SIZE_STEP, Placement, Precision
 from export.onnx import OnnxExporter, OnnxOptions
 from export.tensorrt.engine import BuildSettings, build_engine, inspect_engine
 
@@ -81,7 +83,14 @@ class TensorRTExporter(Exporter[TensorRTOptions]):
     """Builds `model.engine` and keeps beside it `source.onnx`, the exact file that it was built from."""
 
     target = "tensorrt"
-    precisions = ("fp32", "fp16")
+    precisions: ClassVar[Mapping[Precision, NoiseMultiple]] = {
+        "fp32": NoiseMultiple(
+            k=10, reason="GPU kernels reduce in trees and fuse freely; TF32 is off, so only the order of float32 sums differs"
+        ),
+        "fp16": NoiseMultiple(
+            k=4, reason="half-precision accumulation in some tensor-core kernels, which the emulation does not have"
+        ),
+    }
     options_type = TensorRTOptions
     usage: ClassVar[str] = """\
 With an NVIDIA GPU and driver, and the very library and version that the notes below name. Python:
@@ -169,6 +178,7 @@ with NVIDIA's own `trtexec --onnx=source.onnx --stronglyTyped` (TensorRT 10; 11 
             **inspect_engine(choice.library, choice.found, path),
             "source": source.facts,
         }
+        layers = build_facts.get("builder_layers_after")
         return Artifact(
             target=self.target,
             path=path,
@@ -177,13 +187,10 @@ with NVIDIA's own `trtexec --onnx=source.onnx --stronglyTyped` (TensorRT 10; 11 
             tools={**source.tools, choice.library.flavor: choice.found.version},
             facts=facts,
             notes=(*_notes(choice, plan), *(f"{SOURCE_NAME}: {note}" for note in source.notes)),
-            source=source,
+            operators=source.operators,
+            placements={"engine": Placement(partitions=1, outside={}, layers=layers if isinstance(layers, int) else None)},
+            built_from=source,
         )
-
-    def placements(self, artifact: Artifact) -> dict[str, Placement]:
-        """Return what the builder made of the network: one engine that holds all of it, of so many layers."""
-        layers = artifact.facts.get("builder_layers_after")
-        return {"engine": Placement(partitions=1, outside={}, layers=layers if isinstance(layers, int) else None)}
 
 
 def choose_library(flavor: Literal["auto", "tensorrt", "tensorrt-rtx"]) -> Choice:
@@ -207,7 +214,7 @@ def _how_to_build() -> str:
 
 
 def _onnx_plan(plan: ExportPlan[TensorRTOptions]) -> ExportPlan[OnnxOptions]:
-    return replace(plan, options=OnnxOptions(opset=plan.options.opset))  # type: ignore[arg-type,return-value]
+    return replace(plan, target=OnnxExporter.target, options=OnnxOptions(opset=plan.options.opset))  # type: ignore[arg-type,return-value]
 
 
 def _write_source(module: "nn.Module", plan: ExportPlan[TensorRTOptions], folder: Path) -> Artifact:

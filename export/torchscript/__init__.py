@@ -5,7 +5,7 @@ Two steps keep the file the same wherever it is written. The trace is made on a 
 that PyTorch stores beside the code, absolute paths all of them, are left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from edgevit_deploy.errors import ExportError, UsageError, first_line
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.formats.torchscript import NEWEST_BYTECODE, count_calls, read_lite_file
+from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Precision
 from export.torchscript.write import Promise, Shape, quiet, write, write_in_child
@@ -58,7 +59,10 @@ class TorchScriptExporter(Exporter[TorchScriptOptions]):
     """Writes `model.ptl` in fp32, for the lite interpreter of the PyTorch Mobile 1.13 generation."""
 
     target: ClassVar[str] = "torchscript"
-    precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
+    precisions: ClassVar[Mapping[Precision, NoiseMultiple]] = {
+        "fp32": NoiseMultiple(k=4, reason="same kernels as PyTorch; the mobile generation (1.13) sums in another order"),
+    }
+    paper_protocol: ClassVar[bool] = True
     options_type: ClassVar[type[TorchScriptOptions]] = TorchScriptOptions
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = True
@@ -131,12 +135,12 @@ outputs = module(torch.from_numpy(images)).numpy()
             target=self.target,
             path=path,
             inputs=(plan.input_spec(),),
-            outputs=(plan.output_spec(self.output_form(plan.options)),),
+            outputs=plan.outputs,
             tools={},
+            operators=count_calls(path),
             facts={
                 "bytecode_version": file.bytecode_version,
                 "format_version": file.format_version,
-                "operators": count_calls(path),
                 "size_bytes": path.stat().st_size,
                 "bundled_input_shapes": [promise.shapes[0]] if promise.bundled_inputs else [],
                 "optimize_for_mobile": optimised,
@@ -149,7 +153,7 @@ def make_promise(plan: ExportPlan[TorchScriptOptions]) -> Promise:
     """Return every input shape at which the file must run: the traced one, and others along each free axis."""
     return Promise(
         shapes=tuple((batch, 3, *size) for size in plan.proven_sizes() for batch in plan.proven_batches()),
-        classes=plan.spec.num_classes,
+        values=int(plan.outputs[0].shape[1]),
         bundled_inputs=plan.options.bundled_inputs,
     )
 

@@ -26,10 +26,10 @@ CHILD_TIMEOUT_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """What a written file must do: run on each input shape (the first one is bundled, if asked) and return (batch, classes)."""
+    """What a written file must do: run on each input shape (the first one is bundled, if asked) and return (batch, values)."""
 
     shapes: tuple[Shape, ...]
-    classes: int
+    values: int
     bundled_inputs: bool
 
 
@@ -90,7 +90,7 @@ def run_as_promised(path: Path, promise: Promise) -> None:
             program = mobile._load_for_lite_interpreter(str(path))  # type: ignore[no-untyped-call]
             for shape in promise.shapes:
                 output = program(torch.zeros(shape))
-                refuse_unless_equal(f"the output for {shape}", tuple(output.shape), (shape[0], promise.classes))
+                refuse_unless_equal(f"the output for {shape}", tuple(output.shape), (shape[0], promise.values))
             if promise.bundled_inputs:
                 bundled = [tuple(example.shape) for (example,) in program.run_method("get_all_bundled_inputs")]
                 refuse_unless_equal("the bundled inputs", bundled, [promise.shapes[0]])

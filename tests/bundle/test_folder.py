@@ -37,11 +37,11 @@ def test_a_bundle_holds_what_the_contract_says(fake_bundle: Path) -> None:
     names = {path.relative_to(fake_bundle).as_posix() for path in fake_bundle.rglob("*") if path.is_file()}
     assert {"manifest.json", "labels.txt", "golden/input.f32", "golden/output.f32", "README.md", "model.fake"} <= names
     manifest = json.loads((fake_bundle / "manifest.json").read_text())
-    for key in ("target", "precision", "graph", "files", "model", "inputs", "outputs", "preprocess", "labels", "options"):
+    for key in ("target", "precision", "conversion", "files", "model", "inputs", "outputs", "preprocess", "labels", "options"):
         assert key in manifest, key
     for key in ("tools", "parity", "notes"):
         assert key in manifest, key
-    assert manifest["schema_version"] == 1
+    assert manifest["schema_version"] == 2
     assert manifest["model"]["random_seed"] == 0
     assert "random weights" in manifest["notes"][0]
 
@@ -55,8 +55,8 @@ def test_no_machine_path_and_no_time_stamp(fake_bundle: Path) -> None:
 
 def test_golden_data_need_no_parser(fake_bundle: Path) -> None:
     golden = read_manifest(fake_bundle).golden
-    inputs = np.fromfile(fake_bundle / golden.input_path, dtype="<f4").reshape(golden.input_shape)
-    outputs = np.fromfile(fake_bundle / golden.output_path, dtype="<f4").reshape(golden.output_shape)
+    inputs = np.fromfile(fake_bundle / golden.input.path, dtype="<f4").reshape(golden.input.shape)
+    outputs = np.fromfile(fake_bundle / golden.outputs[0].path, dtype="<f4").reshape(golden.outputs[0].shape)
     assert inputs.shape == (2, 3, 64, 64)
     assert outputs.shape == (2, 10)
     assert golden.probes == ("natural", "noise")
@@ -131,7 +131,7 @@ def test_a_path_that_leaves_the_bundle_is_refused(fake_bundle: Path, expect_erro
         elif field == "labels":
             document["labels"]["path"] = path
         else:
-            document["golden"]["input_path"] = path
+            document["golden"]["input"]["path"] = path
 
     edit_manifest(fake_bundle, point_outside)
     assert "leaves the bundle" in expect_error(2, "verify", fake_bundle)
@@ -164,7 +164,7 @@ def test_a_broken_manifest_is_named(fake_bundle: Path, expect_error: ErrorCheck,
 
 def test_a_manifest_of_wrong_types_or_sizes_is_named(fake_bundle: Path, expect_error: ErrorCheck) -> None:
     edit_manifest(fake_bundle, lambda document: document["inputs"][0].update(shape=[10**12, 3, 64, 64]))
-    assert "not those of a classifier" in expect_error(2, "verify", fake_bundle)
+    assert "not those of a network that returns logits" in expect_error(2, "verify", fake_bundle)
     edit_manifest(fake_bundle, lambda document: document.update(precision="fp7"))
     assert "not a valid manifest" in expect_error(2, "verify", fake_bundle)
 

@@ -102,7 +102,7 @@ def change_model(bundle: Path, **changes: object) -> None:
 def test_peers_stand_as_multiples_of_mobilenet_v2(
     fake_bundle: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgevit_deploy.measure.baselines.RivalMaker.peers.__defaults__", (("MobileNetV2", "DeiT-Ti"),))
+    monkeypatch.setattr("edgevit_deploy.measure.baselines.peers.__defaults__", (("MobileNetV2", "DeiT-Ti"),))
     document, printed = bench(capfd, fake_bundle, "--against", "peers")
     (contest,) = document["against"]
     assert contest["base"] == "MobileNetV2"
@@ -148,7 +148,7 @@ class TestOps:
 
 class TestPaperProtocol:
     def test_it_is_50_passes(self, fake_bundle: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("edgevit_deploy.commands.bench._check_paper", lambda ready: None)
+        monkeypatch.setattr(fakes.FakeExporter, "paper_protocol", True)
         assert run(["bench", str(fake_bundle), "--protocol", "paper", "--json"]) == 0
         captured = capfd.readouterr()
         (only,) = json.loads(captured.out)["results"]

@@ -61,8 +61,8 @@ def tree(folder: Path) -> dict[str, bytes]:
     ("changes", "message"),
     [
         ({"options": options(target_os="iOS14")}, "coreml has no --target-os iOS14; use iOS15"),
-        ({"input_form": "image", "batch": 3}, "holds one picture; use --batch 1"),
-        ({"input_form": "image", "dynamic_batch": True}, "holds one picture; use --batch 1"),
+        ({"takes": "image", "batch": 3}, "holds one picture; use --batch 1"),
+        ({"takes": "image", "dynamic_batch": True}, "holds one picture; use --batch 1"),
         ({"options": options(classifier=True), "batch": 2}, "answers for one picture; use --batch 1"),
         ({"options": options(classifier=True), "labels": ()}, "add --labels FILE"),
         ({"options": options(classifier=True), "labels": ("ant",) * 10}, "has 'ant' more than once; rename one"),
@@ -98,7 +98,7 @@ def test_the_description_says_what_a_person_needs(plain: Artifact) -> None:
     assert "Apache-2.0" in metadata.license
     assert '"mean": [0.485, 0.456, 0.406]' in metadata.userDefined["edgevit_deploy.preprocess"]
     assert CONVERSION_DATE not in metadata.userDefined
-    assert sum(plain.facts["operators"].values()) > 100
+    assert sum(plain.operators.values()) > 100
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -115,7 +115,7 @@ def test_float32_is_within_the_noise(plain: Artifact) -> None:
 
 
 def test_an_image_is_normalised_inside(tmp_path: Path) -> None:
-    plan = plan_of(input_form="image")
+    plan = plan_of(takes="image")
     artifact = build(plan, tmp_path)
     (feature,) = read_package(artifact.path).description.input
     assert feature.type.WhichOneof("Type") == "imageType"

@@ -17,13 +17,14 @@ import torch
 from torch import nn
 
 from edgevit_deploy.errors import ExportError
-from edgevit_deploy.exporter import Artifact, Placement
-from edgevit_deploy.parity.bounds import NOISE_MULTIPLES
+from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.spec import Placement
 from export.executorch import ExecuTorchExporter, Lowered, check_written, lower
+from tests.helpers.bounds import bound_of
 from tests.helpers.executorch import NETWORK, OneConvolution, build, images, module_for, plan_of
 from tests.helpers.small import truth_and_noise
 
-K = NOISE_MULTIPLES["executorch", "fp32"].k
+K = bound_of("executorch", "fp32").k
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +44,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 def test_the_form_is_one_delegate(deployed: Artifact) -> None:
     assert deployed.facts["delegates"] == 1
-    assert deployed.facts["operators_outside"] == {}
-    operators = deployed.facts["operators"]
+    assert deployed.placements["XNNPACK"].outside == {}
+    operators = deployed.operators
     assert (operators["aten::gelu"], operators["aten::_softmax"], operators["aten::rsqrt"]) == (12, 7, 23)
     assert not set(operators) & {"aten::native_layer_norm", "aten::expand_copy", "aten::select_copy.int"}
     notes = " ".join(deployed.notes)
@@ -56,13 +57,13 @@ def test_the_form_is_one_delegate(deployed: Artifact) -> None:
 def test_the_original_graph_is_split_and_says_so(original: Artifact) -> None:
     """Negative control of the count."""
     assert original.facts["delegates"] == 46
-    assert original.facts["operators_outside"] == {
+    assert original.placements["XNNPACK"].outside == {
         "aten::expand_copy.out": 28,
         "aten::mean.out": 1,
         "aten::native_layer_norm.out": 23,
         "aten::select_copy.int_out": 21,
     }
-    placed = Placement(partitions=46, outside=original.facts["operators_outside"])
+    placed = Placement(partitions=46, outside=original.placements["XNNPACK"].outside)
     assert ExecuTorchExporter().placements(original) == {"XNNPACK": placed}
     assert "73 operators run outside XNNPACK, between its 46 delegates" in original.notes[0]
     assert "aten::native_layer_norm.out (23)" in original.notes[0]
@@ -107,7 +108,7 @@ def test_the_facts_are_what_executorch_itself_reads(request: pytest.FixtureReque
     arguments = [instruction.instr_args for chain in plan.chains for instruction in chain.instructions]
     assert sum(isinstance(call, DelegateCall) for call in arguments) == artifact.facts["delegates"]
     called = [plan.operators[call.op_index] for call in arguments if isinstance(call, KernelCall)]
-    assert Counter(f"{operator.name}.{operator.overload}" for operator in called) == artifact.facts["operators_outside"]
+    assert Counter(f"{operator.name}.{operator.overload}" for operator in called) == artifact.placements["XNNPACK"].outside
     assert {delegate.id for delegate in plan.delegates} == {"XnnpackBackend"}
 
 

@@ -19,15 +19,15 @@ from edgevit_deploy.deploy.chains import Attention
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.model.peers import make_torchvision_importable
-from edgevit_deploy.parity.bounds import NOISE_MULTIPLES
-from edgevit_deploy.spec import TensorSpec
+from edgevit_deploy.spec import Placement, TensorSpec
 from export.litert import LiteRTExporter, check_written
 from export.litert.convert import Written, convert_in_child
 from runtimes.litert import LiteRTSession
+from tests.helpers.bounds import bound_of
 from tests.helpers.litert import NETWORK, build, changed, images
 from tests.helpers.small import prepared, truth_and_noise
 
-K = NOISE_MULTIPLES["litert", "fp32"].k
+K = bound_of("litert", "fp32").k
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
 
@@ -69,12 +69,12 @@ def test_the_file_is_all_that_is_left(artifact: Artifact) -> None:
 
 
 def test_xnnpack_takes_all_of_the_default_graph(artifact: Artifact) -> None:
-    operators = artifact.facts["operators"]
+    operators = artifact.operators
     assert isinstance(operators, dict)
     assert "TRANSPOSE_CONV" not in operators
     counts = {name: operators[name] for name in ("GELU", "SOFTMAX", "RSQRT", "BATCH_MATMUL", "FULLY_CONNECTED")}
     assert counts == {"GELU": 12, "SOFTMAX": 7, "RSQRT": 23, "BATCH_MATMUL": 14, "FULLY_CONNECTED": 1}
-    assert (artifact.facts["partitions"], artifact.facts["outside_partitions"]) == (1, {})
+    assert artifact.placements == {"XNNPACK": Placement(partitions=1, outside={})}
     assert f"all {sum(operators.values())} operators as one partition" in " ".join(artifact.notes)
 
 
@@ -86,7 +86,7 @@ def test_the_counts_are_those_of_the_file(artifact: Artifact) -> None:
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(artifact.path.read_bytes()))
     (graph,) = model.subgraphs
     counted = Counter(names[model.operatorCodes[operator.opcodeIndex].builtinCode] for operator in graph.operators)
-    assert counted == artifact.facts["operators"]
+    assert counted == artifact.operators
 
 
 def test_without_a_delegate_there_is_no_partition(artifact: Artifact) -> None:
@@ -104,15 +104,14 @@ def test_without_a_delegate_there_is_no_partition(artifact: Artifact) -> None:
 def test_the_original_graph_is_torn_apart(tmp_path: Path) -> None:
     """One TRANSPOSE_CONV a channel of each LocalProp: 36 + 72 + 3 x 144; between the partitions are the samplers and others."""
     torn = build(tmp_path, prepared(NETWORK, torch.float32), graph="original")
-    operators, outside = torn.facts["operators"], torn.facts["outside_partitions"]
+    operators, outside = torn.operators, torn.placements["XNNPACK"].outside
     assert isinstance(operators, dict)
     assert isinstance(outside, dict)
     assert operators["TRANSPOSE_CONV"] == 540
     assert outside["AVERAGE_POOL_2D"] == 5
-    assert isinstance(torn.facts["partitions"], int)
-    assert torn.facts["partitions"] > 5
+    assert torn.placements["XNNPACK"].partitions > 5
     placed = LiteRTExporter().placements(torn)["XNNPACK"]
-    assert (placed.partitions, placed.outside) == (torn.facts["partitions"], outside)
+    assert (placed.partitions, placed.outside) == (torn.placements["XNNPACK"].partitions, outside)
     assert re.search(r"in \d+ partitions .* own kernels run 5 AVERAGE_POOL_2D, ", " ".join(torn.notes))
     assert error_of(torn, torn.path) <= K * truth_and_noise(NETWORK, images())[1]
 

@@ -19,13 +19,13 @@ import export.ncnn as exporting
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.formats.ncnn import BIN_NAME, PARAM_NAME, read_ncnn_model
-from edgevit_deploy.parity.bounds import NOISE_MULTIPLES
 from export.ncnn import NcnnExporter, check_same_layers, check_written, convert, run_pnnx
 from export.torchscript import trace
+from tests.helpers.bounds import bound_of
 from tests.helpers.ncnn import NETWORK, build, images, plan_of
 from tests.helpers.small import prepared, truth_and_noise
 
-K = NOISE_MULTIPLES["ncnn", "fp32"].k
+K = bound_of("ncnn", "fp32").k
 ROOT = Path(__file__).parent.parent.parent
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
@@ -199,7 +199,7 @@ def test_a_failed_conversion_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_an_image_input_is_normalised_in_float32(tmp_path: Path) -> None:
-    artifact = build(plan_of(input_form="image", precision="fp16"), tmp_path)
+    artifact = build(plan_of(takes="image", precision="fp16"), tmp_path)
     assert artifact.facts["layer_types"]["MemoryData"] == 2
     assert artifact.facts["other_float32_weights"] > 6
 

@@ -16,9 +16,9 @@ from torch import nn
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.formats.openvino import BIN_NAME, XML_NAME, load_openvino, read_ir
-from edgevit_deploy.parity.bounds import NOISE_MULTIPLES
 from edgevit_deploy.spec import Precision
 from export.openvino import OpenVinoExporter, check_same_graph, convert, count_operators, name_ends
+from tests.helpers.bounds import bound_of
 from tests.helpers.openvino import NETWORK, build, images, module_for, plan_of
 from tests.helpers.small import truth_and_noise
 
@@ -41,7 +41,7 @@ def test_two_files_are_all_that_is_written(artifacts: dict[Precision, Artifact])
 
 def test_the_facts_are_those_of_the_file(artifacts: dict[Precision, Artifact]) -> None:
     model = read_ir(load_openvino().Core(), artifacts["fp32"].path)
-    operators = artifacts["fp32"].facts["operators"]
+    operators = artifacts["fp32"].operators
     assert operators.items() <= count_operators(model).items()
     assert not {"Constant", "Parameter", "Result"} & set(operators)
     counts = {"Gelu": 12, "MVN": 23, "MaxPool": 5, "ScaledDotProductAttention": 7}
@@ -62,7 +62,7 @@ def test_a_bf16_file_is_the_fp32_file_with_another_hint(artifacts: dict[Precisio
 
 
 def test_an_fp16_file_has_the_operators_of_the_fp32_file(artifacts: dict[Precision, Artifact]) -> None:
-    half, single = (dict(artifacts[precision].facts["operators"]) for precision in ("fp16", "fp32"))
+    half, single = (dict(artifacts[precision].operators) for precision in ("fp16", "fp32"))
     assert half == single
     ir = [count_operators(read_ir(load_openvino().Core(), artifacts[p].path))["Convert"] for p in ("fp16", "fp32")]
     assert ir[0] > ir[1], "conversions of constants, which are no part of it"
@@ -84,7 +84,7 @@ def test_operators_are_named_after_their_modules(artifacts: dict[Precision, Arti
 def test_the_original_graph_is_converted_too(tmp_path: Path) -> None:
     """In fp16 as well, where OpenVINO leaves the attention scale, one number, in float32."""
     artifact = build(plan_of(graph="original", precision="fp16"), tmp_path)
-    assert artifact.facts["operators"]["GroupConvolutionBackpropData"] == 5
+    assert artifact.operators["GroupConvolutionBackpropData"] == 5
     assert artifact.facts["weights_by_storage"]["f32"] < 10
     placed = OpenVinoExporter().placements(artifact)["CPU plugin"]
     assert (placed.partitions, placed.outside) == (1, {})
@@ -173,7 +173,7 @@ def test_the_usage_snippet_runs(artifacts: dict[Precision, Artifact], tmp_path: 
     said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60, capture_output=True, text=True)
     assert said.stdout == ""
     exact, noise = truth_and_noise(NETWORK, images())
-    assert np.abs(np.load(tmp_path / "outputs.npy") - exact).max() <= NOISE_MULTIPLES["openvino", "fp32"].k * noise
+    assert np.abs(np.load(tmp_path / "outputs.npy") - exact).max() <= bound_of("openvino", "fp32").k * noise
 
 
 def test_without_openvino_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def test_the_file_is_for_the_1_13_generation(plain: Artifact) -> None:
     assert file.objections() == []
     assert plain.facts["bytecode_version"] == file.bytecode_version <= NEWEST_BYTECODE
     assert plain.facts["format_version"] == file.format_version <= NEWEST_FORMAT
-    operators = plain.facts["operators"]
+    operators = plain.operators
     assert set(operators) < set(file.operators) <= set(OPERATORS), "the others are of the methods for bundled inputs"
     assert (operators["aten::gelu"], operators["aten::softmax.int"], operators["aten::layer_norm"]) == (12, 7, 23)
     assert not any("scaled_dot_product_attention" in name for name in file.operators)

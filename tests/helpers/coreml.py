@@ -29,13 +29,13 @@ def plan_of(*, options: CoreMLOptions | None = None, **changes: Any) -> ExportPl
 def build(plan: ExportPlan[CoreMLOptions], folder: Path) -> Artifact:
     exporter = CoreMLExporter()
     exporter.refuse(plan)
-    module = prepared(NETWORK, torch.float32, plan.input_form, exporter.output_form(plan.options))
+    module = prepared(NETWORK, torch.float32, plan.takes, exporter.returns(plan.options))
     return exporter.export(module, plan, folder)
 
 
 def truth_and_noise(plan: ExportPlan[CoreMLOptions], inputs: np.ndarray) -> tuple[np.ndarray, float]:
     """Float64 outputs, and the largest error of PyTorch's own float32 run."""
-    return tests.helpers.small.truth_and_noise(NETWORK, inputs, plan.input_form, CoreMLExporter().output_form(plan.options))
+    return tests.helpers.small.truth_and_noise(NETWORK, inputs, plan.takes, CoreMLExporter().returns(plan.options))
 
 
 def changed(package: Path, destination: Path, change: Callable[[Any], None]) -> Path:

@@ -12,7 +12,8 @@ import torch
 
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
-from edgevit_deploy.parity.bounds import NOISE_MULTIPLES, NoiseMultiple
+from edgevit_deploy.model.ends import as_tuple
+from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.registry import Availability, Entry
 from edgevit_deploy.session import Array, Session
 
@@ -37,8 +38,9 @@ class FakeExporter(Exporter[FakeOptions]):
     """Write a trace."""
 
     target = "fake"
-    precisions = ("fp32",)
+    precisions = {"fp32": NoiseMultiple(k=4, reason="PyTorch itself, in another batch size")}  # noqa: RUF012
     options_type = FakeOptions
+    tasks = ("classify", "features")
     dynamic_size = True
     usage = "Not for an app."
 
@@ -58,9 +60,10 @@ class FakeExporter(Exporter[FakeOptions]):
             target=self.target,
             path=folder / "model.fake",
             inputs=(plan.input_spec(),),
-            outputs=(plan.output_spec("logits"),),
+            outputs=plan.outputs,
             tools={"fake": "1"},
-            facts={"tensors": len(module.state_dict()), "operators": count_leaves(module)},
+            operators=count_leaves(module),
+            facts={"tensors": len(module.state_dict())},
             notes=("a fake target",),
         )
 
@@ -84,7 +87,8 @@ class FakeSession(Session):
 
     def _run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
         with torch.no_grad():
-            return {self.outputs[0].name: self._module(torch.from_numpy(np.ascontiguousarray(feeds["input"]))).numpy()}
+            outputs = as_tuple(self._module(torch.from_numpy(np.ascontiguousarray(feeds["input"]))))
+        return {spec.name: output.numpy() for spec, output in zip(self.outputs, outputs, strict=True)}
 
     def _unload(self) -> None:
         if hasattr(self, "_module"):
@@ -98,11 +102,10 @@ FAKE_RUNTIME: Entry[Session] = Entry(
 
 
 def register_fake(monkeypatch) -> None:
-    """Add the fake target as a contributor would: one line in each registry and one tolerance row."""
+    """Add the fake target as a contributor would: one line in each registry."""
     import export
     import runtimes
 
     monkeypatch.setitem(export.TARGETS, "fake", FAKE_TARGET)
     monkeypatch.setattr(runtimes, "ENTRIES", (*runtimes.ENTRIES, FAKE_RUNTIME))
     monkeypatch.setitem(runtimes.RUNTIMES, "fake", FAKE_RUNTIME)
-    monkeypatch.setitem(NOISE_MULTIPLES, ("fake", "fp32"), NoiseMultiple(k=4, reason="PyTorch itself, in another batch size"))

@@ -12,7 +12,7 @@ from edgevit_deploy.deploy.rewrite import to_deploy_form
 from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.formats.ncnn import BIN_NAME, PARAM_NAME
 from edgevit_deploy.model.ends import prepare
-from edgevit_deploy.spec import InputForm
+from edgevit_deploy.spec import InputKind
 from export.ncnn import NcnnExporter, NcnnOptions
 from tests.helpers.small import plan_for, small_network
 
@@ -25,13 +25,13 @@ def plan_of(**changes: Any) -> ExportPlan[NcnnOptions]:
     return plan_for(NETWORK.spec, NcnnOptions(), **{"graph": "deploy", **changes})
 
 
-def module_for(input_form: InputForm = "tensor") -> torch.nn.Module:
+def module_for(takes: InputKind = "tensor") -> torch.nn.Module:
     """The rewritten network in float32, ready to be converted."""
-    return prepare(to_deploy_form(NETWORK, Form()).network, NETWORK.spec.preprocess, input_form, "logits", torch.float32)
+    return prepare(to_deploy_form(NETWORK, Form()).network, NETWORK.spec.preprocess, takes, "logits", torch.float32)
 
 
 def build(plan: ExportPlan[NcnnOptions], folder: Path, module: torch.nn.Module | None = None) -> Artifact:
-    return NcnnExporter().export(module or module_for(plan.input_form), plan, folder)
+    return NcnnExporter().export(module or module_for(plan.takes), plan, folder)
 
 
 def images() -> np.ndarray:

@@ -1,101 +1,97 @@
 """What bundles are timed against: naive exports and peers, each judged by the parity gate."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from edgevit_deploy.deploy.form import form_for
 from edgevit_deploy.errors import ExportError, MissingError
-from edgevit_deploy.exporter import Exporter
-from edgevit_deploy.host import find_exporter, find_session
-from edgevit_deploy.measure.baselines import Rejected, Rival, RivalMaker
-from edgevit_deploy.model.loading import ModelSource, load_model
+from edgevit_deploy.exporter import Exporter, ExportPlan
+from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.measure.baselines import Baseline, Rejected, naive_exports, peers
+from edgevit_deploy.model.loading import ModelOrigin, load_model
 from edgevit_deploy.model.peers import PEERS, make_peer
-from edgevit_deploy.pipeline import Workbench
+from edgevit_deploy.workbench import Workbench
 from tests.helpers.fakes import FakeExporter, FakeOptions
-from tests.helpers.small import plan_for, prepared
+from tests.helpers.small import prepared
 
-SOURCE = ModelSource(model="edgevit_xxs", num_classes=10, image_size=(64, 64), seed=3)
+SOURCE = ModelOrigin(model="edgevit_xxs", num_classes=10, image_size=(64, 64), seed=3)
 
 
 @pytest.fixture(scope="module")
-def bench() -> Workbench:
-    return Workbench(load_model(SOURCE))
+def workbench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    return Workbench(load_model(SOURCE), THIS_HOST, tmp_path_factory.mktemp("scratch"))
 
 
-def maker(exporter: Exporter[Any], bench: Workbench, folder: Path, **changes: Any) -> RivalMaker:
-    plan = plan_for(bench.model.spec, exporter.options_type(), graph="deploy", form=form_for(exporter.target))
-    plan = replace(plan, **changes)
-    return RivalMaker(exporter, plan, find_session, folder, lambda _: None)
+def plan(exporter: Exporter[Any], workbench: Workbench, options: Any = None) -> ExportPlan[Any]:
+    return exporter.plan(workbench.model.spec, options=options)
 
 
-def test_elsewhere_a_naive_export_is_the_published_graph(fake_target: None, bench: Workbench, tmp_path: Path) -> None:
-    (rival,) = maker(FakeExporter(), bench, tmp_path).naive_exports(bench)
-    assert isinstance(rival, Rival)
-    assert (rival.label, rival.given) == ("plain conversion", "nothing")
-    assert rival.noise_ratio <= 4
-    assert rival.artifact.facts["tensors"] == len(prepared(bench.model.network, torch.float32).state_dict())
+def test_elsewhere_a_naive_export_is_the_published_graph(fake_target: None, workbench: Workbench) -> None:
+    (baseline,) = naive_exports(workbench, plan(FakeExporter(), workbench))
+    assert isinstance(baseline, Baseline)
+    assert (baseline.label, baseline.given) == ("plain conversion", "nothing")
+    assert baseline.noise_ratio <= 4
+    assert baseline.artifact.facts["tensors"] == len(prepared(workbench.model.network, torch.float32).state_dict())
 
 
-def test_a_rival_that_computes_other_numbers_is_not_timed(fake_target: None, bench: Workbench, tmp_path: Path) -> None:
-    (rival,) = maker(FakeExporter(), bench, tmp_path, options=FakeOptions(fault="bias")).naive_exports(bench)
-    assert isinstance(rival, Rejected)
-    assert rival.reason.startswith("parity failed, error ")
+def test_a_baseline_that_computes_other_numbers_is_not_timed(fake_target: None, workbench: Workbench) -> None:
+    (baseline,) = naive_exports(workbench, plan(FakeExporter(), workbench, FakeOptions(fault="bias")))
+    assert isinstance(baseline, Rejected)
+    assert baseline.reason.startswith("parity failed: ")
 
 
-def test_a_rival_that_cannot_be_converted_says_why(
-    fake_target: None, bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_baseline_that_cannot_be_converted_says_why(
+    fake_target: None, workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise ExportError("no such operator")
 
     monkeypatch.setattr(FakeExporter, "export", refuse)
-    assert maker(FakeExporter(), bench, tmp_path).naive_exports(bench) == [
+    assert naive_exports(workbench, plan(FakeExporter(), workbench)) == [
         Rejected(label="plain conversion", reason="no such operator")
     ]
 
 
 @pytest.mark.slow
-def test_the_four_naive_exports_of_onnx_compute_the_right_numbers(bench: Workbench, tmp_path: Path) -> None:
-    rivals = maker(find_exporter("onnx"), bench, tmp_path).naive_exports(bench)
+def test_the_four_naive_exports_of_onnx_compute_the_right_numbers(workbench: Workbench) -> None:
+    baselines = naive_exports(workbench, plan(THIS_HOST.find_exporter("onnx"), workbench))
     names = {f"{exporter} exporter{simplified}" for exporter in ("dynamo", "TorchScript") for simplified in ("", ", onnxsim")}
-    assert {rival.label for rival in rivals} == names
-    assert all(isinstance(rival, Rival) and rival.noise_ratio <= 4 for rival in rivals), rivals
-    assert len({rival.artifact.path.read_bytes() for rival in rivals if isinstance(rival, Rival)}) == 4
+    assert {baseline.label for baseline in baselines} == names
+    assert all(isinstance(baseline, Baseline) and baseline.noise_ratio <= 4 for baseline in baselines), baselines
+    assert len({baseline.artifact.path.read_bytes() for baseline in baselines if isinstance(baseline, Baseline)}) == 4
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("strided", "labels"), [(False, ["MobileNetV2"]), (True, ["MobileNetV2", "MobileNetV2, channels-last"])])
 def test_peers_are_converted_and_judged_in_both_layouts_where_there_are_two(
-    fake_target: None, bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strided: bool, labels: list[str]
+    fake_target: None, workbench: Workbench, monkeypatch: pytest.MonkeyPatch, strided: bool, labels: list[str]
 ) -> None:
     monkeypatch.setattr(FakeExporter, "strided", strided)
-    rivals = maker(FakeExporter(), bench, tmp_path).peers(["MobileNetV2"])
-    assert [rival.label for rival in rivals] == labels
-    for rival in rivals:
-        assert isinstance(rival, Rival), rival
-        assert rival.artifact.inputs[0].shape == (1, 3, 224, 224)
-        assert rival.artifact.outputs[0].shape == (1, 1000)
+    baselines = peers(workbench, plan(FakeExporter(), workbench), ["MobileNetV2"])
+    assert [baseline.label for baseline in baselines] == labels
+    for baseline in baselines:
+        assert isinstance(baseline, Baseline), baseline
+        assert baseline.artifact.inputs[0].shape == (1, 3, 224, 224)
+        assert baseline.artifact.outputs[0].shape == (1, 1000)
 
 
 @pytest.mark.slow
 def test_a_peer_that_computes_other_numbers_is_not_timed(
-    fake_target: None, bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fake_target: None, workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = FakeExporter.export
 
     def wrong(self: FakeExporter, module: torch.nn.Module, plan: Any, folder: Path) -> Any:
         module.get_submodule("network.classifier").bias[0] += 0.01
-        return right(self, module, replace(plan), folder)
+        return right(self, module, plan, folder)
 
     monkeypatch.setattr(FakeExporter, "export", wrong)
-    (rival,) = maker(FakeExporter(), bench, tmp_path).peers(["MobileNetV2"])
-    assert isinstance(rival, Rejected)
-    assert rival.reason.startswith("parity failed")
+    (baseline,) = peers(workbench, plan(FakeExporter(), workbench), ["MobileNetV2"])
+    assert isinstance(baseline, Rejected)
+    assert baseline.reason.startswith("parity failed")
 
 
 class TestPeers:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from torch import nn
 
 from edgevit_deploy.cli import run
 from edgevit_deploy.errors import ExportError, MissingError
-from edgevit_deploy.exporter import Artifact, Placement
+from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.measure.friendliness import count_operators, more
 from edgevit_deploy.registry import Availability
+from edgevit_deploy.spec import Placement
 from tests.helpers import fakes
 
 SMALL = {"--model": "edgevit_xxs", "--image-size": "64", "--num-classes": "10", "--peer": "none"}
@@ -28,13 +30,10 @@ class Partitioned(fakes.FakeExporter):
             raise ExportError("no LayerNorm | here")
         artifact = super().export(module, plan, folder)
         operators = {kind: count * (7 if kind == "ConvTranspose2d" else 1) for kind, count in leaves.items()}
-        artifact.facts["operators"] = operators
-        return artifact
+        return replace(artifact, operators=operators)
 
     def placements(self, artifact: Artifact) -> dict[str, Placement]:
-        operators = artifact.facts["operators"]
-        assert isinstance(operators, dict)
-        outside = {kind: count for kind, count in operators.items() if kind == "GELU"}
+        outside = {kind: count for kind, count in artifact.operators.items() if kind == "GELU"}
         return {"delegate": Placement(partitions=1 + sum(outside.values()), outside=outside, note="It looks at nothing else.")}
 
 

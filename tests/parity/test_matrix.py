@@ -67,7 +67,7 @@ def test_original_graph(tmp_path: Path, variant: str, target: str, precision: st
 @pytest.mark.parametrize(("target", "precision"), PAIRS)
 def test_image_input(tmp_path: Path, target: str, precision: str) -> None:
     manifest = convert(tmp_path, target, precision, "--model", "edgevit_xxs", "--image-size", "64", "--input", "image")
-    assert manifest.input_form == "image"
+    assert manifest.takes == "image"
 
 
 @pytest.mark.slow

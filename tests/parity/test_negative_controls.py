@@ -9,13 +9,16 @@ import torch
 from torch import nn
 
 from edgevit_deploy import create_model
+from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.edgevit import EdgeViT, GlobalSparseAttn
 from edgevit_deploy.model.random_weights import randomise
-from edgevit_deploy.parity.bounds import MAX_K, NOISE_MULTIPLES
+from edgevit_deploy.parity.bounds import MAX_K, NoiseMultiple
 from edgevit_deploy.parity.gate import OutputDiff, Truth, compare
 from edgevit_deploy.parity.probes import make_probes
 from edgevit_deploy.parity.reference import Reference
 from edgevit_deploy.spec import Size
+from tests.helpers.bounds import bound_of
+from tests.helpers.small import ends
 
 VARIANTS: list[tuple[str, Size]] = [("edgevit_xxs", (96, 64)), ("edgevit_xs", (64, 64)), ("edgevit_s", (64, 96))]
 
@@ -118,13 +121,13 @@ def subject(request: pytest.FixtureRequest) -> tuple[EdgeViT, Truth]:
     model = create_model(name, image_size=size)
     randomise(model, seed=0)
     probes = make_probes(size, model.spec.preprocess, "tensor", seed=0)
-    return model, Reference(model, model.spec.preprocess).truth(probes, "tensor", "logits", "fp32")
+    return model, Reference(model, model.spec.preprocess).truth(probes, ends("tensor", "logits"), "fp32")
 
 
 def judge(network: nn.Module, truth: Truth, target: str) -> OutputDiff:
     with torch.no_grad():
         outputs = network.float()(torch.from_numpy(truth.probes.inputs)).numpy()
-    return compare(outputs, truth, target, batch=len(outputs))
+    return compare("logits", outputs, truth, bound_of(target, "fp32"), batch=len(outputs))
 
 
 def test_the_unchanged_network_passes(subject: tuple[EdgeViT, Truth]) -> None:
@@ -149,19 +152,26 @@ def test_bgr_for_rgb_fails(subject: tuple[EdgeViT, Truth]) -> None:
 
 def test_a_single_nan_fails(subject: tuple[EdgeViT, Truth]) -> None:
     _, truth = subject
-    outputs = truth.outputs.copy()
+    outputs = truth.outputs["logits"].copy()
     outputs[-1, -1] = np.nan
-    diff = compare(outputs, truth, "onnx", batch=1)
+    diff = compare("logits", outputs, truth, bound_of("onnx", "fp32"), batch=1)
     assert not diff.ok
     assert diff.worst_probe == truth.probes.names[-1]
 
 
 def test_permuted_probes_fail(subject: tuple[EdgeViT, Truth]) -> None:
     _, truth = subject
-    assert not compare(truth.outputs[::-1], truth, "onnx", batch=1).ok
+    assert not compare("logits", truth.outputs["logits"][::-1], truth, bound_of("onnx", "fp32"), batch=1).ok
 
 
 def test_no_multiple_is_above_the_contract() -> None:
-    for key, multiple in NOISE_MULTIPLES.items():
-        assert 1 <= multiple.k <= MAX_K, key
-        assert len(multiple.reason) > 20, key
+    for target in THIS_HOST.targets():
+        for precision, multiple in THIS_HOST.find_exporter(target).precisions.items():
+            assert 1 <= multiple.k <= MAX_K, (target, precision)
+            assert len(multiple.reason) > 20, (target, precision)
+
+
+@pytest.mark.parametrize(("k", "reason"), [(MAX_K + 1, "summed in another order"), (0, "summed in another order"), (4, " ")])
+def test_a_bound_that_is_too_wide_or_has_no_reason_cannot_be_stated(k: float, reason: str) -> None:
+    with pytest.raises(ValueError, match="a bound needs"):
+        NoiseMultiple(k=k, reason=reason)

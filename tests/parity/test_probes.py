@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from edgevit_deploy.parity.probes import GOLDEN_PROBES, make_probes, natural_picture
-from edgevit_deploy.spec import InputForm, imagenet_preprocess
+from edgevit_deploy.spec import InputKind, imagenet_preprocess
 
 PREPROCESS = imagenet_preprocess((64, 96))
 
 
 @pytest.mark.parametrize("form", ["tensor", "image"])
-def test_the_same_arguments_give_the_same_bytes(form: InputForm) -> None:
+def test_the_same_arguments_give_the_same_bytes(form: InputKind) -> None:
     one, two = (make_probes((64, 96), PREPROCESS, form, seed=3) for _ in range(2))
     assert one.names == two.names
     assert one.inputs.tobytes() == two.inputs.tobytes()

@@ -12,6 +12,8 @@ from edgevit_deploy.parity.bounds import NOISE_CEILING, tolerance_for
 from edgevit_deploy.parity.probes import make_probes
 from edgevit_deploy.parity.reference import Reference, RoundEveryOutput
 from edgevit_deploy.spec import imagenet_preprocess
+from tests.helpers.bounds import bound_of
+from tests.helpers.small import ends
 
 
 def model_and_probes(form: str = "tensor"):
@@ -32,32 +34,32 @@ def test_every_operation_is_rounded(stored: torch.dtype) -> None:
 
 def test_noise_is_the_largest_error_over_all_probes() -> None:
     model, probes = model_and_probes()
-    truth = Reference(model, model.spec.preprocess).truth(probes, "tensor", "logits", "fp32")
+    truth = Reference(model, model.spec.preprocess).truth(probes, ends("tensor", "logits"), "fp32")
     with torch.no_grad():
         exact = prepare(model, model.spec.preprocess, "tensor", "logits", torch.float64)(torch.from_numpy(probes.inputs).double())
         own = torch.cat([model(torch.from_numpy(image[None])) for image in probes.inputs])
-    np.testing.assert_allclose(truth.outputs, exact.numpy(), atol=1e-12)
-    np.testing.assert_allclose(truth.noise, float((own.double() - exact).abs().max()), rtol=1e-6)
+    np.testing.assert_allclose(truth.outputs["logits"], exact.numpy(), atol=1e-12)
+    np.testing.assert_allclose(truth.noise["logits"], float((own.double() - exact).abs().max()), rtol=1e-6)
 
 
 def test_fp16_noise_is_far_above_fp32_noise_and_below_its_ceiling() -> None:
     model, probes = model_and_probes()
     reference = Reference(model, model.spec.preprocess)
-    single = reference.truth(probes, "tensor", "logits", "fp32")
-    half = reference.truth(probes, "tensor", "logits", "fp16")
-    scale = np.abs(half.outputs).max()
-    assert 100 * single.noise < half.noise < NOISE_CEILING["fp16"] * scale
-    assert single.noise < NOISE_CEILING["fp32"] * scale
+    single = reference.truth(probes, ends("tensor", "logits"), "fp32")
+    half = reference.truth(probes, ends("tensor", "logits"), "fp16")
+    scale = np.abs(half.outputs["logits"]).max()
+    assert 100 * single.noise["logits"] < half.noise["logits"] < NOISE_CEILING["fp16"] * scale
+    assert single.noise["logits"] < NOISE_CEILING["fp32"] * scale
 
 
 def test_bf16_noise_is_about_eight_times_fp16_noise() -> None:
     """Three significant bits less."""
     model, probes = model_and_probes()
     reference = Reference(model, model.spec.preprocess)
-    half = reference.truth(probes, "tensor", "logits", "fp16")
-    brain = reference.truth(probes, "tensor", "logits", "bf16")
-    assert 4 * half.noise < brain.noise < 16 * half.noise
-    assert brain.noise < NOISE_CEILING["bf16"] * np.abs(brain.outputs).max()
+    half = reference.truth(probes, ends("tensor", "logits"), "fp16")
+    brain = reference.truth(probes, ends("tensor", "logits"), "bf16")
+    assert 4 * half.noise["logits"] < brain.noise["logits"] < 16 * half.noise["logits"]
+    assert brain.noise["logits"] < NOISE_CEILING["bf16"] * np.abs(brain.outputs["logits"]).max()
 
 
 def test_the_image_form_is_the_tensor_form_behind_its_normalisation() -> None:
@@ -72,8 +74,8 @@ def test_the_image_form_is_the_tensor_form_behind_its_normalisation() -> None:
 
 def test_probabilities_sum_to_one() -> None:
     model, probes = model_and_probes()
-    truth = Reference(model, model.spec.preprocess).truth(probes, "tensor", "probabilities", "fp32")
-    np.testing.assert_allclose(truth.outputs.sum(axis=1), 1, atol=1e-12)
+    truth = Reference(model, model.spec.preprocess).truth(probes, ends("tensor", "probabilities"), "fp32")
+    np.testing.assert_allclose(truth.outputs["probabilities"].sum(axis=1), 1, atol=1e-12)
 
 
 class Overflowing(nn.Module):
@@ -83,15 +85,15 @@ class Overflowing(nn.Module):
 
 def test_an_fp16_overflow_does_not_buy_an_infinite_bound() -> None:
     probes = make_probes((32, 32), imagenet_preprocess((32, 32)), "tensor", seed=0)
-    truth = Reference(Overflowing(), imagenet_preprocess((32, 32))).truth(probes, "tensor", "logits", "fp16")
-    assert not np.isfinite(truth.noise)
-    scale = float(np.abs(truth.outputs).max())
-    bound = tolerance_for("onnx", "fp16", truth.noise, scale)
+    truth = Reference(Overflowing(), imagenet_preprocess((32, 32))).truth(probes, ends("tensor", "logits"), "fp16")
+    assert not np.isfinite(truth.noise["logits"])
+    scale = float(np.abs(truth.outputs["logits"]).max())
+    bound = tolerance_for(bound_of("onnx", "fp16"), "fp16", truth.noise["logits"], scale)
     assert bound.atol <= bound.k * NOISE_CEILING["fp16"] * scale
     assert "not the yardstick" in bound.reason
 
 
 def test_bf16_has_the_range_of_float32() -> None:
     probes = make_probes((32, 32), imagenet_preprocess((32, 32)), "tensor", seed=0)
-    truth = Reference(Overflowing(), imagenet_preprocess((32, 32))).truth(probes, "tensor", "logits", "bf16")
-    assert np.isfinite(truth.noise)
+    truth = Reference(Overflowing(), imagenet_preprocess((32, 32))).truth(probes, ends("tensor", "logits"), "bf16")
+    assert np.isfinite(truth.noise["logits"])

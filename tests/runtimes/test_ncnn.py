@@ -14,14 +14,14 @@ import torch
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.formats.ncnn import PARAM_NAME
-from edgevit_deploy.parity.bounds import NOISE_MULTIPLES
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import TensorSpec
 from runtimes.ncnn import NcnnNetSession, NcnnSession
+from tests.helpers.bounds import bound_of
 from tests.helpers.ncnn import FLOAT16_TAG, FLOAT32_TAG, NETWORK, build, images, module_for, plan_of, write_handwritten
 from tests.helpers.small import truth_and_noise
 
-K = NOISE_MULTIPLES["ncnn", "fp32"].k
+K = bound_of("ncnn", "fp32").k
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ from onnx import TensorProto, helper, numpy_helper
 from edgevit_deploy.errors import MissingError, RunError
 from edgevit_deploy.model.anatomy import part_of
 from edgevit_deploy.model.variants import create_model
-from edgevit_deploy.parity.bounds import NOISE_MULTIPLES
 from edgevit_deploy.parity.probes import make_probes
 from edgevit_deploy.parity.reference import Reference
 from edgevit_deploy.spec import TensorSpec
 from export.onnx import OnnxExporter, OnnxOptions
 from runtimes.onnx import OnnxRuntimeCudaSession, OnnxRuntimeSession
-from tests.helpers.small import plan_for, prepared, small_network
+from tests.helpers.bounds import bound_of
+from tests.helpers.small import ends, plan_for, prepared, small_network
 
 SIZE = (64, 64)
 
@@ -46,9 +46,9 @@ def open_session(artifact, kind=OnnxRuntimeSession, **changes):
 def largest_error(session, network, batch):
     """Over the seeded probes: the session's largest error against float64, and what the project allows it."""
     probes = make_probes(SIZE, network.spec.preprocess, "tensor", seed=3)
-    truth = Reference(network, network.spec.preprocess).truth(probes, "tensor", "logits", "fp32")
+    truth = Reference(network, network.spec.preprocess).truth(probes, ends("tensor", "logits"), "fp32")
     outputs = [session.run({"input": images})["logits"] for images in np.split(probes.inputs, len(probes.inputs) // batch)]
-    return np.abs(np.concatenate(outputs) - truth.outputs).max(), NOISE_MULTIPLES["onnx", "fp32"].k * truth.noise
+    return np.abs(np.concatenate(outputs) - truth.outputs["logits"]).max(), bound_of("onnx", "fp32").k * truth.noise["logits"]
 
 
 @pytest.mark.parametrize("batch", [1, 4])

@@ -14,17 +14,17 @@ import runtimes.openvino as running
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.formats.openvino import BIN_NAME, XML_NAME, load_openvino, other_arithmetic, read_ir, settings_for
-from edgevit_deploy.parity.bounds import NOISE_MULTIPLES
 from edgevit_deploy.parity.gate import ParityReport, check_session
 from edgevit_deploy.parity.probes import make_probes
 from edgevit_deploy.parity.reference import Reference
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import Precision
 from runtimes.openvino import OpenVinoModelSession, OpenVinoSession
+from tests.helpers.bounds import bound_of
 from tests.helpers.openvino import NETWORK, build, cpu_computes_in, images, module_for, plan_of
-from tests.helpers.small import SMALL_SIZE, truth_and_noise
+from tests.helpers.small import SMALL_SIZE, ends, truth_and_noise
 
-K = NOISE_MULTIPLES["openvino", "fp32"].k
+K = bound_of("openvino", "fp32").k
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def error_of(artifact: Artifact, path: Path | None = None) -> float:
 
 def judge(session: Session, precision: Precision) -> ParityReport:
     probes = make_probes(SMALL_SIZE, NETWORK.spec.preprocess, "tensor", seed=0)
-    truth = Reference(NETWORK, NETWORK.spec.preprocess).truth(probes, "tensor", "logits", precision)
+    truth = Reference(NETWORK, NETWORK.spec.preprocess).truth(probes, ends("tensor", "logits"), precision)
     return check_session(session, [truth], "openvino", [1])
 
 

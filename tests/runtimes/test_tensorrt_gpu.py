@@ -13,7 +13,7 @@ from edgevit_deploy.parity.probes import make_probes
 from edgevit_deploy.parity.reference import Reference
 from export.tensorrt import TensorRTExporter, TensorRTOptions
 from runtimes.tensorrt import TensorRTSession
-from tests.helpers.small import plan_for, prepared
+from tests.helpers.small import ends, plan_for, prepared
 
 pytestmark = pytest.mark.gpu
 BATCHES = (1, 3)
@@ -42,7 +42,7 @@ def engine(network, precision, tmp_path_factory):
 
 def test_it_computes_what_pytorch_computes(engine, network, precision):
     probes = make_probes((224, 224), network.spec.preprocess, "tensor", 0)
-    truth = Reference(network, network.spec.preprocess).truth(probes, "tensor", "logits", precision)
+    truth = Reference(network, network.spec.preprocess).truth(probes, ends("tensor", "logits"), precision)
     with TensorRTSession(engine.path, inputs=engine.inputs, outputs=engine.outputs) as session:
         report = check_session(session, [truth], "tensorrt", BATCHES)
     assert report.status == "passed", report.worst

@@ -23,10 +23,10 @@ CONTROL = "original again (A/A)"
 def write(folder: str, variant: str = "edgevit_xxs") -> None:
     from edgevit_deploy.deploy.form import form_for
     from edgevit_deploy.model.ends import prepare
-    from edgevit_deploy.model.loading import ModelSource, load_model
+    from edgevit_deploy.model.loading import ModelOrigin, load_model
     from edgevit_deploy.pipeline import Workbench
 
-    bench = Workbench(load_model(ModelSource(model=variant)))
+    bench = Workbench(load_model(ModelOrigin(model=variant)))
     Path(folder).mkdir(parents=True, exist_ok=True)
     for graph in ("original", "deploy"):
         network = bench.network(graph, form_for("torchscript"))

@@ -21,7 +21,7 @@ from edgevit_deploy.deploy.form import form_for
 from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.host import find_session, require_exporter
 from edgevit_deploy.model.ends import prepare
-from edgevit_deploy.model.loading import ModelSource, load_model
+from edgevit_deploy.model.loading import ModelOrigin, load_model
 from edgevit_deploy.parity.gate import Truth, run_in_batches
 from edgevit_deploy.pipeline import Workbench, export
 
@@ -57,7 +57,7 @@ def main(target: str, variant: str = "edgevit_xxs", seeds: str = "8") -> None:
 
 def errors_of(target: str, variant: str, seed: int) -> tuple[Error, Error]:
     """Convert one network both ways and run both files; ours first."""
-    bench, exporter = Workbench(load_model(ModelSource(model=variant, seed=seed))), require_exporter(target)
+    bench, exporter = Workbench(load_model(ModelOrigin(model=variant, seed=seed))), require_exporter(target)
     plan = ExportPlan(
         spec=bench.model.spec,
         precision="fp32",
@@ -67,7 +67,7 @@ def errors_of(target: str, variant: str, seed: int) -> tuple[Error, Error]:
         dynamic_size=False,
         graph="deploy",
         form=form_for(target),
-        input_form="tensor",
+        takes="tensor",
         labels=(),
         options=exporter.options_type(),
     )

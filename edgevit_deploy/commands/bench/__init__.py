@@ -1,40 +1,19 @@
 """`convert.py bench BUNDLE...`: what bundles cost on this host, against each other, naive exports or peers."""
 
 import shlex
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from edgevit_deploy.commands.bench.files import check_folder, write_files
-from edgevit_deploy.commands.bench.view import Run, document, print_run
+from edgevit_deploy.commands.bench.view import document, print_run
 from edgevit_deploy.commands.console import print_json, progress, say
-from edgevit_deploy.errors import MissingError, UsageError
-from edgevit_deploy.measure.contests import Against, Contest, make_contests
-from edgevit_deploy.measure.machine import check_threads, read_machine
-from edgevit_deploy.measure.subjects import Ready, Skipped, candidate_of, common_batch, read_subject
+from edgevit_deploy.errors import MissingError
 
 if TYPE_CHECKING:
-    from edgevit_deploy.measure.benchmark import Candidate
-    from edgevit_deploy.measure.profile import Profile
-    from edgevit_deploy.measure.result import Benchmark, Regime
-    from edgevit_deploy.pipeline import Step
-
-DEFAULT_RUNS = 50
-PROFILED_RUNS = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How to time: threads of each runtime, runs of each file, what a block is, and the seed of the blocks' order."""
-
-    threads: int
-    runs: int
-    regime: "Regime"
-    seed: int
+    from edgevit_deploy.measure.bench import Timing
 
 
 def bench_bundles(
@@ -43,7 +22,7 @@ def bench_bundles(
     runs: int | None = None,
     regime: Literal["steady", "mixed"] | None = None,
     protocol: Literal["interleaved", "paper"] = "interleaved",
-    against: Against | None = None,
+    against: Literal["original", "peers"] | None = None,
     weights: Path | None = None,
     ops: Annotated[bool, Parameter(negative="")] = False,
     output: Path | None = None,
@@ -66,31 +45,28 @@ def bench_bundles(
         seed: Seed of the order of the blocks.
         json: Print one JSON document on stdout, with every raw time, and nothing else there.
     """
-    settings = _settings(bundles, threads, runs, regime, protocol, seed)
-    if weights is not None and against != "original":
-        raise UsageError("--weights is for --against original; add that, or drop --weights")
+    from edgevit_deploy import api
+    from edgevit_deploy.measure.bench import check_bundles, read_timing
+
+    timing = read_timing(threads=threads, runs=runs, regime=regime, protocol=protocol, seed=seed)
+    check_bundles(bundles)
     if output is not None:
         check_folder(output, bundles)
-    with progress("bench") as step, tempfile.TemporaryDirectory() as scratch:
-        subjects = [read_subject(bundle) for bundle in _announced(bundles, step)]
-        ready = [subject for subject in subjects if isinstance(subject, Ready)]
-        if protocol == "paper":
-            _check_paper(ready)
-        batch = common_batch(ready)
-        machine = read_machine({name for subject in ready for name in subject.manifest.tools})
-        contests = make_contests(ready, against, weights, batch, Path(scratch), step) if against else []
-        candidates = {subject.label: candidate_of(subject, batch) for subject in ready}
-        profiled = ready if ops else []
-        run = Run(
-            machine=machine,
-            benchmark=_time(candidates, contests, settings, step) if ready else None,
-            contests=tuple(contests),
-            profiles={subject.label: _profile(subject, candidates[subject.label], threads, step) for subject in profiled},
-            skipped=tuple(subject for subject in subjects if isinstance(subject, Skipped)),
-        )
+    run = api.bench(
+        *bundles,
+        threads=threads,
+        runs=runs,
+        regime=regime,
+        protocol=protocol,
+        against=against,
+        weights=weights,
+        ops=ops,
+        seed=seed,
+        progress=progress,
+    )
     print_run(run)
     if output is not None and run.benchmark is not None:
-        command = _command(bundles, settings, protocol, against, weights, ops=ops)
+        command = _command(bundles, timing, against, weights, ops=ops)
         write_files(run, run.benchmark, command, output)
         say(f"saved: {output}: bench.md, bench.json, bench.svg")
     if json:
@@ -98,103 +74,14 @@ def bench_bundles(
     return MissingError.exit_code if run.benchmark is None else 0
 
 
-def _settings(
-    bundles: Sequence[Path],
-    threads: int,
-    runs: int | None,
-    regime: Literal["steady", "mixed"] | None,
-    protocol: Literal["interleaved", "paper"],
-    seed: int,
-) -> Settings:
-    """Check every flag that can be checked before any work."""
-    from edgevit_deploy.measure.result import PAPER_RUNS, REGIMES
-
-    check_threads(threads)
-    if seed < 0:
-        raise UsageError(f"--seed {seed}: a seed is 0 or larger")
-    resolved = [bundle.resolve() for bundle in bundles]
-    for index, bundle in enumerate(bundles):
-        if bundle.resolve() in resolved[:index]:
-            raise UsageError(f"{bundle} is given twice; give it once: the first bundle is always timed against itself too")
-    if protocol == "paper":
-        if runs is not None or regime is not None or threads != 1:
-            raise UsageError("--protocol paper sets the runs, their order and one thread; drop --runs, --regime and --threads")
-        return Settings(threads=1, runs=PAPER_RUNS, regime=REGIMES["paper"], seed=seed)
-    chosen = REGIMES[regime or "steady"]
-    count = DEFAULT_RUNS if runs is None else runs
-    chosen.blocks(count)
-    return Settings(threads=threads, runs=count, regime=chosen, seed=seed)
-
-
-def _command(
-    bundles: Sequence[Path], settings: Settings, protocol: str, against: Against | None, weights: Path | None, *, ops: bool
-) -> str:
+def _command(bundles: Sequence[Path], timing: "Timing", against: str | None, weights: Path | None, *, ops: bool) -> str:
     """Return the command line that times the same again."""
-    flags = ["--seed", str(settings.seed)]
-    if protocol == "paper":
-        flags += ["--protocol", protocol]
+    flags = ["--seed", str(timing.seed)]
+    if timing.protocol == "paper":
+        flags += ["--protocol", timing.protocol]
     else:
-        flags += ["--threads", str(settings.threads), "--runs", str(settings.runs), "--regime", settings.regime.name]
+        flags += ["--threads", str(timing.threads), "--runs", str(timing.runs), "--regime", timing.regime.name]
     flags += ["--against", against] if against else []
     flags += ["--weights", str(weights)] if weights else []
     flags += ["--ops"] if ops else []
     return shlex.join(["python", "convert.py", "bench", *map(str, bundles), *flags])
-
-
-def _announced(bundles: Sequence[Path], step: "Step") -> Iterator[Path]:
-    for bundle in bundles:
-        step(f"verifying {bundle}")
-        yield bundle
-
-
-def _check_paper(ready: Sequence[Ready]) -> None:
-    """The paper times one way only; anything else would not be its protocol."""
-    for subject in ready:
-        manifest = subject.manifest
-        kind = (manifest.target, manifest.precision, manifest.inputs[0].shape[0] in (1, "batch"))
-        if kind != ("torchscript", "fp32", True):
-            raise UsageError(
-                f"--protocol paper times TorchScript lite in float32 with batch 1, and {subject.bundle} is {manifest.target} "
-                f"{manifest.precision} with batch {manifest.inputs[0].shape[0]}; use `convert.py torchscript`"
-            )
-
-
-def _time(candidates: "dict[str, Candidate]", contests: Sequence[Contest], settings: Settings, step: "Step") -> "Benchmark":
-    from edgevit_deploy.measure.benchmark import benchmark
-
-    rivals = [rival for contest in contests for rival in contest.candidates(candidates[contest.subjects[0].label])]
-    return benchmark(
-        [*candidates.values(), *rivals],
-        threads=settings.threads,
-        runs=settings.runs,
-        regime=settings.regime,
-        seed=settings.seed,
-        step=step,
-    )
-
-
-def _profile(subject: Ready, candidate: "Candidate", threads: int, step: "Step") -> "Profile | None":
-    """Profile a bundle; None where its runtime has no profiler that Python reaches."""
-    import torch
-
-    from edgevit_deploy.measure.align_names import profile_by_module
-    from edgevit_deploy.measure.profile import Profile, macs_by_part, measure_peak_gmacs, time_by_kind, time_by_part
-    from edgevit_deploy.model.ends import prepare
-    from edgevit_deploy.model.loading import ModelSource, load_model
-    from edgevit_deploy.pipeline import Workbench
-    from edgevit_deploy.verify.layers import form_of, graph_of
-
-    step(f"profiling {subject.label}")
-    manifest, (images,) = subject.manifest, candidate.feeds.values()
-    model = load_model(ModelSource.of(manifest.model))  # of a checkpoint only the shapes matter here
-
-    def module() -> torch.nn.Module:
-        network = Workbench(model).network(graph_of(manifest), form_of(manifest))
-        return prepare(network, model.spec.preprocess, manifest.input_form, manifest.output_form, torch.float32)
-
-    with candidate.session(threads) as session:
-        operations = profile_by_module(session, candidate.feeds, PROFILED_RUNS, module)
-    if operations is None:
-        return None
-    macs = macs_by_part(model.network, len(images), (images.shape[2], images.shape[3]))
-    return Profile(parts=time_by_part(operations, macs, measure_peak_gmacs(threads)), kinds=time_by_kind(operations))

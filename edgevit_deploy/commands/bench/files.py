@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgevit_deploy.commands.bench.plot import svg_plot
-from edgevit_deploy.commands.bench.view import Run, document, explanation, setting, tables
+from edgevit_deploy.commands.bench.view import document, explanation, setting, tables
 from edgevit_deploy.commands.pages import markdown_text, write_together
 from edgevit_deploy.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgevit_deploy.measure.bench import BenchRun
     from edgevit_deploy.measure.result import Benchmark
 
 PAGE_NAME, DOCUMENT_NAME, PLOT_NAME = "bench.md", "bench.json", "bench.svg"
@@ -30,7 +31,7 @@ def check_folder(output: Path, bundles: Sequence[Path]) -> None:
         raise UsageError(f"--output {output} is a file; name a folder")
 
 
-def write_files(run: Run, benchmark: "Benchmark", command: str, output: Path) -> None:
+def write_files(run: "BenchRun", benchmark: "Benchmark", command: str, output: Path) -> None:
     """Write the three files into a folder, over those of an earlier run.
 
     Args:
@@ -50,7 +51,7 @@ def write_files(run: Run, benchmark: "Benchmark", command: str, output: Path) ->
     write_together(output, contents)
 
 
-def _page(run: Run, benchmark: "Benchmark", command: str) -> str:
+def _page(run: "BenchRun", benchmark: "Benchmark", command: str) -> str:
     notes = [*explanation(run, benchmark), *(f"warning: {warning}" for warning in benchmark.warnings())]
     return "\n".join(
         [

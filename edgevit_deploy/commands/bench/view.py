@@ -1,7 +1,7 @@
 """What `convert.py bench` shows: tables, a plot, and in words how far the figures can be trusted; and the JSON document."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,12 +11,12 @@ from rich.text import Text
 from edgevit_deploy.commands.bench.plot import print_plot
 from edgevit_deploy.commands.console import say, stderr
 from edgevit_deploy.commands.pages import Table
-from edgevit_deploy.measure.contests import Contest, Standing, base_of, best_naive, standings
-from edgevit_deploy.measure.machine import Machine
-from edgevit_deploy.measure.subjects import Skipped
+from edgevit_deploy.measure.contests import Contest, Standing
 
 if TYPE_CHECKING:
-    from edgevit_deploy.measure.profile import KindTime, PartTime, Profile
+    from edgevit_deploy.measure.bench import BenchRun
+    from edgevit_deploy.measure.contests import Contest, Standing
+    from edgevit_deploy.measure.profile import KindTime, PartTime
     from edgevit_deploy.measure.result import Benchmark, BenchmarkResult, Comparison
 
 LATENCY_COLUMNS = (
@@ -40,26 +40,7 @@ PART_COLUMNS = ("part", "ms", "share", "operations", "million MACs", "of peak")
 VERDICT_STYLES = {"faster": "green", "slower": "red", "no difference": "dim"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """Everything that one call of the command found out.
-
-    Attributes:
-        machine: the host.
-        benchmark: None when no bundle could be timed here.
-        contests: bundles and their rivals, timed in the same run.
-        profiles: a bundle's label -> its time by part and kind, None where its runtime has no profiler that Python reaches.
-        skipped: bundles that could not be timed.
-    """
-
-    machine: Machine
-    benchmark: "Benchmark | None"
-    contests: tuple[Contest, ...]
-    profiles: "dict[str, Profile | None]"
-    skipped: tuple[Skipped, ...]
-
-
-def print_run(run: Run) -> None:
+def print_run(run: "BenchRun") -> None:
     """Print everything that people read about one run."""
     if run.benchmark is not None:
         first, *others = tables(run, run.benchmark)
@@ -75,7 +56,7 @@ def print_run(run: Run) -> None:
         say(f"{subject.bundle}: not timed here. {subject.reason}")
 
 
-def tables(run: Run, benchmark: "Benchmark") -> list[Table]:
+def tables(run: "BenchRun", benchmark: "Benchmark") -> list[Table]:
     """Return the tables: latencies first, then costs, contests and parts."""
     comparisons = {comparison.label: comparison for comparison in benchmark.comparisons()}
     entries = (*benchmark.results, benchmark.control)
@@ -103,7 +84,7 @@ def setting(benchmark: "Benchmark") -> str:
     return f"batch {first.batch}, {threads}, {benchmark.regime.name} regime, {len(first.raw_ms)} timed runs each"
 
 
-def document(run: Run) -> dict[str, object]:
+def document(run: "BenchRun") -> dict[str, object]:
     """Return the whole run as the one JSON document."""
     if run.benchmark is None:
         return {"machine": run.machine, "results": [], "skipped": run.skipped}
@@ -122,7 +103,7 @@ def document(run: Run) -> dict[str, object]:
     }
 
 
-def explanation(run: Run, benchmark: "Benchmark") -> list[str]:
+def explanation(run: "BenchRun", benchmark: "Benchmark") -> list[str]:
     """Say in words what the figures mean and how far they can be trusted."""
     regime, first = benchmark.regime, benchmark.results[0]
     blocks = len(first.raw_ms) // regime.timed_calls
@@ -178,15 +159,15 @@ def _comparison_document(comparison: "Comparison") -> dict[str, object]:
     }
 
 
-def _contest_document(contest: Contest, benchmark: "Benchmark") -> dict[str, object]:
-    best = best_naive(contest, benchmark)
+def _contest_document(contest: "Contest", benchmark: "Benchmark") -> dict[str, object]:
+    best = contest.best_naive(benchmark)
     return {
         "against": contest.against,
         "bundles": [subject.label for subject in contest.subjects],
-        "base": base_of(contest, benchmark).label,
+        "base": contest.base(benchmark).label,
         "standings": [
             {**_comparison_document(entry.against_base), "given": entry.given, "noise_ratio": entry.noise_ratio}
-            for entry in standings(contest, benchmark)
+            for entry in contest.standings(benchmark)
         ],
         "best_naive_over_bundle": None if best is None else _comparison_document(best),
         "rejected": [asdict(entry) for entry in contest.rejected],
@@ -227,17 +208,17 @@ def _cost_cells(result: "BenchmarkResult") -> list[str | Text]:
     return [result.label, f"{result.load_ms:.1f}", f"{result.first_ms:.2f}", f"{result.size_bytes / 1e6:.1f}", memory]
 
 
-def _contest_table(contest: Contest, benchmark: "Benchmark") -> Table:
+def _contest_table(contest: "Contest", benchmark: "Benchmark") -> Table:
     names = ", ".join(subject.label for subject in contest.subjects)
-    base = base_of(contest, benchmark).label
+    base = contest.base(benchmark).label
     return Table(
         title=f"{names} against {'naive exports of the same weights' if contest.against == 'original' else 'peers'}",
         columns=[column.format(base=base) for column in STANDING_COLUMNS],
-        rows=[_standing_cells(standing, base) for standing in standings(contest, benchmark)],
+        rows=[_standing_cells(standing, base) for standing in contest.standings(benchmark)],
     )
 
 
-def _standing_cells(standing: Standing, base: str) -> list[str | Text]:
+def _standing_cells(standing: "Standing", base: str) -> list[str | Text]:
     comparison, (low, high) = standing.against_base, standing.against_base.interval
     itself = standing.result.label == base
     return [
@@ -251,9 +232,9 @@ def _standing_cells(standing: Standing, base: str) -> list[str | Text]:
     ]
 
 
-def _contest_lines(contest: Contest, benchmark: "Benchmark") -> list[str]:
+def _contest_lines(contest: "Contest", benchmark: "Benchmark") -> list[str]:
     lines = []
-    best = best_naive(contest, benchmark)
+    best = contest.best_naive(benchmark)
     if best is not None:
         low, high = best.interval
         lines.append(

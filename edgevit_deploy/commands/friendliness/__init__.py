@@ -1,25 +1,23 @@
 """`convert.py friendliness`: what every converter and partitioner makes of the network, part by part."""
 
-import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from edgevit_deploy.commands.console import print_json, progress, say
-from edgevit_deploy.commands.flags import FileFlags, ModelFlags
+from edgevit_deploy.commands.flags import ModelFlags
 from edgevit_deploy.commands.friendliness.view import Matrix, document, markdown, print_matrix
 from edgevit_deploy.commands.pages import write_together
 from edgevit_deploy.errors import DeployError, MissingError, UsageError, did_you_mean
-from edgevit_deploy.host import find_session, require_exporter
-from export import TARGETS
+from edgevit_deploy.host import THIS_HOST, check_target
+from edgevit_deploy.request import FileRequest
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.friendliness import Friendliness
     from edgevit_deploy.model.peers import Peer
-    from edgevit_deploy.pipeline import Step, Workbench
+    from edgevit_deploy.workbench import Step
 
 NO_PEER = "none"
 PEER_SEED = 0
@@ -45,13 +43,14 @@ def friendliness(
         output: Folder for friendliness.md and friendliness.json.
         json: Print one JSON document on stdout and nothing else there.
     """
+    from edgevit_deploy.measure.friendliness import Examiner
     from edgevit_deploy.model.loading import load_model
-    from edgevit_deploy.pipeline import Workbench
+    from edgevit_deploy.workbench import open_workbench
 
     chosen = _read_targets(targets)
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output {output} is not a folder; give a folder for {MARKDOWN_NAME} and {JSON_NAME}")
-    file_flags = FileFlags(image_size=image_size)
+    request = FileRequest(image_size=image_size)
     if image_size == "dynamic":
         raise UsageError("friendliness looks at one shape; use --image-size N or HxW")
     skipped: dict[str, str] = {}
@@ -59,19 +58,21 @@ def friendliness(
     found: list[Friendliness] = []
     with progress("friendliness") as step:
         step("loading the model")
-        bench = Workbench(load_model(model_flags.source(file_flags.fixed_size())))
+        model = load_model(model_flags.origin(request.fixed_size()))
         for target in chosen:
             try:
-                found.append(_examine(target, bench, file_flags, other, step))
+                exporter = THIS_HOST.require_exporter(target)
+                with open_workbench(model, THIS_HOST, _prefixed(step, target)) as workbench:
+                    found.append(Examiner(workbench, request.plan(exporter, model)).examine(other))
             except DeployError as error:
                 skipped[target] = str(error)
     if not found:
         raise MissingError("no target could be examined: " + "; ".join(f"{name}: {why}" for name, why in skipped.items()))
     matrix = Matrix(
         command=_command(model_flags, targets, image_size, peer),
-        model=bench.model.spec.variant,
-        image_size=bench.model.spec.image_size,
-        notes=bench.model.notes,
+        model=model.spec.variant,
+        image_size=model.spec.image_size,
+        notes=model.notes,
         peer_given=other.given if other else "",
         targets=tuple(found),
         skipped=skipped,
@@ -84,11 +85,8 @@ def friendliness(
 
 
 def _read_targets(targets: Sequence[str]) -> list[str]:
-    names = [name for item in targets for name in item.split(",") if name]
-    for name in names:
-        if name not in TARGETS:
-            raise UsageError(f"--targets {name}: no such target; {did_you_mean(name, TARGETS)}")
-    return list(dict.fromkeys(names)) or list(TARGETS)
+    names = [check_target("--targets", name) for item in targets for name in item.split(",") if name]
+    return list(dict.fromkeys(names)) or list(THIS_HOST.targets())
 
 
 def _find_peer(name: str, skipped: dict[str, str]) -> "Peer | None":
@@ -106,15 +104,8 @@ def _find_peer(name: str, skipped: dict[str, str]) -> "Peer | None":
         return None
 
 
-def _examine(target: str, bench: "Workbench", flags: FileFlags, peer: "Peer | None", step: "Step") -> "Friendliness":
-    from edgevit_deploy.measure.friendliness import Examiner
-
-    exporter = require_exporter(target)
-    plan = flags.plan(target, bench.model, exporter.precisions[0], exporter.options_type())
-    with tempfile.TemporaryDirectory() as scratch:
-        return Examiner(
-            bench, exporter, replace(plan, labels=()), find_session, Path(scratch), lambda text: step(f"{target}: {text}")
-        ).examine(peer)
+def _prefixed(step: "Step", target: str) -> "Step":
+    return lambda text: step(f"{target}: {text}")
 
 
 def _command(model_flags: ModelFlags, targets: Sequence[str], image_size: str | None, peer: str) -> str:

@@ -11,9 +11,8 @@ from edgevit_deploy.commands.console import say
 from edgevit_deploy.commands.pages import Table, markdown_text
 
 if TYPE_CHECKING:
-    from edgevit_deploy.exporter import Placement
     from edgevit_deploy.measure.friendliness import Friendliness, PartResult, Verdict
-    from edgevit_deploy.spec import Size
+    from edgevit_deploy.spec import Placement, Size
 
 HEADINGS = {
     "patch embedding": "patch",

@@ -133,9 +133,15 @@ def _verdict_row(anchor: str, subject: Subject) -> Markup:
         max_abs=_number(worst.max_abs) if worst else "-",
         atol=_number(worst.tolerance.atol) if worst else "-",
         noise_ratio=_number(worst.noise_ratio) if worst else "-",
-        agreement=f"{min(diff.top1_agreement for diff in manifest.parity.diffs):.0%}" if worst else "-",
+        agreement=_agreement(manifest) if worst else "-",
         megabytes=f"{model_bytes / 1e6:.1f}",
     )
+
+
+def _agreement(manifest: Manifest) -> str:
+    """Return the smallest share of probes with the true first class; a dash where the network does not classify."""
+    shares = [diff.top1_agreement for diff in manifest.parity.diffs if diff.top1_agreement is not None]
+    return f"{min(shares):.0%}" if shares else "-"
 
 
 def _badge(manifest: Manifest) -> Markup:
@@ -158,10 +164,10 @@ def _bundle(anchor: str, subject: Subject, axis: Axis) -> Markup:
         interface=_facts(_interface(manifest)),
         folder=shlex.quote(subject.label),
         whole=f" --seed {seed}" if seed is not None else " --weights CHECKPOINT",
-        golden_input=golden.input_path,
-        golden_input_shape=golden.input_shape,
-        golden_output=golden.output_path,
-        golden_output_shape=golden.output_shape,
+        golden_input=golden.input.path,
+        golden_input_shape=golden.input.shape,
+        golden_output=", ".join(array.path for array in golden.outputs),
+        golden_output_shape=", ".join(str(array.shape) for array in golden.outputs),
         file_count=len(manifest.files),
         files=_joined(
             fill(template.FILE_ROW, path=record.path, bytes=f"{record.bytes:,}", sha256=record.sha256)
@@ -203,8 +209,8 @@ def _comparison(diff: OutputDiff, axis: Axis) -> Markup:
         "bound": _number(diff.tolerance.atol),
         "PyTorch's own noise": _number(diff.tolerance.noise),
         "x noise": _number(diff.noise_ratio),
-        "top-1 agrees": f"{diff.top1_agreement:.0%}",
-        "smallest margin": _number(diff.smallest_margin),
+        "top-1 agrees": "-" if diff.top1_agreement is None else f"{diff.top1_agreement:.0%}",
+        "smallest margin": "-" if diff.smallest_margin is None else _number(diff.smallest_margin),
         "SQNR": "-" if diff.sqnr_db is None else f"{diff.sqnr_db:.1f} dB",
         "1 - cosine": _number(1 - diff.cosine),
     }
@@ -237,7 +243,7 @@ def _model(manifest: Manifest) -> dict[str, object]:
     random = f"random, from seed {model.random_seed}: it classifies nothing"
     return {
         "variant": model.variant,
-        "graph": manifest.graph,
+        "graph": manifest.conversion.graph,
         "weights": random if model.weights_sha256 is None else f"checkpoint with sha256 {model.weights_sha256}",
         "checkpoint dialect": model.dialect or "-",
         "parameters": f"{model.parameters:,}",
@@ -253,9 +259,9 @@ def _model(manifest: Manifest) -> dict[str, object]:
 
 def _interface(manifest: Manifest) -> dict[str, object]:
     preprocess = manifest.preprocess
-    holds = "0 to 255, normalised inside the model" if manifest.input_form == "image" else "normalised as below"
+    holds = "0 to 255, normalised inside the model" if manifest.conversion.takes == "image" else "normalised as below"
     facts: dict[str, object] = {f"input {spec.name!r}": f"{_tensor(spec)}, {holds}" for spec in manifest.inputs}
-    facts |= {f"output {spec.name!r}": f"{_tensor(spec)}, {manifest.output_form}" for spec in manifest.outputs}
+    facts |= {f"output {spec.name!r}": f"{_tensor(spec)}, {manifest.conversion.returns}" for spec in manifest.outputs}
     return {
         **facts,
         "colour order": preprocess.color_order,

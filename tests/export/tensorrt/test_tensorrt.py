@@ -47,7 +47,7 @@ def export(rtx, tmp_path_factory):
             plan = plan_for(**changes)
             network = create_model(plan.spec.variant)
             randomise(network, 0)
-            module = prepare(network, plan.spec.preprocess, plan.input_form, "logits", torch.float32)
+            module = prepare(network, plan.spec.preprocess, plan.takes, "logits", torch.float32)
             before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
             TensorRTExporter().refuse(plan)
             made[key] = TensorRTExporter().export(module, plan, tmp_path_factory.mktemp("engine"))
@@ -78,7 +78,7 @@ def test_an_fp32_engine(export, rtx):
     assert artifact.facts["network_layers"] == sum(artifact.facts["network_layer_types"].values())
     assert not [name for name in compute_types(artifact) if name.endswith("HALF")]
     assert artifact.tools["tensorrt-rtx"] == rtx.version
-    assert sum(artifact.facts["operators"].values()) < artifact.facts["network_layers"], "constants are not among them"
+    assert sum(artifact.operators.values()) < artifact.facts["network_layers"], "constants are not among them"
     assert TensorRTExporter().placements(artifact)["engine"].layers == artifact.facts["builder_layers_after"]
 
 
@@ -148,7 +148,7 @@ def test_notes_say_what_was_not_done(export, rtx):
 def test_image_input_and_the_recorded_choice(export):
     if probe.capability("tensorrt").can_build:
         pytest.skip("the full TensorRT builds here and is taken")
-    artifact = export(input_form="image", options=TensorRTOptions())
+    artifact = export(takes="image", options=TensorRTOptions())
     assert artifact.facts["network_inputs"][0]["dtype"] == "float32"
     assert artifact.facts["flavor"] == "tensorrt-rtx"
     assert artifact.facts["flavor_reason"] == f"--flavor auto; {probe.describe('tensorrt')}"

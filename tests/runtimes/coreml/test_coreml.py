@@ -34,7 +34,7 @@ class FakeModel:
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     plans = {
         "tensor": plan_of(),
-        "image": plan_of(input_form="image"),
+        "image": plan_of(takes="image"),
         "classifier": plan_of(options=CoreMLOptions(classifier=True)),
     }
     return {name: build(plan, tmp_path_factory.mktemp(name)) for name, plan in plans.items()}
@@ -108,7 +108,7 @@ def test_what_core_ml_says_is_one_error(artifacts: dict[str, Artifact], monkeypa
 def test_core_ml_itself_computes_what_float64_does(artifacts: dict[str, Artifact], kind: str) -> None:
     plan = {
         "tensor": plan_of(),
-        "image": plan_of(input_form="image"),
+        "image": plan_of(takes="image"),
         "classifier": plan_of(options=CoreMLOptions(classifier=True)),
     }[kind]
     inputs = np.random.default_rng(5).integers(0, 256, (1, 3, 64, 64)).astype(np.float32)

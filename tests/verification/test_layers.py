@@ -12,16 +12,18 @@ from edgevit_deploy.cli import run
 from edgevit_deploy.deploy.form import Form, form_for
 from edgevit_deploy.deploy.rewrite import to_deploy_form
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.host import find_session, require_exporter
-from edgevit_deploy.model.loading import ModelSource, load_model
+from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.model.loading import ModelOrigin, load_model
 from edgevit_deploy.parity.taps import TappedNetwork
-from edgevit_deploy.pipeline import Workbench
-from edgevit_deploy.verify.layers import LayerReport, check_layers, plan_of
+from edgevit_deploy.verification.layers import LayerReport, check_layers
+from edgevit_deploy.verification.replan import plan_of
+from edgevit_deploy.workbench import Workbench
 from export import TARGETS
 from tests.helpers.fakes import FakeExporter, FakeOptions
+from tests.helpers.hosts import HostWith
 from tests.helpers.small import SMALL_SIZE, plan_for
 
-SOURCE = ModelSource(model="edgevit_xxs", weights=None, num_classes=10, image_size=SMALL_SIZE, labels=None, seed=0)
+SOURCE = ModelOrigin(model="edgevit_xxs", weights=None, num_classes=10, image_size=SMALL_SIZE, labels=None, seed=0)
 
 FAULTS = {
     "patch_embed2": "patch embedding",
@@ -43,8 +45,8 @@ FAULTS = {
 
 
 @pytest.fixture(scope="module")
-def bench():
-    return Workbench(load_model(SOURCE))
+def workbench(tmp_path_factory):
+    return Workbench(load_model(SOURCE), THIS_HOST, tmp_path_factory.mktemp("scratch"))
 
 
 class FaultyExporter(FakeExporter):
@@ -71,46 +73,47 @@ def plant(network: torch.nn.Module, tap: str) -> None:
     network.get_submodule("head").weight *= 1.0001
 
 
-def look(bench: Workbench, exporter, folder: Path, **changes) -> LayerReport:
-    plan = plan_for(bench.model.spec, exporter.options_type(), **changes)
-    return check_layers(bench, exporter, plan, find_session, folder, lambda _: None)
+def look(workbench: Workbench, exporter, folder: Path, **changes) -> LayerReport:
+    plan = plan_for(workbench.model.spec, exporter.options_type(), **changes)
+    workbench.host, workbench.scratch = HostWith(exporter), folder
+    return check_layers(workbench, plan)
 
 
 @pytest.mark.parametrize("tap", FAULTS)
-def test_a_fault_in_each_part_is_named(fake_target, bench, tmp_path, tap, monkeypatch):
+def test_a_fault_in_each_part_is_named(fake_target, workbench, tmp_path, tap, monkeypatch):
     monkeypatch.setattr(FaultyExporter, "faulty", tap)
-    failed = look(bench, FaultyExporter(), tmp_path, graph="deploy").first_failed
+    failed = look(workbench, FaultyExporter(), tmp_path, graph="deploy").first_failed
     assert failed is not None
     assert (failed.tap.name, failed.tap.part) == (tap, FAULTS[tap])
 
 
 @pytest.mark.parametrize("tap", ["blocks2.0.LocalAgg.gather", "blocks2.0.SelfAttn.attn.attend", "blocks4.1.SelfAttn.attn.attend"])
-def test_a_fault_in_the_original_graph_is_named(fake_target, bench, tmp_path, tap, monkeypatch):
+def test_a_fault_in_the_original_graph_is_named(fake_target, workbench, tmp_path, tap, monkeypatch):
     monkeypatch.setattr(FaultyExporter, "faulty", tap)
-    failed = look(bench, FaultyExporter(), tmp_path, graph="original").first_failed
+    failed = look(workbench, FaultyExporter(), tmp_path, graph="original").first_failed
     assert failed is not None
     assert (failed.tap.name, failed.tap.part) == (tap, FAULTS[tap])
 
 
 @pytest.mark.parametrize("graph", ["original", "deploy"])
-def test_without_a_fault_nothing_is_named(fake_target, bench, tmp_path, graph):
-    report = look(bench, FakeExporter(), tmp_path, graph=graph)
+def test_without_a_fault_nothing_is_named(fake_target, workbench, tmp_path, graph):
+    report = look(workbench, FakeExporter(), tmp_path, graph=graph)
     assert report.first_failed is None
     assert len(report.layers) == 77
 
 
-def test_a_wrong_rewrite_is_named_where_the_published_graph_has_the_same_tap(fake_target, bench, tmp_path, monkeypatch):
+def test_a_wrong_rewrite_is_named_where_the_published_graph_has_the_same_tap(fake_target, workbench, tmp_path, monkeypatch):
     """The truth of what both graphs share is the published graph's: a rewrite cannot be its own judge."""
-    wrong = to_deploy_form(bench.model.network, Form())
+    wrong = to_deploy_form(workbench.model.network, Form())
     wrong.network.get_submodule("blocks2.0.LocalAgg.gather.body.conv2").bias += 1e-3
-    monkeypatch.setitem(bench._forms, Form(), wrong)
-    failed = look(bench, FakeExporter(), tmp_path, graph="deploy").first_failed
+    monkeypatch.setitem(workbench._forms, Form(), wrong)
+    failed = look(workbench, FakeExporter(), tmp_path, graph="deploy").first_failed
     assert failed is not None
     assert failed.tap.name == "blocks2.0.LocalAgg.gather"
 
 
-def test_a_tapped_network_returns_its_logits_last(bench):
-    network = bench.model.network
+def test_a_tapped_network_returns_its_logits_last(workbench):
+    network = workbench.model.network
     tapped = TappedNetwork(network, "original")
     images = torch.randn(2, 3, *SMALL_SIZE)
     with torch.no_grad():
@@ -122,16 +125,16 @@ def test_a_tapped_network_returns_its_logits_last(bench):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", [target for target in TARGETS if target != "tensorrt"])
-def test_every_target_can_be_looked_into(bench, tmp_path, target):
+def test_every_target_can_be_looked_into(workbench, tmp_path, target):
     """The same mechanism on the target's own runtime and in its own form: sound layers pass, and a fault is named."""
-    exporter = require_exporter(target)
-    report = look(bench, exporter, tmp_path, graph="deploy", form=form_for(target))
+    exporter = THIS_HOST.require_exporter(target)
+    report = look(workbench, exporter, tmp_path, graph="deploy", form=form_for(target))
     assert report.first_failed is None, report.first_failed
 
 
 @pytest.mark.slow
-def test_a_fault_is_named_on_a_real_runtime(bench, tmp_path, monkeypatch):
-    exporter = require_exporter("onnx")
+def test_a_fault_is_named_on_a_real_runtime(workbench, tmp_path, monkeypatch):
+    exporter = THIS_HOST.require_exporter("onnx")
     export = type(exporter).export
 
     def faulty(self, module, plan, folder):
@@ -140,7 +143,7 @@ def test_a_fault_is_named_on_a_real_runtime(bench, tmp_path, monkeypatch):
         return export(self, module, plan, folder)
 
     monkeypatch.setattr(type(exporter), "export", faulty)
-    failed = look(bench, exporter, tmp_path, graph="deploy").first_failed
+    failed = look(workbench, exporter, tmp_path, graph="deploy").first_failed
     assert failed is not None
     assert failed.tap.part == "LocalProp"
 

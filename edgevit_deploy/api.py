@@ -1,0 +1,319 @@
+"""The library: what the command line does, as functions of plain arguments with results that can be pickled.
+
+    import edgevit_deploy
+
+    conversion = edgevit_deploy.convert("onnx", model="edgevit_xxs", output="build/x")
+    assert conversion.report.ok
+
+Commands, notebooks and workers on other machines call these. Every argument means what the flag of the same name means; errors
+are those of `edgevit_deploy.errors`, and a failed comparison is a result.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from edgevit_deploy.bundle.manifest import read_manifest
+from edgevit_deploy.data.preprocess import find_images
+from edgevit_deploy.deploy.form import Form
+from edgevit_deploy.errors import DeployError, UsageError
+from edgevit_deploy.exporter import Exporter, ExportPlan
+from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.measure.bench import BenchRun, Protocol, read_timing
+from edgevit_deploy.measure.bench import bench as bench_on
+from edgevit_deploy.measure.contests import Against
+from edgevit_deploy.model import loading
+from edgevit_deploy.model.loading import LoadedModel, ModelOrigin
+from edgevit_deploy.pipeline import Conversion
+from edgevit_deploy.pipeline import convert as convert_on
+from edgevit_deploy.request import FileRequest, read_options
+from edgevit_deploy.spec import Graph, InputKind, Precision, Size, Task
+from edgevit_deploy.verification.bundle import Verification
+from edgevit_deploy.verification.bundle import verify as verify_on
+from edgevit_deploy.workbench import Step, Workbench, open_workbench, quiet
+
+StrPath = str | Path
+Progress = Callable[[str], AbstractContextManager[Step]]
+"""A label -> a context that gives what is told each step; `commands.console.progress` shows them on a terminal."""
+
+
+@contextmanager
+def silent(_: str) -> Iterator[Step]:
+    """Show nothing."""
+    yield quiet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One target in one precision, as `convert_all` left it; without a `conversion` where it was skipped or not built."""
+
+    target: str
+    precision: Precision
+    status: Literal["passed", "failed", "built, not run", "skipped"]
+    reason: str = ""
+    conversion: Conversion | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempts:
+    """What `convert_all` came to, and what must be known of the model (random weights, for example)."""
+
+    attempts: tuple[Attempt, ...]
+    model_notes: tuple[str, ...]
+
+
+def load_model(
+    model: str | None = None,
+    *,
+    weights: StrPath | None = None,
+    num_classes: int | None = None,
+    image_size: str | int | Size | None = None,
+    labels: StrPath | None = None,
+    seed: int | None = None,
+) -> LoadedModel:
+    """Build a network and fill it from a checkpoint or from a seed.
+
+    Args:
+        model: published variant (`edgevit_xxs`, `edgevit_xs`, `edgevit_s`); with `weights` it is read from the file.
+        weights: checkpoint (.pth, .pt, .bin, .safetensors); without it the weights are random.
+        num_classes: of the head; with `weights` it is read from the file.
+        image_size: side, HEIGHTxWIDTH or (height, width) in pixels; multiples of 32.
+        labels: text file with one class name a line.
+        seed: of the random weights; 0 when None.
+
+    Raises:
+        UsageError: unreadable checkpoint, unknown name, or a contradiction between the file and the arguments.
+    """
+    request = FileRequest(image_size=image_size)
+    return loading.load_model(_origin(model, weights, num_classes, request, labels, seed))
+
+
+def convert(
+    target: str,
+    *,
+    model: str | None = None,
+    weights: StrPath | None = None,
+    num_classes: int | None = None,
+    labels: StrPath | None = None,
+    seed: int | None = None,
+    image_size: str | int | Size | None = None,
+    batch: str | int = 1,
+    precision: Precision | None = None,
+    graph: Graph = "deploy",
+    form: Form | None = None,
+    input: InputKind = "tensor",  # noqa: A002 - the flag's name
+    task: Task = "classify",
+    options: object | None = None,
+    images: StrPath | None = None,
+    output: StrPath | None = None,
+    progress: Progress = silent,
+) -> Conversion:
+    """Convert one model to one target, judge the file and write its bundle to `<output>/<target>-<precision>`.
+
+    Args:
+        target: registered name; `edgevit_deploy.targets()` lists them.
+        model: as for `load_model`, and so `weights`, `num_classes`, `labels` and `seed`.
+        weights: see `model`.
+        num_classes: see `model`.
+        labels: see `model`.
+        seed: see `model`.
+        image_size: as for `load_model`, or `dynamic`.
+        batch: images a run, or `dynamic`.
+        precision: of the file; the target's first when None.
+        graph: deploy is the published graph rewritten exactly into the operators that the target runs best.
+        form: of the deploy graph, as `tune` finds it; the target's own when None.
+        input: tensor takes normalised float32; image takes 0 to 255 and normalises inside the model.
+        task: what the network is asked for.
+        options: the target's own: a mapping of names to values, or its options dataclass.
+        images: folder of photographs that join the parity probes.
+        output: folder for the bundle; `build/<variant>` when None.
+        progress: shows each step; nothing by default.
+
+    Raises:
+        UsageError: refused arguments, or a place that cannot be written.
+        MissingError: the target's converter is not installed.
+        ExportError: the converter failed.
+        RunError: a runtime of this host could not load or run the file.
+    """
+    request = FileRequest(image_size=image_size, batch=batch, precision=precision, graph=graph, form=form, takes=input, task=task)
+    exporter = THIS_HOST.require_exporter(target)
+    own = read_options(exporter, options)
+    with progress(f"{target} {precision or next(iter(exporter.precisions))}") as step:
+        step("loading the model")
+        loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed))
+        with open_workbench(loaded, THIS_HOST, step, _pictures(images)) as workbench:
+            return _convert(workbench, request.plan(exporter, loaded, own), output)
+
+
+def convert_all(
+    *,
+    model: str | None = None,
+    weights: StrPath | None = None,
+    num_classes: int | None = None,
+    labels: StrPath | None = None,
+    seed: int | None = None,
+    request: FileRequest | None = None,
+    images: StrPath | None = None,
+    output: StrPath | None = None,
+    progress: Progress = silent,
+) -> Attempts:
+    """Convert to every target that can run here, in every precision or in the one that `request` names.
+
+    Args:
+        model: as for `load_model`, and so `weights`, `num_classes`, `labels` and `seed`.
+        weights: see `model`.
+        num_classes: see `model`.
+        labels: see `model`.
+        seed: see `model`.
+        request: what is asked of every file; the defaults when None.
+        images: folder of photographs that join the parity probes.
+        output: folder for the bundles; `build/<variant>` when None.
+        progress: shows each step; nothing by default.
+
+    Raises:
+        UsageError: refused arguments that are wrong for every target, or a place that cannot be written.
+    """
+    request = request or FileRequest()
+    loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed))
+    with open_workbench(loaded, THIS_HOST, photographs=_pictures(images)) as workbench:
+        attempts = [
+            _attempt(workbench, exporter, replace(request, precision=precision), output, progress)
+            for exporter in map(THIS_HOST.find_exporter, THIS_HOST.targets())
+            for precision in exporter.precisions
+            if request.precision in (None, precision)
+        ]
+    return Attempts(attempts=tuple(attempts), model_notes=loaded.notes)
+
+
+def verify(
+    bundle: StrPath,
+    *,
+    weights: StrPath | None = None,
+    seed: int | None = None,
+    labels: StrPath | None = None,
+    images: StrPath | None = None,
+    layers: bool = False,
+    progress: Progress = silent,
+) -> Verification:
+    """Re-hash, load, run and compare one bundle with its golden outputs, wherever it is now.
+
+    Args:
+        bundle: folder written by a conversion.
+        weights: the checkpoint it was made from: the whole parity check again.
+        seed: the seed it was made from, for random weights.
+        labels: text file with one class name a line, if one was given at conversion.
+        images: folder of photographs to run to top-5.
+        layers: convert the graph once more with taps after every part, and compare each with float64.
+        progress: shows each step; nothing by default.
+
+    Raises:
+        UsageError: not a bundle that this version reads, or weights that are not the bundle's.
+        BundleError: a file is missing, changed or unrecorded.
+        RunError: the runtime could not load or run the file.
+    """
+    if layers and weights is None and seed is None:
+        raise UsageError("--layers compares with what the weights give; add --weights FILE or --seed N")
+    bundle, pictures = Path(bundle), _pictures(images)
+    with progress(str(bundle)) as step:
+        if weights is None and seed is None:
+            return verify_on(bundle, THIS_HOST, step, pictures=pictures)
+        origin = ModelOrigin.of(read_manifest(bundle).model, weights=_path(weights), labels=_path(labels), seed=seed)
+        with open_workbench(loading.load_model(origin), THIS_HOST, step) as workbench:
+            return verify_on(bundle, THIS_HOST, step, workbench=workbench, layers=layers, pictures=pictures)
+
+
+def bench(
+    *bundles: StrPath,
+    threads: int = 1,
+    runs: int | None = None,
+    regime: Literal["steady", "mixed"] | None = None,
+    protocol: Protocol = "interleaved",
+    against: Against | None = None,
+    weights: StrPath | None = None,
+    ops: bool = False,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> BenchRun:
+    """Measure latency, load time, memory and size of bundles, interleaved, with the first against itself as a control.
+
+    Args:
+        bundles: folders written by a conversion; each must reproduce its golden outputs here first.
+        threads: of each runtime.
+        runs: timed runs of each bundle, rounded up to whole blocks; 50 when None.
+        regime: steady times 4 runs in a row after 2 warm ones; mixed changes the bundle after every run.
+        protocol: paper is the EdgeViT paper's.
+        against: original: naive exports of the same weights; peers: the networks that the paper compares with.
+        weights: the checkpoint that the bundles were made from, for `original`.
+        ops: profile each bundle as well.
+        seed: of the order of the blocks.
+        progress: shows each step; nothing by default.
+
+    Raises:
+        UsageError: refused arguments.
+        BundleError: a damaged bundle, or one that does not compute the right numbers here.
+        RunError: a runtime could not load or run a file.
+    """
+    timing = read_timing(threads=threads, runs=runs, regime=regime, protocol=protocol, seed=seed)
+    paths = [Path(bundle) for bundle in bundles]
+    with progress("bench") as step:
+        return bench_on(paths, THIS_HOST, timing, against=against, weights=_path(weights), ops=ops, step=step)
+
+
+def targets() -> tuple[str, ...]:
+    """Return the names of the registered targets."""
+    return THIS_HOST.targets()
+
+
+def _origin(
+    model: str | None,
+    weights: StrPath | None,
+    num_classes: int | None,
+    request: FileRequest,
+    labels: StrPath | None,
+    seed: int | None,
+) -> ModelOrigin:
+    return ModelOrigin(
+        model=model,
+        weights=_path(weights),
+        num_classes=num_classes,
+        image_size=request.fixed_size(),
+        labels=_path(labels),
+        seed=seed,
+    )
+
+
+def _convert(workbench: Workbench, plan: ExportPlan[Any], output: StrPath | None) -> Conversion:
+    folder = Path("build") / workbench.model.spec.variant if output is None else Path(output)
+    return convert_on(workbench, plan, folder / f"{plan.target}-{plan.precision}")
+
+
+def _attempt(
+    workbench: Workbench, exporter: Exporter[Any], request: FileRequest, output: StrPath | None, progress: Progress
+) -> Attempt:
+    plan, availability = request.plan(exporter, workbench.model), exporter.probe()
+    target, precision = plan.target, plan.precision
+    if not availability.ok:
+        reason = f"{availability.detail}; {availability.fix}"
+        return Attempt(target=target, precision=precision, status="skipped", reason=reason)
+    try:
+        exporter.refuse(plan)
+    except UsageError as error:
+        return Attempt(target=target, precision=precision, status="skipped", reason=str(error))
+    with progress(f"{target} {precision}") as workbench.step:
+        try:
+            conversion = _convert(workbench, plan, output)
+        except UsageError:
+            raise
+        except DeployError as error:
+            return Attempt(target=target, precision=precision, status="failed", reason=str(error))
+    return Attempt(target=target, precision=precision, status=conversion.report.status, conversion=conversion)
+
+
+def _pictures(images: StrPath | None) -> Sequence[Path]:
+    return find_images(Path(images)) if images is not None else ()
+
+
+def _path(path: StrPath | None) -> Path | None:
+    return None if path is None else Path(path)

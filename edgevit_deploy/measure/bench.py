@@ -1,0 +1,185 @@
+"""What bundles cost on this host, against each other, naive exports or the paper's networks: the rules of `convert.py bench`."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.host import ThisHost
+from edgevit_deploy.measure.align_names import profile_by_module
+from edgevit_deploy.measure.benchmark import Candidate, benchmark
+from edgevit_deploy.measure.contests import Against, Contest, make_contests
+from edgevit_deploy.measure.machine import Machine, check_threads, read_machine
+from edgevit_deploy.measure.profile import Profile, macs_by_part, measure_peak_gmacs, time_by_kind, time_by_part
+from edgevit_deploy.measure.result import PAPER_RUNS, REGIMES, Benchmark, Regime
+from edgevit_deploy.measure.subjects import Ready, Skipped, candidate_of, common_batch, read_subject
+from edgevit_deploy.model.loading import ModelOrigin, load_model
+from edgevit_deploy.verification.replan import plan_of
+from edgevit_deploy.workbench import Step, Workbench, quiet
+
+Protocol = Literal["interleaved", "paper"]
+
+DEFAULT_RUNS = 50
+PROFILED_RUNS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How to time: threads of each runtime, runs of each file, what a block is, and the seed of the blocks' order."""
+
+    threads: int
+    runs: int
+    regime: Regime
+    seed: int
+
+    @property
+    def protocol(self) -> Protocol:
+        """Whether it is the paper's way."""
+        return "paper" if self.regime.name == "paper" else "interleaved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchRun:
+    """Everything that one benchmark of bundles found out.
+
+    Attributes:
+        machine: the host.
+        benchmark: None when no bundle could be timed here.
+        contests: bundles and their baselines, timed in the same run.
+        profiles: a bundle's label -> its time by part and kind, None where its runtime has no profiler that Python reaches.
+        skipped: bundles that could not be timed.
+    """
+
+    machine: Machine
+    benchmark: Benchmark | None
+    contests: tuple[Contest, ...]
+    profiles: dict[str, Profile | None]
+    skipped: tuple[Skipped, ...]
+
+
+def read_timing(
+    *, threads: int, runs: int | None, regime: Literal["steady", "mixed"] | None, protocol: Protocol, seed: int
+) -> Timing:
+    """Decide how to time, before any work.
+
+    Raises:
+        UsageError: more threads than cores, too few runs, or settings that the protocol sets itself.
+    """
+    check_threads(threads)
+    if seed < 0:
+        raise UsageError(f"--seed {seed}: a seed is 0 or larger")
+    if protocol == "paper":
+        if runs is not None or regime is not None or threads != 1:
+            raise UsageError("--protocol paper sets the runs, their order and one thread; drop --runs, --regime and --threads")
+        return Timing(threads=1, runs=PAPER_RUNS, regime=REGIMES["paper"], seed=seed)
+    chosen = REGIMES[regime or "steady"]
+    count = DEFAULT_RUNS if runs is None else runs
+    chosen.blocks(count)
+    return Timing(threads=threads, runs=count, regime=chosen, seed=seed)
+
+
+def bench(
+    bundles: Sequence[Path],
+    host: ThisHost,
+    timing: Timing,
+    *,
+    against: Against | None = None,
+    weights: Path | None = None,
+    ops: bool = False,
+    step: Step = quiet,
+) -> BenchRun:
+    """Time bundles, interleaved, with the first against itself as a control; none before its golden outputs hold here.
+
+    Args:
+        bundles: the folders.
+        host: finds exporters and runtimes.
+        timing: how.
+        against: convert, judge and time baselines in the same run.
+        weights: the checkpoint that the bundles were made from, for naive exports.
+        ops: profile each bundle as well.
+        step: told what is being done.
+
+    Raises:
+        UsageError: a bundle given twice, or one that the protocol does not time.
+        BundleError: a damaged bundle, or one that does not compute the right numbers here.
+    """
+    check_bundles(bundles)
+    if weights is not None and against != "original":
+        raise UsageError("--weights is for --against original; add that, or drop --weights")
+    with tempfile.TemporaryDirectory() as scratch:
+        subjects = []
+        for bundle in bundles:
+            step(f"verifying {bundle}")
+            subjects.append(read_subject(bundle, host))
+        ready = [subject for subject in subjects if isinstance(subject, Ready)]
+        if timing.protocol == "paper":
+            _check_paper(ready, host)
+        batch = common_batch(ready)
+        machine = read_machine({name for subject in ready for name in subject.manifest.tools})
+        contests = make_contests(ready, against, weights, batch, host, Path(scratch), step) if against else []
+        candidates = {subject.label: candidate_of(subject, batch) for subject in ready}
+        profiled = ready if ops else []
+        return BenchRun(
+            machine=machine,
+            benchmark=_time(candidates, contests, timing, step) if ready else None,
+            contests=tuple(contests),
+            profiles={
+                subject.label: _profile(subject, candidates[subject.label], timing.threads, host, Path(scratch), step)
+                for subject in profiled
+            },
+            skipped=tuple(subject for subject in subjects if isinstance(subject, Skipped)),
+        )
+
+
+def check_bundles(bundles: Sequence[Path]) -> None:
+    """Refuse a bundle that is given twice.
+
+    Raises:
+        UsageError: naming it.
+    """
+    resolved = [bundle.resolve() for bundle in bundles]
+    for index, bundle in enumerate(bundles):
+        if bundle.resolve() in resolved[:index]:
+            raise UsageError(f"{bundle} is given twice; give it once: the first bundle is always timed against itself too")
+
+
+def _check_paper(ready: Sequence[Ready], host: ThisHost) -> None:
+    """The paper times one way only; anything else would not be its protocol."""
+    for subject in ready:
+        manifest = subject.manifest
+        timed = host.find_exporter(manifest.target).paper_protocol and manifest.precision == "fp32"
+        if not timed or manifest.inputs[0].shape[0] not in (1, "batch"):
+            targets = " or ".join(f"`convert.py {name}`" for name in host.targets() if host.find_exporter(name).paper_protocol)
+            raise UsageError(
+                f"--protocol paper times TorchScript lite in float32 with batch 1, and {subject.bundle} is {manifest.target} "
+                f"{manifest.precision} with batch {manifest.inputs[0].shape[0]}; use {targets}"
+            )
+
+
+def _time(candidates: dict[str, Candidate], contests: Sequence[Contest], timing: Timing, step: Step) -> Benchmark:
+    others = [entry for contest in contests for entry in contest.candidates(candidates[contest.subjects[0].label])]
+    return benchmark(
+        [*candidates.values(), *others],
+        threads=timing.threads,
+        runs=timing.runs,
+        regime=timing.regime,
+        seed=timing.seed,
+        step=step,
+    )
+
+
+def _profile(subject: Ready, candidate: Candidate, threads: int, host: ThisHost, scratch: Path, step: Step) -> Profile | None:
+    """Profile a bundle; None where its runtime has no profiler that Python reaches."""
+    step(f"profiling {subject.label}")
+    manifest, (images,) = subject.manifest, candidate.feeds.values()
+    model = load_model(ModelOrigin.of(manifest.model))  # of a checkpoint only the shapes matter here
+    plan = plan_of(manifest, model, host.find_exporter(manifest.target))
+    workbench = Workbench(model, host, scratch)
+    with candidate.session(threads) as session:
+        operations = profile_by_module(session, candidate.feeds, PROFILED_RUNS, lambda: workbench.module(plan))
+    if operations is None:
+        return None
+    macs = macs_by_part(model.network, len(images), (images.shape[2], images.shape[3]))
+    return Profile(parts=time_by_part(operations, macs, measure_peak_gmacs(threads)), kinds=time_by_kind(operations))

@@ -1,0 +1,115 @@
+"""What is asked of a file, in plain values, and how they are read: the library's arguments and the command line's flags."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from edgevit_deploy.deploy.form import Form
+from edgevit_deploy.errors import UsageError, did_you_mean
+from edgevit_deploy.exporter import Exporter, ExportPlan
+from edgevit_deploy.model.loading import LoadedModel
+from edgevit_deploy.spec import Graph, InputKind, Precision, Size, Task, check_image_size
+
+MAX_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRequest:
+    """What is asked of a file, whatever its target; each field is the flag of that name.
+
+    Attributes:
+        image_size: side, HEIGHTxWIDTH, (height, width) or `dynamic`; None for the model's own.
+        batch: images a run, or `dynamic`.
+        precision: None for the target's first.
+        graph: deploy or original.
+        form: of the deploy graph; None for the target's own.
+        takes: what `--input` says: tensor or image.
+        task: what the network is asked for.
+    """
+
+    image_size: str | int | Size | None = None
+    batch: str | int = 1
+    precision: Precision | None = None
+    graph: Graph = "deploy"
+    form: Form | None = None
+    takes: InputKind = "tensor"
+    task: Task = "classify"
+
+    def fixed_size(self) -> Size | None:
+        """Return (height, width) when one is named, None when it is absent or dynamic.
+
+        Raises:
+            UsageError: not of that form, or not multiples of 32.
+        """
+        return None if self.image_size in (None, "dynamic") else read_image_size(self.image_size)
+
+    def plan(self, exporter: Exporter[Any], model: LoadedModel, options: Any = None) -> ExportPlan[Any]:
+        """Return the whole conversion as decided.
+
+        Raises:
+            UsageError: a batch that is no positive number.
+        """
+        return exporter.plan(
+            model.spec,
+            precision=self.precision,
+            batch="dynamic" if self.batch == "dynamic" else read_batch(self.batch),
+            dynamic_size=self.image_size == "dynamic",
+            graph=self.graph,
+            form=self.form,
+            takes=self.takes,
+            task=self.task,
+            labels=() if model.labels_are_placeholders else model.labels,
+            options=options,
+        )
+
+
+def read_options(exporter: Exporter[Any], options: object | None) -> Any:
+    """Return a target's own options from a mapping, or as they are.
+
+    Raises:
+        UsageError: a name or value that the target does not have.
+    """
+    if options is None or isinstance(options, exporter.options_type):
+        return options
+    known = getattr(exporter.options_type, "__dataclass_fields__", {})
+    if not isinstance(options, Mapping):
+        raise UsageError(f"options of {exporter.target} are a mapping of names to values, got {type(options).__name__}")
+    for name in options:
+        if name not in known:
+            raise UsageError(f"{exporter.target} has no option {name!r}; {did_you_mean(str(name), known)}")
+    try:
+        return msgspec.convert(dict(options), type=exporter.options_type)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"options of {exporter.target}: {error}") from error
+
+
+def read_image_size(size: str | int | Size | None) -> Size:
+    """Read `224`, `192x320` or (192, 320) as (height, width) in pixels.
+
+    Raises:
+        UsageError: not of that form, or not multiples of 32.
+    """
+    text = "x".join(map(str, size)) if isinstance(size, tuple | list) else str(size)
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise UsageError(f"--image-size {text}: expected a side (224), HEIGHTxWIDTH (192x320) or dynamic")
+    height, width = int(sides[0]), int(sides[-1])
+    check_image_size(height, width)
+    return height, width
+
+
+def read_batch(text: str | int) -> int:
+    """Read a batch size.
+
+    Raises:
+        UsageError: not a whole number from 1 to MAX_BATCH.
+    """
+    try:
+        batch = int(text)
+    except ValueError:
+        batch = 0
+    if not 1 <= batch <= MAX_BATCH:
+        raise UsageError(f"--batch {text}: expected a whole number from 1 to {MAX_BATCH}, or dynamic")
+    return batch

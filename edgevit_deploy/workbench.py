@@ -1,0 +1,268 @@
+"""The workbench: a model, a host, scratch space and someone to tell; on it files are built and judged.
+
+Whatever converts, tunes, measures or verifies does it here: a fresh folder, the prepared module, the exporter, the runtime, the
+comparison with the truth; and where a caller tries many things, an error becomes a reason.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edgevit_deploy.data.preprocess import read_inputs
+from edgevit_deploy.deploy.form import Form
+from edgevit_deploy.deploy.rewrite import DeployForm, to_deploy_form
+from edgevit_deploy.errors import DeployError
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.model.ends import prepare
+from edgevit_deploy.model.loading import DEFAULT_SEED, LoadedModel
+from edgevit_deploy.parity.gate import OutputDiff, ParityReport, Truth, check_session
+from edgevit_deploy.parity.probes import Probes, make_probes
+from edgevit_deploy.parity.reference import Arithmetic, Ends, Outputs, Reference
+from edgevit_deploy.parity.taps import TappedNetwork
+from edgevit_deploy.session import Session
+from edgevit_deploy.spec import DYNAMIC_BATCHES, Graph, InputKind, Precision, Size
+
+Step = Callable[[str], None]
+"""Told in a few words what is done next."""
+
+
+def quiet(_: str) -> None:
+    """Tell nobody."""
+
+
+class Host(Protocol):
+    """What the workbench needs of a machine: the exporter of a target, and the runtime that reads its files, if one does."""
+
+    def find_exporter(self, target: str) -> Exporter[Any]: ...  # noqa: D102
+
+    def find_session(self, target: str) -> type[Session] | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """A file that was built here, ran here and computes the right numbers."""
+
+    artifact: Artifact
+    worst: OutputDiff
+
+    @property
+    def noise_ratio(self) -> float:
+        """Its largest error in units of PyTorch's own noise."""
+        return self.worst.noise_ratio
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Why there is no such file: the converter, the runtime or the comparison said no."""
+
+    reason: str
+
+
+class Workbench:
+    """One loaded model with its probes and truths, shared by everything that is built from it.
+
+    Args:
+        model: the loaded network.
+        host: finds exporters and runtimes.
+        scratch: folder for the files that are not kept; a fresh folder in it for each.
+        step: told what is done; may be set anew for each job.
+        photographs: picture files that join the probes.
+    """
+
+    def __init__(
+        self, model: LoadedModel, host: Host, scratch: Path, step: Step = quiet, photographs: Sequence[Path] = ()
+    ) -> None:
+        self.model = model
+        self.host = host
+        self.scratch = scratch
+        self.step = step
+        self.photographs = tuple(photographs)
+        self.reference = Reference(model.network, model.spec.preprocess)
+        self._built = 0
+        self._probes: dict[tuple[Size, InputKind], Probes] = {}
+        self._forms: dict[Form, DeployForm] = {}
+        self._published_taps: dict[Probes, Outputs] = {}
+
+    def network(self, graph: Graph, form: Form) -> nn.Module:
+        """Return the network as it is exported: the original, or rewritten to a form; the truth is always the original's."""
+        return self.deploy_form(form).network if graph == "deploy" else self.model.network
+
+    def deploy_form(self, form: Form) -> DeployForm:
+        """Return the network rewritten to a form, made once for each."""
+        if form not in self._forms:
+            self._forms[form] = to_deploy_form(self.model.network, form)
+        return self._forms[form]
+
+    def module(self, plan: ExportPlan[Any], network: nn.Module | None = None) -> nn.Module:
+        """Return what the exporter of a plan is given: the network in its graph and form (or another one) between its ends."""
+        network = self.network(plan.graph, plan.form) if network is None else network
+        return prepare(network, plan.spec.preprocess, plan.takes, plan.returns, torch.float32)
+
+    def probes(self, size: Size, takes: InputKind) -> Probes:
+        """Return the probes of a size, the same object each time; photographs join at the model's own size."""
+        key = (size, takes)
+        if key not in self._probes:
+            preprocess = self.model.spec.preprocess
+            probes = make_probes(size, preprocess, takes, DEFAULT_SEED)
+            if self.photographs and size == self.model.spec.image_size:
+                names = tuple(path.name for path in self.photographs)
+                probes = probes.join(names, read_inputs(list(self.photographs), preprocess, takes))
+            self._probes[key] = probes
+        return self._probes[key]
+
+    def truths(self, plan: ExportPlan[Any]) -> list[Truth]:
+        """Return what a file of this plan is compared with, at each size that it promises."""
+        return self.truths_at(plan.proven_sizes(), ends_of(plan), plan.precision)
+
+    def truths_at(self, sizes: Sequence[Size], ends: Ends, precision: Precision) -> list[Truth]:
+        """Return the truth at each of several sizes."""
+        return [self.reference.truth(self.probes(size, ends.takes), ends, precision) for size in sizes]
+
+    def published_taps(self, takes: InputKind) -> Outputs:
+        """Return every tap of the published graph in float64 on the probes of the model's size, the logits last.
+
+        The logits are the truth that whole files are judged by, so they are remembered as such: asked for first, this is the
+        only float64 run.
+        """
+        probes = self.probes(self.model.spec.image_size, takes)
+        if probes not in self._published_taps:
+            self._published_taps[probes] = self.taps_of(TappedNetwork(self.model.network, "original"), probes, takes, "fp64")
+            ends = Ends(takes=takes, returns="logits", outputs=("logits",))
+            self.reference.remember(probes, ends, {"logits": self._published_taps[probes]["logits"]})
+        return self._published_taps[probes]
+
+    def taps_of(self, tapped: TappedNetwork, probes: Probes, takes: InputKind, arithmetic: Arithmetic) -> Outputs:
+        """Run a tapped network in one arithmetic and return each tap: name -> float64 (probes, values)."""
+        ends = Ends(takes=takes, returns="logits", outputs=("taps",))
+        rows = Reference(tapped, self.model.spec.preprocess).outputs(probes, ends, arithmetic)["taps"]
+        return split_taps(rows, tapped, probes.size)
+
+    def build(
+        self,
+        plan: ExportPlan[Any],
+        network: nn.Module | None = None,
+        folder: Path | None = None,
+        write: Callable[[Path], Artifact] | None = None,
+    ) -> Artifact:
+        """Write the file of a plan.
+
+        Args:
+            plan: what to build.
+            network: in place of the model in the plan's graph and form.
+            folder: where to; a fresh folder of the scratch space when None.
+            write: in place of the exporter's own conversion.
+
+        Raises:
+            UsageError: the target refuses the plan.
+            ExportError: the converter failed.
+        """
+        exporter = self.host.find_exporter(plan.target)
+        exporter.refuse(plan)
+        folder = self.fresh_folder() if folder is None else folder
+        return exporter.export(self.module(plan, network), plan, folder) if write is None else write(folder)
+
+    def judge(self, artifact: Artifact, truths: Sequence[Truth]) -> ParityReport:
+        """Run a file on this host's runtime and compare; where none can run it, judge what it was built from and say so.
+
+        Raises:
+            RunError: a runtime of this host could not load or run the file.
+        """
+        session_type = self.host.find_session(artifact.target)
+        if session_type is not None:
+            bound = self.host.find_exporter(artifact.target).precisions[truths[0].precision]
+            with session_type(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs) as session:
+                return check_session(session, truths, bound, promised_batches(artifact))
+        if artifact.built_from is None:
+            return ParityReport(status="built, not run", runtime="none on this host", diffs=(), instead="nothing")
+        judged = self.judge(artifact.built_from, truths)
+        name = artifact.built_from.path.name
+        if judged.status == "passed":
+            instead = f"{name}, from which it was built, passed on {judged.runtime}"
+            return ParityReport(status="built, not run", runtime="none on this host", diffs=judged.diffs, instead=instead)
+        instead = f"{name}, from which it was built: {judged.status} on {judged.runtime}"
+        return ParityReport(status=judged.status, runtime=judged.runtime, diffs=judged.diffs, instead=instead)
+
+    def try_build(
+        self,
+        plan: ExportPlan[Any],
+        network: nn.Module | None = None,
+        write: Callable[[Path], Artifact] | None = None,
+    ) -> Artifact | Refused:
+        """Build as `build` does into a fresh folder; an error becomes the reason."""
+        try:
+            return self.build(plan, network, write=write)
+        except DeployError as error:
+            return Refused(reason=str(error))
+
+    def attempt(
+        self,
+        plan: ExportPlan[Any],
+        network: nn.Module | None = None,
+        write: Callable[[Path], Artifact] | None = None,
+        truths: Sequence[Truth] | None = None,
+    ) -> Passed | Refused:
+        """Build a file and judge it; an error, a file that does not run here or wrong numbers become the reason.
+
+        Args:
+            plan: as for `build`.
+            network: as for `build`.
+            write: as for `build`.
+            truths: of another network than the model.
+        """
+        artifact = self.try_build(plan, network, write)
+        if isinstance(artifact, Refused):
+            return artifact
+        try:
+            report = self.judge(artifact, self.truths(plan) if truths is None else truths)
+        except DeployError as error:
+            return Refused(reason=str(error))
+        worst = report.worst
+        if report.status == "passed" and worst is not None:
+            return Passed(artifact=artifact, worst=worst)
+        figures = f": {worst.noise_ratio:.2g} x noise, bound {worst.tolerance.k:g}" if worst else ""
+        return Refused(reason=f"parity {report.status}{figures}")
+
+    def fresh_folder(self) -> Path:
+        """Return a new, empty folder of the scratch space."""
+        self._built += 1
+        folder = self.scratch / str(self._built)
+        folder.mkdir(parents=True)
+        return folder
+
+
+@contextmanager
+def open_workbench(model: LoadedModel, host: Host, step: Step = quiet, photographs: Sequence[Path] = ()) -> Iterator[Workbench]:
+    """Give a workbench whose scratch space is removed at the end."""
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Workbench(model, host, Path(scratch), step, photographs)
+
+
+def ends_of(plan: ExportPlan[Any]) -> Ends:
+    """Return what stands before and behind the network of a plan."""
+    return Ends(takes=plan.takes, returns=plan.returns, outputs=tuple(spec.name for spec in plan.outputs))
+
+
+def promised_batches(artifact: Artifact) -> tuple[int, ...]:
+    """Return the batch sizes at which a file must be right: its own, or two where the batch is free."""
+    batch = artifact.inputs[0].shape[0]
+    return (batch,) if isinstance(batch, int) else DYNAMIC_BATCHES
+
+
+def split_taps(rows: NDArray[Any], tapped: TappedNetwork, size: Size) -> dict[str, NDArray[Any]]:
+    """(images, values of all taps) -> tap's name -> (images, values)."""
+    taps = tapped.taps(size)
+    columns = np.split(rows, np.cumsum([tap.values for tap in taps])[:-1], axis=1)
+    return {tap.name: column for tap, column in zip(taps, columns, strict=True)}
+
+
+def feeds_of(artifact: Artifact, images: NDArray[np.float32], batch: int) -> Mapping[str, NDArray[np.float32]]:
+    """Return one run's feeds: the first `batch` of some images (n, 3, height, width), from the start again where they end."""
+    return {artifact.inputs[0].name: images[np.arange(batch) % len(images)]}
