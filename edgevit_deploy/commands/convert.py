@@ -19,7 +19,6 @@ from edgevit_deploy.spec import Precision
 from export import TARGETS
 
 if TYPE_CHECKING:
-    from edgevit_deploy.bundle.manifest import Manifest
     from edgevit_deploy.parity.gate import ParityReport
 
 COLUMNS = ("target", "precision", "status", "ran on", "largest error", "bound", "x noise", "top-1", "MB", "s", "bundle")
@@ -146,17 +145,11 @@ def _convert(bench: Any, exporter: Exporter[Any], flags: FileFlags, precision: P
         atol=worst.tolerance.atol if worst else None,
         noise_ratio=worst.noise_ratio if worst else None,
         top1_agreement=min((diff.top1_agreement for diff in report.diffs), default=None) if ran else None,
-        size_bytes=_model_bytes(conversion.manifest),
+        size_bytes=conversion.manifest.model_bytes,
         duration_s=time.monotonic() - start,
         bundle=conversion.bundle,
         detail=_detail(exporter.target, report),
     )
-
-
-def _model_bytes(manifest: "Manifest") -> int:
-    """Return the size of the model file, or of all files of a model that is a folder."""
-    path = manifest.path
-    return sum(record.bytes for record in manifest.files if record.path == path or record.path.startswith(f"{path}/"))
 
 
 def _detail(target: str, report: "ParityReport") -> str:
