@@ -109,6 +109,11 @@ class Manifest:
     notes: tuple[str, ...]
     built_from: BuiltFromRecord | None
 
+    @property
+    def model_bytes(self) -> int:
+        """The size of the model file, or of all files of a model that is a folder."""
+        return sum(file.bytes for file in self.files if file.path == self.path or file.path.startswith(f"{self.path}/"))
+
 
 def manifest_bytes(manifest: Manifest) -> bytes:
     """Serialise: two-space indent, keys in the order of the dataclasses, final newline."""

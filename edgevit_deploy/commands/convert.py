@@ -17,7 +17,6 @@ from edgevit_deploy.spec import Precision
 
 if TYPE_CHECKING:
     from edgevit_deploy.api import Attempt
-    from edgevit_deploy.bundle.manifest import Manifest
     from edgevit_deploy.parity.gate import ParityReport
     from edgevit_deploy.pipeline import Conversion
 
@@ -126,7 +125,6 @@ def _row(conversion: "Conversion") -> Row:
     report, manifest = conversion.report, conversion.manifest
     ran = report.status != "built, not run"
     worst = report.worst if ran else None
-    agreements = [diff.top1_agreement for diff in report.diffs if diff.top1_agreement is not None]
     return Row(
         target=manifest.target,
         precision=manifest.precision,
@@ -135,18 +133,12 @@ def _row(conversion: "Conversion") -> Row:
         max_abs=worst.max_abs if worst else None,
         atol=worst.tolerance.atol if worst else None,
         noise_ratio=worst.noise_ratio if worst else None,
-        top1_agreement=min(agreements, default=None) if ran else None,
-        size_bytes=_model_bytes(manifest),
+        top1_agreement=report.top1_agreement if ran else None,
+        size_bytes=manifest.model_bytes,
         duration_s=conversion.duration_s,
         bundle=conversion.bundle,
         detail=_detail(manifest.target, report),
     )
-
-
-def _model_bytes(manifest: "Manifest") -> int:
-    """Return the size of the model file, or of all files of a model that is a folder."""
-    path = manifest.path
-    return sum(record.bytes for record in manifest.files if record.path == path or record.path.startswith(f"{path}/"))
 
 
 def _detail(target: str, report: "ParityReport") -> str:

@@ -37,25 +37,38 @@ def markdown_text(text: str | Text) -> str:
 
 
 def write_together(folder: Path, contents: Mapping[str, str]) -> None:
-    """Write text files into a folder, over those of an earlier run; whatever happens, none is left half-written.
+    """Write text files into the folder that --output names, over those of an earlier run.
 
     Args:
         folder: made if need be.
         contents: file name -> text.
 
     Raises:
-        UsageError: the folder cannot be written.
+        UsageError: the folder cannot be written; no file is left half-written.
     """
-    unfinished = {name: folder / f".{name}.unfinished-{os.getpid()}" for name in contents}
+    write_beside({folder / name: text for name, text in contents.items()}, output=folder)
+
+
+def write_beside(contents: Mapping[Path, str], *, output: Path) -> None:
+    """Write each text beside its place, and move all into place at the end: none is ever there half-written.
+
+    Args:
+        contents: place -> text; its folder is made if need be.
+        output: what --output names, for the error.
+
+    Raises:
+        UsageError: a place cannot be written.
+    """
+    unfinished = {path: path.with_name(f".{path.name}.unfinished-{os.getpid()}") for path in contents}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in contents.items():
-            unfinished[name].write_text(text, encoding="utf-8")
-        for name, path in unfinished.items():
-            path.replace(folder / name)
+        for path, text in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished[path].write_text(text, encoding="utf-8", newline="\n")
+        for path, beside in unfinished.items():
+            beside.replace(path)
     except OSError as error:
-        raise UsageError(f"--output {folder} cannot be written ({error.strerror}); give a folder that can be written") from error
+        raise UsageError(f"--output {output} cannot be written ({error.strerror}); give another place") from error
     finally:
-        for path in unfinished.values():
+        for beside in unfinished.values():
             with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+                beside.unlink(missing_ok=True)

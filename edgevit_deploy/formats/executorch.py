@@ -11,7 +11,10 @@ import struct
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+from flatbuffers.number_types import Uint8Flags, Uint32Flags, Uint64Flags
+from flatbuffers.table import Table
 
 from edgevit_deploy.errors import RunError
 
@@ -27,6 +30,13 @@ BACKEND = "XnnpackBackend"
 
 MAX_PROGRAM_BYTES = 16 << 20
 """About fifty times what an EdgeViT has; the weights are not in it."""
+
+MAX_ITEMS = 1 << 16
+MAX_TEXT_BYTES = 1 << 10
+"""Of one list and of one text: far more than an EdgeViT has. Items may share their bytes, so that the file's size is no bound."""
+
+OUTSIDE = (struct.error, TypeError, IndexError, UnicodeDecodeError)
+"""What comes out of a buffer whose tables point outside of it: the library has no verifier, and raises the first two itself."""
 
 KERNEL_CALL, DELEGATE_CALL = 1, 2
 """Of the union InstructionArguments; the others move values and jump."""
@@ -61,7 +71,7 @@ def read_pte_file(path: Path) -> PteFile:
     """Read a program.
 
     Raises:
-        RunError: not a program, cut off, or with tables that point outside of it.
+        RunError: not a program, cut off, with tables that point outside of it, or with more than any of ours has.
     """
     try:
         content = path.read_bytes()
@@ -70,7 +80,7 @@ def read_pte_file(path: Path) -> PteFile:
     program, data_bytes = _split(path.name, content)
     try:
         return _read_program(program, data_bytes)
-    except (struct.error, UnicodeDecodeError, IndexError) as error:
+    except OUTSIDE as error:
         raise RunError(f"{path.name} is damaged: a table of its program points outside of it; convert it again") from error
 
 
@@ -88,22 +98,23 @@ def _split(name: str, content: bytes) -> tuple[bytes, int]:
 
 
 def _read_program(program: bytes, data_bytes: int) -> PteFile:
-    root = Table.root(program)
-    for segment in root.tables(4):
-        if segment.number(0, "<Q") + segment.number(1, "<Q") > data_bytes:
+    root = FlatTable.root(program)
+    for segment in root.children(4):
+        if segment.number(0) + segment.number(1) > data_bytes:
             raise IndexError("a segment")
-    (plan,) = _only(root.tables(1), "methods")
-    (chain,) = _only(plan.tables(5), "chains of instructions")
-    names = [".".join(filter(None, (operator.text(0), operator.text(1)))) for operator in plan.tables(6)]
-    backends = tuple(delegate.text(0) for delegate in plan.tables(7))
+    (plan,) = _only(root.children(1), "methods")
+    (chain,) = _only(plan.children(5), "chains of instructions")
+    names = [".".join(filter(None, (operator.text(0), operator.text(1)))) for operator in plan.children(6)]
+    backends = tuple(delegate.text(0) for delegate in plan.children(7))
     calls: Counter[str] = Counter()
     delegate_calls = 0
-    for instruction in chain.tables(2):
-        kind = instruction.number(0, "<B")
+    for instruction in chain.children(2):
+        kind = instruction.number(0, Uint8Flags)
+        # The schema's indices are signed. Read without a sign, a negative one lies beyond every list.
         if kind == KERNEL_CALL:
-            calls[names[instruction.table(1).index(0)]] += 1
+            calls[names[instruction.child(1).number(0, Uint32Flags)]] += 1
         elif kind == DELEGATE_CALL:
-            backends[instruction.table(1).index(0)]
+            backends[instruction.child(1).number(0, Uint32Flags)]
             delegate_calls += 1
     return PteFile(
         method=plan.text(0),
@@ -114,82 +125,53 @@ def _read_program(program: bytes, data_bytes: int) -> PteFile:
     )
 
 
-def _only(tables: list["Table"], what: str) -> list["Table"]:
+def _only(tables: list["FlatTable"], what: str) -> list["FlatTable"]:
     if len(tables) != 1:
         raise RunError(f"it has {len(tables)} {what}, expected one")
     return tables
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """One table of a FlatBuffer. Fields are asked for by their number in the schema; what lies outside raises struct.error."""
+class FlatTable:
+    """A table of a FlatBuffer, read field by field, by number in the schema. What points outside raises one of `OUTSIDE`."""
 
-    buffer: bytes
-    position: int
+    raw: Table
 
     @classmethod
     def root(cls, buffer: bytes) -> Self:
         """Return the table that a buffer starts from."""
-        return cls(buffer, _read(buffer, 0, "<I"))
+        return cls(Table(buffer, Table(buffer, 0).Indirect(0)))
 
-    def number(self, field: int, layout: str) -> int:
-        """Return a whole number of that `struct` layout, 0 where the field is absent."""
-        place = self._place(field)
-        return _read(self.buffer, place, layout) if place else 0
-
-    def index(self, field: int) -> int:
-        """Return a number that counts from the start of a list.
-
-        Raises:
-            IndexError: it is negative.
-        """
-        value = self.number(field, "<i")
-        if value < 0:
-            raise IndexError(value)
-        return value
+    def number(self, field: int, kind: Any = Uint64Flags) -> int:
+        """Return a whole number of one of the library's types, 0 where the field is absent."""
+        return int(self.raw.GetSlot(4 + 2 * field, 0, kind))
 
     def text(self, field: int) -> str:
-        """Return a string, empty where the field is absent."""
-        place = self._place(field)
-        if not place:
-            return ""
-        start = self._follow(place)
-        (text,) = struct.unpack_from(f"{_read(self.buffer, start, '<I')}s", self.buffer, start + 4)
-        return str(text, "utf-8")
+        """Return a text, empty where the field is absent."""
+        start, length = self._vector(field, item_bytes=1, most=MAX_TEXT_BYTES)
+        return str(self.raw.Bytes[start : start + length], "utf-8")
 
-    def table(self, field: int) -> Self:
+    def child(self, field: int) -> Self:
         """Return a table that must be there."""
-        place = self._place(field)
-        if not place:
+        if not (offset := self.raw.Offset(4 + 2 * field)):
             raise IndexError(field)
-        return type(self)(self.buffer, self._follow(place))
+        return self._at(self.raw.Pos + offset)
 
-    def tables(self, field: int) -> list[Self]:
+    def children(self, field: int) -> list[Self]:
         """Return a list of tables, empty where the field is absent."""
-        place = self._place(field)
-        if not place:
-            return []
-        start = self._follow(place)
-        count = _read(self.buffer, start, "<I")
-        if count > len(self.buffer) // 4:
+        start, count = self._vector(field, item_bytes=4, most=MAX_ITEMS)
+        return [self._at(start + 4 * item) for item in range(count)]
+
+    def _at(self, place: int) -> Self:
+        return type(self)(Table(self.raw.Bytes, self.raw.Indirect(place)))
+
+    def _vector(self, field: int, item_bytes: int, most: int) -> tuple[int, int]:
+        """Return where its items are and how many; the library would believe any number, and cut off a text at the end."""
+        if not (offset := self.raw.Offset(4 + 2 * field)):
+            return 0, 0
+        start, count = self.raw.Vector(offset), self.raw.VectorLen(offset)
+        if start + count * item_bytes > len(self.raw.Bytes):
             raise IndexError(count)
-        return [type(self)(self.buffer, self._follow(start + 4 + 4 * item)) for item in range(count)]
-
-    def _place(self, field: int) -> int:
-        """Return where a field is, 0 where it is absent."""
-        layout = self.position - _read(self.buffer, self.position, "<i")
-        entry = 4 + 2 * field
-        if entry >= _read(self.buffer, layout, "<H"):
-            return 0
-        offset = _read(self.buffer, layout + entry, "<H")
-        return self.position + offset if offset else 0
-
-    def _follow(self, place: int) -> int:
-        return place + _read(self.buffer, place, "<I")
-
-
-def _read(buffer: bytes, place: int, layout: str) -> int:
-    if place < 0:  # `struct` would count from the end
-        raise IndexError(place)
-    (value,) = struct.unpack_from(layout, buffer, place)
-    return int(value)
+        if count > most:
+            raise RunError(f"it has a list or text of {count} items, expected at most {most}")
+        return start, count

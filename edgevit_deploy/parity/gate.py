@@ -96,6 +96,11 @@ class ParityReport:
         return self.status == "passed"
 
     @property
+    def top1_agreement(self) -> float | None:
+        """The smallest share of probes with the true first class; None where nothing was compared, or not to classify."""
+        return min((diff.top1_agreement for diff in self.diffs if diff.top1_agreement is not None), default=None)
+
+    @property
     def worst(self) -> OutputDiff | None:
         """The comparison with the largest error in units of noise."""
         return max(self.diffs, key=lambda diff: diff.noise_ratio, default=None)

@@ -7,7 +7,7 @@ nanoseconds; XNNPACK counts each of its operators in whole microseconds.
 from collections.abc import Iterator
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.formats.executorch import Table
+from edgevit_deploy.formats.executorch import OUTSIDE, FlatTable
 from runtimes.executorch import xnnpack as xnnpack_ops
 
 MAGIC = b"ED00"
@@ -31,19 +31,22 @@ def read_etdump(dump: bytes) -> tuple[tuple[tuple[str, float], ...], ...]:
     """Return, for each run in a dump, the kind and the time in ms of every operator, in the order of execution.
 
     Raises:
-        RunError: it is no ETDump.
+        RunError: it is no ETDump, or its tables point outside of it.
     """
     buffer = dump[PREFIX_BYTES:]
     if buffer[4:8] != MAGIC:
         raise RunError(f"ExecuTorch wrote a profile without {MAGIC.decode()} at its start: not the format of release 1.5")
-    return tuple(tuple(_operators(run)) for run in Table.root(buffer).tables(1) if run.text(0) == EXECUTION)
+    try:
+        return tuple(tuple(_operators(run)) for run in FlatTable.root(buffer).children(1) if run.text(0) == EXECUTION)
+    except OUTSIDE as error:
+        raise RunError("ExecuTorch wrote a damaged profile: a table of it points outside of it; measure again") from error
 
 
-def _operators(run: Table) -> Iterator[tuple[str, float]]:
-    for event in run.tables(3):
-        profiled = event.table(0)
+def _operators(run: FlatTable) -> Iterator[tuple[str, float]]:
+    for event in run.children(3):
+        profiled = event.child(0)
         name, inside = profiled.text(0), profiled.text(4)
-        time_ms = (profiled.number(7, "<Q") - profiled.number(6, "<Q")) / 1e6
+        time_ms = (profiled.number(7) - profiled.number(6)) / 1e6
         if inside:  # "Fully Connected (NC, F32) GEMM #12"
             yield xnnpack_ops.kind_of(inside), time_ms
         elif name.startswith(NATIVE_CALL):  # "native_call_native_layer_norm.out"

@@ -1,22 +1,27 @@
 """The report page: self-contained, deterministic, safe against a hostile manifest, never kinder than the recorded numbers."""
 
-import html
 import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import jinja2
+import markupsafe
 import pytest
 
+from edgevit_deploy.bundle.manifest import FileRecord, read_manifest
 from edgevit_deploy.cli import run
-from edgevit_deploy.commands.report.page import Axis, fill
+from edgevit_deploy.commands.report.axis import Axis
+from edgevit_deploy.commands.report.page import TEMPLATE, Subject, environment, page_about, render
 from tests.bundle.test_folder import edit_manifest
 
 ErrorCheck = Callable[..., str]
-HOSTILE = """</style></pre><script>alert(1)</script><img src=x onerror='alert(2)' alt="q">&{status}{0.__class__}"""
+TEMPLATE_CODE = "{status}{0.__class__}{{ 7 * 7 }}{% for %}{#"
+HOSTILE = """</style></pre><script>alert(1)</script><img src=x onerror='alert(2)' alt="q">&""" + TEMPLATE_CODE
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
@@ -84,6 +89,14 @@ def test_the_page_shows_what_the_manifest_says(fake_bundle: Path) -> None:
         assert text in page.text, text
 
 
+def test_the_size_of_a_model_that_is_a_folder_is_that_of_its_files(fake_bundle: Path) -> None:
+    sizes = {"model.kit": 1, "model.kit/net": 20, "model.kit/data/weights": 300, "model.kit2": 4000, "labels.txt": 50000}
+    files = tuple(FileRecord(path=path, sha256="", bytes=size) for path, size in sizes.items())
+    manifest = replace(read_manifest(fake_bundle), path="model.kit", files=files)
+    assert manifest.model_bytes == 321
+    assert replace(manifest, path="labels.txt").model_bytes == 50000
+
+
 def test_default_place_is_beside_the_first_bundle(fake_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["report", str(fake_bundle), "--json"]) == 0
     path = fake_bundle.parent / "report.html"
@@ -143,8 +156,9 @@ def test_everything_in_a_hostile_manifest_is_text(fake_bundle: Path) -> None:
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
     assert "<script" not in text
     assert text.count("<style>") == text.count("</style>") == 1
-    assert html.escape(HOSTILE) in text
+    assert str(markupsafe.escape(HOSTILE)) in text
     assert page.text.count("<script>alert(1)</script>") >= 20
+    assert page.text.count(TEMPLATE_CODE) >= 20
 
 
 def test_a_hostile_folder_name_is_text(fake_bundle: Path) -> None:
@@ -154,10 +168,39 @@ def test_a_hostile_folder_name_is_text(fake_bundle: Path) -> None:
     assert """convert.py verify '<b>x'"'"'; rm -rf ~' --seed 0""" in page.text
 
 
-def test_fill_escapes_all_but_its_own_markup() -> None:
-    inner = fill("<i>{text}</i>", text="<\"&'>")
-    assert inner == "<i>&lt;&quot;&amp;&#x27;&gt;</i>"
-    assert fill("<p>{a}{b}</p>", a=inner, b=str(inner)) == f"<p>{inner}{html.escape(str(inner))}</p>"
+def test_a_hostile_label_is_text_because_jinja_escapes(fake_bundle: Path) -> None:
+    """The control: with escaping off, the same check finds the same label's markup."""
+    subjects = [Subject(label=HOSTILE, manifest=read_manifest(fake_bundle))]
+    assert "<script" not in render(subjects)
+    unescaped = environment().overlay(autoescape=False).get_template(TEMPLATE).render(page=page_about(subjects))
+    assert "<script" in unescaped
+
+
+def test_quotes_do_not_end_an_attribute() -> None:
+    template = environment().from_string('<i title="{{ text }}">{{ text }}</i>')
+    page = Page(template.render(text="""<"&' onclick="x">"""))
+    assert page.tags == ["i"]
+    assert page.attributes == [("i", "title", """<"&' onclick="x">""")]
+
+
+def test_a_name_that_the_template_is_not_given_is_an_error() -> None:
+    with pytest.raises(jinja2.UndefinedError):
+        environment().get_template(TEMPLATE).render()
+    with pytest.raises(jinja2.UndefinedError):
+        environment().from_string("{{ page.absent }}").render(page=page_about([]))
+
+
+def test_no_template_switches_escaping_off() -> None:
+    sources = [jinja2_source(name) for name in environment().list_templates(extensions=["j2", "css"])]
+    assert len(sources) == 2
+    for source in sources:
+        assert not re.search(r"\|\s*safe\b|autoescape|Markup", source)
+
+
+def jinja2_source(name: str) -> str:
+    loader = environment().loader
+    assert loader is not None
+    return loader.get_source(environment(), name)[0]
 
 
 def test_a_failed_bundle_is_exit_1_and_says_so(fake_bundle: Path) -> None:
@@ -286,7 +329,7 @@ def test_an_interrupted_write_leaves_the_old_page(
     monkeypatch.setattr(Path, "replace", full)
     assert "cannot be written (No space left on device)" in expect_error(2, "report", fake_bundle, "--output", page)
     assert page.read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_place_that_cannot_be_written(fake_bundle: Path, tmp_path: Path, expect_error: ErrorCheck) -> None:

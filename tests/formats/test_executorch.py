@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.formats.executorch import read_pte_file
-from tests.helpers.executorch import write_one_convolution
+from edgevit_deploy.formats.executorch import MAX_ITEMS, MAX_PROGRAM_BYTES, MAX_TEXT_BYTES, read_pte_file
+from tests.helpers.executorch import program_bytes, write_one_convolution
+
+OUTSIDE = "is damaged: a table of its program points outside of it"
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,82 @@ def test_no_altered_byte_of_the_program_gives_another_error(whole: bytes, tmp_pa
         except RunError:
             refused += 1
     assert refused > 50
+
+
+def with_u32(content: bytes, place: int, value: int) -> bytes:
+    damaged = bytearray(content)
+    struct.pack_into("<I", damaged, place, value)
+    return bytes(damaged)
+
+
+def test_a_program_made_by_hand_is_counted(tmp_path: Path) -> None:
+    """The control for the damage below."""
+    path = tmp_path / "model.pte"
+    path.write_bytes(program_bytes(calls=(0, 1, 1), operators=2))
+    read = read_pte_file(path)
+    assert (read.method, read.operators_outside, read.objections()) == ("forward", {"aten::mul.out": 3}, [])
+
+
+def test_a_program_that_ends_early_is_one_line(tmp_path: Path) -> None:
+    """Its header and its file agree on every shorter length; the tables do not."""
+    path = tmp_path / "model.pte"
+    content = program_bytes()
+    path.write_bytes(with_header(content, program_bytes=len(content)))
+    read_pte_file(path)
+    last = content.rindex(b"aten::mul") + len(b"aten::mul")
+    for end in range(40, last):
+        path.write_bytes(with_header(content[:end], program_bytes=end))
+        with pytest.raises(RunError, match=OUTSIDE):
+            read_pte_file(path)
+
+
+@pytest.mark.parametrize("claimed", [0xFFFFFFFF, 0x7FFFFFFF, 1 << 16])
+@pytest.mark.parametrize("length", [21, 11, 13], ids=["steps", "operators", "text"])
+def test_a_claimed_size_is_not_believed(claimed: int, length: int, tmp_path: Path) -> None:
+    path = tmp_path / "model.pte"
+    content = program_bytes(calls=(0,) * 21, operators=11, operator="aten::unusual")
+    (place,) = [place for place in range(40, len(content), 4) if struct.unpack_from("<I", content, place) == (length,)]
+    path.write_bytes(with_u32(content, place, claimed))
+    with pytest.raises(RunError, match=OUTSIDE):
+        read_pte_file(path)
+
+
+@pytest.mark.parametrize("index", [-1, -(2**31), 1, 2**31 - 1])
+def test_a_call_of_an_operator_that_is_not_listed_is_refused(index: int, tmp_path: Path) -> None:
+    path = tmp_path / "model.pte"
+    path.write_bytes(program_bytes(calls=(index,)))
+    with pytest.raises(RunError, match=OUTSIDE):
+        read_pte_file(path)
+
+
+def test_items_that_share_their_bytes_cannot_fill_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "model.pte"
+    path.write_bytes(program_bytes(operators=MAX_ITEMS, operator="o" * MAX_TEXT_BYTES))
+    read_pte_file(path)
+    for content, most in (
+        (program_bytes(operators=MAX_ITEMS + 1), MAX_ITEMS),
+        (program_bytes(operator="o" * (MAX_TEXT_BYTES + 1)), MAX_TEXT_BYTES),
+    ):
+        assert len(content) < MAX_PROGRAM_BYTES
+        path.write_bytes(content)
+        with pytest.raises(RunError, match=f"it has a list or text of {most + 1} items, expected at most {most}"):
+            read_pte_file(path)
+
+
+def test_a_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pte"
+    path.write_bytes(program_bytes().replace(b"aten::mul", b"aten::\xff\xfe\xfd"))
+    with pytest.raises(RunError, match=OUTSIDE):
+        read_pte_file(path)
+
+
+@pytest.mark.parametrize("position", [0, 1, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_root_outside_is_refused(position: int, tmp_path: Path) -> None:
+    """At 0 and 1 the header is taken for a table, whose layout would lie before the start of the file."""
+    path = tmp_path / "model.pte"
+    path.write_bytes(with_u32(program_bytes(), 0, position))
+    with pytest.raises(RunError, match=f"{OUTSIDE}|it has 0 methods"):
+        read_pte_file(path)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Small ExecuTorch programs for tests: the small network, which takes seconds to lower, and one convolution, which does not."""
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import torch
 from torch import nn
@@ -10,6 +12,7 @@ from torch import nn
 from edgevit_deploy.deploy.form import form_for
 from edgevit_deploy.deploy.rewrite import to_deploy_form
 from edgevit_deploy.exporter import Artifact, ExportPlan
+from edgevit_deploy.formats.executorch import HEADER, HEADER_MAGIC, MAGIC
 from edgevit_deploy.model.ends import prepare
 from edgevit_deploy.spec import Graph, TensorSpec
 from export.executorch import ExecuTorchExporter, ExecuTorchOptions, lower
@@ -67,3 +70,70 @@ def write_one_convolution(folder: Path) -> Path:
     path = folder / "model.pte"
     path.write_bytes(lower(OneConvolution(), (1, 3, 4, 4)).content)
     return path
+
+
+Place = Callable[[flatbuffers.Builder, int], None]
+"""Puts one field, by its number, into the table that a builder has open."""
+
+
+def table(builder: flatbuffers.Builder, fields: Mapping[int, Place]) -> int:
+    """Write one table of a FlatBuffer; fields are by their number in the schema."""
+    builder.StartObject(max(fields, default=0) + 1)
+    for field, place in fields.items():
+        place(builder, field)
+    return int(builder.EndObject())
+
+
+def refer(offset: int) -> Place:
+    """A field that points to a table, a text or a list."""
+    return lambda builder, field: builder.PrependUOffsetTRelativeSlot(field, offset, 0)
+
+
+def tables(builder: flatbuffers.Builder, offsets: Sequence[int]) -> Place:
+    """A field that is a list of tables."""
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return refer(builder.EndVector())
+
+
+def text(builder: flatbuffers.Builder, content: str) -> Place:
+    """A field that is a text."""
+    return refer(builder.CreateString(content))
+
+
+def program_bytes(
+    *, calls: Sequence[int] = (0,), operator: str = "aten::mul", operators: int = 1, method: str = "forward"
+) -> bytes:
+    """A `.pte` without data: one chain that calls operators by their place in a list of equal ones, which share their bytes."""
+    builder = flatbuffers.Builder(1024)
+    known = table(builder, {0: text(builder, operator), 1: text(builder, "out")})
+    entered = [table(builder, {0: lambda b, field, call=call: b.PrependInt32Slot(field, call, 0)}) for call in calls]
+    steps = [table(builder, {0: lambda b, field: b.PrependUint8Slot(field, 1, 0), 1: refer(call)}) for call in entered]
+    chain = table(builder, {2: tables(builder, steps)})
+    fields = {0: text(builder, "forward"), 5: tables(builder, [chain]), 6: tables(builder, [known] * operators)}
+    plan = table(builder, fields)
+    builder.Finish(table(builder, {1: tables(builder, [plan])}))
+    content = bytes(builder.Output())
+    # The extended header lies between the position of the root and everything else, which `Finish` knows nothing of.
+    size = HEADER.size - 4
+    root = int.from_bytes(content[:4], "little") + size
+    return HEADER.pack(root, MAGIC, HEADER_MAGIC, size - 4, len(content) + size, 0, 0) + content[4:]
+
+
+def etdump(runs: Sequence[Sequence[tuple[str, str, int]]], name: str = "Execute") -> bytes:
+    """A profile: for each run its operators, each with its name, that inside of a delegate, and its nanoseconds."""
+    builder = flatbuffers.Builder(1024)
+
+    def event(outer: str, inside: str, duration: int) -> int:
+        fields = {0: text(builder, outer), 4: text(builder, inside)}
+        fields |= {
+            6: lambda b, field: b.PrependUint64Slot(field, 1000, 0),
+            7: lambda b, field: b.PrependUint64Slot(field, 1000 + duration, 0),
+        }
+        return table(builder, {0: refer(table(builder, fields))})
+
+    written = [table(builder, {0: text(builder, name), 3: tables(builder, [event(*op) for op in run])}) for run in runs]
+    builder.Finish(table(builder, {1: tables(builder, written)}), file_identifier=b"ED00")
+    content = bytes(builder.Output())
+    return len(content).to_bytes(4, "little") + content

@@ -11,7 +11,7 @@ from edgevit_deploy.errors import RunError
 from edgevit_deploy.spec import TensorSpec
 from runtimes.executorch import ExecuTorchProgramSession, ExecuTorchSession, set_threads
 from runtimes.executorch.profile import read_etdump
-from tests.helpers.executorch import INPUTS, OUTPUTS, one_convolution, write_one_convolution
+from tests.helpers.executorch import INPUTS, OUTPUTS, etdump, one_convolution, write_one_convolution
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +129,30 @@ def test_a_profile_has_what_runs_inside_the_delegate_and_outside(path: Path) -> 
 def test_what_is_no_profile_is_refused(content: bytes) -> None:
     with pytest.raises(RunError, match="without ED00 at its start"):
         read_etdump(content)
+
+
+def test_a_profile_is_read_run_by_run_and_what_is_no_run_is_left_out() -> None:
+    run = [("native_call_native_layer_norm.out", "", 3_000_000), ("DELEGATE_CALL", "Convolution (NHWC, F32) IGEMM #1", 500_000)]
+    assert read_etdump(etdump([[*run, ("OPERATOR_CALL", "", 9)], run[:1]])) == (
+        (("native_layer_norm", 3.0), ("Convolution", 0.5)),
+        (("native_layer_norm", 3.0),),
+    )
+    assert read_etdump(etdump([run], name="Program::load_method")) == ()
+
+
+def test_a_damaged_profile_is_one_line() -> None:
+    whole = etdump([[("native_call_native_layer_norm.out", "", 3_000_000)]])
+    for end in range(12, whole.rindex(b"native_call") + 1):
+        with pytest.raises(RunError, match=r"^ExecuTorch wrote a damaged profile: a table of it points outside of it"):
+            read_etdump(whole[:end])
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(500):
+        damaged = bytearray(whole)
+        for place in rng.integers(12, len(whole), 4):
+            damaged[place] = rng.integers(256)
+        try:
+            read_etdump(bytes(damaged))
+        except RunError:
+            refused += 1
+    assert refused > 50

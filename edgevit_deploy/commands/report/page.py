@@ -1,38 +1,35 @@
 """One self-contained HTML page about bundles: what they are, what was proven about them, and how to prove it again.
 
-A manifest may come from anyone. Every text of it goes through `fill`, which escapes whatever is not markup made here; and the
-page carries a policy by which a browser loads and runs nothing.
+A manifest may come from anyone. This module turns manifests into plain text and numbers, and `page.html.j2` lays them out:
+Jinja escapes every value, and the page carries a policy by which a browser loads and runs nothing.
 """
 
-import contextlib
-import html
-import math
-import os
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from edgevit_deploy.bundle.manifest import Manifest
-from edgevit_deploy.commands.report import template
+from edgevit_deploy.bundle.manifest import FileRecord, GoldenRecord, Manifest
+from edgevit_deploy.commands.pages import write_beside
+from edgevit_deploy.commands.report.axis import Axis, Tick, axis_for
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.parity.gate import NOT_FINITE, OutputDiff, Status
 from edgevit_deploy.spec import Size, TensorSpec
 
+TEMPLATE = "page.html.j2"
 HTML_SUFFIXES = (".html", ".htm")
-WIDEST_AXIS = (-15, 6)
-"""The powers of ten that the error axis can show; an error beyond them is drawn at the end."""
+Badge = Literal["good", "open", "bad"]
+"""The class in the style sheet that colours a verdict."""
 
-BADGE_KINDS: dict[Status, str] = {"passed": "good", "built, not run": "open", "failed": "bad"}
+Pairs = tuple[tuple[str, str], ...]
+"""Names and what they stand for, in the order of the page."""
 
-
-class Markup(str):
-    """Text that is HTML already; `fill` makes it, and nothing that a file contains becomes it unescaped."""
-
-    __slots__ = ()
+BADGES: dict[Status, Badge] = {"passed": "good", "built, not run": "open", "failed": "bad"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,32 +41,86 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
-    """A logarithmic axis from 10**low to 10**high, drawn from 0 to 100."""
+class Bar:
+    """One comparison as a bar on the axis: where error, bound and noise end, and the figures below it."""
 
-    low: int
-    high: int
+    title: str
+    description: str
+    badge: Badge
+    error: float
+    bound: float
+    beyond: float
+    noise: float
+    figures: Pairs
 
-    def position(self, value: float) -> float:
-        """Return where a value lies, from 0 to 100; what is outside is put at the end."""
-        if value <= 0:
-            return 0.0
-        share = (math.log10(value) - self.low) / (self.high - self.low)
-        return round(100 * min(max(share, 0.0), 1.0), 2)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What the page says about one bundle; figures only where the file itself ran, "-" elsewhere."""
+
+    anchor: str
+    label: str
+    target: str
+    status: Status
+    badge: Badge
+    runtime: str
+    max_abs: str
+    atol: str
+    noise_ratio: str
+    agreement: str
+    megabytes: str
+    sentence: str
+    about: str
+    bars: tuple[Bar, ...]
+    reasons: str
+    notes: tuple[str, ...]
+    model: Pairs
+    interface: Pairs
+    command: str
+    golden: GoldenRecord
+    files: tuple[FileRecord, ...]
+    tools: Pairs
+    conversion: Pairs
+    options: Pairs
+    operators: Pairs
+    facts: Pairs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Everything that the template is given."""
+
+    summary: str
+    ticks: tuple[Tick, ...]
+    bundles: tuple[Card, ...]
 
 
 def render(subjects: Sequence[Subject]) -> str:
     """Return the page; the same subjects give the same bytes."""
-    axis = _axis([diff for subject in subjects for diff in subject.manifest.parity.diffs])
+    return environment().get_template(TEMPLATE).render(page=page_about(subjects))
+
+
+def environment() -> Environment:
+    """Return Jinja so set that it escapes every value and refuses a name that it does not know."""
+    return Environment(
+        loader=PackageLoader(__package__, ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def page_about(subjects: Sequence[Subject]) -> Page:
+    """Return what the page says, as plain text and numbers."""
+    axis = axis_for([diff for subject in subjects for diff in subject.manifest.parity.diffs])
     counts = Counter(verdict(subject.manifest) for subject in subjects)
-    named = [(f"bundle-{number}", subject) for number, subject in enumerate(subjects, start=1)]
-    return fill(
-        template.PAGE,
-        style=Markup(template.STYLE),
+    return Page(
         summary=f"{len(subjects)} bundle{'s' * (len(subjects) > 1)}: "
-        + "; ".join(f"{counts[status]} {status}" for status in BADGE_KINDS if counts[status]),
-        verdicts=_joined(_verdict_row(anchor, subject) for anchor, subject in named),
-        bundles=_joined(_bundle(anchor, subject, axis) for anchor, subject in named),
+        + "; ".join(f"{counts[status]} {status}" for status in BADGES if counts[status]),
+        ticks=axis.ticks(),
+        bundles=tuple(_card(f"bundle-{number}", subject, axis) for number, subject in enumerate(subjects, start=1)),
     )
 
 
@@ -91,92 +142,43 @@ def write_page(page: str, path: Path) -> None:
         raise UsageError(f"--output {path}: the report is an HTML page; give a name that ends in .html")
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise UsageError(f"--output {path} exists and is not a file; move it away or give another name")
-    beside = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(page, encoding="utf-8", newline="\n")
-        beside.replace(path)
-    except OSError as error:
-        raise UsageError(f"--output {path} cannot be written ({error.strerror}); give another name") from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
+    write_beside({path: page}, output=path)
 
 
-def fill(text: str, /, **values: object) -> Markup:
-    """Fill a template; every value that is not `Markup` is escaped, quotes too."""
-    return Markup(text.format_map({name: _escaped(value) for name, value in values.items()}))
-
-
-def _escaped(value: object) -> str:
-    return value if isinstance(value, Markup) else html.escape(str(value), quote=True)
-
-
-def _joined(parts: Iterable[Markup]) -> Markup:
-    return Markup("".join(parts))
-
-
-def _verdict_row(anchor: str, subject: Subject) -> Markup:
-    """Return the row of one bundle; figures only where the file itself ran."""
+def _card(anchor: str, subject: Subject, axis: Axis) -> Card:
     manifest = subject.manifest
-    worst = None if manifest.parity.status == "built, not run" else manifest.parity.worst
-    model_bytes = sum(
-        record.bytes for record in manifest.files if record.path == manifest.path or record.path.startswith(f"{manifest.path}/")
-    )
-    return fill(
-        template.VERDICT_ROW,
+    parity, status, seed = manifest.parity, verdict(manifest), manifest.model.random_seed
+    worst = None if parity.status == "built, not run" else parity.worst
+    reasons = dict.fromkeys(f"The bound is {diff.tolerance.k:g} x noise: {diff.tolerance.reason}." for diff in parity.diffs)
+    borrowed = f"These comparisons are of what was checked instead, not of {manifest.path}."
+    whole = f"--seed {seed}" if seed is not None else "--weights CHECKPOINT"
+    return Card(
         anchor=anchor,
         label=subject.label,
         target=f"{manifest.target} {manifest.precision}",
-        badge=_badge(manifest),
-        runtime=manifest.parity.runtime,
+        status=status,
+        badge=BADGES[status],
+        runtime=parity.runtime,
         max_abs=_number(worst.max_abs) if worst else "-",
         atol=_number(worst.tolerance.atol) if worst else "-",
         noise_ratio=_number(worst.noise_ratio) if worst else "-",
-        agreement=_agreement(manifest) if worst else "-",
-        megabytes=f"{model_bytes / 1e6:.1f}",
-    )
-
-
-def _agreement(manifest: Manifest) -> str:
-    """Return the smallest share of probes with the true first class; a dash where the network does not classify."""
-    shares = [diff.top1_agreement for diff in manifest.parity.diffs if diff.top1_agreement is not None]
-    return f"{min(shares):.0%}" if shares else "-"
-
-
-def _badge(manifest: Manifest) -> Markup:
-    status = verdict(manifest)
-    return fill(template.BADGE, kind=BADGE_KINDS[status], text=status)
-
-
-def _bundle(anchor: str, subject: Subject, axis: Axis) -> Markup:
-    manifest, golden = subject.manifest, subject.manifest.golden
-    seed = manifest.model.random_seed
-    return fill(
-        template.BUNDLE,
-        anchor=anchor,
-        label=subject.label,
-        badge=_badge(manifest),
+        agreement=_share(parity.top1_agreement) if worst else "-",
+        megabytes=f"{manifest.model_bytes / 1e6:.1f}",
         sentence=_sentence(manifest),
-        parity=_parity(manifest, axis),
-        notes=_joined(fill(template.NOTE, text=note) for note in manifest.notes or ("None recorded.",)),
-        model=_facts(_model(manifest)),
-        interface=_facts(_interface(manifest)),
-        folder=shlex.quote(subject.label),
-        whole=f" --seed {seed}" if seed is not None else " --weights CHECKPOINT",
-        golden_input=golden.input.path,
-        golden_input_shape=golden.input.shape,
-        golden_output=", ".join(array.path for array in golden.outputs),
-        golden_output_shape=", ".join(str(array.shape) for array in golden.outputs),
-        file_count=len(manifest.files),
-        files=_joined(
-            fill(template.FILE_ROW, path=record.path, bytes=f"{record.bytes:,}", sha256=record.sha256)
-            for record in manifest.files
-        ),
-        tool_count=len(manifest.tools),
-        tools=_facts(manifest.tools),
-        options=_facts(manifest.options),
-        facts=_facts(manifest.facts),
+        about=borrowed if parity.diffs and parity.instead else "",
+        bars=tuple(_bar(diff, axis) for diff in parity.diffs),
+        reasons=" ".join(reasons),
+        notes=manifest.notes,
+        model=_pairs(_model(manifest)),
+        interface=_pairs(_interface(manifest)),
+        command=f"python convert.py verify {shlex.quote(subject.label)} {whole}",
+        golden=manifest.golden,
+        files=manifest.files,
+        tools=_pairs(manifest.tools),
+        conversion=_pairs(msgspec.to_builtins(manifest.conversion)),
+        options=_pairs(manifest.options),
+        operators=_pairs(manifest.operators),
+        facts=_pairs(manifest.facts),
     )
 
 
@@ -190,52 +192,28 @@ def _sentence(manifest: Manifest) -> str:
     return f"{model}It ran on {parity.runtime} and {'stayed within every bound' if status == 'passed' else 'exceeded its bound'}."
 
 
-def _parity(manifest: Manifest, axis: Axis) -> Markup:
-    diffs = manifest.parity.diffs
-    if not diffs:
-        return fill("<p>{text}</p>", text="No comparison is recorded.")
-    reasons = dict.fromkeys(f"The bound is {diff.tolerance.k:g} x noise: {diff.tolerance.reason}." for diff in diffs)
-    legend = fill(template.LEGEND, reasons=" ".join(reasons))
-    text = f"These comparisons are of what was checked instead, not of {manifest.path}."
-    about = fill("<p>{text}</p>", text=text) if manifest.parity.instead else Markup()
-    return _joined([about, *(_comparison(diff, axis) for diff in diffs), legend])
-
-
-def _comparison(diff: OutputDiff, axis: Axis) -> Markup:
-    decades = range(axis.low, axis.high + 1)
+def _bar(diff: OutputDiff, axis: Axis) -> Bar:
     bound = axis.position(diff.tolerance.atol)
     figures = {
         "largest error": f"{_number(diff.max_abs)} on {diff.worst_probe!r}",
         "bound": _number(diff.tolerance.atol),
         "PyTorch's own noise": _number(diff.tolerance.noise),
         "x noise": _number(diff.noise_ratio),
-        "top-1 agrees": "-" if diff.top1_agreement is None else f"{diff.top1_agreement:.0%}",
+        "top-1 agrees": _share(diff.top1_agreement),
         "smallest margin": "-" if diff.smallest_margin is None else _number(diff.smallest_margin),
         "SQNR": "-" if diff.sqnr_db is None else f"{diff.sqnr_db:.1f} dB",
         "1 - cosine": _number(1 - diff.cosine),
     }
-    return fill(
-        template.COMPARISON,
-        title=f"batch {diff.batch}, {_size(diff.image_size)}, {diff.probes} probes",
+    return Bar(
+        title=f"{diff.output}, batch {diff.batch}, {_size(diff.image_size)}, {diff.probes} probes",
         description=f"largest error {_number(diff.max_abs)}, bound {_number(diff.tolerance.atol)}, on a logarithmic scale",
-        bound=bound,
-        rest=round(100 - bound, 2),
+        badge="good" if diff.ok else "bad",
         error=axis.position(diff.max_abs),
+        bound=bound,
+        beyond=round(100 - bound, 2),
         noise=axis.position(diff.tolerance.noise),
-        kind="good" if diff.ok else "bad",
-        grid=_joined(fill(template.GRID_LINE, x=axis.position(10.0**power)) for power in decades[1:-1]),
-        axis=_joined(fill(template.AXIS_MARK, x=axis.position(10.0**power), text=f"1e{power}") for power in decades),
-        figures=_facts(figures),
+        figures=_pairs(figures),
     )
-
-
-def _axis(diffs: Sequence[OutputDiff]) -> Axis:
-    """Return whole decades that hold every error, noise and bound of the page, so that its bars can be compared."""
-    shown = [value for diff in diffs for value in (diff.max_abs, diff.tolerance.atol, diff.tolerance.noise)]
-    lowest, highest = WIDEST_AXIS
-    powers = [min(max(math.log10(value), lowest), highest) for value in shown if 0 < value < NOT_FINITE]
-    low = math.floor(min(powers, default=lowest))
-    return Axis(low=low, high=max(math.ceil(max(powers, default=highest)), low + 1))
 
 
 def _model(manifest: Manifest) -> dict[str, object]:
@@ -273,10 +251,8 @@ def _interface(manifest: Manifest) -> dict[str, object]:
     }
 
 
-def _facts(facts: Mapping[str, object]) -> Markup:
-    return fill(
-        template.FACTS, pairs=_joined(fill(template.FACT, name=name, value=_text(value)) for name, value in facts.items())
-    )
+def _pairs(facts: Mapping[str, object]) -> Pairs:
+    return tuple((name, _text(value)) for name, value in facts.items())
 
 
 def _text(value: object) -> str:
@@ -291,6 +267,10 @@ def _plain(value: object) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.2g}" if abs(value) < NOT_FINITE else "not finite"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
 
 
 def _size(size: Size) -> str:
