@@ -12,6 +12,7 @@ from edgevit_deploy.registry import Availability
 from edgevit_deploy.spec import (
     DYNAMIC_BATCHES,
     INPUT_NAME,
+    SIZE_STEP,
     Graph,
     InputForm,
     ModelSpec,
@@ -130,8 +131,15 @@ class Exporter(ABC, Generic[OptionsT]):
     one_image: ClassVar[bool] = False
     """True where the format has no batch axis: a run takes one image."""
 
+    smallest_side: ClassVar[int] = SIZE_STEP
+    """The side in pixels of the smallest square image that every converter of this target takes."""
+
     strided: ClassVar[bool] = False
     """True where tensors have the memory layout that the model gives them, as in PyTorch: a model may be slow in one."""
+
+    paper_protocol: ClassVar[bool] = False
+    """True for the format in which the paper times its networks: TorchScript lite, float32, one image a run, one thread, the mean
+    of 50 forward passes (EdgeViTs, ECCV 2022, section 4.1). `convert.py bench --protocol paper` times no other."""
 
     usage: ClassVar[str]
     """Markdown for the bundle's README: how an app loads the file, with a snippet in the language that it is written in."""

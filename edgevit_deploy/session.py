@@ -68,6 +68,9 @@ class Session(ABC):
     """For a runtime whose profile has no module names, but operations in the order of the trace that the file was written from:
     its kinds of operations -> the kinds of traced operators (`aten::...`) that they may stand for."""
 
+    profiler_note: ClassVar[str] = ""
+    """Beside the times of `profile`: how they were taken, where it was not by a profiler of the runtime's own."""
+
     def __init__(
         self,
         path: Path,

@@ -58,6 +58,7 @@ class NcnnNetSession(Session):
 
     name: ClassVar[str] = "ncnn (CPU)"
     traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
+    profiler_note: ClassVar[str] = "ncnn: one layer asked for after the other"
 
     _net: "ncnn.Net | None" = None
 
@@ -157,6 +158,7 @@ class NcnnSession(ChildSession):
     name: ClassVar[str] = "ncnn (CPU)"
     session: ClassVar[str] = "runtimes.ncnn:NcnnNetSession"
     traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
+    profiler_note: ClassVar[str] = NcnnNetSession.profiler_note
 
     @classmethod
     def probe(cls) -> Availability:

@@ -83,6 +83,9 @@ class TensorRTExporter(Exporter[TensorRTOptions]):
     target = "tensorrt"
     precisions = ("fp32", "fp16")
     options_type = TensorRTOptions
+    smallest_side = 2 * SIZE_STEP
+    """TensorRT-RTX cannot build one step (`refuse`); the full TensorRT can."""
+
     usage: ClassVar[str] = """\
 With an NVIDIA GPU and driver, and the very library and version that the notes below name. Python:
 

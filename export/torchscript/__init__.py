@@ -64,6 +64,7 @@ class TorchScriptExporter(Exporter[TorchScriptOptions]):
     dynamic_size: ClassVar[bool] = True
     image_input: ClassVar[bool] = True
     strided: ClassVar[bool] = True
+    paper_protocol: ClassVar[bool] = True
     usage: ClassVar[str] = """\
 One self-contained file for the lite interpreter of PyTorch Mobile, generation 1.13. Kotlin (Android,
 `org.pytorch:pytorch_android_lite:1.13.1`), with `pixels` a FloatArray of 3 planes, RGB:

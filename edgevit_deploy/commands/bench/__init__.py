@@ -13,9 +13,11 @@ from edgevit_deploy.commands.bench.files import check_folder, write_files
 from edgevit_deploy.commands.bench.view import Run, document, print_run
 from edgevit_deploy.commands.console import print_json, progress, say
 from edgevit_deploy.errors import MissingError, UsageError
+from edgevit_deploy.host import find_exporter
 from edgevit_deploy.measure.contests import Against, Contest, make_contests
 from edgevit_deploy.measure.machine import check_threads, read_machine
 from edgevit_deploy.measure.subjects import Ready, Skipped, candidate_of, common_batch, read_subject
+from export import TARGETS
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.benchmark import Candidate
@@ -85,6 +87,7 @@ def bench_bundles(
             machine=machine,
             benchmark=_time(candidates, contests, settings, step) if ready else None,
             contests=tuple(contests),
+            profiler_notes=tuple(dict.fromkeys(subject.session_type.profiler_note for subject in profiled)),
             profiles={subject.label: _profile(subject, candidates[subject.label], threads, step) for subject in profiled},
             skipped=tuple(subject for subject in subjects if isinstance(subject, Skipped)),
         )
@@ -151,11 +154,12 @@ def _check_paper(ready: Sequence[Ready]) -> None:
     """The paper times one way only; anything else would not be its protocol."""
     for subject in ready:
         manifest = subject.manifest
-        kind = (manifest.target, manifest.precision, manifest.inputs[0].shape[0] in (1, "batch"))
-        if kind != ("torchscript", "fp32", True):
+        batch = manifest.inputs[0].shape[0]
+        if not (find_exporter(manifest.target).paper_protocol and manifest.precision == "fp32" and batch in (1, "batch")):
+            timed = " or ".join(f"`convert.py {name}`" for name, entry in TARGETS.items() if entry.load().paper_protocol)
             raise UsageError(
                 f"--protocol paper times TorchScript lite in float32 with batch 1, and {subject.bundle} is {manifest.target} "
-                f"{manifest.precision} with batch {manifest.inputs[0].shape[0]}; use `convert.py torchscript`"
+                f"{manifest.precision} with batch {batch}; use {timed}"
             )
 
 
