@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.registry import Availability
+from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import (
     DYNAMIC_BATCHES,
     INPUT_NAME,
@@ -120,6 +120,12 @@ class Exporter(ABC, Generic[OptionsT]):
     """Prepared model -> file. One subclass a target; instances carry no state."""
 
     target: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Import names of what converts; `probe` and `convert.py doctor` look for them. On PyPI an underscore is a hyphen."""
+
+    extra: ClassVar[str | None] = None
+    """The extra of this project that installs the packages; None where they are core dependencies."""
+
     precisions: ClassVar[tuple[Precision, ...]]
     options_type: ClassVar[type[Any]]
     dynamic_batch: ClassVar[bool] = True
@@ -145,9 +151,9 @@ class Exporter(ABC, Generic[OptionsT]):
     """Markdown for the bundle's README: how an app loads the file, with a snippet in the language that it is written in."""
 
     @classmethod
-    @abstractmethod
     def probe(cls) -> Availability:
-        """Say whether this target can be built on this host, cheaply and without raising."""
+        """Say whether this target can be built on this host, cheaply and without raising: whether its packages are there."""
+        return requires(*cls.packages, extra=cls.extra)
 
     @abstractmethod
     def export(self, module: "nn.Module", plan: ExportPlan[OptionsT], folder: Path) -> Artifact:

@@ -57,6 +57,8 @@ class NcnnNetSession(Session):
     """
 
     name: ClassVar[str] = "ncnn (CPU)"
+    packages: ClassVar[tuple[str, ...]] = ("ncnn",)
+    extra: ClassVar[str | None] = "ncnn"
     traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
     profiler_note: ClassVar[str] = "ncnn: one layer asked for after the other"
 
@@ -158,6 +160,7 @@ class NcnnSession(ChildSession):
     name: ClassVar[str] = "ncnn (CPU)"
     session: ClassVar[str] = "runtimes.ncnn:NcnnNetSession"
     traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
+    packages: ClassVar[tuple[str, ...]] = NcnnNetSession.packages
     profiler_note: ClassVar[str] = NcnnNetSession.profiler_note
 
     @classmethod

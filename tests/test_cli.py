@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,8 @@ from PIL import Image
 from edgevit_deploy import host as hosts
 from edgevit_deploy.cli import COMMANDS, run
 from edgevit_deploy.commands.pictures import agreement
-from edgevit_deploy.registry import Availability
+from edgevit_deploy.parity.bounds import NoiseMultiple
+from edgevit_deploy.registry import Availability, Entry
 from export import TARGETS
 from tests.helpers.fakes import FakeExporter, FakeSession
 
@@ -262,6 +265,32 @@ def test_doctor_lists_everything(capfd: pytest.CaptureFixture[str]) -> None:
     assert set(document["runtimes"]) == set(runtimes.RUNTIMES)
     for found in (*document["targets"].values(), *document["runtimes"].values()):
         assert found["ok"] or found["fix"], "what does not work must say what would enable it"
+
+
+def test_doctor_lists_every_package_that_a_target_or_a_runtime_names(capfd: pytest.CaptureFixture[str]) -> None:
+    """Under the name that it has on PyPI: what can be imported has a version there."""
+    import export
+    import runtimes
+
+    assert run(["doctor", "--json"]) == 0
+    versions = json.loads(capfd.readouterr().out)["packages"]
+    entries: list[Entry[Any]] = [*export.ENTRIES, *runtimes.ENTRIES]
+    named = {package for entry in entries for package in entry.load().packages}
+    assert {"onnx", "coremltools", "ncnn", "pnnx", "litert_torch", "openvino", "tensorrt_rtx"} <= named
+    assert {package.replace("_", "-") for package in named} <= set(versions)
+    for package in named:
+        assert bool(versions[package.replace("_", "-")]) == (find_spec(package) is not None), package
+
+
+def test_doctor_lists_the_bounds(only_fake: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(FakeExporter, "precisions", {"fp32": NoiseMultiple(k=2.5, reason="it adds backwards")})
+    assert run(["doctor", "--bounds", "--json"]) == 0
+    captured = capfd.readouterr()
+    document = json.loads(captured.out)
+    assert document["bounds"] == [{"target": "fake", "precision": "fp32", "k": 2.5, "reason": "it adds backwards"}]
+    assert "it adds backwards" in captured.err
+    assert run(["doctor", "--json"]) == 0
+    assert "bounds" not in json.loads(capfd.readouterr().out)
 
 
 def test_a_cell_with_brackets_is_shown_whole(

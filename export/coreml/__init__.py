@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, ClassVar
 from edgevit_deploy.errors import ExportError, UsageError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.formats.coreml import DATA_FOLDER, WEIGHTS_PATH, class_labels, main_operations, read_package
-from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import DYNAMIC_BATCHES, INPUT_NAME, SIZE_STEP, OutputForm, Precision
 from export.coreml.convert import CoreMLOptions, TargetOS, convert, trace
 from export.coreml.package import describe, write_package
@@ -41,6 +40,9 @@ class CoreMLExporter(Exporter[CoreMLOptions]):
     """Writes `model.mlpackage`, an ML Program with float32 inputs and outputs at every target system."""
 
     target: ClassVar[str] = "coreml"
+    packages: ClassVar[tuple[str, ...]] = ("coremltools",)
+    """Converting needs no Apple hardware."""
+
     precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16")
     options_type: ClassVar[type[CoreMLOptions]] = CoreMLOptions
     dynamic_batch: ClassVar[bool] = True
@@ -73,11 +75,6 @@ let label = result.featureValue(for: "classLabel")?.stringValue
 let probabilities = result.featureValue(for: "classLabel_probs")?.dictionaryValue as? [String: NSNumber]
 ```
 """
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether coremltools is installed; converting needs no Apple hardware."""
-        return requires("coremltools")
 
     def output_form(self, options: CoreMLOptions) -> OutputForm:
         """Say probabilities for a classifier, which Core ML shows as such without a softmax of its own; else logits."""

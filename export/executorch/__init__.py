@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from edgevit_deploy.errors import ExportError, RunError, first_line
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
 from edgevit_deploy.formats.executorch import PteFile, read_pte_file
-from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Precision
 
 if TYPE_CHECKING:
@@ -43,6 +42,8 @@ class ExecuTorchExporter(Exporter[ExecuTorchOptions]):
     """Writes `model.pte`, for ExecuTorch 1.5 with the XNNPACK backend."""
 
     target: ClassVar[str] = "executorch"
+    packages: ClassVar[tuple[str, ...]] = ("executorch",)
+    extra: ClassVar[str | None] = "executorch"
     precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
     options_type: ClassVar[type[ExecuTorchOptions]] = ExecuTorchOptions
     dynamic_batch: ClassVar[bool] = False
@@ -81,11 +82,6 @@ images = np.fromfile("golden/input.f32", "<f4").reshape(-1, 1, 3, 224, 224)
 (outputs,) = program.load_method("forward").execute([torch.from_numpy(images[0])])
 ```
 """
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether ExecuTorch is installed."""
-        return requires("executorch", extra="executorch")
 
     def export(self, module: "nn.Module", plan: ExportPlan[ExecuTorchOptions], folder: Path) -> Artifact:
         """Write `model.pte` into `folder` and read back what was written.

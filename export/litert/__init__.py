@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
-from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Precision, TensorSpec
 from export.litert.convert import Written, convert_in_child
 
@@ -44,6 +43,10 @@ class LiteRTExporter(Exporter[LiteRTOptions]):
     """Writes `model.tflite`, for LiteRT (TensorFlow Lite until 2024) on Android, iOS, desktops and embedded Linux."""
 
     target: ClassVar[str] = "litert"
+    packages: ClassVar[tuple[str, ...]] = ("litert_torch", "ai_edge_litert")
+    """The second is the runtime, which counts XNNPACK's partitions."""
+
+    extra: ClassVar[str | None] = "litert"
     precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
     options_type: ClassVar[type[LiteRTOptions]] = LiteRTOptions
     dynamic_batch: ClassVar[bool] = False
@@ -92,11 +95,6 @@ image = np.fromfile("golden/input.f32", "<f4")[: 3 * 224 * 224].reshape(1, 3, 22
 (outputs,) = run(input=image).values()
 ```
 """
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether litert-torch is installed; the runtime that counts the partitions comes with it."""
-        return requires("litert_torch", "ai_edge_litert", extra="litert")
 
     def export(self, module: "nn.Module", plan: ExportPlan[LiteRTOptions], folder: Path) -> Artifact:
         """Write `model.tflite` into `folder` and read back what was written.

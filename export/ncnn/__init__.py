@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 from edgevit_deploy.errors import ExportError, RunError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.formats.ncnn import BIN_NAME, ENDS, PARAM_NAME, NcnnModel, read_ncnn_model
-from edgevit_deploy.registry import Availability, install_command, requires
+from edgevit_deploy.registry import install_command
 from edgevit_deploy.spec import Graph, Precision, Size
 from export.torchscript import trace
 
@@ -60,6 +60,10 @@ class NcnnExporter(Exporter[NcnnOptions]):
     """Writes `model.ncnn/` with `model.param` and `model.bin`, for ncnn 1.0.2026 and later."""
 
     target: ClassVar[str] = "ncnn"
+    packages: ClassVar[tuple[str, ...]] = ("pnnx",)
+    """ncnn itself is needed to run the file only."""
+
+    extra: ClassVar[str | None] = "ncnn"
     precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16")
     options_type: ClassVar[type[NcnnOptions]] = NcnnOptions
     graphs: ClassVar[tuple[Graph, ...]] = ("deploy",)
@@ -109,11 +113,6 @@ run.input("in0", ncnn.Mat(image))
 status, outputs = run.extract("out0")
 ```
 """
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether pnnx is installed; ncnn itself is needed to run the file only."""
-        return requires("pnnx", extra="ncnn")
 
     def export(self, module: "nn.Module", plan: ExportPlan[NcnnOptions], folder: Path) -> Artifact:
         """Write `model.ncnn/` into `folder` and read back what was written.

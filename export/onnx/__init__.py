@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from edgevit_deploy.errors import ExportError, UsageError, first_line
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
-from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Precision, TensorSpec
 from export.onnx.fp16 import check_precision, to_half
 from export.onnx.mobile import check_mobile
@@ -53,6 +52,9 @@ class OnnxExporter(Exporter[OnnxOptions]):
     """Writes `model.onnx` with its weights inside, float32 input and output, in fp32 or fp16."""
 
     target: ClassVar[str] = "onnx"
+    packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxsim", "onnxruntime", "onnxscript")
+    """ONNX Runtime judges what onnxsim did; onnxscript is for the naive exports."""
+
     precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16")
     options_type: ClassVar[type[OnnxOptions]] = OnnxOptions
     dynamic_batch: ClassVar[bool] = True
@@ -92,11 +94,6 @@ const input = new ort.Tensor("float32", pixels, [1, 3, 224, 224]);
 const outputs = (await session.run({ [session.inputNames[0]]: input }))[session.outputNames[0]].data;
 ```
 """
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether onnx, onnxsim and ONNX Runtime, which judges what onnxsim did, are installed."""
-        return requires("onnx", "onnxsim", "onnxruntime")
 
     def refuse(self, plan: ExportPlan[OnnxOptions]) -> None:
         """Refuse an opset that is not on offer.

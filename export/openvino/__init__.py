@@ -29,7 +29,6 @@ from edgevit_deploy.formats.openvino import (
     settings_for,
     stored_settings,
 )
-from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Precision
 from export.torchscript import MULTIPLES_ONLY
 from export.torchscript.write import quiet
@@ -72,6 +71,8 @@ class OpenVinoExporter(Exporter[OpenVinoOptions]):
     """Writes `model.openvino/` with `model.xml` and `model.bin`, IR version 11, for OpenVINO's CPU plugin."""
 
     target: ClassVar[str] = "openvino"
+    packages: ClassVar[tuple[str, ...]] = ("openvino",)
+    extra: ClassVar[str | None] = "openvino"
     precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "bf16", "fp16")
     options_type: ClassVar[type[OpenVinoOptions]] = OpenVinoOptions
     dynamic_batch: ClassVar[bool] = True
@@ -121,11 +122,6 @@ request.infer();
 const float* outputs = request.get_output_tensor().data<float>();  // one for each class
 ```
 """
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether OpenVINO is installed; one package converts and runs."""
-        return requires("openvino", extra="openvino")
 
     def export(self, module: "nn.Module", plan: ExportPlan[OpenVinoOptions], folder: Path) -> Artifact:
         """Write `model.openvino/` into `folder` and read back what was written.

@@ -81,6 +81,10 @@ class TensorRTExporter(Exporter[TensorRTOptions]):
     """Builds `model.engine` and keeps beside it `source.onnx`, the exact file that it was built from."""
 
     target = "tensorrt"
+    packages = tuple(library.module for library in LIBRARIES.values())
+    """One of them is enough."""
+
+    extra = "tensorrt-rtx"
     precisions = ("fp32", "fp16")
     options_type = TensorRTOptions
     smallest_side = 2 * SIZE_STEP
@@ -116,7 +120,7 @@ with NVIDIA's own `trtexec --onnx=source.onnx --stronglyTyped` (TensorRT 10; 11 
 
     @classmethod
     def probe(cls) -> Availability:
-        """Say which TensorRT can build here; asked in a child process."""
+        """Say which of the two libraries can build here, one of which is enough; asked in a child process."""
         ok = any(capability(flavor).can_build for flavor in LIBRARIES)
         detail = "; ".join(describe(flavor) for flavor in LIBRARIES)
         return Availability(ok=ok, detail=detail, fix="" if ok else _how_to_build())

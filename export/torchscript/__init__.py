@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from edgevit_deploy.errors import ExportError, UsageError, first_line
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.formats.torchscript import NEWEST_BYTECODE, count_calls, read_lite_file
-from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Precision
 from export.torchscript.write import Promise, Shape, quiet, write, write_in_child
 
@@ -58,6 +57,7 @@ class TorchScriptExporter(Exporter[TorchScriptOptions]):
     """Writes `model.ptl` in fp32, for the lite interpreter of the PyTorch Mobile 1.13 generation."""
 
     target: ClassVar[str] = "torchscript"
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
     precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
     options_type: ClassVar[type[TorchScriptOptions]] = TorchScriptOptions
     dynamic_batch: ClassVar[bool] = True
@@ -87,11 +87,6 @@ images = np.fromfile("golden/input.f32", "<f4")[: 3 * 224 * 224].reshape(1, 3, 2
 outputs = module(torch.from_numpy(images)).numpy()
 ```
 """
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether PyTorch is installed."""
-        return requires("torch")
 
     def refuse(self, plan: ExportPlan[TorchScriptOptions]) -> None:
         """Refuse `--optimize-for-mobile` where this PyTorch cannot do it.
