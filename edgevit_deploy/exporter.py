@@ -150,6 +150,9 @@ class Exporter(ABC, Generic[OptionsT]):
     usage: ClassVar[str]
     """Markdown for the bundle's README: how an app loads the file, with a snippet in the language that it is written in."""
 
+    form: ClassVar[Form] = Form()
+    """How the deploy graph is written for this target."""
+
     @classmethod
     def probe(cls) -> Availability:
         """Say whether this target can be built on this host, cheaply and without raising: whether its packages are there."""
@@ -205,3 +208,8 @@ class Exporter(ABC, Generic[OptionsT]):
             raise UsageError(f"{self.target} cannot take --input image; use --input tensor")
         if plan.graph not in self.graphs:
             raise UsageError(f"{self.target} cannot hold the {plan.graph} graph; use --graph {' or '.join(self.graphs)}")
+
+
+def usage_beside(module_file: str) -> str:
+    """Return the text of the `usage.md` beside a module, whose `__file__` is given."""
+    return Path(module_file).with_name("usage.md").read_text(encoding="utf-8")

@@ -56,6 +56,9 @@ FAKE = (*ANY_SIZE, "--image-size", "64", "--num-classes", "10")
         ((*ANY_SIZE, "--num-classes", "0"), "a classifier needs at least 1 class, got 0"),
         ((*FAKE, "--seed", "-1"), "seed is 0 or larger"),
         ((*FAKE, "--images", "nowhere"), "nowhere: not a folder"),
+        ((*FAKE, "--form", "nowhere.toml"), "nowhere.toml cannot be read"),
+        ((*FAKE, "--form", "x.toml", "--graph", "original"), "--graph original is as published; drop one of the two"),
+        (("all", "--model", "edgevit_xxs", "--form", "x.toml"), "use `convert.py TARGET --form x.toml`, or drop --form"),
         (("all", "--model", "edgevit_xxs", "--require", "onyx"), "--require onyx: no such target; did you mean 'onnx'?"),
         (("verify",), "requires an argument"),
         (("inspect", "nowhere.pth"), "nowhere.pth"),
@@ -222,6 +225,25 @@ def test_dynamic_sizes_are_proven_at_a_second_one(fake_target: None, tmp_path: P
         (1, (256, 320)),
         (3, (256, 320)),
     }
+
+
+def test_the_file_of_form_says_how_the_graph_is_written(fake_target: None, tmp_path: Path) -> None:
+    """As the operators of the written file show, beside those of the target's own form."""
+    from edgevit_deploy.bundle.manifest import read_manifest
+
+    form = tmp_path / "form.toml"
+    form.write_text('sampler = "slice"\nlocal_prop = "kept"\nmeasured = "by nobody"\n')
+
+    def written(*tokens: str) -> dict[str, int]:
+        assert run([*FAKE, *tokens, "--output", str(tmp_path / "bundles")]) == 0
+        manifest = read_manifest(tmp_path / "bundles" / "fake-fp32")
+        assert manifest.parity.status == "passed"
+        return manifest.facts["operators"]  # type: ignore[return-value]
+
+    own, by_file = written(), written("--form", str(form))
+    assert (own["Sampler"], own["PixelShuffle"]) == (by_file["SlicedSampler"], by_file["LocalProp"])
+    assert not {"SlicedSampler", "LocalProp"} & set(own)
+    assert not {"Sampler", "PixelShuffle"} & set(by_file)
 
 
 def test_inspect_a_bundle(fake_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -59,6 +59,7 @@ def convert_one(target: str, model_flags: ModelFlags, file_flags: FileFlags, pre
 
     exporter = require_exporter(target)
     chosen = exporter.precisions[0] if precision is None else precision
+    file_flags.chosen_form(exporter)  # what is wrong with it is said before anything is loaded
     with progress(f"{target} {chosen}") as step:
         step("loading the model")
         model = load_model(model_flags.source(file_flags.fixed_size()))
@@ -86,6 +87,8 @@ def convert_all(
     from edgevit_deploy.model.loading import load_model
     from edgevit_deploy.pipeline import Workbench
 
+    if file_flags.form is not None:
+        raise UsageError(f"a form is for one target; use `convert.py TARGET --form {file_flags.form}`, or drop --form")
     required = [name for item in require for name in item.split(",") if name]
     for name in required:
         if name not in TARGETS:
@@ -115,7 +118,7 @@ def _convert_or_skip(bench: Any, exporter: Exporter[Any], flags: FileFlags, prec
         return Row(target=target, precision=precision, status="skipped", detail=detail)
     options = exporter.options_type()
     try:
-        exporter.refuse(flags.plan(exporter.target, bench.model, precision, options))
+        exporter.refuse(flags.plan(exporter, bench.model, precision, options))
     except UsageError as error:
         return Row(target=target, precision=precision, status="skipped", detail=str(error))
     with progress(f"{target} {precision}") as step:
@@ -131,7 +134,7 @@ def _convert(bench: Any, exporter: Exporter[Any], flags: FileFlags, precision: P
     from edgevit_deploy.pipeline import convert
 
     start = time.monotonic()
-    plan = flags.plan(exporter.target, bench.model, precision, options)
+    plan = flags.plan(exporter, bench.model, precision, options)
     destination = flags.folder(bench.model) / f"{exporter.target}-{precision}"
     conversion = convert(bench, exporter, plan, destination, find_session, step)
     report = conversion.report

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from edgevit_deploy.deploy.form import form_for
+from edgevit_deploy.deploy.form import Form, read_form
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.exporter import ExportPlan
+from edgevit_deploy.exporter import Exporter, ExportPlan
 from edgevit_deploy.model.loading import LoadedModel, ModelSource
 from edgevit_deploy.spec import Graph, InputForm, Precision, Size, check_image_size
 
@@ -55,6 +55,7 @@ class FileFlags:
         batch: Images a run, or dynamic.
         input: tensor takes normalised float32; image takes 0 to 255 and normalises inside the model.
         graph: deploy is the published graph rewritten exactly into the operators that the target runs best; original is as it is.
+        form: File that `tune` wrote, with the exact way to write each part of the deploy graph. [default: the target's own]
         images: Folder of photographs that join the parity probes and are run to top-5.
         output: Folder for the bundles. [default: build/<model>]
         json: Print one JSON document on stdout and nothing else there.
@@ -64,6 +65,7 @@ class FileFlags:
     batch: str = "1"
     input: InputForm = "tensor"
     graph: Graph = "deploy"
+    form: Path | None = None
     images: Path | None = None
     output: Path | None = None
     json: Annotated[bool, Parameter(negative="")] = False
@@ -72,11 +74,23 @@ class FileFlags:
         """Return (height, width) when --image-size names one, None when it is absent or dynamic."""
         return None if self.image_size in (None, "dynamic") else read_image_size(str(self.image_size))
 
-    def plan(self, target: str, model: LoadedModel, precision: Precision, options: Any) -> ExportPlan[Any]:
+    def chosen_form(self, exporter: Exporter[Any]) -> Form:
+        """Return the form in the file of --form, else the exporter's own.
+
+        Raises:
+            UsageError: the file holds no form, or the published graph is asked for, which has none.
+        """
+        if self.form is None:
+            return exporter.form
+        if self.graph != "deploy":
+            raise UsageError(f"--form is for the deploy graph, and --graph {self.graph} is as published; drop one of the two")
+        return read_form(self.form).form
+
+    def plan(self, exporter: Exporter[Any], model: LoadedModel, precision: Precision, options: Any) -> ExportPlan[Any]:
         """Return the whole conversion as decided.
 
         Raises:
-            UsageError: a batch that is no positive number.
+            UsageError: a batch that is no positive number, or a form that `chosen_form` refuses.
         """
         return ExportPlan(
             spec=model.spec,
@@ -86,7 +100,7 @@ class FileFlags:
             image_size=model.spec.image_size,
             dynamic_size=self.image_size == "dynamic",
             graph=self.graph,
-            form=form_for(target),
+            form=self.chosen_form(exporter),
             input_form=self.input,
             labels=() if model.labels_are_placeholders else model.labels,
             options=options,

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from edgevit_deploy.deploy.form import form_for
 from edgevit_deploy.errors import ExportError, MissingError
 from edgevit_deploy.exporter import Exporter
 from edgevit_deploy.host import find_exporter, find_session
@@ -28,7 +27,7 @@ def bench() -> Workbench:
 
 
 def maker(exporter: Exporter[Any], bench: Workbench, folder: Path, **changes: Any) -> RivalMaker:
-    plan = plan_for(bench.model.spec, exporter.options_type(), graph="deploy", form=form_for(exporter.target))
+    plan = plan_for(bench.model.spec, exporter.options_type(), graph="deploy", form=exporter.form)
     plan = replace(plan, **changes)
     return RivalMaker(exporter, plan, find_session, folder, lambda _: None)
 

@@ -21,15 +21,15 @@ CONTROL = "original again (A/A)"
 
 
 def write(folder: str, variant: str = "edgevit_xxs") -> None:
-    from edgevit_deploy.deploy.form import form_for
     from edgevit_deploy.model.ends import prepare
     from edgevit_deploy.model.loading import ModelSource, load_model
     from edgevit_deploy.pipeline import Workbench
+    from export.torchscript import TorchScriptExporter
 
     bench = Workbench(load_model(ModelSource(model=variant)))
     Path(folder).mkdir(parents=True, exist_ok=True)
     for graph in ("original", "deploy"):
-        network = bench.network(graph, form_for("torchscript"))
+        network = bench.network(graph, TorchScriptExporter.form)
         module = prepare(network, bench.model.spec.preprocess, "tensor", "logits", torch.float32)
         traced = torch.jit.trace(module, torch.zeros(1, 3, SIZE, SIZE), check_trace=False)
         torch.jit.freeze(traced).save(Path(folder) / f"{graph}.pt")

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgevit_deploy.deploy.form import form_for
 from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.host import find_session, require_exporter
 from edgevit_deploy.model.ends import prepare
@@ -66,7 +65,7 @@ def errors_of(target: str, variant: str, seed: int) -> tuple[Error, Error]:
         image_size=bench.model.spec.image_size,
         dynamic_size=False,
         graph="deploy",
-        form=form_for(target),
+        form=exporter.form,
         input_form="tensor",
         labels=(),
         options=exporter.options_type(),

@@ -110,7 +110,7 @@ def _examine(target: str, bench: "Workbench", flags: FileFlags, peer: "Peer | No
     from edgevit_deploy.measure.friendliness import Examiner
 
     exporter = require_exporter(target)
-    plan = flags.plan(target, bench.model, exporter.precisions[0], exporter.options_type())
+    plan = flags.plan(exporter, bench.model, exporter.precisions[0], exporter.options_type())
     with tempfile.TemporaryDirectory() as scratch:
         return Examiner(
             bench, exporter, replace(plan, labels=()), find_session, Path(scratch), lambda text: step(f"{target}: {text}")
