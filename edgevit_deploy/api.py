@@ -102,7 +102,7 @@ def convert(
     batch: str | int = 1,
     precision: Precision | None = None,
     graph: Graph = "deploy",
-    form: Form | None = None,
+    form: Form | StrPath | None = None,
     input: InputKind = "tensor",  # noqa: A002 - the flag's name
     task: Task = "classify",
     options: object | None = None,
@@ -123,7 +123,7 @@ def convert(
         batch: images a run, or `dynamic`.
         precision: of the file; the target's first when None.
         graph: deploy is the published graph rewritten exactly into the operators that the target runs best.
-        form: of the deploy graph, as `tune` finds it; the target's own when None.
+        form: of the deploy graph, or a file with one, as `tune` writes it; the target's own when None.
         input: tensor takes normalised float32; image takes 0 to 255 and normalises inside the model.
         task: what the network is asked for.
         options: the target's own: a mapping of names to values, or its options dataclass.
@@ -140,6 +140,7 @@ def convert(
     request = FileRequest(image_size=image_size, batch=batch, precision=precision, graph=graph, form=form, takes=input, task=task)
     exporter = THIS_HOST.require_exporter(target)
     own = read_options(exporter, options)
+    request.chosen_form(exporter)  # what is wrong with it is said before anything is loaded
     with progress(f"{target} {precision or next(iter(exporter.precisions))}") as step:
         step("loading the model")
         loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed))

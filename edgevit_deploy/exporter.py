@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from edgevit_deploy.deploy.form import Form, form_for
+from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.registry import Availability
+from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import (
     DYNAMIC_BATCHES,
     INPUT_NAME,
+    SIZE_STEP,
     Graph,
     InputKind,
     ModelSpec,
@@ -113,6 +114,12 @@ class Exporter(ABC, Generic[OptionsT]):
     precisions: ClassVar[Mapping[Precision, NoiseMultiple]]
     """What it can write, fp32 first, and how far each may be from the truth, with the reason."""
 
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Import names of what converts; `probe` and `convert.py doctor` look for them. On PyPI an underscore is a hyphen."""
+
+    extra: ClassVar[str | None] = None
+    """The extra of this project that installs the packages; None where they are core dependencies."""
+
     options_type: ClassVar[type[Any]]
     tasks: ClassVar[tuple[Task, ...]] = ("classify",)
     dynamic_batch: ClassVar[bool] = True
@@ -124,19 +131,26 @@ class Exporter(ABC, Generic[OptionsT]):
     one_image: ClassVar[bool] = False
     """True where the format has no batch axis: a run takes one image."""
 
+    smallest_side: ClassVar[int] = SIZE_STEP
+    """The side in pixels of the smallest square image that every converter of this target takes."""
+
     strided: ClassVar[bool] = False
     """True where tensors have the memory layout that the model gives them, as in PyTorch: a model may be slow in one."""
 
     paper_protocol: ClassVar[bool] = False
-    """True for the runtime on which the paper times its networks (EdgeViTs, ECCV 2022, section 4.1)."""
+    """True for the format in which the paper times its networks: TorchScript lite, float32, one image a run, one thread, the mean
+    of 50 forward passes (EdgeViTs, ECCV 2022, section 4.1). `convert.py bench --protocol paper` times no other."""
 
     usage: ClassVar[str]
     """Markdown for the bundle's README: how an app loads the file, with a snippet in the language that it is written in."""
 
+    form: ClassVar[Form] = Form()
+    """How the deploy graph is written for this target."""
+
     @classmethod
-    @abstractmethod
     def probe(cls) -> Availability:
-        """Say whether this target can be built on this host, cheaply and without raising."""
+        """Say whether this target can be built on this host, cheaply and without raising: whether its packages are there."""
+        return requires(*cls.packages, extra=cls.extra)
 
     @abstractmethod
     def export(self, module: "nn.Module", plan: ExportPlan[OptionsT], folder: Path) -> Artifact:
@@ -210,7 +224,7 @@ class Exporter(ABC, Generic[OptionsT]):
             image_size=spec.image_size,
             dynamic_size=dynamic_size,
             graph=graph,
-            form=form or form_for(self.target),
+            form=form or self.form,
             takes=takes,
             returns=returns,
             outputs=output_specs(spec, returns, batch=axis, size=None if dynamic_size else spec.image_size),
@@ -238,3 +252,8 @@ class Exporter(ABC, Generic[OptionsT]):
             raise UsageError(f"{self.target} cannot take --input image; use --input tensor")
         if plan.graph not in self.graphs:
             raise UsageError(f"{self.target} cannot hold the {plan.graph} graph; use --graph {' or '.join(self.graphs)}")
+
+
+def usage_beside(module_file: str) -> str:
+    """Return the text of the `usage.md` beside a module, whose `__file__` is given."""
+    return Path(module_file).with_name("usage.md").read_text(encoding="utf-8")

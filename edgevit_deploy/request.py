@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from edgevit_deploy.deploy.form import Form
+from edgevit_deploy.deploy.form import Form, read_form
 from edgevit_deploy.errors import UsageError, did_you_mean
 from edgevit_deploy.exporter import Exporter, ExportPlan
 from edgevit_deploy.model.loading import LoadedModel
@@ -24,7 +25,7 @@ class FileRequest:
         batch: images a run, or `dynamic`.
         precision: None for the target's first.
         graph: deploy or original.
-        form: of the deploy graph; None for the target's own.
+        form: of the deploy graph, or a file with one, as `tune` writes it; None for the target's own.
         takes: what `--input` says: tensor or image.
         task: what the network is asked for.
     """
@@ -33,7 +34,7 @@ class FileRequest:
     batch: str | int = 1
     precision: Precision | None = None
     graph: Graph = "deploy"
-    form: Form | None = None
+    form: Form | str | Path | None = None
     takes: InputKind = "tensor"
     task: Task = "classify"
 
@@ -45,11 +46,23 @@ class FileRequest:
         """
         return None if self.image_size in (None, "dynamic") else read_image_size(self.image_size)
 
+    def chosen_form(self, exporter: Exporter[Any]) -> Form:
+        """Return the form that is asked for, else the target's own.
+
+        Raises:
+            UsageError: the file holds no form, or the published graph is asked for, which has none.
+        """
+        if self.form is None:
+            return exporter.form
+        if self.graph != "deploy":
+            raise UsageError(f"--form is for the deploy graph, and --graph {self.graph} is as published; drop one of the two")
+        return self.form if isinstance(self.form, Form) else read_form(Path(self.form)).form
+
     def plan(self, exporter: Exporter[Any], model: LoadedModel, options: Any = None) -> ExportPlan[Any]:
         """Return the whole conversion as decided.
 
         Raises:
-            UsageError: a batch that is no positive number.
+            UsageError: a batch that is no positive number, or a form that `chosen_form` refuses.
         """
         return exporter.plan(
             model.spec,
@@ -57,7 +70,7 @@ class FileRequest:
             batch="dynamic" if self.batch == "dynamic" else read_batch(self.batch),
             dynamic_size=self.image_size == "dynamic",
             graph=self.graph,
-            form=self.form,
+            form=self.chosen_form(exporter),
             takes=self.takes,
             task=self.task,
             labels=() if model.labels_are_placeholders else model.labels,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.registry import Availability
+from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import TensorSpec
 
 Array = NDArray[Any]
@@ -48,8 +48,9 @@ def nameless_ops(runs: Sequence[Sequence[tuple[str, float]]]) -> tuple[OpTime, .
 class Session(ABC):
     """Enter, run many times, leave.
 
-    A runtime writes four hooks: `probe`, `_load`, `_run`, `_unload`. Names, dtypes and shapes are checked here, once,
-    against the specs of the artifact; outputs are copied, so a caller owns what it gets.
+    A runtime names its `packages` and writes three hooks: `_load`, `_run`, `_unload`; and `probe`, where more than packages is
+    needed. Names, dtypes and shapes are checked here, once, against the specs of the artifact; outputs are copied, so a caller
+    owns what it gets.
 
     Args:
         path: the model file (or directory, for an .mlpackage).
@@ -61,12 +62,21 @@ class Session(ABC):
     name: ClassVar[str]
     """How reports call this runtime, for example `ONNX Runtime (CPU)`."""
 
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Import names of what runs files; `probe` and `convert.py doctor` look for them. On PyPI an underscore is a hyphen."""
+
+    extra: ClassVar[str | None] = None
+    """The extra of this project that installs the packages; None where they are core dependencies."""
+
     executes_target: ClassVar[bool] = True
     """False for a reference evaluation: right numbers, but not the device's own arithmetic, so no latency claim."""
 
     traced_as: ClassVar[Mapping[str, frozenset[str]] | None] = None
     """For a runtime whose profile has no module names, but operations in the order of the trace that the file was written from:
     its kinds of operations -> the kinds of traced operators (`aten::...`) that they may stand for."""
+
+    profiler_note: ClassVar[str] = ""
+    """Beside the times of `profile`: how they were taken, where it was not by a profiler of the runtime's own."""
 
     def __init__(
         self,
@@ -85,9 +95,9 @@ class Session(ABC):
         self._open = False
 
     @classmethod
-    @abstractmethod
     def probe(cls) -> Availability:
-        """Say whether this runtime works on this host, cheaply and without raising."""
+        """Say whether this runtime works on this host, cheaply and without raising: whether its packages are there."""
+        return requires(*cls.packages, extra=cls.extra)
 
     @abstractmethod
     def _load(self) -> None:

@@ -57,7 +57,10 @@ class NcnnNetSession(Session):
     """
 
     name: ClassVar[str] = "ncnn (CPU)"
+    packages: ClassVar[tuple[str, ...]] = ("ncnn",)
+    extra: ClassVar[str | None] = "ncnn"
     traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
+    profiler_note: ClassVar[str] = "ncnn: one layer asked for after the other"
 
     _net: "ncnn.Net | None" = None
 
@@ -157,6 +160,8 @@ class NcnnSession(ChildSession):
     name: ClassVar[str] = "ncnn (CPU)"
     session: ClassVar[str] = "runtimes.ncnn:NcnnNetSession"
     traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
+    packages: ClassVar[tuple[str, ...]] = NcnnNetSession.packages
+    profiler_note: ClassVar[str] = NcnnNetSession.profiler_note
 
     @classmethod
     def probe(cls) -> Availability:

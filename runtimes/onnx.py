@@ -29,6 +29,7 @@ class OnnxRuntimeSession(Session):
     """A `.onnx` file on ONNX Runtime's CPU provider, with every graph optimisation on."""
 
     name: ClassVar[str] = "ONNX Runtime (CPU)"
+    packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
     provider: ClassVar[str] = "CPUExecutionProvider"
     provider_options: ClassVar[dict[str, str]] = {}
 

@@ -36,6 +36,8 @@ class OpenVinoModelSession(Session):
     """
 
     name: ClassVar[str] = "OpenVINO (CPU)"
+    packages: ClassVar[tuple[str, ...]] = ("openvino",)
+    extra: ClassVar[str | None] = "openvino"
 
     _request: "openvino.InferRequest | None" = None
 

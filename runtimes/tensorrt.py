@@ -26,6 +26,8 @@ class TensorRTSession(Session):
     """
 
     name: ClassVar[str] = "TensorRT"
+    packages: ClassVar[tuple[str, ...]] = tuple(library.module for library in LIBRARIES.values())
+    extra: ClassVar[str | None] = "tensorrt-rtx"
 
     _context: Any
     _stream: CudaStream

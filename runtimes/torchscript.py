@@ -23,6 +23,7 @@ class LiteInterpreterSession(Session):
     """One `.ptl` file in this process, which a bad one may crash; `TorchLiteSession` puts it into a child."""
 
     name: ClassVar[str] = "PyTorch lite interpreter"
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
     traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
 
     _program: Any = None

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,8 @@ from PIL import Image
 from edgevit_deploy import host as hosts
 from edgevit_deploy.cli import COMMANDS, run
 from edgevit_deploy.commands.pictures import agreement
-from edgevit_deploy.registry import Availability
+from edgevit_deploy.parity.bounds import NoiseMultiple
+from edgevit_deploy.registry import Availability, Entry
 from export import TARGETS
 from tests.helpers.fakes import FakeExporter, FakeSession
 
@@ -53,6 +56,9 @@ FAKE = (*ANY_SIZE, "--image-size", "64", "--num-classes", "10")
         ((*ANY_SIZE, "--num-classes", "0"), "a classifier needs at least 1 class, got 0"),
         ((*FAKE, "--seed", "-1"), "seed is 0 or larger"),
         ((*FAKE, "--images", "nowhere"), "nowhere: not a folder"),
+        ((*FAKE, "--form", "nowhere.toml"), "nowhere.toml cannot be read"),
+        ((*FAKE, "--form", "x.toml", "--graph", "original"), "--graph original is as published; drop one of the two"),
+        (("all", "--model", "edgevit_xxs", "--form", "x.toml"), "use `convert.py TARGET --form x.toml`, or drop --form"),
         (("all", "--model", "edgevit_xxs", "--require", "onyx"), "--require onyx: no such target; did you mean 'onnx'?"),
         (("verify",), "requires an argument"),
         (("inspect", "nowhere.pth"), "nowhere.pth"),
@@ -221,6 +227,25 @@ def test_dynamic_sizes_are_proven_at_a_second_one(fake_target: None, tmp_path: P
     }
 
 
+def test_the_file_of_form_says_how_the_graph_is_written(fake_target: None, tmp_path: Path) -> None:
+    """As the operators of the written file show, beside those of the target's own form."""
+    from edgevit_deploy.bundle.manifest import read_manifest
+
+    form = tmp_path / "form.toml"
+    form.write_text('sampler = "slice"\nlocal_prop = "kept"\nmeasured = "by nobody"\n')
+
+    def written(*tokens: str) -> dict[str, int]:
+        assert run([*FAKE, *tokens, "--output", str(tmp_path / "bundles")]) == 0
+        manifest = read_manifest(tmp_path / "bundles" / "fake-fp32")
+        assert manifest.parity.status == "passed"
+        return manifest.facts["operators"]  # type: ignore[return-value]
+
+    own, by_file = written(), written("--form", str(form))
+    assert (own["Sampler"], own["PixelShuffle"]) == (by_file["SlicedSampler"], by_file["LocalProp"])
+    assert not {"SlicedSampler", "LocalProp"} & set(own)
+    assert not {"Sampler", "PixelShuffle"} & set(by_file)
+
+
 def test_inspect_a_bundle(fake_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
     capfd.readouterr()
     assert run(["inspect", str(fake_bundle), "--json"]) == 0
@@ -262,6 +287,32 @@ def test_doctor_lists_everything(capfd: pytest.CaptureFixture[str]) -> None:
     assert set(document["runtimes"]) == set(runtimes.RUNTIMES)
     for found in (*document["targets"].values(), *document["runtimes"].values()):
         assert found["ok"] or found["fix"], "what does not work must say what would enable it"
+
+
+def test_doctor_lists_every_package_that_a_target_or_a_runtime_names(capfd: pytest.CaptureFixture[str]) -> None:
+    """Under the name that it has on PyPI: what can be imported has a version there."""
+    import export
+    import runtimes
+
+    assert run(["doctor", "--json"]) == 0
+    versions = json.loads(capfd.readouterr().out)["packages"]
+    entries: list[Entry[Any]] = [*export.ENTRIES, *runtimes.ENTRIES]
+    named = {package for entry in entries for package in entry.load().packages}
+    assert {"onnx", "coremltools", "ncnn", "pnnx", "litert_torch", "openvino", "tensorrt_rtx"} <= named
+    assert {package.replace("_", "-") for package in named} <= set(versions)
+    for package in named:
+        assert bool(versions[package.replace("_", "-")]) == (find_spec(package) is not None), package
+
+
+def test_doctor_lists_the_bounds(only_fake: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(FakeExporter, "precisions", {"fp32": NoiseMultiple(k=2.5, reason="it adds backwards")})
+    assert run(["doctor", "--bounds", "--json"]) == 0
+    captured = capfd.readouterr()
+    document = json.loads(captured.out)
+    assert document["bounds"] == [{"target": "fake", "precision": "fp32", "k": 2.5, "reason": "it adds backwards"}]
+    assert "it adds backwards" in captured.err
+    assert run(["doctor", "--json"]) == 0
+    assert "bounds" not in json.loads(capfd.readouterr().out)
 
 
 def test_a_cell_with_brackets_is_shown_whole(

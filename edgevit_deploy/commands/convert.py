@@ -11,7 +11,7 @@ from rich.text import Text
 from edgevit_deploy.commands.console import print_json, print_table, progress, say, status
 from edgevit_deploy.commands.flags import FileFlags, ModelFlags
 from edgevit_deploy.commands.pictures import print_top5
-from edgevit_deploy.errors import MissingError
+from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.host import THIS_HOST, check_target
 from edgevit_deploy.spec import Precision
 
@@ -65,6 +65,7 @@ def convert_one(target: str, model_flags: ModelFlags, file_flags: FileFlags, pre
         batch=file_flags.batch,
         precision=precision,
         graph=file_flags.graph,
+        form=file_flags.form,
         input=file_flags.input,
         options=options,
         images=file_flags.images,
@@ -93,6 +94,8 @@ def convert_all(
     """
     from edgevit_deploy import api
 
+    if file_flags.form is not None:
+        raise UsageError(f"a form is for one target; use `convert.py TARGET --form {file_flags.form}`, or drop --form")
     required = [check_target("--require", name) for item in require for name in item.split(",") if name]
     everything = api.convert_all(
         model=model_flags.model,

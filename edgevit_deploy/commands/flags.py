@@ -50,6 +50,7 @@ class FileFlags:
         batch: Images a run, or dynamic.
         input: tensor takes normalised float32; image takes 0 to 255 and normalises inside the model.
         graph: deploy is the published graph rewritten exactly into the operators that the target runs best; original is as it is.
+        form: File that `tune` wrote, with the exact way to write each part of the deploy graph. [default: the target's own]
         images: Folder of photographs that join the parity probes and are run to top-5.
         output: Folder for the bundles. [default: build/<model>]
         json: Print one JSON document on stdout and nothing else there.
@@ -59,6 +60,7 @@ class FileFlags:
     batch: str = "1"
     input: InputKind = "tensor"
     graph: Graph = "deploy"
+    form: Path | None = None
     images: Path | None = None
     output: Path | None = None
     json: Annotated[bool, Parameter(negative="")] = False

@@ -10,7 +10,7 @@ from edgevit_deploy.commands.bench.view import VERDICT_STYLES
 from edgevit_deploy.commands.console import print_json, print_table, progress, say
 from edgevit_deploy.commands.flags import ModelFlags
 from edgevit_deploy.commands.pages import write_together
-from edgevit_deploy.deploy.form import TABLE, ChosenForm, Form, as_toml, write_table
+from edgevit_deploy.deploy.form import ChosenForm, Form, as_toml
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.machine import check_threads, read_machine
@@ -35,7 +35,7 @@ def tune(
     runs: int = 200,
     order_seed: int = 0,
     output: Path = Path("build/tune"),
-    update: Annotated[bool, Parameter(negative="")] = False,
+    update: Annotated[bool, Parameter(negative="", show=False)] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Try every exact form of the deploy graph on one target's runtime, reject what fails parity, print and save the fastest.
@@ -48,8 +48,8 @@ def tune(
         threads: Threads of the runtime.
         runs: Timed runs of each form in each comparison.
         order_seed: Seed of the order in which forms are timed.
-        output: Folder for TARGET.toml (the winner) and TARGET.json (every trial).
-        update: Also write the winner into the table from which every later conversion takes its form.
+        output: Folder for TARGET.toml (the winner, for `convert.py TARGET --form`) and TARGET.json (every trial).
+        update: Gone.
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy.measure.result import REGIMES
@@ -57,6 +57,11 @@ def tune(
     from edgevit_deploy.model.loading import load_model
     from edgevit_deploy.workbench import open_workbench
 
+    if update:
+        raise UsageError(
+            f"--update is gone, since nothing is written into the program itself any more; drop it, and convert by the winner "
+            f"with `convert.py {target} --form {output / target}.toml`"
+        )
     check_threads(threads)
     REGIMES["steady"].blocks(runs)
     exporter = THIS_HOST.require_exporter(target)
@@ -71,7 +76,7 @@ def tune(
     machine = read_machine({target})
     chosen = ChosenForm(form=tuning.form, measured=_measured(tuning, plan, settings, machine))
     _print(tuning, chosen)
-    _save(tuning, chosen, machine, output, update)
+    _save(tuning, chosen, machine, output)
     if json:
         print_json(_document(tuning, chosen, machine))
     return 0
@@ -112,18 +117,14 @@ def _cells(trial: "Trial") -> list[str | Text]:
     return [*tried, *figures, verdict]
 
 
-def _save(tuning: "Tuning", chosen: ChosenForm, machine: "Machine", output: Path, update: bool) -> None:
+def _save(tuning: "Tuning", chosen: ChosenForm, machine: "Machine", output: Path) -> None:
     import msgspec
 
     document = msgspec.json.format(msgspec.json.encode(_document(tuning, chosen, machine)), indent=1).decode()
     toml = as_toml(tuning.target, chosen)
     write_together(output, {f"{tuning.target}.toml": toml, f"{tuning.target}.json": document + "\n"})
-    if update:
-        try:
-            write_table(TABLE, tuning.target, chosen)
-        except OSError as error:
-            raise UsageError(f"{TABLE} cannot be written ({error.strerror}); the winner is in {output}") from error
-    say(f"saved: {output / tuning.target}.toml, .json" + (f"; {TABLE.name} updated" if update else ""))
+    saved = output / tuning.target
+    say(f"saved: {saved}.toml, .json; to convert by it: convert.py {tuning.target} --form {saved}.toml")
 
 
 def _document(tuning: "Tuning", chosen: ChosenForm, machine: "Machine") -> dict[str, object]:

@@ -1,22 +1,29 @@
-"""A form: one choice for each part of the network that can be written in several exact ways; and the table of each target's.
+"""A form: one choice for each part of the network that can be written in several exact ways; and the file that holds one.
 
 The rewrites themselves are in `edgevit_deploy.deploy`; here is only what they are called, so that nothing heavy is imported.
 """
 
-import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 from edgevit_deploy.errors import UsageError, did_you_mean, first_line
 
-TABLE = Path(__file__).with_name("forms.toml")
-"""Target -> form; written by `convert.py tune`."""
+FORM_NAME = "form.toml"
+"""The file beside a target's exporter that holds the target's own form."""
+
+MAX_FORM_BYTES = 64 * 1024
+"""A form has under a kilobyte."""
 
 MEASURED = "measured"
+TUNE_WRITES_ONE = "`convert.py tune TARGET` writes one"
+HEADER = (
+    "How the deploy graph is written for one target. A part that is not named has the default of edgevit_deploy/deploy/form.py.",
+    "`convert.py tune {target}` writes such a file, and `measured` says what decided. `convert.py {target} --form FILE` converts",
+    "by it; copied to export/{target}/form.toml, it is the target's own form.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,48 +96,59 @@ CHOICES: dict[str, tuple[str, ...]] = {field.name: get_args(field.type) for fiel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenForm:
-    """The form of one target, and the sentence that says what decided it."""
+    """A form, and the sentence that says what decided it."""
 
     form: Form
     measured: str
 
 
-def form_for(target: str) -> Form:
-    """Return the form of a target; the default one where nothing was measured."""
-    chosen = read_table(TABLE).get(target)
-    return chosen.form if chosen else Form()
+def form_beside(module_file: str) -> Form:
+    """Return a target's own form: that of the `form.toml` beside its module, else the default one.
 
-
-@cache
-def read_table(path: Path) -> Mapping[str, ChosenForm]:
-    """Read a table of forms.
+    Args:
+        module_file: the module's `__file__`.
 
     Raises:
-        UsageError: not TOML, or a part or choice that there is not.
+        UsageError: as `read_form`.
+    """
+    path = Path(module_file).with_name(FORM_NAME)
+    return read_form(path).form if path.is_file() else Form()
+
+
+def read_form(path: Path) -> ChosenForm:
+    """Read a file with one form, which `convert.py tune` wrote.
+
+    Raises:
+        UsageError: it cannot be read, is too large, is not TOML, or names a part or a choice that there is not.
     """
     try:
-        tables: dict[str, dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} is no table of forms ({first_line(error)}); `convert.py tune TARGET` writes one") from error
-    return {target: _read(table) for target, table in tables.items()}
-
-
-def _read(table: Mapping[str, Any]) -> ChosenForm:
-    choices = {part: choice for part, choice in table.items() if part != MEASURED}
-    return ChosenForm(form=Form.read(choices), measured=str(table.get(MEASURED, "")))
-
-
-def write_table(path: Path, target: str, chosen: ChosenForm) -> None:
-    """Write one target's form into a table, in place of what it had there; what stands above the first table is kept."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    preamble = text.partition("\n[")[0].rstrip("\n") if "\n[" in text else text.rstrip("\n")
-    table = {**(read_table(path) if text else {}), target: chosen}
-    blocks = [preamble, *(as_toml(name, table[name]).rstrip("\n") for name in sorted(table))]
-    path.write_text("\n\n".join(block for block in blocks if block) + "\n", encoding="utf-8")
-    read_table.cache_clear()
+        with path.open("rb") as file:
+            content = file.read(MAX_FORM_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); {TUNE_WRITES_ONE}") from error
+    if len(content) > MAX_FORM_BYTES:
+        raise UsageError(f"{path} has more than {MAX_FORM_BYTES // 1024} KiB, so it is no form; {TUNE_WRITES_ONE}")
+    try:
+        table = tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:  # what is no UTF-8, no TOML, a number too long or a list too deep
+        raise UsageError(f"{path} is no form ({first_line(error)}); {TUNE_WRITES_ONE}") from error
+    measured = table.pop(MEASURED, "")
+    if not isinstance(measured, str):
+        raise UsageError(f"{path}: {MEASURED} must be a sentence in quotes; {TUNE_WRITES_ONE}")
+    try:
+        return ChosenForm(form=Form.read(table), measured=measured)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def as_toml(target: str, chosen: ChosenForm) -> str:
-    """Return the lines of one target: what differs from the default form, and the measurement."""
-    choices = "".join(f'{part} = "{choice}"\n' for part, choice in chosen.form.differences(Form()).items())
-    return f"[{target}]\n{choices}{MEASURED} = {json.dumps(chosen.measured)}\n"  # a JSON string is a TOML string
+    """Return a target's form as the text of a file: what differs from the default form, and what decided it."""
+    import tomlkit
+
+    document = tomlkit.document()
+    for line in HEADER:
+        document.add(tomlkit.comment(line.format(target=target)))
+    document.add(tomlkit.nl())
+    document.update(chosen.form.differences(Form()))
+    document[MEASURED] = chosen.measured
+    return tomlkit.dumps(document)

@@ -48,6 +48,7 @@ class BenchRun:
         machine: the host.
         benchmark: None when no bundle could be timed here.
         contests: bundles and their baselines, timed in the same run.
+        profiler_notes: what the runtimes of the profiled bundles say about how their times were taken.
         profiles: a bundle's label -> its time by part and kind, None where its runtime has no profiler that Python reaches.
         skipped: bundles that could not be timed.
     """
@@ -55,6 +56,7 @@ class BenchRun:
     machine: Machine
     benchmark: Benchmark | None
     contests: tuple[Contest, ...]
+    profiler_notes: tuple[str, ...]
     profiles: dict[str, Profile | None]
     skipped: tuple[Skipped, ...]
 
@@ -125,6 +127,7 @@ def bench(
             machine=machine,
             benchmark=_time(candidates, contests, timing, step) if ready else None,
             contests=tuple(contests),
+            profiler_notes=tuple(dict.fromkeys(subject.session_type.profiler_note for subject in profiled)),
             profiles={
                 subject.label: _profile(subject, candidates[subject.label], timing.threads, host, Path(scratch), step)
                 for subject in profiled

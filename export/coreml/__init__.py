@@ -8,11 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar
 
+from edgevit_deploy.deploy.form import Form, form_beside
 from edgevit_deploy.errors import ExportError, UsageError
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
 from edgevit_deploy.formats.coreml import DATA_FOLDER, WEIGHTS_PATH, class_labels, main_operations, read_package
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import DYNAMIC_BATCHES, INPUT_NAME, SIZE_STEP, OutputKind, Precision
 from export.coreml.convert import CoreMLOptions, TargetOS, convert, trace
 from export.coreml.package import describe, write_package
@@ -48,42 +48,15 @@ class CoreMLExporter(Exporter[CoreMLOptions]):
         ),
         "fp16": NoiseMultiple(k=2, reason="same storage precision as the emulation, rounded after fused operations"),
     }
+    packages: ClassVar[tuple[str, ...]] = ("coremltools",)
+    """Converting needs no Apple hardware."""
+
     options_type: ClassVar[type[CoreMLOptions]] = CoreMLOptions
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = True
     image_input: ClassVar[bool] = True
-    usage: ClassVar[str] = """\
-Drag `model.mlpackage` into an Xcode project, which compiles it and generates a class; or load it in Swift, here with
-`pixels`, a normalised `[Float]` of three planes in the order R, G, B:
-
-```swift
-import CoreML
-
-let model = try MLModel(contentsOf: MLModel.compileModel(at: packageURL))
-let input = MLMultiArray(MLShapedArray<Float>(scalars: pixels, shape: [1, 3, 224, 224]))
-let result = try model.prediction(from: MLDictionaryFeatureProvider(dictionary: ["input": input]))
-let logits = result.featureValue(for: "logits")?.multiArrayValue
-```
-
-A file made with `--input image` takes a 32-bit `CVPixelBuffer` of the model's size, already resized and cropped:
-
-```swift
-let picture = MLFeatureValue(pixelBuffer: buffer)
-let result = try model.prediction(from: MLDictionaryFeatureProvider(dictionary: ["input": picture]))
-```
-
-A file made with `--classifier` returns a label and a dictionary:
-
-```swift
-let label = result.featureValue(for: "classLabel")?.stringValue
-let probabilities = result.featureValue(for: "classLabel_probs")?.dictionaryValue as? [String: NSNumber]
-```
-"""
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether coremltools is installed; converting needs no Apple hardware."""
-        return requires("coremltools")
+    usage: ClassVar[str] = usage_beside(__file__)
+    form: ClassVar[Form] = form_beside(__file__)
 
     def returns(self, options: CoreMLOptions) -> OutputKind:
         """Say probabilities for a classifier, which Core ML shows as such without a softmax of its own; else logits."""

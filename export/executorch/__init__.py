@@ -14,11 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from edgevit_deploy.deploy.form import Form, form_beside
 from edgevit_deploy.errors import ExportError, RunError, first_line
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
 from edgevit_deploy.formats.executorch import PteFile, read_pte_file
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Placement, Precision
 
 if TYPE_CHECKING:
@@ -49,48 +49,14 @@ class ExecuTorchExporter(Exporter[ExecuTorchOptions]):
             k=4, reason="float32 in XNNPACK's own blocked kernels: other sums, another erf and exp, than PyTorch's"
         ),
     }
+    packages: ClassVar[tuple[str, ...]] = ("executorch",)
+    extra: ClassVar[str | None] = "executorch"
     options_type: ClassVar[type[ExecuTorchOptions]] = ExecuTorchOptions
     dynamic_batch: ClassVar[bool] = False
     dynamic_size: ClassVar[bool] = False
     image_input: ClassVar[bool] = True
-    usage: ClassVar[str] = """\
-One file, `model.pte`, with one method, `forward`. Android: `org.pytorch:executorch-android`, in Kotlin, with `pixels` three
-planes of floats, RGB:
-
-```kotlin
-val module = Module.load(path)  // of the file, not of an asset: copy it out of the APK first
-val input = Tensor.fromBlob(pixels, longArrayOf(1, 3, 224, 224))
-val outputs = module.forward(EValue.from(input))[0].toTensor().dataAsFloatArray
-```
-
-C++ (iOS, Linux), linked with `extension_module`, `extension_tensor` and `xnnpack_backend`:
-
-```cpp
-executorch::extension::Module module("model.pte");
-auto input = executorch::extension::from_blob(pixels, {1, 3, 224, 224});
-const auto result = module.forward(input);
-if (!result.ok())
-    return nullptr;
-const float* outputs = result->at(0).toTensor().const_data_ptr<float>();  // one for each class
-```
-
-Python:
-
-```python
-import numpy as np
-import torch
-from executorch.runtime import Runtime
-
-program = Runtime.get().load_program("model.pte")
-images = np.fromfile("golden/input.f32", "<f4").reshape(-1, 1, 3, 224, 224)
-(outputs,) = program.load_method("forward").execute([torch.from_numpy(images[0])])
-```
-"""
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether ExecuTorch is installed."""
-        return requires("executorch", extra="executorch")
+    usage: ClassVar[str] = usage_beside(__file__)
+    form: ClassVar[Form] = form_beside(__file__)
 
     def export(self, module: "nn.Module", plan: ExportPlan[ExecuTorchOptions], folder: Path) -> Artifact:
         """Write `model.pte` into `folder` and read back what was written.

@@ -6,10 +6,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from edgevit_deploy.deploy.form import Form, form_beside
 from edgevit_deploy.errors import ExportError
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Placement, Precision, TensorSpec
 from export.litert.convert import Written, convert_in_child
 
@@ -50,58 +50,16 @@ class LiteRTExporter(Exporter[LiteRTOptions]):
             k=4, reason="float32 in XNNPACK's kernels: other sums, another exp and erf, than PyTorch's; means written out"
         ),
     }
+    packages: ClassVar[tuple[str, ...]] = ("litert_torch", "ai_edge_litert")
+    """The second is the runtime, which counts XNNPACK's partitions."""
+
+    extra: ClassVar[str | None] = "litert"
     options_type: ClassVar[type[LiteRTOptions]] = LiteRTOptions
     dynamic_batch: ClassVar[bool] = False
     dynamic_size: ClassVar[bool] = False
     image_input: ClassVar[bool] = True
-    usage: ClassVar[str] = """\
-The file has one signature, with the names of the manifest. Its input is planar, (batch, 3, height, width), as in PyTorch: not the
-interleaved pixels that other LiteRT image models take.
-
-Kotlin (Android, `com.google.ai.edge.litert:litert`), with `pixels` a `FloatArray` of three planes, RGB:
-
-```kotlin
-val options = CompiledModel.Options(Accelerator.CPU)
-val model = CompiledModel.create(context.assets, "model.tflite", options)
-val inputs = model.createInputBuffers()
-val outputs = model.createOutputBuffers()
-inputs[0].writeFloat(pixels)
-model.run(inputs, outputs)
-val logits = outputs[0].readFloat()
-```
-
-C++ (iOS, Linux, or Android through JNI), with the TensorFlow Lite API that LiteRT keeps:
-
-```cpp
-auto model = tflite::FlatBufferModel::BuildFromFile("model.tflite");
-tflite::ops::builtin::BuiltinOpResolver resolver;  // with XNNPACK by default
-std::unique_ptr<tflite::Interpreter> interpreter;
-if (!model || tflite::InterpreterBuilder(*model, resolver)(&interpreter, /*num_threads=*/2) != kTfLiteOk ||
-    interpreter->AllocateTensors() != kTfLiteOk)
-    return nullptr;
-std::copy_n(pixels, 3 * 224 * 224, interpreter->typed_input_tensor<float>(0));
-if (interpreter->Invoke() != kTfLiteOk)
-    return nullptr;
-const float* outputs = interpreter->typed_output_tensor<float>(0);
-```
-
-Python (`pip install ai-edge-litert`):
-
-```python
-import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-
-interpreter = Interpreter(model_path="model.tflite", num_threads=2)
-run = interpreter.get_signature_runner("serving_default")
-image = np.fromfile("golden/input.f32", "<f4")[: 3 * 224 * 224].reshape(1, 3, 224, 224)
-(outputs,) = run(input=image).values()
-```
-"""
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether litert-torch is installed; the runtime that counts the partitions comes with it."""
-        return requires("litert_torch", "ai_edge_litert", extra="litert")
+    usage: ClassVar[str] = usage_beside(__file__)
+    form: ClassVar[Form] = form_beside(__file__)
 
     def export(self, module: "nn.Module", plan: ExportPlan[LiteRTOptions], folder: Path) -> Artifact:
         """Write `model.tflite` into `folder` and read back what was written.

@@ -17,11 +17,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar
 
+from edgevit_deploy.deploy.form import Form, form_beside
 from edgevit_deploy.errors import ExportError, RunError
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
 from edgevit_deploy.formats.ncnn import BIN_NAME, ENDS, PARAM_NAME, NcnnModel, read_ncnn_model
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.registry import Availability, install_command, requires
+from edgevit_deploy.registry import install_command
 from edgevit_deploy.spec import Graph, Precision, Size
 from export.torchscript import trace
 
@@ -69,59 +70,18 @@ class NcnnExporter(Exporter[NcnnOptions]):
             k=2, reason="weights and activations in half as in the emulation, but not between fused operations; sums in float32"
         ),
     }
+    packages: ClassVar[tuple[str, ...]] = ("pnnx",)
+    """ncnn itself is needed to run the file only."""
+
+    extra: ClassVar[str | None] = "ncnn"
     options_type: ClassVar[type[NcnnOptions]] = NcnnOptions
     graphs: ClassVar[tuple[Graph, ...]] = ("deploy",)
     one_image: ClassVar[bool] = True
     dynamic_batch: ClassVar[bool] = False
     dynamic_size: ClassVar[bool] = False
     image_input: ClassVar[bool] = True
-    usage: ClassVar[str] = """\
-Two files, `model.ncnn/model.param` and `model.ncnn/model.bin`, and two names that ncnn gives: the input is `in0`, the output
-`out0`; neither has a batch axis. ncnn computes in half precision where it can unless it is told not to, before loading:
-
-| | fp16_packed | fp16_storage | fp16_arithmetic | bf16_storage |
-|---|---|---|---|---|
-| a file made with `--precision fp32` | false | false | false | false |
-| a file made with `--precision fp16` | true | true | false | false |
-
-C++ (Android through JNI, iOS, Linux), for an fp32 file, with `pixels` three planes of floats, RGB:
-
-```cpp
-ncnn::Net net;
-net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = false;
-net.opt.use_bf16_storage = false;
-if (net.load_param("model.ncnn/model.param") != 0 || net.load_model("model.ncnn/model.bin") != 0)
-    return nullptr;  // a net that did not load crashes when it is used
-ncnn::Mat input(224, 224, 3, pixels);  // width, height, planes
-ncnn::Extractor run = net.create_extractor();
-ncnn::Mat outputs;
-run.input("in0", input);
-run.extract("out0", outputs);  // outputs.w floats, one for each class
-```
-
-In an Android app give `load_param` and `load_model` the `AAssetManager` first; both then read from the APK's assets.
-
-Python:
-
-```python
-import ncnn
-import numpy as np
-
-net = ncnn.Net()
-net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
-net.opt.use_bf16_storage = False
-assert net.load_param("model.ncnn/model.param") == 0 and net.load_model("model.ncnn/model.bin") == 0
-image = np.fromfile("golden/input.f32", "<f4")[: 3 * 224 * 224].reshape(3, 224, 224)
-run = net.create_extractor()
-run.input("in0", ncnn.Mat(image))
-status, outputs = run.extract("out0")
-```
-"""
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether pnnx is installed; ncnn itself is needed to run the file only."""
-        return requires("pnnx", extra="ncnn")
+    usage: ClassVar[str] = usage_beside(__file__)
+    form: ClassVar[Form] = form_beside(__file__)
 
     def export(self, module: "nn.Module", plan: ExportPlan[NcnnOptions], folder: Path) -> Artifact:
         """Write `model.ncnn/` into `folder` and read back what was written.

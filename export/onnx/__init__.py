@@ -13,10 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from edgevit_deploy.deploy.form import Form, form_beside
 from edgevit_deploy.errors import ExportError, UsageError, first_line
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Placement, Precision, Task, TensorSpec
 from export.onnx.fp16 import check_precision, to_half
 from export.onnx.mobile import check_mobile
@@ -63,49 +63,15 @@ class OnnxExporter(Exporter[OnnxOptions]):
         ),
     }
     tasks: ClassVar[tuple[Task, ...]] = ("classify", "features")
+    packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxsim", "onnxruntime", "onnxscript")
+    """ONNX Runtime judges what onnxsim did; onnxscript is for the naive exports."""
+
     options_type: ClassVar[type[OnnxOptions]] = OnnxOptions
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = True
     image_input: ClassVar[bool] = True
-    usage: ClassVar[str] = """\
-One self-contained file for ONNX Runtime on any platform. Python:
-
-```python
-import numpy as np
-import onnxruntime
-
-session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
-(feed,), (result,) = session.get_inputs(), session.get_outputs()
-shape = [size if isinstance(size, int) else {"batch": 1}.get(size, 224) for size in feed.shape]
-images = np.fromfile("golden/input.f32", "<f4")[: np.prod(shape)].reshape(shape)
-outputs = session.run([result.name], {feed.name: images})[0]
-```
-
-Kotlin (Android, `com.microsoft.onnxruntime:onnxruntime-android`), with `pixels` a FloatBuffer of 3 planes, RGB:
-
-```kotlin
-val environment = OrtEnvironment.getEnvironment()
-val session = environment.createSession(modelBytes)
-OnnxTensor.createTensor(environment, pixels, longArrayOf(1, 3, 224, 224)).use { input ->
-    session.run(mapOf(session.inputNames.first() to input)).use { result ->
-        val outputs = (result[0].value as Array<FloatArray>)[0]
-    }
-}
-```
-
-JavaScript (`onnxruntime-web`), with `pixels` a Float32Array:
-
-```js
-const session = await ort.InferenceSession.create("model.onnx");
-const input = new ort.Tensor("float32", pixels, [1, 3, 224, 224]);
-const outputs = (await session.run({ [session.inputNames[0]]: input }))[session.outputNames[0]].data;
-```
-"""
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether onnx, onnxsim and ONNX Runtime, which judges what onnxsim did, are installed."""
-        return requires("onnx", "onnxsim", "onnxruntime")
+    usage: ClassVar[str] = usage_beside(__file__)
+    form: ClassVar[Form] = form_beside(__file__)
 
     def refuse(self, plan: ExportPlan[OnnxOptions]) -> None:
         """Refuse an opset that is not on offer.

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from edgevit_deploy.deploy.form import Form, form_beside
 from edgevit_deploy.errors import ExportError, RunError, first_line
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
 from edgevit_deploy.formats.openvino import (
     BIN_NAME,
     HINTS,
@@ -30,7 +31,6 @@ from edgevit_deploy.formats.openvino import (
     stored_settings,
 )
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Placement, Precision, Task
 from export.torchscript import MULTIPLES_ONLY
 from export.torchscript.write import quiet
@@ -87,59 +87,14 @@ class OpenVinoExporter(Exporter[OpenVinoOptions]):
         ),
     }
     tasks: ClassVar[tuple[Task, ...]] = ("classify", "features")
+    packages: ClassVar[tuple[str, ...]] = ("openvino",)
+    extra: ClassVar[str | None] = "openvino"
     options_type: ClassVar[type[OpenVinoOptions]] = OpenVinoOptions
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = True
     image_input: ClassVar[bool] = True
-    usage: ClassVar[str] = """\
-Two files, `model.openvino/model.xml` and `model.openvino/model.bin`. The precision that OpenVINO computes in is a setting of
-`compile_model`, not of the file. **Left to itself the CPU plugin computes in bfloat16 where the CPU can** (AVX-512 BF16, AMX),
-for a float32 file too. The settings that this file was verified with are stored in it; hand them to `compile_model`:
-
-| | INFERENCE_PRECISION_HINT | SNIPPETS_MODE |
-|---|---|---|
-| a file made with `--precision fp32` | f32 | DISABLE |
-| a file made with `--precision bf16` | bf16 | DISABLE |
-| a file made with `--precision fp16` | f16 | DISABLE |
-
-Python:
-
-```python
-import numpy as np
-import openvino
-
-core = openvino.Core()
-model = core.read_model("model.openvino/model.xml")
-names = ("INFERENCE_PRECISION_HINT", "SNIPPETS_MODE")
-settings = {name: model.get_rt_info(["runtime_options", name]).astype(str) for name in names}
-compiled = core.compile_model(model, "CPU", settings)
-used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-if used != settings["INFERENCE_PRECISION_HINT"]:
-    print("this CPU computes in", used)  # a hint is not an order
-images = np.fromfile("golden/input.f32", "<f4")[: 3 * 224 * 224].reshape(1, 3, 224, 224)
-outputs = compiled(images)[0]
-```
-
-C++, with `pixels` three planes of floats, RGB:
-
-```cpp
-ov::Core core;
-auto model = core.read_model("model.openvino/model.xml");
-ov::AnyMap settings;
-for (const std::string name : {"INFERENCE_PRECISION_HINT", "SNIPPETS_MODE"})
-    settings[name] = model->get_rt_info<std::string>("runtime_options", name);
-auto compiled = core.compile_model(model, "CPU", settings);
-auto request = compiled.create_infer_request();
-request.set_input_tensor(ov::Tensor(ov::element::f32, {1, 3, 224, 224}, pixels));
-request.infer();
-const float* outputs = request.get_output_tensor().data<float>();  // one for each class
-```
-"""
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether OpenVINO is installed; one package converts and runs."""
-        return requires("openvino", extra="openvino")
+    usage: ClassVar[str] = usage_beside(__file__)
+    form: ClassVar[Form] = form_beside(__file__)
 
     def export(self, module: "nn.Module", plan: ExportPlan[OpenVinoOptions], folder: Path) -> Artifact:
         """Write `model.openvino/` into `folder` and read back what was written.

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from edgevit_deploy.deploy.form import Form, form_beside
 from edgevit_deploy.errors import ExportError, MissingError, UsageError
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
 from edgevit_deploy.formats.tensorrt.library import LIBRARIES, Flavor, Library, read_plan_header
 from edgevit_deploy.formats.tensorrt.probe import Capability, capability, describe
 from edgevit_deploy.parity.bounds import NoiseMultiple
@@ -91,38 +92,20 @@ class TensorRTExporter(Exporter[TensorRTOptions]):
             k=4, reason="half-precision accumulation in some tensor-core kernels, which the emulation does not have"
         ),
     }
+    packages = tuple(library.module for library in LIBRARIES.values())
+    """One of them is enough."""
+
+    extra = "tensorrt-rtx"
     options_type = TensorRTOptions
-    usage: ClassVar[str] = """\
-With an NVIDIA GPU and driver, and the very library and version that the notes below name. Python:
+    smallest_side = 2 * SIZE_STEP
+    """TensorRT-RTX cannot build one step (`refuse`); the full TensorRT can."""
 
-```python
-import numpy as np
-import tensorrt_rtx as trt  # for an engine of the full TensorRT: import tensorrt as trt
-import torch
-
-runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))
-with open("model.engine", "rb") as file:
-    engine = runtime.deserialize_cuda_engine(file.read())
-context = engine.create_execution_context()
-shape = [1 if size == -1 else size for size in engine.get_tensor_shape("input")]
-images = torch.from_numpy(np.fromfile("golden/input.f32", "<f4")[: np.prod(shape)].reshape(shape)).cuda()
-context.set_input_shape("input", shape)
-outputs = torch.empty(tuple(context.get_tensor_shape("logits")), device="cuda")
-context.set_tensor_address("input", images.data_ptr())
-context.set_tensor_address("logits", outputs.data_ptr())
-stream = torch.cuda.Stream()
-stream.wait_stream(torch.cuda.current_stream())
-context.execute_async_v3(stream.cuda_stream)
-stream.synchronize()
-```
-
-For another GPU or version, build again from `source.onnx`, which holds the same graph and precision: with this program, or
-with NVIDIA's own `trtexec --onnx=source.onnx --stronglyTyped` (TensorRT 10; 11 needs no flag).
-"""
+    usage: ClassVar[str] = usage_beside(__file__)
+    form: ClassVar[Form] = form_beside(__file__)
 
     @classmethod
     def probe(cls) -> Availability:
-        """Say which TensorRT can build here; asked in a child process."""
+        """Say which of the two libraries can build here, one of which is enough; asked in a child process."""
         ok = any(capability(flavor).can_build for flavor in LIBRARIES)
         detail = "; ".join(describe(flavor) for flavor in LIBRARIES)
         return Availability(ok=ok, detail=detail, fix="" if ok else _how_to_build())

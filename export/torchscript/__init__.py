@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from edgevit_deploy.deploy.form import Form, form_beside
 from edgevit_deploy.errors import ExportError, UsageError, first_line
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
 from edgevit_deploy.formats.torchscript import NEWEST_BYTECODE, count_calls, read_lite_file
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Precision
 from export.torchscript.write import Promise, Shape, quiet, write, write_in_child
 
@@ -62,39 +62,15 @@ class TorchScriptExporter(Exporter[TorchScriptOptions]):
     precisions: ClassVar[Mapping[Precision, NoiseMultiple]] = {
         "fp32": NoiseMultiple(k=4, reason="same kernels as PyTorch; the mobile generation (1.13) sums in another order"),
     }
-    paper_protocol: ClassVar[bool] = True
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
     options_type: ClassVar[type[TorchScriptOptions]] = TorchScriptOptions
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = True
     image_input: ClassVar[bool] = True
     strided: ClassVar[bool] = True
-    usage: ClassVar[str] = """\
-One self-contained file for the lite interpreter of PyTorch Mobile, generation 1.13. Kotlin (Android,
-`org.pytorch:pytorch_android_lite:1.13.1`), with `pixels` a FloatArray of 3 planes, RGB:
-
-```kotlin
-val module = LiteModuleLoader.load(file.absolutePath)
-val input = Tensor.fromBlob(pixels, longArrayOf(1, 3, 224, 224))
-val outputs = module.forward(IValue.from(input)).toTensor().dataAsFloatArray
-```
-
-Python:
-
-```python
-import numpy as np
-import torch
-from torch.jit.mobile import _load_for_lite_interpreter
-
-module = _load_for_lite_interpreter("model.ptl")
-images = np.fromfile("golden/input.f32", "<f4")[: 3 * 224 * 224].reshape(1, 3, 224, 224)
-outputs = module(torch.from_numpy(images)).numpy()
-```
-"""
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether PyTorch is installed."""
-        return requires("torch")
+    paper_protocol: ClassVar[bool] = True
+    usage: ClassVar[str] = usage_beside(__file__)
+    form: ClassVar[Form] = form_beside(__file__)
 
     def refuse(self, plan: ExportPlan[TorchScriptOptions]) -> None:
         """Refuse `--optimize-for-mobile` where this PyTorch cannot do it.

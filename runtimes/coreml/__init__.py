@@ -17,6 +17,7 @@ class CoreMLSession(Session):
     """Runs an .mlpackage; images and label dictionaries become arrays on the way."""
 
     name = "Core ML (CPU)"
+    packages = ("coremltools",)
 
     _model: Any = None
     _images: frozenset[str] | None = None

@@ -27,6 +27,7 @@ class MilReferenceSession(Session):
     """Evaluates a saved .mlpackage; right numbers, no device's own arithmetic, no claim about latency."""
 
     name = "MIL reference evaluation"
+    packages = ("coremltools",)
     executes_target = False
 
     _program: Program | None = None

@@ -22,6 +22,8 @@ class ExecuTorchProgramSession(Session):
     """One `.pte` file in this process; `ExecuTorchSession` puts it into a child."""
 
     name: ClassVar[str] = "ExecuTorch XNNPACK (CPU)"
+    packages: ClassVar[tuple[str, ...]] = ("executorch",)
+    extra: ClassVar[str | None] = "executorch"
     traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
 
     _method: Any = None

@@ -23,6 +23,8 @@ class LiteRTInterpreterSession(Session):
     """One `.tflite` in this process; `LiteRTSession` puts it into a child. XNNPACK is on, as by LiteRT's own default."""
 
     name: ClassVar[str] = "LiteRT (CPU)"
+    packages: ClassVar[tuple[str, ...]] = ("ai_edge_litert",)
+    extra: ClassVar[str | None] = "litert"
     traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
 
     _interpreter: "Interpreter | None" = None

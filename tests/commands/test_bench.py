@@ -137,8 +137,17 @@ class TestOps:
         assert 0 < parts["LocalAgg"]["peak_share"] < 1
         assert parts["between the parts"]["time_ms"] == 1.0
         assert [kind["kind"] for kind in document["profiles"][str(fake_bundle)]["kinds"]] == ["Conv", "Add"]
+        assert "from the runtime's own profiler, in a run of its own" in printed
         assert "time by part" in printed
         assert "time by kind" in printed
+
+    def test_a_runtime_says_how_it_takes_times(
+        self, fake_bundle: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fakes.FakeSession, "profile", lambda *_: (OpTime(name="x", kind="Add", time_ms=1.0),))
+        monkeypatch.setattr(fakes.FakeSession, "profiler_note", "fake: by hourglass")
+        _, printed = bench(capfd, fake_bundle, "--ops")
+        assert "from the runtime's own profiler (fake: by hourglass), in a run of its own" in printed
 
     def test_a_runtime_without_a_profiler_says_so(self, fake_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
         document, printed = bench(capfd, fake_bundle, "--ops")

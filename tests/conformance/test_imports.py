@@ -1,31 +1,31 @@
 """Importing any of our modules needs torch at most, and the layers hold."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import export
+import runtimes
+from edgevit_deploy.registry import Entry
+
 ROOT = Path(__file__).parent.parent.parent
-HEAVY = (
-    "onnx",
-    "onnxruntime",
-    "onnxsim",
-    "onnxscript",
-    "coremltools",
-    "ncnn",
-    "openvino",
-    "pnnx",
-    "litert_torch",
-    "ai_edge_litert",
-    "executorch",
-    "tensorrt",
-    "tensorrt_rtx",
-    "timm",
-    "PIL",
-    "sklearn",
-    "cuda",
-)
+OTHERS = {"timm", "PIL", "sklearn", "cuda"}
+"""Heavy libraries that no target or runtime needs to work."""
+
+
+def heavy_packages() -> tuple[str, ...]:
+    """What the registered targets and runtimes say that they need; not torch, which most of the core is made of."""
+    entries: list[Entry[Any]] = [*export.ENTRIES, *runtimes.ENTRIES]
+    named = {package for entry in entries for package in entry.load().packages}
+    return tuple(sorted((named | OTHERS) - {"torch"}))
+
+
+HEAVY = heavy_packages()
 
 
 def modules() -> list[str]:
@@ -49,6 +49,20 @@ for name in {modules!r}:
     importlib.import_module(name)
 print('imported', len({modules!r}))
 """
+
+
+def test_what_is_blocked_is_what_the_extras_install() -> None:
+    """Two lists that are written by hand, in the classes and in pyproject.toml, say the same."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    installed = {
+        re.split(r"[^A-Za-z0-9-]", requirement)[0].replace("-", "_")
+        for name, requirements in extras.items()
+        if name not in ("all", "test")
+        for requirement in requirements
+    }
+    assert installed <= set(HEAVY)
+    entries: list[Entry[Any]] = [*export.ENTRIES, *runtimes.ENTRIES]
+    assert {entry.load().extra for entry in entries} - {None} <= set(extras)
 
 
 def test_every_module_imports_without_any_heavy_library() -> None:

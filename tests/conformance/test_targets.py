@@ -70,6 +70,8 @@ def test_a_target_describes_itself(target: str) -> None:
     assert dataclasses.is_dataclass(exporter_type.options_type)
     assert exporter_type.options_type.__dataclass_params__.frozen
     exporter_type.options_type()
+    assert exporter_type.packages
+    assert exporter_type.smallest_side % 32 == 0
     assert runtimes_for(target)
     availability = exporter_type.probe()
     assert availability.ok or availability.fix

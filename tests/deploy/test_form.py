@@ -1,33 +1,55 @@
-"""Forms: what they are called, how they are read from the table, and what is refused."""
+"""Forms: what they are called, how they are read from a file, and what is refused."""
 
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from edgevit_deploy.deploy.form import CHOICES, TABLE, ChosenForm, Form, as_toml, form_for, read_table
+from edgevit_deploy.deploy.form import (
+    CHOICES,
+    FORM_NAME,
+    MAX_FORM_BYTES,
+    ChosenForm,
+    Form,
+    as_toml,
+    form_beside,
+    read_form,
+)
 from edgevit_deploy.errors import UsageError
 from export import TARGETS
 
-
-def test_the_table_names_only_targets_and_says_what_decided() -> None:
-    table = read_table(TABLE)
-    assert set(table) <= set(TARGETS)
-    for target, chosen in table.items():
-        assert form_for(target) == chosen.form
-        assert chosen.measured, target
+ROOT = Path(__file__).parent.parent.parent
 
 
-def test_a_target_that_is_not_in_the_table_has_the_default_form() -> None:
-    assert form_for("no such target") == Form()
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_has_the_form_beside_it_and_says_what_decided(target: str) -> None:
+    path = ROOT / "export" / target / FORM_NAME
+    form = TARGETS[target].load().form
+    assert form == (read_form(path).form if path.is_file() else Form())
+    if path.is_file():
+        assert form != Form(), "what is no different needs no file"
+        assert read_form(path).measured
+        assert path.read_text() == as_toml(target, read_form(path)), "a file that `tune` writes can be copied over it"
 
 
-def test_a_table_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    chosen = ChosenForm(form=Form(sampler="slice", norm="mean"), measured='faster than \\ "anything"')
-    path = tmp_path / "forms.toml"
+def test_most_targets_have_a_form_of_their_own() -> None:
+    """So that the test above does compare."""
+    assert len(list((ROOT / "export").glob(f"*/{FORM_NAME}"))) >= 6
+
+
+def test_a_target_without_a_file_has_the_default_form(tmp_path: Path) -> None:
+    assert form_beside(str(tmp_path / "__init__.py")) == Form()
+    (tmp_path / FORM_NAME).write_text('norm = "mean"\n')
+    assert form_beside(str(tmp_path / "__init__.py")) == Form(norm="mean")
+
+
+def test_a_form_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    chosen = ChosenForm(form=Form(sampler="slice", norm="mean"), measured='faster than \\ "anything"\n# and more')
+    path = tmp_path / "any.toml"
     path.write_text(as_toml("onnx", chosen))
-    assert read_table(path) == {"onnx": chosen}
-    assert set(tomllib.loads(path.read_text())["onnx"]) == {"sampler", "norm", "measured"}
+    assert read_form(path) == chosen
+    assert list(tomllib.loads(path.read_text())) == ["sampler", "norm", "measured"]
+    assert "export/onnx/form.toml" in path.read_text()
 
 
 @pytest.mark.parametrize(
@@ -43,11 +65,38 @@ def test_what_there_is_not_is_refused(choices: dict[str, object], message: str) 
         Form.read(choices)
 
 
-def test_no_table(tmp_path: Path) -> None:
-    path = tmp_path / "forms.toml"
-    path.write_text("[onnx\n")
-    with pytest.raises(UsageError, match="is no table of forms"):
-        read_table(path)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"norm = mean\n", "is no form .*tune TARGET` writes one"),
+        (b"norm = '\xff'\n", "is no form .*tune TARGET` writes one"),
+        (b"norm = " + b"[" * 20_000, "is no form .*tune TARGET` writes one"),
+        (b"norm = " + b"1" * 20_000, "is no form .*tune TARGET` writes one"),
+        (b"#" * (MAX_FORM_BYTES + 1), "has more than 64 KiB, so it is no form"),
+        (b"measured = 3\n", "measured must be a sentence in quotes"),
+        (b'[onnx]\nnorm = "mean"\n', "no part 'onnx' of a form; known: attention,"),
+        (b'norms = "mean"\n', "any.toml: no part 'norms' of a form; did you mean 'norm'"),
+        (b'norm = "means"\n', "any.toml: norm has no form 'means'; did you mean 'mean'"),
+    ],
+)
+def test_a_file_that_holds_no_form_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "any.toml"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=message) as refused:
+        read_form(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_of_the_largest_size_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "any.toml"
+    path.write_bytes(b"#" * MAX_FORM_BYTES)
+    assert read_form(path).form == Form()
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(UsageError, match=r"cannot be read .*tune TARGET` writes one"):
+            read_form(path)
 
 
 def test_alternatives_change_one_part() -> None:

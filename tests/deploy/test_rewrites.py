@@ -21,7 +21,7 @@ from edgevit_deploy.deploy.fold_batch_norm import fold_batch_norm
 from edgevit_deploy.deploy.fold_head_norm import fold_head_norm
 from edgevit_deploy.deploy.fold_norm_affine import fold_norm_affine
 from edgevit_deploy.deploy.fold_position import fold_position
-from edgevit_deploy.deploy.form import CHOICES, Form, form_for
+from edgevit_deploy.deploy.form import CHOICES, Form
 from edgevit_deploy.deploy.multiply_local_prop import multiply_local_prop
 from edgevit_deploy.deploy.norm_forms import LastAxisNorm, norm_by_convolutions, norm_by_means
 from edgevit_deploy.deploy.pool_two_axes import pool_two_axes
@@ -275,7 +275,7 @@ class TestWhereRewritesDoNotApply:
         assert (fold_attention_scale(graph), drop_key_bias(graph)) == (0, 0)
 
 
-@pytest.mark.parametrize("form", [Form(), form_for("onnx")], ids=["default", "of onnx"])
+@pytest.mark.parametrize("form", [Form(), OnnxExporter.form], ids=["default", "of onnx"])
 def test_the_onnx_file_has_no_operator_that_runtimes_run_badly(tmp_path: Path, form: Form) -> None:
     """No transposed convolution, no BatchNorm, no GELU in pieces, no tensor above rank 4."""
     original = small_network(seed=3)

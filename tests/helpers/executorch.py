@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgevit_deploy.deploy.form import form_for
 from edgevit_deploy.deploy.rewrite import to_deploy_form
 from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.formats.executorch import HEADER, HEADER_MAGIC, MAGIC
@@ -22,12 +21,12 @@ NETWORK = small_network(seed=4)
 
 
 def plan_of(**changes: Any) -> ExportPlan[ExecuTorchOptions]:
-    return plan_for(NETWORK.spec, ExecuTorchOptions(), **{"graph": "deploy", "form": form_for("executorch"), **changes})
+    return plan_for(NETWORK.spec, ExecuTorchOptions(), **{"graph": "deploy", "form": ExecuTorchExporter.form, **changes})
 
 
 def module_for(graph: Graph = "deploy") -> nn.Module:
     """The network in float32, ready to be converted."""
-    network = to_deploy_form(NETWORK, form_for("executorch")).network if graph == "deploy" else NETWORK
+    network = to_deploy_form(NETWORK, ExecuTorchExporter.form).network if graph == "deploy" else NETWORK
     return prepare(network, NETWORK.spec.preprocess, "tensor", "logits", torch.float32)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgevit_deploy.deploy.form import form_for
 from edgevit_deploy.deploy.rewrite import to_deploy_form
 from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.model.ends import prepare
@@ -15,7 +14,7 @@ from export.litert import LiteRTExporter, LiteRTOptions
 from tests.helpers.small import plan_for, small_network
 
 NETWORK = small_network(seed=4)
-FORM = form_for("litert")
+FORM = LiteRTExporter.form
 
 
 def plan_of(**changes: Any) -> ExportPlan[LiteRTOptions]:

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from edgevit_deploy import create_model
-from edgevit_deploy.deploy.form import form_for
 from edgevit_deploy.deploy.rewrite import to_deploy_form
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
@@ -19,6 +18,7 @@ from edgevit_deploy.measure.align_names import PRODUCTS, TracedCall, _with_piece
 from edgevit_deploy.model.anatomy import part_of
 from edgevit_deploy.model.ends import prepare
 from edgevit_deploy.session import OpTime, Session, nameless_ops
+from export.torchscript import TorchScriptExporter
 from runtimes.executorch import ExecuTorchSession
 from runtimes.litert import LiteRTSession
 from runtimes.ncnn import NcnnSession
@@ -39,7 +39,7 @@ KINDS = {
 
 def build_lite(folder: Path) -> tuple[nn.Module, Artifact]:
     module = prepare(
-        to_deploy_form(lite_files.NETWORK, form_for("torchscript")).network,
+        to_deploy_form(lite_files.NETWORK, TorchScriptExporter.form).network,
         lite_files.NETWORK.spec.preprocess,
         "tensor",
         "logits",

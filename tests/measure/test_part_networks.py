@@ -6,18 +6,19 @@ import pytest
 import torch
 
 from edgevit_deploy.commands.friendliness.view import HEADINGS
-from edgevit_deploy.deploy.form import Form, form_for
+from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.rewrite import to_deploy_form
 from edgevit_deploy.measure.friendliness import GRAPHS
 from edgevit_deploy.measure.part_networks import part_networks
 from edgevit_deploy.model.anatomy import PARTS
 from edgevit_deploy.spec import Graph
+from export.executorch import ExecuTorchExporter
 from tests.helpers.fakes import count_leaves
 from tests.helpers.small import SMALL_SIZE, small_network
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-@pytest.mark.parametrize("form", [Form(), form_for("executorch"), Form(feed_forward="tokens", memory="channels_last")])
+@pytest.mark.parametrize("form", [Form(), ExecuTorchExporter.form, Form(feed_forward="tokens", memory="channels_last")])
 def test_each_part_stands_alone(graph: Graph, form: Form) -> None:
     """Every column of the matrix is a part."""
     network = small_network(0)

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from edgevit_deploy.cli import run
-from edgevit_deploy.deploy import form as forms
-from edgevit_deploy.deploy.form import CHOICES, Form, read_table
+from edgevit_deploy.deploy.form import CHOICES, Form, read_form
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.measure.benchmark import Candidate
 from edgevit_deploy.measure.result import REGIMES, Benchmark, BenchmarkResult
@@ -87,7 +86,7 @@ def test_choices_that_are_faster_win_even_when_they_depend_on_each_other(
     monkeypatch.setattr("edgevit_deploy.measure.tune.benchmark", latencies(by_form, built))
     document = tune(tmp_path)
     assert document["differences_from_default"] == {"sampler": "slice", "norm": "convolutions", "local_prop": "tile"}
-    assert read_table(tmp_path / "fake.toml")["fake"].form == Form(sampler="slice", norm="convolutions", local_prop="tile")
+    assert read_form(tmp_path / "fake.toml").form == Form(sampler="slice", norm="convolutions", local_prop="tile")
     chosen = [(trial["pass_number"], trial["choice"]) for trial in document["trials"] if trial["chosen"]]
     assert chosen == [(1, "slice"), (1, "convolutions"), (2, "tile")]
 
@@ -124,21 +123,25 @@ def test_what_fails_parity_or_cannot_be_converted_is_rejected_however_fast(
     assert rejected["mean"].startswith("parity failed")
 
 
-def test_update_writes_the_table_and_keeps_the_rest(
-    monkeypatch: pytest.MonkeyPatch, built: dict[Path, Form], tmp_path: Path
-) -> None:
-    table = tmp_path / "forms.toml"
-    table.write_text('# Kept.\n\n[other]\nnorm = "mean"\nmeasured = "by hand"\n')
-    monkeypatch.setattr("edgevit_deploy.commands.tune.TABLE", table)
-    monkeypatch.setattr(forms, "TABLE", table)
+def test_the_winner_is_a_file_to_convert_by(monkeypatch: pytest.MonkeyPatch, built: dict[Path, Form], tmp_path: Path) -> None:
     only(monkeypatch, "attention")
     faster = latencies(lambda form: 9.0 if form.attention == "bmm" else 10.0, built)
     monkeypatch.setattr("edgevit_deploy.measure.tune.benchmark", faster)
-    tune(tmp_path, "--update")
-    assert table.read_text().startswith("# Kept.\n\n[fake]\n")
-    assert read_table(table)["other"].form == Form(norm="mean")
-    assert forms.form_for("fake") == Form(attention="bmm")
-    assert "convert.py tune fake" in read_table(table)["fake"].measured
+    tune(tmp_path)
+    winner = read_form(tmp_path / "fake.toml")
+    assert winner.form == Form(attention="bmm")
+    assert "convert.py tune fake" in winner.measured
+    built.clear()
+    assert run(["fake", *SMALL, "--form", str(tmp_path / "fake.toml"), "--output", str(tmp_path / "bundles")]) == 0
+    assert list(built.values()) == [winner.form]
+
+
+def test_update_is_refused_and_says_what_to_type_instead(
+    fake_target: None, expect_error: Callable[..., str], tmp_path: Path
+) -> None:
+    message = expect_error(2, "tune", "fake", *SMALL, "--update", "--output", tmp_path)
+    assert f"`convert.py fake --form {tmp_path / 'fake.toml'}`" in message
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_really_times(monkeypatch: pytest.MonkeyPatch, fake_target: None, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_dynamic_size_works_at_a_second_size(tmp_path: Path, target: str) -> Non
 @pytest.mark.parametrize("target", TARGETS)
 def test_few_classes_and_the_papers_depths(tmp_path: Path, target: str) -> None:
     """Two classes, Table 1's depths for XS, and attention over one token, where the target can: unusual shapes."""
-    size = "64" if target == "tensorrt" else "32"  # TensorRT-RTX refuses 32, which has a test of its own
+    size = str(TARGETS[target].load().smallest_side)
     manifest = convert(tmp_path, target, "fp32", "--model", "edgevit_xs_table1", "--image-size", size, "--num-classes", "2")
     assert manifest.model.depths == (1, 1, 2, 2)
     assert json.loads(json.dumps(manifest.outputs[0].shape)) == [1, 2]

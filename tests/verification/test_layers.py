@@ -9,7 +9,7 @@ import torch
 
 from edgevit_deploy.bundle.manifest import read_manifest
 from edgevit_deploy.cli import run
-from edgevit_deploy.deploy.form import Form, form_for
+from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.rewrite import to_deploy_form
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import THIS_HOST
@@ -128,7 +128,7 @@ def test_a_tapped_network_returns_its_logits_last(workbench):
 def test_every_target_can_be_looked_into(workbench, tmp_path, target):
     """The same mechanism on the target's own runtime and in its own form: sound layers pass, and a fault is named."""
     exporter = THIS_HOST.require_exporter(target)
-    report = look(workbench, exporter, tmp_path, graph="deploy", form=form_for(target))
+    report = look(workbench, exporter, tmp_path, graph="deploy", form=exporter.form)
     assert report.first_failed is None, report.first_failed
 
 
@@ -160,7 +160,7 @@ def test_the_plan_is_read_back_from_the_manifest(fake_target, tmp_path):
     manifest = read_manifest(tmp_path / "fake-fp32")
     model = load_model(SOURCE)
     plan = plan_of(manifest, model, FakeExporter())
-    assert plan == plan_for(model.spec, FakeOptions(), dynamic_batch=True, graph="deploy", form=form_for("fake"))
+    assert plan == plan_for(model.spec, FakeOptions(), dynamic_batch=True, graph="deploy", form=FakeExporter.form)
     strange = dataclasses.replace(manifest, options={**manifest.options, "fault": 3})
     with pytest.raises(UsageError, match="convert again"):
         plan_of(strange, model, FakeExporter())

@@ -21,18 +21,16 @@ CONTROL = "original again (A/A)"
 
 
 def write(folder: str, variant: str = "edgevit_xxs") -> None:
-    from edgevit_deploy.deploy.form import form_for
-    from edgevit_deploy.model.ends import prepare
+    from edgevit_deploy.host import THIS_HOST
     from edgevit_deploy.model.loading import ModelOrigin, load_model
-    from edgevit_deploy.pipeline import Workbench
+    from edgevit_deploy.workbench import open_workbench
 
-    bench = Workbench(load_model(ModelOrigin(model=variant)))
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for graph in ("original", "deploy"):
-        network = bench.network(graph, form_for("torchscript"))
-        module = prepare(network, bench.model.spec.preprocess, "tensor", "logits", torch.float32)
-        traced = torch.jit.trace(module, torch.zeros(1, 3, SIZE, SIZE), check_trace=False)
-        torch.jit.freeze(traced).save(Path(folder) / f"{graph}.pt")
+    with open_workbench(load_model(ModelOrigin(model=variant)), THIS_HOST) as workbench:
+        for graph in ("original", "deploy"):
+            plan = THIS_HOST.find_exporter("torchscript").plan(workbench.model.spec, graph=graph)
+            traced = torch.jit.trace(workbench.module(plan), torch.zeros(1, 3, SIZE, SIZE), check_trace=False)
+            torch.jit.freeze(traced).save(Path(folder) / f"{graph}.pt")
 
 
 def time_both(folder: str) -> None:

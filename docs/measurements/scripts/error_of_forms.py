@@ -10,20 +10,15 @@ the 95 % interval of a t distribution.
 import math
 import statistics
 import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
 
-from edgevit_deploy.deploy.form import form_for
-from edgevit_deploy.exporter import Artifact, ExportPlan
-from edgevit_deploy.host import find_session, require_exporter
-from edgevit_deploy.model.ends import prepare
+from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.loading import ModelOrigin, load_model
 from edgevit_deploy.parity.gate import Truth, run_in_batches
-from edgevit_deploy.pipeline import Workbench, export
+from edgevit_deploy.workbench import open_workbench
 
 FASTEST_NAIVE = {"onnx": "TorchScript exporter"}
 """Of several naive exports, the one that the deploy graph's speed is compared with; elsewhere there is one."""
@@ -57,34 +52,22 @@ def main(target: str, variant: str = "edgevit_xxs", seeds: str = "8") -> None:
 
 def errors_of(target: str, variant: str, seed: int) -> tuple[Error, Error]:
     """Convert one network both ways and run both files; ours first."""
-    bench, exporter = Workbench(load_model(ModelOrigin(model=variant, seed=seed))), require_exporter(target)
-    plan = ExportPlan(
-        spec=bench.model.spec,
-        precision="fp32",
-        batch=1,
-        dynamic_batch=False,
-        image_size=bench.model.spec.image_size,
-        dynamic_size=False,
-        graph="deploy",
-        form=form_for(target),
-        takes="tensor",
-        labels=(),
-        options=exporter.options_type(),
-    )
-    (truth,) = bench.truths_of(plan, "logits")
-    published = prepare(bench.model.network, bench.model.spec.preprocess, "tensor", "logits", torch.float32)
-    writers = exporter.naive(published, plan)
-    write_naive = writers[FASTEST_NAIVE[target]] if len(writers) > 1 else next(iter(writers.values()))
-    with tempfile.TemporaryDirectory() as ours, tempfile.TemporaryDirectory() as naive:
-        return error_of(export(bench, exporter, plan, Path(ours)), truth), error_of(write_naive(Path(naive)), truth)
+    exporter = THIS_HOST.require_exporter(target)
+    with open_workbench(load_model(ModelOrigin(model=variant, seed=seed)), THIS_HOST) as workbench:
+        plan = exporter.plan(workbench.model.spec)
+        (truth,) = workbench.truths(plan)
+        writers = exporter.naive(workbench.module(plan, workbench.model.network), plan)
+        write_naive = writers[FASTEST_NAIVE[target]] if len(writers) > 1 else next(iter(writers.values()))
+        return error_of(workbench.build(plan), truth), error_of(workbench.build(plan, write=write_naive), truth)
 
 
 def error_of(artifact: Artifact, truth: Truth) -> Error:
-    session_type = find_session(artifact.target)
+    session_type = THIS_HOST.find_session(artifact.target)
     assert session_type is not None, f"nothing here runs {artifact.target} files"
     with session_type(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs) as session:
-        errors = run_in_batches(session, truth.probes.inputs, 1) - truth.outputs
-    return Error(largest=float(np.abs(errors).max()) / truth.noise, rms=float(np.sqrt(np.square(errors).mean())) / truth.noise)
+        errors = run_in_batches(session, truth.probes.inputs, 1)["logits"] - truth.outputs["logits"]
+    noise = truth.noise["logits"]
+    return Error(largest=float(np.abs(errors).max()) / noise, rms=float(np.sqrt(np.square(errors).mean())) / noise)
 
 
 if __name__ == "__main__":

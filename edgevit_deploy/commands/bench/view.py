@@ -111,8 +111,9 @@ def explanation(run: "BenchRun", benchmark: "Benchmark") -> list[str]:
     unprofiled = [label for label, profile in run.profiles.items() if profile is None]
     lines += [f"{label}: its runtime has no profiler that Python reaches" for label in unprofiled]
     if run.profiles:
+        notes = "; ".join(note for note in run.profiler_notes if note)
         lines.append(
-            "parts and kinds: from the runtime's own profiler (ncnn: one layer asked for after the other), in a run of its own; "
+            f"parts and kinds: from the runtime's own profiler{f' ({notes})' if notes else ''}, in a run of its own; "
             "of peak: multiply-accumulates of convolutions and products over what the faster of PyTorch's matrix product and 3x3 "
             "convolution reaches here, in float32 on as many threads, in that time. A form changes what stands beside the "
             "convolutions, products and activations: with these kernels, no form gets below their sum."
