@@ -1,4 +1,4 @@
-"""Attention with one map for q, k and v, or on 3-D tensors; `graph.Attention` has three maps and 4-D ones."""
+"""Attention with one map for q, k and v, or on 3-D tensors; `chains.Attention` has three maps and 4-D ones."""
 
 import torch
 from torch import Tensor, nn

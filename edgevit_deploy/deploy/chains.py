@@ -208,7 +208,7 @@ def _self_attn(block: nn.Module) -> nn.Sequential:
     attention, mlp = block.attn, block.mlp
     sparse: dict[str, nn.Module] = {"norm1": ChannelNorm(block.norm1)}
     if attention.sample_rate > 1:
-        sparse["sampler"] = Sampler(attention.sample_rate)
+        sparse["sampler"] = _sampler(attention)
     sparse["attend"] = Attention(attention)
     if attention.sample_rate > 1:
         sparse["LocalProp"] = _local_prop(attention.LocalProp)
@@ -216,6 +216,13 @@ def _self_attn(block: nn.Module) -> nn.Sequential:
     sparse["proj"] = pointwise(attention.proj)
     tokens = {"norm": ChannelNorm(block.norm2), "fc1": pointwise(mlp.fc1), "act": mlp.act, "fc2": pointwise(mlp.fc2)}
     return chain({"pos_embed": Residual(block.pos_embed), "attn": Residual(chain(sparse)), "mlp": Residual(chain(tokens))})
+
+
+def _sampler(attention: GlobalSparseAttn) -> nn.Module:
+    """Return the sampler; one that does more than to take the top-left position of each window stays what it is."""
+    sampler = attention.sampler
+    takes_top_left = isinstance(sampler, nn.AvgPool2d) and sampler.kernel_size in (1, (1, 1))
+    return Sampler(attention.sample_rate) if takes_top_left else sampler
 
 
 def pointwise(linear: nn.Linear) -> nn.Conv2d:

@@ -1,4 +1,4 @@
-"""The FFN as matrix products on channels-last tokens; in `graph.py` it is two 1x1 convolutions."""
+"""The FFN as matrix products on channels-last tokens; in `chains.py` it is two 1x1 convolutions."""
 
 from torch import Tensor, nn
 

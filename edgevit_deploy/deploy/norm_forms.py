@@ -1,4 +1,4 @@
-"""LayerNorm over channels in pieces, for runtimes whose own operator wants channels last; `graph.ChannelNorm` is that one."""
+"""LayerNorm over channels in pieces, for runtimes whose own operator wants channels last; `chains.ChannelNorm` is that one."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""The average over all positions as one over height and width; in `graph.py` it is over one flattened axis."""
+"""The average over all positions as one over height and width; in `chains.py` it is over one flattened axis."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""The sampler as a strided slice, or as a depthwise convolution of one weight; `graph.Sampler` is a pool over one element."""
+"""The sampler as a strided slice, or as a depthwise convolution of one weight; `chains.Sampler` is a pool over one element."""
 
 import torch
 from torch import Tensor, nn

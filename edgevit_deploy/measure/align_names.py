@@ -4,6 +4,19 @@ Some files keep no module names. But a converter that writes operators one after
 that it started from tells the module of each. So both are aligned, kind by kind and in order: as many products as can be paired,
 and then as many of the rest, whose order a converter is freer to change. A convolution that it has taken apart, group by group,
 lends its name to all of them; what it has merged or put in stays without one.
+
+An example: a profile of four operations, a trace of five calls, and the names that come out. The runtime says that its `Conv`
+stands for `aten::_convolution` and its `Norm` for `aten::layer_norm`.
+
+    profile    trace                             name
+    Conv       aten::_convolution of mlp.fc1     mlp.fc1
+               aten::gelu of mlp.act                         merged into the convolution before it: no operation is named so
+    Conv       aten::_convolution of mlp.fc2     mlp.fc2
+               aten::add of mlp                              merged as well
+    Reorder                                      (none)      put in by the converter
+    Norm       aten::layer_norm of norm1         norm1
+
+Without the second `Conv` the profile would be refused: a network cannot do without one of its convolutions.
 """
 
 from bisect import bisect

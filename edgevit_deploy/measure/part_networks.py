@@ -6,15 +6,15 @@ that work on tokens are given tokens, so that changing the layout before and aft
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from edgevit_deploy.deploy.chains import Residual, chain
-from edgevit_deploy.model.anatomy import PARTS, Part, part_of
-from edgevit_deploy.model.edgevit import EdgeViT, GlobalSparseAttn, LocalAgg, SelfAttn, to_features, to_tokens
+from edgevit_deploy.model.anatomy import ROWS, Part, Row, modules_alone, part_of, parts_in
+from edgevit_deploy.model.edgevit import EdgeViT, GlobalSparseAttn, to_features, to_tokens
 from edgevit_deploy.spec import Graph, Size
 
 STAGE = 3
@@ -58,16 +58,25 @@ class OnTokens(nn.Module):
 
 
 class PublishedAttention(nn.Module):
-    """The published GlobalSparseAttn without LocalProp and the norm behind it: one token for each delegate comes out."""
+    """The published GlobalSparseAttn without LocalProp and the norm behind it: one token for each delegate comes out.
 
-    def __init__(self, attention: GlobalSparseAttn, size: Size) -> None:
+    Args:
+        attention: of a block; it is copied.
+        own: the names of its modules that are of this part, the sampler first.
+        size: height and width of the feature map.
+    """
+
+    def __init__(self, attention: GlobalSparseAttn, own: Sequence[str], size: Size) -> None:
         super().__init__()
-        self.attention, self.size = copy.deepcopy(attention), size
-        del self.attention.LocalProp, self.attention.norm
+        self.attention, self.sampler, self.size = copy.deepcopy(attention), own[0], size
+        for name, _ in attention.named_children():
+            if name not in own:
+                delattr(self.attention, name)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(batch, height * width, channels) -> (batch, delegates, channels)."""
-        delegates = to_tokens(self.attention.sampler(to_features(tokens, *self.size)))
+        sample = self.attention.get_submodule(self.sampler)
+        delegates = to_tokens(sample(to_features(tokens, *self.size)))
         return self.attention.proj(self.attention.attend(delegates))  # type: ignore[no-any-return]
 
 
@@ -83,18 +92,18 @@ class PublishedHead(nn.Module):
         return self.head(self.norm(x).flatten(2).mean(-1))  # type: ignore[no-any-return]
 
 
-def part_networks(network: EdgeViT, rewritten: nn.Module, graph: Graph) -> Iterator[PartNetwork]:
-    """Yield a network for each part, in the order of `PARTS`, to be run at the size of `network.spec`.
+def part_networks(network: EdgeViT, rewritten: nn.Module, graph: Graph, rows: Sequence[Row] = ROWS) -> Iterator[PartNetwork]:
+    """Yield a network for each part, in the order of the table, to be run at the size of `network.spec`.
 
     Args:
         network: the published network.
         rewritten: the same in a form of the deploy graph.
         graph: which of the two the parts are taken from.
+        rows: the anatomy of the network.
     """
     spec = network.spec
-    published = _published(network) if graph == "original" else {}
-    for part in PARTS:
-        body = published[part] if graph == "original" else _rewritten(rewritten, part)
+    for part in parts_in(rows):
+        body = _published(network, part, rows) if graph == "original" else _rewritten(rewritten, part, rows)
         channels = spec.channels[{"patch embedding": STAGE - 2, "head": STAGE}.get(part, STAGE - 1)]
         stride = {"patch embedding": STRIDE // 2, "LocalProp": STRIDE * 2, "head": STRIDE * 2}.get(part, STRIDE)
         stem = _stem(channels, stride).to(next(network.parameters() if graph == "original" else rewritten.parameters()).dtype)
@@ -115,38 +124,40 @@ def _stem(channels: int, stride: int) -> nn.Conv2d:
         return nn.Conv2d(3, channels, stride, stride=stride)
 
 
-def _published(network: EdgeViT) -> dict[Part, nn.Module]:
-    block = network.get_submodule(f"blocks{STAGE}.0")
-    local, sparse = block.get_submodule("LocalAgg"), block.get_submodule("SelfAttn")
-    assert isinstance(local, LocalAgg)
-    assert isinstance(sparse, SelfAttn)
-    gather = {"norm1": local.norm1, "conv1": local.conv1, "attn": local.attn, "conv2": local.conv2}
-    height, width = network.spec.image_size
-    return {
-        "patch embedding": network.get_submodule(f"patch_embed{STAGE}.proj"),
-        "positional encoding": Residual(sparse.pos_embed),
-        "LocalAgg": Residual(chain(gather)),
-        "GlobalSparseAttn": OnTokens(PublishedAttention(sparse.attn, (height // STRIDE, width // STRIDE))),
-        "LocalProp": sparse.attn.LocalProp,
-        "FFN": OnTokens(Residual(sparse.mlp)),
-        "norms": OnTokens(sparse.norm1),
-        "head": PublishedHead(network),
-    }
-
-
-def _rewritten(graph: nn.Module, part: Part) -> nn.Module:
-    """Return what a part has become: the modules whose names say that they are of it, one after another."""
-    block = f"blocks{STAGE}.0"
+def _published(network: EdgeViT, part: Part, rows: Sequence[Row]) -> nn.Module:
+    """Return a part as published, with the sum around it and on tokens if it works on them."""
+    paths = modules_alone(part, "original", STAGE, rows)
     if part == "head":
-        return chain({name: module for name, module in graph.named_children() if part_of(name) == "head"})
-    if part == "patch embedding":
-        return graph.get_submodule(f"patch_embed{STAGE}.proj")
-    if part == "positional encoding":
-        return graph.get_submodule(f"{block}.SelfAttn.pos_embed")
-    if part == "LocalAgg":
-        return graph.get_submodule(f"{block}.LocalAgg.gather")
-    if part == "norms":
-        return graph.get_submodule(f"{block}.SelfAttn.mlp.body.norm")
-    path = f"{block}.SelfAttn.{'mlp' if part == 'FFN' else 'attn'}.body"
-    own = chain({n: m for n, m in graph.get_submodule(path).named_children() if part_of(f"{path}.{n}") == part})
-    return Residual(own) if part == "FFN" else own
+        return PublishedHead(network)
+    if part == "GlobalSparseAttn":
+        attention = network.get_submodule(paths[0].rpartition(".")[0])
+        assert isinstance(attention, GlobalSparseAttn)
+        height, width = network.spec.image_size
+        own = [path.rpartition(".")[2] for path in paths]
+        return OnTokens(PublishedAttention(attention, own, (height // STRIDE, width // STRIDE)))
+    body = _one_after_another({path: network.get_submodule(path) for path in paths})
+    if part in ("positional encoding", "LocalAgg", "FFN"):
+        body = Residual(body)
+    return OnTokens(body) if part in ("FFN", "norms") else body
+
+
+def _rewritten(graph: nn.Module, part: Part, rows: Sequence[Row]) -> nn.Module:
+    """Return what a part has become: its modules, one after another."""
+    paths = modules_alone(part, "deploy", STAGE, rows)
+    return _one_after_another({path: _only(graph.get_submodule(path), path, part, rows) for path in paths})
+
+
+def _one_after_another(modules: dict[str, nn.Module]) -> nn.Module:
+    """Return a chain of modules, given by their paths; one alone stays as it is."""
+    if len(modules) == 1:
+        return next(iter(modules.values()))
+    return chain({path.rpartition(".")[2]: module for path, module in modules.items()})
+
+
+def _only(module: nn.Module, path: str, part: Part, rows: Sequence[Row]) -> nn.Module:
+    """Return a module of the deploy graph without what is of other parts, as the FFN's chain has its norm inside."""
+    if isinstance(module, Residual):
+        return Residual(_only(module.body, f"{path}.body", part, rows))
+    if isinstance(module, nn.Sequential):
+        return chain({name: child for name, child in module.named_children() if part_of(f"{path}.{name}", rows) == part})
+    return module

@@ -27,7 +27,7 @@ class PartTime:
     """What one part of the network took in a run.
 
     Attributes:
-        part: of `model.parts.PARTS`, or `BETWEEN`.
+        part: of `model.anatomy.PARTS`, or `BETWEEN`.
         time_ms: the sum of its operations' times.
         share: of the sum of all operations.
         operations: how many the runtime executed for it.

@@ -5,13 +5,13 @@ either, and every target is looked into by the same mechanism.
 """
 
 import copy
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from edgevit_deploy.model.anatomy import ROWS, Row, TapPlace, tap_places
 from edgevit_deploy.spec import Graph, Size
 
 HEAD = "head"
@@ -34,67 +34,21 @@ class Tap:
     shared: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rule:
-    """Where taps are: a module's path behind its block, and whether its input or its output is taken."""
-
-    path: str
-    part: str
-    name: str = ""
-    takes_input: bool = False
-    shared: bool = False
-
-
-RULES: dict[Graph, tuple[_Rule, ...]] = {
-    "original": (
-        _Rule(path="", part="patch embedding", shared=True),
-        _Rule(path=r"LocalAgg\.pos_embed", part="positional encoding"),
-        _Rule(path=r"LocalAgg\.norm2", part="LocalAgg", name="LocalAgg.gather", takes_input=True, shared=True),
-        _Rule(path="LocalAgg", part="FFN", shared=True),
-        _Rule(path=r"SelfAttn\.pos_embed", part="positional encoding"),
-        _Rule(path=r"SelfAttn\.norm[12]", part="norms"),
-        _Rule(path=r"SelfAttn\.attn\.sampler", part="sampler"),
-        _Rule(path=r"SelfAttn\.attn\.LocalProp", part="attention", name="SelfAttn.attn.attend", takes_input=True),
-        _Rule(path=r"SelfAttn\.attn\.LocalProp", part="LocalProp"),
-        _Rule(path=r"SelfAttn\.attn\.norm", part="norms"),
-        _Rule(path=r"SelfAttn\.attn\.proj", part="attention", name="SelfAttn.attn.attend", takes_input=True),
-        _Rule(path=r"SelfAttn\.attn", part="GlobalSparseAttn"),
-        _Rule(path="SelfAttn", part="FFN", shared=True),
-    ),
-    "deploy": (
-        _Rule(path="", part="patch embedding", shared=True),
-        _Rule(path=r"LocalAgg\.pos_embed", part="positional encoding"),
-        _Rule(path=r"LocalAgg\.gather", part="LocalAgg", shared=True),
-        _Rule(path="LocalAgg", part="FFN", shared=True),
-        _Rule(path=r"SelfAttn\.pos_embed", part="positional encoding"),
-        _Rule(path=r"SelfAttn\.attn\.body\.norm1?", part="norms"),
-        _Rule(path=r"SelfAttn\.attn\.body\.sampler", part="sampler"),
-        _Rule(path=r"SelfAttn\.attn\.body\.attend", part="attention"),
-        _Rule(path=r"SelfAttn\.attn\.body\.LocalProp", part="LocalProp"),
-        _Rule(path=r"SelfAttn\.attn", part="GlobalSparseAttn"),
-        _Rule(path=r"SelfAttn\.mlp\.body\.norm", part="norms"),
-        _Rule(path="SelfAttn", part="FFN", shared=True),
-    ),
-}
-"""In both graphs a block ends with the FFN of SelfAttn, and a stage with its last block: that tap is the stage's too."""
-
-PLACE = re.compile(r"(?P<block>patch_embed\d|blocks\d\.\d+)(\.(?P<inside>.+))?")
-
-
 class Tapped(nn.Module):
-    """A module whose input or output is noted in passing."""
+    """A module whose input or output is noted in passing, on the sheet that the network around it hands out for one run."""
 
-    def __init__(self, module: nn.Module, seen: dict[str, Tensor], name: str, takes_input: bool) -> None:
+    def __init__(self, module: nn.Module, name: str, takes_input: bool) -> None:
         super().__init__()
         self.module = module
-        self.seen = seen
         self.name = name
         self.takes_input = takes_input
+        self.sheet: dict[str, Tensor] | None = None
 
     def forward(self, x: Tensor, *sizes: int) -> Tensor:
         """Run the module and note what goes in or comes out."""
         y: Tensor = self.module(x, *sizes)
-        self.seen[self.name] = x if self.takes_input else y
+        if self.sheet is not None:
+            self.sheet[self.name] = x if self.takes_input else y
         return y
 
 
@@ -104,51 +58,49 @@ class TappedNetwork(nn.Module):
     Args:
         network: the published graph, or the deploy graph in any form.
         graph: which of the two.
+        rows: the anatomy of the network.
     """
 
-    def __init__(self, network: nn.Module, graph: Graph) -> None:
+    def __init__(self, network: nn.Module, graph: Graph, rows: Sequence[Row] = ROWS) -> None:
         super().__init__()
-        self.seen: dict[str, Tensor] = {}
         self.network = copy.deepcopy(network)
-        self._shared: dict[str, bool] = {}
-        self._parts: dict[str, str] = {}
-        for path, name, rule in sorted(_places(self.network, graph), key=lambda place: -place[0].count(".")):
-            parent, _, child = path.rpartition(".")
-            tapped = Tapped(self.network.get_submodule(path), self.seen, name, rule.takes_input)
+        modules = [path for path, module in network.named_modules() if not isinstance(module, nn.Identity)]
+        places = sorted(tap_places(modules, graph, rows), key=lambda place: -place.path.count("."))  # from the innermost outwards
+        for place in places:
+            parent, _, child = place.path.rpartition(".")
+            tapped = Tapped(self.network.get_submodule(place.path), place.name, place.takes_input)
             setattr(self.network.get_submodule(parent), child, tapped)
-            self._shared[name], self._parts[name] = rule.shared, rule.part
+        self._places = {place.name: place for place in places}
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, 3, height, width) -> (batch, values of all taps and classes)."""
-        logits = self.network(x)
-        rows = [value.flatten(1) for value in self.seen.values()] + [logits]
-        self.seen.clear()
-        return torch.cat(rows, dim=1)
+        seen, logits = self._run(x)
+        return torch.cat([*(value.flatten(1) for value in seen.values()), logits], dim=1)
 
     def taps(self, image_size: Size) -> tuple[Tap, ...]:
         """Return the taps in their order, the logits last, for images of (height, width) pixels."""
         dtype = next(self.network.parameters()).dtype
         with torch.no_grad():
-            logits = self.network(torch.zeros(1, 3, *image_size, dtype=dtype))
-        taps = [
-            Tap(name=name, part=self._parts[name], values=value.numel(), shared=self._shared[name])
-            for name, value in self.seen.items()
-        ]
-        self.seen.clear()
+            seen, logits = self._run(torch.zeros(1, 3, *image_size, dtype=dtype))
+        taps = [_tap(self._places[name], value) for name, value in seen.items()]
         return (*taps, Tap(name="logits", part=HEAD, values=logits.numel(), shared=True))
 
+    def _run(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return what is seen at each tap, in the order of computation, and the logits.
 
-def _places(network: nn.Module, graph: Graph) -> Iterator[tuple[str, str, _Rule]]:
-    """Yield the path of each module that is tapped, the tap's name and its rule; a module that does nothing has no tap."""
-    modules = dict(network.named_modules())
-    for path, module in modules.items():
-        place = PLACE.fullmatch(path)
-        if place is None or isinstance(module, nn.Identity):
-            continue
-        block, inside = place["block"], place["inside"] or ""
-        for rule in RULES[graph]:
-            if not re.fullmatch(rule.path, inside) or (not inside and not block.startswith("patch_embed")):
-                continue
-            if rule.path.endswith("proj") and f"{path[: -len('proj')]}LocalProp" in modules:
-                continue  # with LocalProp, what goes into proj is the norm's output
-            yield path, f"{block}.{rule.name or inside.replace('body.', '')}".rstrip("."), rule
+        Every run has a sheet of its own, handed to the taps of this very network: a copy of it, or of a part of it, shares none.
+        """
+        sheet: dict[str, Tensor] = {}
+        for tapped in self._tapped():
+            tapped.sheet = sheet
+        logits = self.network(x)
+        for tapped in self._tapped():
+            tapped.sheet = None
+        return sheet, logits
+
+    def _tapped(self) -> Iterator[Tapped]:
+        return (module for module in self.network.modules() if isinstance(module, Tapped))
+
+
+def _tap(place: TapPlace, value: Tensor) -> Tap:
+    return Tap(name=place.name, part=place.computes, values=value.numel(), shared=place.shared)

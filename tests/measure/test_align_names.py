@@ -83,6 +83,22 @@ def test_the_same_order_gives_each_its_module() -> None:
     assert names(ops("Conv", "Norm", "Eltwise", "Conv"), trace) == ["module0", "module1", "module2", "module3"]
 
 
+def test_the_example_of_the_docstring() -> None:
+    trace = [
+        TracedCall(kind=f"aten::{kind}", path=path)
+        for kind, path in (
+            ("_convolution", "mlp.fc1"),
+            ("gelu", "mlp.act"),
+            ("_convolution", "mlp.fc2"),
+            ("add", "mlp"),
+            ("layer_norm", "norm1"),
+        )
+    ]
+    assert names(ops("Conv", "Conv", "Reorder", "Norm"), trace) == ["mlp.fc1", "mlp.fc2", "", "norm1"]
+    with pytest.raises(RunError, match=r"no operation for aten::_convolution of mlp\.fc2"):
+        names(ops("Conv", "Reorder", "Norm"), trace)
+
+
 def test_what_a_converter_put_in_has_no_name() -> None:
     trace = calls("_convolution", "layer_norm", "_convolution")
     assert names(ops("Conv", "Reorder", "Norm", "Reorder", "Conv"), trace) == ["module0", "", "module1", "", "module2"]

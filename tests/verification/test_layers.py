@@ -123,6 +123,20 @@ def test_a_tapped_network_returns_its_logits_last(workbench):
     assert not any("Tapped" in type(module).__name__ for module in network.modules())
 
 
+def test_a_copy_of_a_tapped_network_notes_for_itself(bench):
+    """What runs beside a tapped network, a copy of it or of what is inside it, changes nothing there and keeps nothing."""
+    tapped = TappedNetwork(bench.model.network, "original")
+    images = torch.randn(2, 3, *SMALL_SIZE)
+    with torch.no_grad():
+        rows = tapped(images)
+        twin, inside = copy.deepcopy(tapped), copy.deepcopy(tapped.network)
+        assert torch.equal(twin(images), rows)
+        assert torch.equal(inside(images), rows[:, -10:])
+        assert torch.equal(tapped(images), rows)
+    assert twin.taps(SMALL_SIZE) == tapped.taps(SMALL_SIZE)
+    assert all(getattr(module, "sheet", None) is None for network in (tapped, twin, inside) for module in network.modules())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("target", [target for target in TARGETS if target != "tensorrt"])
 def test_every_target_can_be_looked_into(workbench, tmp_path, target):
