@@ -1,13 +1,18 @@
-"""What works on this host: exporters, and the runtime that reads a target's files."""
+"""What works on this host: exporters, and the runtime that reads a target's files. Nothing else imports either package."""
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 from edgevit_deploy.errors import MissingError
 from edgevit_deploy.exporter import Exporter
-from edgevit_deploy.registry import lookup
-from edgevit_deploy.session import Session
+from edgevit_deploy.registry import Runtime, lookup
 from export import TARGETS
-from runtimes import runtimes_for
+from runtimes import RUNTIMES, runtimes_for
+
+if TYPE_CHECKING:
+    from edgevit_deploy.session import Session
+
+__all__ = ["RUNTIMES", "TARGETS", "find_exporter", "find_session", "load_session", "require_exporter", "why_not_run"]
 
 
 def find_exporter(target: str) -> Exporter[object]:
@@ -33,11 +38,20 @@ def require_exporter(target: str) -> Exporter[object]:
     return exporter
 
 
+def load_session(line: "Runtime[Session]") -> "type[Session]":
+    """Return a runtime's session: the registered class, or where it is to be isolated, one that runs it in a child process."""
+    if not line.isolated:
+        return line.load()
+    from edgevit_deploy.process.session_child import isolated
+
+    return isolated(line.load(), line.location)
+
+
 @cache
-def find_session(target: str) -> type[Session] | None:
-    """Return the first registered runtime that reads a target's files and works on this host."""
-    for entry in runtimes_for(target):
-        session_type = entry.load()
+def find_session(target: str) -> "type[Session] | None":
+    """Return the first registered runtime that runs a target's files and works on this host."""
+    for line in runtimes_for(target):
+        session_type = load_session(line)
         if session_type.probe().ok:
             return session_type
     return None
@@ -46,8 +60,8 @@ def find_session(target: str) -> type[Session] | None:
 def why_not_run(target: str) -> str:
     """Say, for each runtime that could read a target's files, why it does not work here and what would change that."""
     reasons = []
-    for entry in runtimes_for(target):
-        availability = entry.load().probe()
+    for line in runtimes_for(target):
+        availability = load_session(line).probe()
         if not availability.ok:
-            reasons.append(f"{entry.name}: {availability.detail}" + (f" ({availability.fix})" if availability.fix else ""))
+            reasons.append(f"{line.name}: {availability.detail}" + (f" ({availability.fix})" if availability.fix else ""))
     return "; ".join(reasons)

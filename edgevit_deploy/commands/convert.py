@@ -14,9 +14,8 @@ from edgevit_deploy.commands.flags import FileFlags, ModelFlags
 from edgevit_deploy.commands.pictures import print_top5
 from edgevit_deploy.errors import DeployError, MissingError, UsageError, did_you_mean
 from edgevit_deploy.exporter import Exporter
-from edgevit_deploy.host import find_exporter, find_session, require_exporter, why_not_run
+from edgevit_deploy.host import TARGETS, find_exporter, find_session, require_exporter, why_not_run
 from edgevit_deploy.spec import Precision
-from export import TARGETS
 
 if TYPE_CHECKING:
     from edgevit_deploy.bundle.manifest import Manifest

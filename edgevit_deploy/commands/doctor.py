@@ -9,9 +9,8 @@ from rich.text import Text
 
 from edgevit_deploy import __version__
 from edgevit_deploy.commands.console import print_json, print_table, say, status
-from edgevit_deploy.registry import Availability, Entry
-from export import TARGETS
-from runtimes import RUNTIMES
+from edgevit_deploy.host import RUNTIMES, TARGETS
+from edgevit_deploy.registry import Availability, Line
 
 PACKAGES = (
     "torch",
@@ -39,8 +38,8 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     Args:
         json: Print one JSON document on stdout and nothing else there.
     """
-    targets = {name: _probe(entry) for name, entry in TARGETS.items()}
-    runtimes = {name: _probe(entry) for name, entry in RUNTIMES.items()}
+    targets = {name: _probe(line) for name, line in TARGETS.items()}
+    runtimes = {name: _probe(line) for name, line in RUNTIMES.items()}
     versions = {name: _version(name) for name in PACKAGES}
     host = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, edgevit-deploy {__version__}"
     say(host)
@@ -52,8 +51,8 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     return 0
 
 
-def _probe(entry: Entry[Any]) -> Availability:
-    return entry.load().probe()  # type: ignore[no-any-return]
+def _probe(line: Line[Any]) -> Availability:
+    return line.load().probe()  # type: ignore[no-any-return]
 
 
 def _rows(found: dict[str, Availability]) -> list[list[str | Text]]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgevit_deploy.errors import RunError, first_line
-from edgevit_deploy.process.session_child import ChildSession
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, OpTime, Session, nameless_ops
 from runtimes.litert.profile import TRACED_AS, profile_runs
@@ -19,8 +18,8 @@ SIGNATURE = "serving_default"
 """The only one that the exporter writes."""
 
 
-class LiteRTInterpreterSession(Session):
-    """One `.tflite` in this process; `LiteRTSession` puts it into a child. XNNPACK is on, as by LiteRT's own default."""
+class LiteRTSession(Session):
+    """One `.tflite`; XNNPACK is on, as by LiteRT's own default, and `threads` sets its threads."""
 
     name: ClassVar[str] = "LiteRT (CPU)"
     traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
@@ -74,16 +73,3 @@ class LiteRTInterpreterSession(Session):
 
 def _described(details: Mapping[str, dict[str, Any]]) -> list[str]:
     return [f"{name} {detail['dtype'].__name__} {tuple(detail['shape'].tolist())}" for name, detail in details.items()]
-
-
-class LiteRTSession(ChildSession):
-    """One `.tflite` in LiteRT in a child process; `threads` sets XNNPACK's threads there."""
-
-    name: ClassVar[str] = "LiteRT (CPU)"
-    session: ClassVar[str] = "runtimes.litert:LiteRTInterpreterSession"
-    traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether ai-edge-litert is installed."""
-        return LiteRTInterpreterSession.probe()

@@ -13,8 +13,7 @@ from edgevit_deploy.commands.flags import FileFlags, ModelFlags
 from edgevit_deploy.commands.friendliness.view import Matrix, document, markdown, print_matrix
 from edgevit_deploy.commands.pages import write_together
 from edgevit_deploy.errors import DeployError, MissingError, UsageError, did_you_mean
-from edgevit_deploy.host import find_session, require_exporter
-from export import TARGETS
+from edgevit_deploy.host import TARGETS, find_session, require_exporter
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.friendliness import Friendliness
