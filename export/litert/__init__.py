@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Placement
+from edgevit_deploy.formats.litert import SIGNATURE
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import Precision, TensorSpec
 from export.litert.convert import Written, convert_in_child
@@ -19,7 +20,7 @@ FILE_NAME = "model.tflite"
 
 ONE_SHAPE = "Batch {batch} and {height} x {width} only: the shapes are fixed in the file."
 NAMES = (
-    "The signature `serving_default` calls the input `{input}` and the output `{output}`, with the shapes of the manifest; names "
+    "The signature `{signature}` calls the input `{input}` and the output `{output}`, with the shapes of the manifest; names "
     "of tensors are the converter's own."
 )
 ONE_PARTITION = (
@@ -145,7 +146,7 @@ def check_written(written: Written, inputs: tuple[TensorSpec, ...], outputs: tup
 def _notes(plan: ExportPlan[LiteRTOptions], written: Written, output_name: str) -> Iterator[str]:
     height, width = plan.image_size
     yield ONE_SHAPE.format(batch=plan.batch, height=height, width=width)
-    yield NAMES.format(input=plan.input_spec().name, output=output_name)
+    yield NAMES.format(signature=SIGNATURE, input=plan.input_spec().name, output=output_name)
     runtime = version("ai-edge-litert")
     if written.outside or written.partitions != 1:
         outside = ", ".join(f"{count} {name}" for name, count in written.outside.items()) or "nothing"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgevit_deploy.errors import ExportError, first_line
+from edgevit_deploy.formats.litert import find_signature, read_ends
 from edgevit_deploy.process.child import ChildFailure, python, run_once
 from edgevit_deploy.spec import TensorSpec
 
@@ -126,10 +127,10 @@ def look_at(path: Path) -> Written:
     interpreter = Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()  # only now the delegate takes its operators
     nodes = interpreter._get_ops_details()
-    runner = interpreter.get_signature_runner()
+    signature = find_signature(interpreter)
     return Written(
-        inputs=tuple(_spec(name, detail) for name, detail in runner.get_input_details().items()),
-        outputs=tuple(_spec(name, detail) for name, detail in runner.get_output_details().items()),
+        inputs=read_ends(signature.get_input_details()),
+        outputs=read_ends(signature.get_output_details()),
         operators=_count(node for node in nodes if node["op_name"] != DELEGATE),
         partitions=sum(node["op_name"] == DELEGATE for node in nodes),
         outside=_count(
@@ -158,7 +159,3 @@ def executed(nodes: list[dict[str, Any]], outputs: set[int]) -> list[dict[str, A
 
 def _count(nodes: Iterator[dict[str, Any]]) -> dict[str, int]:
     return dict(sorted(Counter(str(node["op_name"]) for node in nodes).items()))
-
-
-def _spec(name: str, detail: dict[str, Any]) -> TensorSpec:
-    return TensorSpec(name=name, shape=tuple(int(size) for size in detail["shape"]), dtype=detail["dtype"].__name__)
