@@ -84,9 +84,9 @@ def build_app(tokens: Sequence[str] = ()) -> App:
     """Build the commands; only the one that `tokens` ask for is imported, for its flags."""
     asked = tokens[:1]
     app = App(name="convert.py", help=HELP, version=__version__, result_action="return_value", suppress_keyboard_interrupt=False)
-    for name, entry in TARGETS.items():
+    for name, target in TARGETS.items():
         command = _target_command(name) if name in asked else _unread_command
-        app.command(command, name=name, help=f"{entry.summary}.", group="Targets")
+        app.command(command, name=name, help=f"{target.summary}.", group="Targets")
     for name, (location, summary) in COMMANDS.items():
         own_page = name in asked  # shows the whole docstring
         app.command(f"edgevit_deploy.commands.{location}", name=name, help=None if own_page else summary)

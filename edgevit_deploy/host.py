@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from edgevit_deploy.errors import MissingError, UsageError, did_you_mean
 from edgevit_deploy.exporter import Exporter
-from edgevit_deploy.registry import lookup
+from edgevit_deploy.registry import Runtime, lookup
 from export import TARGETS
 from runtimes import RUNTIMES, runtimes_for
 
 if TYPE_CHECKING:
     from edgevit_deploy.session import Session
 
-__all__ = ["RUNTIMES", "TARGETS", "THIS_HOST", "ThisHost", "check_target"]
+__all__ = ["RUNTIMES", "TARGETS", "THIS_HOST", "ThisHost", "check_target", "load_session"]
 
 
 class ThisHost:
@@ -48,17 +48,20 @@ class ThisHost:
         return exporter
 
     def find_session(self, target: str) -> "type[Session] | None":
-        """Return the first registered runtime that reads a target's files and works on this host."""
+        """Return the first registered runtime that runs a target's files and works on this host."""
         return find_session(target)
 
     def why_not_run(self, target: str) -> str:
-        """Say, for each runtime that could read a target's files, why it does not work here and what would change that."""
+        """Say, for each runtime that could run a target's files, why it does not work here and what would change that."""
         reasons = []
-        for entry in runtimes_for(target):
-            availability = entry.load().probe()
+        for line in runtimes_for(target):
+            availability = load_session(line).probe()
             if not availability.ok:
-                reasons.append(f"{entry.name}: {availability.detail}" + (f" ({availability.fix})" if availability.fix else ""))
+                reasons.append(f"{line.name}: {availability.detail}" + (f" ({availability.fix})" if availability.fix else ""))
         return "; ".join(reasons)
+
+
+THIS_HOST = ThisHost()
 
 
 def check_target(flag: str, name: str) -> str:
@@ -72,14 +75,20 @@ def check_target(flag: str, name: str) -> str:
     return name
 
 
+def load_session(line: "Runtime[Session]") -> "type[Session]":
+    """Return a runtime's session: the registered class, or where it is to be isolated, one that runs it in a child process."""
+    if not line.isolated:
+        return line.load()
+    from edgevit_deploy.process.session_child import isolated
+
+    return isolated(line.load(), line.location)
+
+
 @cache
 def find_session(target: str) -> "type[Session] | None":
     """Return the runtime of `ThisHost.find_session`; a probe may start a process, so each target is asked once."""
-    for entry in runtimes_for(target):
-        session_type = entry.load()
+    for line in runtimes_for(target):
+        session_type = load_session(line)
         if session_type.probe().ok:
             return session_type
     return None
-
-
-THIS_HOST = ThisHost()

@@ -1,4 +1,4 @@
-"""Plain tables of lazily imported classes: a name, where the class is, and what must be installed for it."""
+"""The lines of the two registries, targets and runtimes: a name, where its class is, and what must be installed for it."""
 
 import importlib
 import importlib.util
@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from edgevit_deploy.errors import UsageError, did_you_mean
 
 T = TypeVar("T")
+L = TypeVar("L")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,17 +22,18 @@ class Availability:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry(Generic[T]):
-    """One registered exporter or runtime; nothing is imported until `load`.
+class Line(Generic[T]):
+    """What every registered class has; nothing is imported until `load`.
 
-    `location` is "module:Class". `summary` is one line for `--help`. `reads` lists the targets whose files a runtime runs;
-    for an exporter it stays empty.
+    Attributes:
+        name: what people type.
+        location: of the class, as "module:Class".
+        summary: one line for `--help` and for people who read the registry.
     """
 
     name: str
     location: str
     summary: str
-    reads: tuple[str, ...] = ()
 
     def load(self) -> type[T]:
         """Import and return the class."""
@@ -39,15 +41,33 @@ class Entry(Generic[T]):
         return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
 
 
-def lookup(kind: str, name: str, entries: Mapping[str, Entry[T]]) -> Entry[T]:
-    """Return the entry of that name.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target(Line[T]):
+    """One target: the line that makes its exporter known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime(Line[T]):
+    """One runtime: the line that makes its session known.
+
+    Attributes:
+        target: whose files it runs.
+        isolated: a bad file can crash it, so the host puts every session into a child process.
+    """
+
+    target: str
+    isolated: bool = False
+
+
+def lookup(kind: str, name: str, lines: Mapping[str, L]) -> L:
+    """Return the line of that name.
 
     Raises:
         UsageError: there is none; the message names the closest.
     """
-    if name not in entries:
-        raise UsageError(f"no {kind} {name!r}; {did_you_mean(name, entries)}")
-    return entries[name]
+    if name not in lines:
+        raise UsageError(f"no {kind} {name!r}; {did_you_mean(name, lines)}")
+    return lines[name]
 
 
 def requires(*modules: str, extra: str | None = None) -> Availability:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.registry import Availability, requires
-from edgevit_deploy.spec import TensorSpec
+from edgevit_deploy.spec import Precision, TensorSpec
 
 Array = NDArray[Any]
 
@@ -98,6 +98,11 @@ class Session(ABC):
     def probe(cls) -> Availability:
         """Say whether this runtime works on this host, cheaply and without raising: whether its packages are there."""
         return requires(*cls.packages, extra=cls.extra)
+
+    @classmethod
+    def executes(cls, precision: Precision) -> bool:  # noqa: ARG003 - most compute in what the file says
+        """Say whether this runtime, where it works, computes in a precision on this host, or would run something else instead."""
+        return True
 
     @abstractmethod
     def _load(self) -> None:

@@ -6,25 +6,29 @@ This table is all that a new target adds besides its module and its row in `edge
 from typing import Any
 
 from edgevit_deploy.exporter import Exporter
-from edgevit_deploy.registry import Entry
+from edgevit_deploy.registry import Target
 
-ENTRIES: tuple[Entry[Exporter[Any]], ...] = (
-    Entry(name="onnx", location="export.onnx:OnnxExporter", summary="ONNX, for ONNX Runtime on any platform"),
-    Entry(
+LINES: tuple[Target[Exporter[Any]], ...] = (
+    Target(name="onnx", location="export.onnx:OnnxExporter", summary="ONNX, for ONNX Runtime on any platform"),
+    Target(
         name="torchscript",
         location="export.torchscript:TorchScriptExporter",
         summary="TorchScript lite (.ptl), for PyTorch Mobile 1.13",
     ),
-    Entry(name="coreml", location="export.coreml:CoreMLExporter", summary="Core ML ML Program, for iOS and macOS"),
-    Entry(name="ncnn", location="export.ncnn:NcnnExporter", summary="ncnn (.param and .bin), for Android, iOS and embedded CPUs"),
-    Entry(name="litert", location="export.litert:LiteRTExporter", summary="LiteRT (.tflite), for Android, iOS and embedded CPUs"),
-    Entry(
+    Target(name="coreml", location="export.coreml:CoreMLExporter", summary="Core ML ML Program, for iOS and macOS"),
+    Target(
+        name="ncnn", location="export.ncnn:NcnnExporter", summary="ncnn (.param and .bin), for Android, iOS and embedded CPUs"
+    ),
+    Target(
+        name="litert", location="export.litert:LiteRTExporter", summary="LiteRT (.tflite), for Android, iOS and embedded CPUs"
+    ),
+    Target(
         name="executorch",
         location="export.executorch:ExecuTorchExporter",
         summary="ExecuTorch with XNNPACK (.pte), for Android, iOS and Linux",
     ),
-    Entry(name="openvino", location="export.openvino:OpenVinoExporter", summary="OpenVINO IR, for x86 and ARM CPUs"),
-    Entry(name="tensorrt", location="export.tensorrt:TensorRTExporter", summary="TensorRT or TensorRT-RTX engine"),
+    Target(name="openvino", location="export.openvino:OpenVinoExporter", summary="OpenVINO IR, for x86 and ARM CPUs"),
+    Target(name="tensorrt", location="export.tensorrt:TensorRTExporter", summary="TensorRT or TensorRT-RTX engine"),
 )
 
-TARGETS = {entry.name: entry for entry in ENTRIES}
+TARGETS = {line.name: line for line in LINES}

@@ -1,71 +1,68 @@
-"""The runtimes: one module each, registered here by one line; `reads` names the targets whose files it runs.
+"""The runtimes: one module each, registered here by one line, which names the target whose files it runs.
 
-Where several read the same target, the first that works on this host runs it.
+Where several run the same target, the first that works on this host does. `isolated=True`: a bad file can crash the runtime, so
+the host runs it in a child process.
 """
 
 from typing import TYPE_CHECKING
 
-from edgevit_deploy.registry import Entry
+from edgevit_deploy.registry import Runtime
 
 if TYPE_CHECKING:
     from edgevit_deploy.session import Session
 
-ENTRIES: "tuple[Entry[Session], ...]" = (
-    Entry(
-        name="onnxruntime",
-        location="runtimes.onnx:OnnxRuntimeSession",
-        summary="ONNX Runtime, CPU",
-        reads=("onnx",),
+LINES: "tuple[Runtime[Session], ...]" = (
+    Runtime(name="onnxruntime", target="onnx", location="runtimes.onnx:OnnxRuntimeSession", summary="ONNX Runtime, CPU"),
+    Runtime(
+        name="onnxruntime-cuda", target="onnx", location="runtimes.onnx:OnnxRuntimeCudaSession", summary="ONNX Runtime, CUDA"
     ),
-    Entry(
-        name="onnxruntime-cuda",
-        location="runtimes.onnx:OnnxRuntimeCudaSession",
-        summary="ONNX Runtime, CUDA",
-        reads=("onnx",),
-    ),
-    Entry(
+    Runtime(
         name="torch-lite",
+        target="torchscript",
         location="runtimes.torchscript:TorchLiteSession",
-        summary="PyTorch lite interpreter, in a child process",
-        reads=("torchscript",),
+        summary="PyTorch lite interpreter",
+        isolated=True,
     ),
-    Entry(name="coreml", location="runtimes.coreml:CoreMLSession", summary="Core ML (macOS)", reads=("coreml",)),
-    Entry(
+    Runtime(name="coreml", target="coreml", location="runtimes.coreml:CoreMLSession", summary="Core ML (macOS)"),
+    Runtime(
         name="mil-reference",
+        target="coreml",
         location="runtimes.coreml.reference:MilReferenceSession",
         summary="MIL reference evaluation of a saved package, on any platform",
-        reads=("coreml",),
     ),
-    Entry(name="ncnn", location="runtimes.ncnn:NcnnSession", summary="ncnn, CPU, in a child process", reads=("ncnn",)),
-    Entry(
+    Runtime(name="ncnn", target="ncnn", location="runtimes.ncnn:NcnnSession", summary="ncnn, CPU", isolated=True),
+    Runtime(
         name="litert",
+        target="litert",
         location="runtimes.litert:LiteRTSession",
-        summary="LiteRT, CPU with XNNPACK, in a child process",
-        reads=("litert",),
+        summary="LiteRT, CPU with XNNPACK",
+        isolated=True,
     ),
-    Entry(
+    Runtime(
         name="executorch",
+        target="executorch",
         location="runtimes.executorch:ExecuTorchSession",
-        summary="ExecuTorch with XNNPACK, CPU, in a child process",
-        reads=("executorch",),
+        summary="ExecuTorch with XNNPACK, CPU",
+        isolated=True,
     ),
-    Entry(
+    Runtime(
         name="openvino",
+        target="openvino",
         location="runtimes.openvino:OpenVinoSession",
-        summary="OpenVINO, CPU, in a child process",
-        reads=("openvino",),
+        summary="OpenVINO, CPU",
+        isolated=True,
     ),
-    Entry(
+    Runtime(
         name="tensorrt",
+        target="tensorrt",
         location="runtimes.tensorrt:TensorRTSession",
         summary="TensorRT or TensorRT-RTX on an NVIDIA GPU",
-        reads=("tensorrt",),
     ),
 )
 
-RUNTIMES = {entry.name: entry for entry in ENTRIES}
+RUNTIMES = {line.name: line for line in LINES}
 
 
-def runtimes_for(target: str) -> "tuple[Entry[Session], ...]":
-    """Return the registered runtimes that read a target's files, in order of preference."""
-    return tuple(entry for entry in ENTRIES if target in entry.reads)
+def runtimes_for(target: str) -> "tuple[Runtime[Session], ...]":
+    """Return the registered runtimes that run a target's files, in order of preference."""
+    return tuple(line for line in RUNTIMES.values() if line.target == target)

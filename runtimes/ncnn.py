@@ -13,7 +13,6 @@ import numpy as np
 
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.formats.ncnn import BIN_NAME, ENDS, INPUT_BLOB, OUTPUT_BLOB, PARAM_NAME, NcnnModel, read_ncnn_model
-from edgevit_deploy.process.session_child import ChildSession
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, OpTime, Session
 
@@ -49,8 +48,8 @@ TRACED_AS: dict[str, frozenset[str]] = {
 """pnnx writes its layers in the order of the trace that it was given."""
 
 
-class NcnnNetSession(Session):
-    """One model folder in this process; `NcnnSession` puts it into a child.
+class NcnnSession(Session):
+    """One model folder; `threads` sets ncnn's threads.
 
     A float32 model is computed in float32: every option that would store or add in 16 bits, on by default, is off. A float16
     model has its activations stored in half precision where the CPU can, and its sums in float32.
@@ -152,18 +151,3 @@ def _times_ms(net: "ncnn.Net", image: Array, blobs: list[str]) -> list[float]:
         if status:
             raise RunError(f"ncnn answered {status} when it was asked for {blob}")
     return times_ms
-
-
-class NcnnSession(ChildSession):
-    """One model folder in ncnn in a child process; `threads` sets ncnn's threads there."""
-
-    name: ClassVar[str] = "ncnn (CPU)"
-    session: ClassVar[str] = "runtimes.ncnn:NcnnNetSession"
-    traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
-    packages: ClassVar[tuple[str, ...]] = NcnnNetSession.packages
-    profiler_note: ClassVar[str] = NcnnNetSession.profiler_note
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether ncnn is installed."""
-        return NcnnNetSession.probe()

@@ -3,12 +3,13 @@
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from edgevit_deploy.errors import MissingError, RunError, first_line
+from edgevit_deploy.formats.onnx import SILENT, read_onnx, runtime_errors
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import TensorSpec
@@ -17,12 +18,10 @@ if TYPE_CHECKING:
     import onnxruntime
 
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+"""How ONNX Runtime calls the types."""
 
 KERNEL = "_kernel_time"
 """How the profiler ends the names of the events that are a node's computation."""
-
-SILENT = 4
-"""ONNX Runtime's severity `fatal`: its errors are raised; it need not print them as well."""
 
 
 class OnnxRuntimeSession(Session):
@@ -41,7 +40,7 @@ class OnnxRuntimeSession(Session):
         return requires("onnx", "onnxruntime")
 
     def _load(self) -> None:
-        session = self._start(self._read(), self.path.name, self.threads)
+        session = self._start(read_onnx(self.path), self.path.name, self.threads)
         for what, expected, nodes in (
             ("inputs", self.inputs, session.get_inputs()),
             ("outputs", self.outputs, session.get_outputs()),
@@ -58,7 +57,7 @@ class OnnxRuntimeSession(Session):
         names = [spec.name for spec in self.outputs]
         try:
             return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
-        except _runtime_errors() as error:
+        except runtime_errors() as error:
             raise RunError(f"{self.name} failed on {self.path.name}: {first_line(error)}") from error
 
     def _unload(self) -> None:
@@ -68,7 +67,7 @@ class OnnxRuntimeSession(Session):
         """Run a second session of the same file under ONNX Runtime's profiler."""
         self._check_feeds(feeds)
         with TemporaryDirectory() as folder:
-            session = self._start(self._read(), self.path.name, self.threads, profile_to=Path(folder) / "profile")
+            session = self._start(read_onnx(self.path), self.path.name, self.threads, profile_to=Path(folder) / "profile")
             for _ in range(1 + runs):
                 session.run(None, dict(feeds))
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
@@ -79,24 +78,6 @@ class OnnxRuntimeSession(Session):
         return tuple(
             OpTime(name=name, kind=kind, time_ms=statistics.median(times[1:]) / 1000) for (name, kind), times in times_us.items()
         )
-
-    def _read(self) -> bytes:
-        """Read the file whole and refuse it if weights of it lie elsewhere: a foreign bundle must not make us open other files.
-
-        The bytes that were looked at here are those that run.
-        """
-        import onnx
-        from google.protobuf.message import DecodeError
-
-        try:
-            data = self.path.read_bytes()
-            model = onnx.load_model_from_string(data)
-        except (OSError, DecodeError) as error:
-            raise RunError(f"{self.name} cannot read {self.path.name} ({first_line(error)}); convert again") from error
-        for tensor in _tensors(model):
-            if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                raise RunError(f"{self.path.name} keeps {tensor.name!r} in another file, which is never read; embed the weights")
-        return data
 
     @classmethod
     def _start(
@@ -122,7 +103,7 @@ class OnnxRuntimeSession(Session):
         providers = [(cls.provider, cls.provider_options)]
         try:
             session = onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)
-        except _runtime_errors() as error:
+        except runtime_errors() as error:
             raise RunError(f"{cls.name} cannot load {what} ({first_line(error)}); convert again") from error
         if cls.provider not in session.get_providers():
             raise RunError(f"{cls.provider} did not start on this host, only {', '.join(session.get_providers())}")
@@ -159,24 +140,6 @@ def _identity() -> bytes:
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", ends[:1], ends[1:])
     return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
-
-
-def _tensors(message: Any) -> Iterator[Any]:
-    """Yield every TensorProto at any depth of a protobuf message: initialisers, attributes, subgraphs, functions."""
-    if message.DESCRIPTOR.full_name == "onnx.TensorProto":
-        yield message
-        return
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            for child in [value] if hasattr(value, "ListFields") else value:
-                yield from _tensors(child)
-
-
-def _runtime_errors() -> tuple[type[Exception], ...]:
-    """Return ONNX Runtime's exception types, which have no base class of their own."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    return RuntimeError, *(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
 
 
 def _describe(specs: tuple[TensorSpec, ...]) -> str:

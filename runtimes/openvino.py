@@ -16,21 +16,23 @@ from edgevit_deploy.formats.openvino import (
     check_ends,
     compile_for_cpu,
     load_openvino,
+    one_convolution,
     other_arithmetic,
     read_ir,
     reason,
+    settings_for,
     stored_settings,
 )
-from edgevit_deploy.process.session_child import ChildSession
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, OpTime, Session
+from edgevit_deploy.spec import Precision
 
 if TYPE_CHECKING:
     import openvino
 
 
-class OpenVinoModelSession(Session):
-    """One model folder in this process, with the settings stored in it; `OpenVinoSession` puts it into a child.
+class OpenVinoSession(Session):
+    """One model folder, with the settings stored in it; `threads` sets INFERENCE_NUM_THREADS.
 
     A file for an arithmetic that this CPU does not have is run in float32, and `substitute` says so.
     """
@@ -45,6 +47,13 @@ class OpenVinoModelSession(Session):
     def probe(cls) -> Availability:
         """Say whether OpenVINO is installed."""
         return requires("openvino", extra="openvino")
+
+    @classmethod
+    def executes(cls, precision: Precision) -> bool:
+        """Say whether this CPU computes in a precision, by compiling one convolution for it."""
+        core = load_openvino().Core()
+        compiled = compile_for_cpu(core, one_convolution(), settings_for(precision))
+        return not other_arithmetic(compiled, HINTS[precision])
 
     def _load(self) -> None:
         core = load_openvino().Core()
@@ -104,15 +113,3 @@ def _mean_times_ms(request: "openvino.InferRequest") -> Iterator[tuple[tuple[str
     for op in request.profiling_info:
         if op.status == op.Status.EXECUTED:
             yield (op.node_name, op.node_type), op.real_time.total_seconds() * 1000
-
-
-class OpenVinoSession(ChildSession):
-    """One model folder in OpenVINO in a child process; `threads` sets INFERENCE_NUM_THREADS there."""
-
-    name: ClassVar[str] = "OpenVINO (CPU)"
-    session: ClassVar[str] = "runtimes.openvino:OpenVinoModelSession"
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether OpenVINO is installed."""
-        return OpenVinoModelSession.probe()

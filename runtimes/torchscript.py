@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 from edgevit_deploy.errors import RunError, first_line
 from edgevit_deploy.formats.torchscript import OPERATORS, read_lite_file
-from edgevit_deploy.process.session_child import ChildSession
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, OpTime, Session, nameless_ops
 
@@ -19,8 +18,8 @@ TRACED_AS = {kind: frozenset({kind}) for kind in (operator.partition(".")[0] for
 """The file is written from a trace, operator by operator."""
 
 
-class LiteInterpreterSession(Session):
-    """One `.ptl` file in this process, which a bad one may crash; `TorchLiteSession` puts it into a child."""
+class TorchLiteSession(Session):
+    """One `.ptl` file; `threads` sets PyTorch's intra-op threads, which are the whole process's."""
 
     name: ClassVar[str] = "PyTorch lite interpreter"
     packages: ClassVar[tuple[str, ...]] = ("torch",)
@@ -74,16 +73,3 @@ class LiteInterpreterSession(Session):
 
     def _unload(self) -> None:
         self._program = None
-
-
-class TorchLiteSession(ChildSession):
-    """One `.ptl` file in the lite interpreter of a child process; `threads` sets PyTorch's intra-op threads there."""
-
-    name: ClassVar[str] = "PyTorch lite interpreter"
-    session: ClassVar[str] = "runtimes.torchscript:LiteInterpreterSession"
-    traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether PyTorch is installed."""
-        return LiteInterpreterSession.probe()

@@ -238,7 +238,7 @@ def test_the_file_of_form_says_how_the_graph_is_written(fake_target: None, tmp_p
         assert run([*FAKE, *tokens, "--output", str(tmp_path / "bundles")]) == 0
         manifest = read_manifest(tmp_path / "bundles" / "fake-fp32")
         assert manifest.parity.status == "passed"
-        return manifest.facts["operators"]  # type: ignore[return-value]
+        return manifest.operators  # type: ignore[return-value]
 
     own, by_file = written(), written("--form", str(form))
     assert (own["Sampler"], own["PixelShuffle"]) == (by_file["SlicedSampler"], by_file["LocalProp"])

@@ -11,7 +11,7 @@ from rich.text import Text
 from edgevit_deploy import __version__
 from edgevit_deploy.commands.console import print_json, print_table, say, status
 from edgevit_deploy.host import RUNTIMES, TARGETS
-from edgevit_deploy.registry import Availability, Entry
+from edgevit_deploy.registry import Availability, Line
 from edgevit_deploy.spec import Precision
 
 OWN_PACKAGES = ("torch", "numpy", "timm")
@@ -59,7 +59,7 @@ def doctor(
 
 def package_names() -> tuple[str, ...]:
     """Return the import names of the project's own packages and of those that the registered targets and runtimes name."""
-    entries: list[Entry[Any]] = [*TARGETS.values(), *RUNTIMES.values()]
+    entries: list[Line[Any]] = [*TARGETS.values(), *RUNTIMES.values()]
     classes = [entry.load() for entry in entries]
     return tuple(dict.fromkeys([*OWN_PACKAGES, *(name for each in classes for name in each.packages)]))
 
@@ -68,11 +68,11 @@ def _distribution(package: str) -> str:
     return package.replace("_", "-")
 
 
-def _probe(entry: Entry[Any]) -> Availability:
+def _probe(entry: Line[Any]) -> Availability:
     return entry.load().probe()  # type: ignore[no-any-return]
 
 
-def _bounds(entry: Entry[Any]) -> list[Bound]:
+def _bounds(entry: Line[Any]) -> list[Bound]:
     allowed = entry.load().precisions.items()
     return [Bound(target=entry.name, precision=precision, k=each.k, reason=each.reason) for precision, each in allowed]
 

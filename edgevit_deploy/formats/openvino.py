@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.spec import Precision, TensorSpec
 
@@ -103,6 +105,14 @@ def check_ends(model: "openvino.Model", inputs: Sequence[TensorSpec], outputs: S
 def _end(port: Any) -> tuple[list[str], str, list[int]]:
     sizes = [axis.get_length() if axis.is_static else -1 for axis in port.get_partial_shape()]
     return sorted(port.get_names()), port.get_element_type().to_dtype().name, sizes
+
+
+def one_convolution() -> "openvino.Model":
+    """Return the smallest model of which the plugin tells what it computes in: one of `WORKERS`."""
+    ops = importlib.import_module("openvino.opset13")
+    image = ops.parameter([1, 4, 8, 8], name="image")
+    weights = ops.constant(np.ones((4, 4, 1, 1), np.float32))
+    return load_openvino().Model([ops.convolution(image, weights, [1, 1], [0, 0], [0, 0], [1, 1])], [image])
 
 
 def compile_for_cpu(

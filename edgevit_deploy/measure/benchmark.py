@@ -7,29 +7,27 @@ twice: what those two sessions of one file differ by is noise, and a difference 
 moves every one of its runs by up to 4 %, so a run has several sittings: in each, every file is loaded anew, in another order.
 """
 
-import multiprocessing
-import signal
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.measure.result import Benchmark, BenchmarkResult, Regime
+from edgevit_deploy.process.session_child import isolated
 from edgevit_deploy.session import Array, Session
 from edgevit_deploy.spec import TensorSpec
 from edgevit_deploy.workbench import feeds_of
 
 WARM_UP_CALLS = 10
-JOIN_S = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,33 +136,18 @@ def peak_memory_bytes(candidate: Candidate, threads: int) -> int | None:
     """Load and run one file in a fresh process and return that process's peak resident memory, in bytes.
 
     Of this process it would be the sum of all files ever loaded. Python and the runtime's libraries are counted: that is
-    what the operating system must find. None off Linux, where no figure is as sure, and when the process died.
+    what the operating system must find. None off Linux, where no figure is as sure, and where the process died.
     """
     if sys.platform != "linux":
         return None
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_send_peak_memory, args=(sender, candidate, threads), daemon=True)
-    process.start()
-    sender.close()
+    session_type = candidate.session_type
+    alone = replace(candidate, session_type=isolated(session_type, f"{session_type.__module__}:{session_type.__qualname__}"))
     try:
-        peak: int = receiver.recv()
-        process.join(JOIN_S)
-    except EOFError:
+        with alone.session(threads) as session:
+            session.time_runs(candidate.feeds, 2)
+            return session.peak_memory_bytes()
+    except RunError:
         return None
-    finally:
-        process.kill()
-        process.join()
-    return peak
-
-
-def _send_peak_memory(sender: Connection, candidate: Candidate, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the parent then ends this process
-    with candidate.session(threads) as session:
-        session.time_runs(candidate.feeds, 2)
-        # VmHWM, since getrusage's ru_maxrss starts at what the parent used before it started this process.
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-        sender.send(1024 * int(status.partition("VmHWM:")[2].split()[0]))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Sessions in a child process, for runtimes that a bad file could crash.
+"""Sessions in a child process, for runtimes that a bad file could crash: `isolated` puts any session there.
 
 The child is a fresh interpreter (`subprocess`, not `multiprocessing`: that would run the user's main script again, cannot when
 it comes from stdin, and leaves a resource tracker and its pipe behind). Requests go down the child's stdin, replies come up its
@@ -8,33 +8,34 @@ The child has handled a file from anywhere, so nothing that it says is unpickled
 dataclasses, and the raw bytes of announced arrays, whose names, types, shapes and sizes are checked here before they are read.
 """
 
+import inspect
 import math
-import signal
 import subprocess
-import sys
 import tempfile
 import threading
+import types
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import IO, ClassVar
+from functools import cache
+from typing import IO, Any, ClassVar
 
 import msgspec
 import numpy as np
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.process.session_worker import Reply, Request, Setup, describe, one_line, receive, receive_arrays, send
+from edgevit_deploy.process.child import ChildFailure, environment, how_it_ended, one_line, python
+from edgevit_deploy.process.session_worker import Reply, Request, Setup, describe, receive, receive_arrays, send
 from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import TensorSpec
 
-START = "import sys; sys.path[:] = sys.argv[1:]; from edgevit_deploy.process.session_worker import serve; serve()"
+START = "from edgevit_deploy.process.session_worker import serve; serve()"
 
 MAX_OUTPUT_BYTES = 1 << 30
 LEAVE_TIMEOUT_S = 10.0
 
 
 class ChildSession(Session):
-    """Forwards to a session in a child process; a subclass names it and says what it needs (`probe`).
+    """Forwards to a session in a child process; `isolated` makes a subclass that names it.
 
     Whatever happens in the child ends in a RunError that names the file, the phase and the reason: an error of the runtime, a
     crash, or no answer in time. Ctrl-C in a terminal reaches only this process, which ends the child on the way out.
@@ -113,8 +114,38 @@ class ChildSession(Session):
         return reply, outputs
 
 
-class ChildFailure(Exception):  # noqa: N818 - a reason, not an error: it never leaves this module
-    """Why the child did not do what it was asked."""
+@cache
+def isolated(session_type: type[Session], location: str) -> type[ChildSession]:
+    """Return a session that runs another one in a child process, and says of itself what that one says.
+
+    What a class says is copied: its public attributes and class methods (name, probe, ...). What an instance does is forwarded to
+    the child by `ChildSession`.
+
+    Args:
+        session_type: the session to run there.
+        location: of its class, as "module:Class"; the child imports it from there.
+
+    Returns:
+        The same class for the same arguments; a session that is in a child already, as it is.
+    """
+    if issubclass(session_type, ChildSession):
+        return session_type
+
+    def fill(body: dict[str, Any]) -> None:
+        body.update({name: getattr(session_type, name) for name in _said_by_the_class(session_type)})
+        body.update(__module__=session_type.__module__, __doc__=session_type.__doc__, session=location)
+
+    return types.new_class(session_type.__name__, (ChildSession,), exec_body=fill)
+
+
+def _said_by_the_class(session_type: type[Session]) -> list[str]:
+    """Return the names of a class's public attributes and class methods, its base classes' too."""
+    return [
+        name
+        for name, value in inspect.getmembers_static(session_type)
+        if not name.startswith("_")
+        and (isinstance(value, classmethod | staticmethod) or not (callable(value) or isinstance(value, property)))
+    ]
 
 
 class Child:
@@ -125,10 +156,11 @@ class Child:
         self._timed_out = False
         self._in_step = True  # the last request was answered completely
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", START, *(str(Path(entry).absolute()) for entry in sys.path)],
+            python(START),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
+            env=environment(),
             start_new_session=True,  # so that Ctrl-C is not sent to it too
         )
 
@@ -209,19 +241,10 @@ class Child:
             self._process.wait()
 
     def _how_it_ended(self, timeout_s: float) -> str:
-        status = self._process.returncode
         if self._timed_out:
             return f"no answer within {timeout_s:g} s, so its process was ended"
-        if status >= 0:
-            return f"its process ended with status {status}{self._last_words()}"
-        name = signal.Signals(-status).name
-        hint = ", perhaps because memory ran out" if name == "SIGKILL" else ""
-        return f"its process was killed by {name}{hint}{self._last_words()}"
-
-    def _last_words(self) -> str:
         self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return f": {one_line(lines[-1])}" if lines else ""
+        return f"its process {how_it_ended(self._process.returncode, self._log.read())}"
 
 
 def refuse_unexpected(arrays: Sequence[TensorSpec], expected: Sequence[TensorSpec]) -> None:

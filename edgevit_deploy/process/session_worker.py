@@ -7,7 +7,6 @@ announces. Nothing is pickled.
 import importlib
 import math
 import os
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -19,11 +18,12 @@ import msgspec
 import numpy as np
 
 from edgevit_deploy.errors import DeployError
+from edgevit_deploy.process.child import one_line
+from edgevit_deploy.process.memory import peak_memory_bytes
 from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import TensorSpec
 
 MAX_MESSAGE_BYTES = 1 << 20
-MAX_REASON_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +107,6 @@ def describe(arrays: Mapping[str, Array]) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(name=name, shape=array.shape, dtype=str(array.dtype)) for name, array in arrays.items())
 
 
-def one_line(text: str) -> str:
-    """Make text from the child fit for a terminal: one line, printable characters only, not endless."""
-    words = "".join(character if character.isprintable() else " " for character in text).split()
-    return " ".join(words)[:MAX_REASON_LENGTH]
-
-
 def serve() -> None:
     """Be the child: enter the session, answer requests until the parent closes the pipe, leave the session."""
     requests, replies = take_over_pipes()
@@ -169,19 +163,3 @@ def used(reply: Reply) -> Reply:
 def explain(error: Exception) -> str:
     """Return an error as one line: our own ones speak for themselves, others need their type."""
     return one_line(str(error) if isinstance(error, DeployError) else f"{type(error).__name__}: {error}")
-
-
-def peak_memory_bytes() -> int | None:
-    """Return the peak resident memory of this process, or None where the system does not tell.
-
-    On Linux not getrusage: its figure starts with that of the process which started this one.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        peak_kib = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(peak_kib) * 1024
-    if platform.system() == "Darwin":
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from edgevit_deploy.deploy.form import Form, form_beside
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
+from edgevit_deploy.formats.litert import SIGNATURE
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.spec import Placement, Precision, TensorSpec
 from export.litert.convert import Written, convert_in_child
@@ -20,7 +21,7 @@ FILE_NAME = "model.tflite"
 
 ONE_SHAPE = "Batch {batch} and {height} x {width} only: the shapes are fixed in the file."
 NAMES = (
-    "The signature `serving_default` calls the input `{input}` and the output `{output}`, with the shapes of the manifest; names "
+    "The signature `{signature}` calls the input `{input}` and the output `{output}`, with the shapes of the manifest; names "
     "of tensors are the converter's own."
 )
 ONE_PARTITION = (
@@ -98,7 +99,7 @@ def check_written(written: Written, inputs: tuple[TensorSpec, ...], outputs: tup
 def _notes(plan: ExportPlan[LiteRTOptions], written: Written, output_name: str) -> Iterator[str]:
     height, width = plan.image_size
     yield ONE_SHAPE.format(batch=plan.batch, height=height, width=width)
-    yield NAMES.format(input=plan.input_spec().name, output=output_name)
+    yield NAMES.format(signature=SIGNATURE, input=plan.input_spec().name, output=output_name)
     runtime = version("ai-edge-litert")
     if written.outside or written.partitions != 1:
         outside = ", ".join(f"{count} {name}" for name, count in written.outside.items()) or "nothing"

@@ -4,10 +4,6 @@ The converter is a compiler in C++ that can abort, and it, JAX, absl and torchao
 counts what XNNPACK takes of the file, which only the runtime knows.
 """
 
-import os
-import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgevit_deploy.errors import ExportError, first_line
+from edgevit_deploy.formats.litert import find_signature, read_ends
+from edgevit_deploy.process.child import ChildFailure, python, run_once
 from edgevit_deploy.spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -77,39 +75,17 @@ def convert_in_child(module: "nn.Module", path: Path, input_spec: TensorSpec, ou
         source, raw, answer = (Path(scratch) / name for name in ("module.pt", path.name, "answer.json"))
         torch.save(module, source)
         arguments = [str(source), str(raw), str(answer), msgspec.json.encode(input_spec).decode(), output_name]
-        status, last_words = run_child(code, arguments)
-        if status < 0:
-            raise ExportError(f"litert-torch crashed ({signal.Signals(-status).name}){last_words}")
-        if status or not answer.is_file():
-            raise ExportError(f"litert-torch ended with status {status}{last_words}")
+        try:
+            ended = run_once(python(code, *arguments), timeout_s=CONVERT_TIMEOUT_S)
+        except ChildFailure as failure:
+            raise ExportError(f"litert-torch {failure}") from failure
+        if ended.status or not answer.is_file():
+            raise ExportError(f"litert-torch {ended.how}")
         said = msgspec.json.decode(answer.read_bytes(), type=Answer)
         if said.written is None:
             raise ExportError(f"litert-torch could not convert the model: {said.error}")
         raw.rename(path)
     return said.written
-
-
-def run_child(code: str, arguments: list[str]) -> tuple[int, str]:
-    """Run Python code in a child process that finds our modules; return its status and, as the end of a line, its last words.
-
-    Raises:
-        ExportError: no end within the time limit.
-    """
-    search_path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
-    try:
-        child = subprocess.run(
-            [sys.executable, "-P", "-c", code, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=CONVERT_TIMEOUT_S,
-            check=False,
-            env={**os.environ, "PYTHONPATH": search_path},
-        )
-    except subprocess.TimeoutExpired:
-        raise ExportError(f"litert-torch did not end within {CONVERT_TIMEOUT_S:g} s") from None
-    lines = child.stderr.decode(errors="replace").strip().splitlines()
-    return child.returncode, f": {lines[-1].strip()}" if lines else ""
 
 
 def serve(source: str, destination: str, answer: str, input_spec: str, output_name: str) -> None:
@@ -151,10 +127,10 @@ def look_at(path: Path) -> Written:
     interpreter = Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()  # only now the delegate takes its operators
     nodes = interpreter._get_ops_details()
-    runner = interpreter.get_signature_runner()
+    signature = find_signature(interpreter)
     return Written(
-        inputs=tuple(_spec(name, detail) for name, detail in runner.get_input_details().items()),
-        outputs=tuple(_spec(name, detail) for name, detail in runner.get_output_details().items()),
+        inputs=read_ends(signature.get_input_details()),
+        outputs=read_ends(signature.get_output_details()),
         operators=_count(node for node in nodes if node["op_name"] != DELEGATE),
         partitions=sum(node["op_name"] == DELEGATE for node in nodes),
         outside=_count(
@@ -183,7 +159,3 @@ def executed(nodes: list[dict[str, Any]], outputs: set[int]) -> list[dict[str, A
 
 def _count(nodes: Iterator[dict[str, Any]]) -> dict[str, int]:
     return dict(sorted(Counter(str(node["op_name"]) for node in nodes).items()))
-
-
-def _spec(name: str, detail: dict[str, Any]) -> TensorSpec:
-    return TensorSpec(name=name, shape=tuple(int(size) for size in detail["shape"]), dtype=detail["dtype"].__name__)

@@ -5,8 +5,6 @@ does not load. So what it says is read, and what it writes is counted, layer by 
 """
 
 import re
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from edgevit_deploy.errors import ExportError, RunError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
 from edgevit_deploy.formats.ncnn import BIN_NAME, ENDS, PARAM_NAME, NcnnModel, read_ncnn_model
 from edgevit_deploy.parity.bounds import NoiseMultiple
+from edgevit_deploy.process.child import ChildFailure, NotStarted, how_it_ended, run_once
 from edgevit_deploy.registry import install_command
 from edgevit_deploy.spec import Graph, Precision, Size
 from export.torchscript import trace
@@ -147,19 +146,17 @@ def run_pnnx(command: list[str], folder: Path) -> None:
         ExportError: it crashed, hung, objected to an operator or wrote nothing.
     """
     try:
-        child = subprocess.run(
-            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=CONVERT_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise ExportError(f"pnnx did not end within {CONVERT_TIMEOUT_S:g} s") from None
-    except OSError as error:
-        raise ExportError(f"pnnx cannot be started ({error.strerror}); {install_command('ncnn')}") from error
-    lines = (child.stdout + b"\n" + child.stderr).decode(errors="replace").splitlines()
+        ended = run_once(command, timeout_s=CONVERT_TIMEOUT_S, folder=folder)
+    except NotStarted as failure:
+        raise ExportError(f"pnnx {failure}; {install_command('ncnn')}") from failure
+    except ChildFailure as failure:
+        raise ExportError(f"pnnx {failure}") from failure
+    lines = (ended.stdout + b"\n" + ended.stderr).decode(errors="replace").splitlines()
     objections = list(dict.fromkeys(line.strip() for line in lines if OBJECTION.search(line)))
-    if child.returncode < 0:
-        raise ExportError(f"pnnx crashed ({signal.Signals(-child.returncode).name}){_list(objections)}")
-    if child.returncode or objections:
-        raise ExportError(f"pnnx could not convert the model (status {child.returncode}){_list(objections)}")
+    if ended.status < 0:
+        raise ExportError(f"pnnx {how_it_ended(ended.status)}{_list(objections)}")
+    if ended.status or objections:
+        raise ExportError(f"pnnx could not convert the model (status {ended.status}){_list(objections)}")
     for name in (PARAM_NAME, BIN_NAME):
         if not (folder / name).is_file():
             raise ExportError(f"pnnx ended without a word and without {name}")

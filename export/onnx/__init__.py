@@ -4,7 +4,6 @@ The trace is the exporter of choice (`torch.onnx.export(dynamo=False)`): about a
 that was asked for where the other writes 18 for 17, and sizes computed with `//` stay symbolic in it.
 """
 
-import collections
 import io
 import warnings
 from collections.abc import Callable, Mapping
@@ -16,15 +15,16 @@ from typing import TYPE_CHECKING, ClassVar
 from edgevit_deploy.deploy.form import Form, form_beside
 from edgevit_deploy.errors import ExportError, UsageError, first_line
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
+from edgevit_deploy.formats.onnx import count_operators, outside, read_ends
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.spec import Placement, Precision, Task, TensorSpec
+from edgevit_deploy.spec import Placement, Precision, Task
 from export.onnx.fp16 import check_precision, to_half
 from export.onnx.mobile import check_mobile
 from export.onnx.naive import naive_exports
 from export.onnx.simplify import Simplification, largest_errors, make_trials, simplify
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, ValueInfoProto
+    from onnx import ModelProto
     from torch import nn
 
 OPSETS = {
@@ -221,9 +221,9 @@ def check_written(path: Path, plan: ExportPlan[OnnxOptions]) -> "tuple[dict[str,
     asked_and_found = {
         "opset": ({"": plan.options.opset}, opsets),
         "IR version": (ir_version, model.ir_version),
-        "weights outside the file": ([], [t.name for t in graph.initializer if onnx.external_data_helper.uses_external_data(t)]),
-        "inputs": ([plan.input_spec()], [_tensor_spec(value) for value in graph.input]),
-        "outputs": (list(plan.outputs), [_tensor_spec(value) for value in graph.output]),
+        "weights outside the file": ([], list(outside(model))),
+        "inputs": ((plan.input_spec(),), read_ends(graph.input)),
+        "outputs": (plan.outputs, read_ends(graph.output)),
     }
     for what, (asked, found) in asked_and_found.items():
         if asked != found:
@@ -241,19 +241,6 @@ def check_written(path: Path, plan: ExportPlan[OnnxOptions]) -> "tuple[dict[str,
         "nodes": len(graph.node),
         **precision_facts,
     }
-
-
-def count_operators(graph: "GraphProto") -> dict[str, int]:
-    """Count the nodes of each operator type, in alphabetical order."""
-    return dict(sorted(collections.Counter(node.op_type for node in graph.node).items()))
-
-
-def _tensor_spec(value: "ValueInfoProto") -> TensorSpec:
-    from onnx import helper
-
-    tensor = value.type.tensor_type
-    shape = tuple(dim.dim_param or dim.dim_value for dim in tensor.shape.dim)
-    return TensorSpec(name=value.name, shape=shape, dtype=str(helper.tensor_dtype_to_np_dtype(tensor.elem_type)))
 
 
 def _notes(plan: ExportPlan[OnnxOptions], simplification: Simplification | None) -> list[str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgevit_deploy.errors import ExportError, first_line
 from edgevit_deploy.exporter import ExportPlan
+from edgevit_deploy.formats.onnx import SILENT, runtime_errors
 from edgevit_deploy.parity.bounds import NoiseMultiple, tolerance_for
 from edgevit_deploy.parity.probes import make_probes
 from edgevit_deploy.spec import INPUT_NAME
@@ -81,22 +82,19 @@ def largest_errors(model: "ModelProto", trials: tuple[Trial, ...]) -> tuple[floa
         ExportError: it does not load, or does not run at a batch or image size of the trials.
     """
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state
 
-    # ONNX Runtime's errors have no base class of their own.
-    runtime_errors = tuple(kind for kind in vars(onnxruntime_pybind11_state).values() if _is_exception(kind))
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # its errors are raised; it need not print them as well
+    options.log_severity_level = SILENT
     options.intra_op_num_threads = 1  # the same sums on every machine
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except runtime_errors as error:
+    except runtime_errors() as error:
         raise ExportError(f"ONNX Runtime cannot load the exported graph: {first_line(error)}") from error
 
     def run(images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         try:
             outputs: list[NDArray[np.float32]] = session.run(None, {INPUT_NAME: images})
-        except runtime_errors as error:
+        except runtime_errors() as error:
             shape = "x".join(str(size) for size in images.shape)
             raise ExportError(f"the exported graph does not run at {shape}, which it declares: {first_line(error)}") from error
         return outputs
@@ -168,7 +166,3 @@ def _largest_error(run: Callable[[NDArray[np.float32]], Sequence[NDArray[np.floa
             raise ExportError(f"the exported graph returns {', '.join(map(str, shapes))} for a batch of {batch}")
         errors.append([np.abs(output - true).max() for output, true in zip(outputs, exact, strict=True)])
     return [float(error) for error in np.max(errors, axis=0)]
-
-
-def _is_exception(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Exception)

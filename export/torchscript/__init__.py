@@ -16,7 +16,7 @@ from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
 from edgevit_deploy.formats.torchscript import NEWEST_BYTECODE, count_calls, read_lite_file
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.spec import Precision
-from export.torchscript.write import Promise, Shape, quiet, write, write_in_child
+from export.torchscript.write import Promise, Shape, quiet, write_file, write_in_child
 
 if TYPE_CHECKING:
     from torch import nn
@@ -102,7 +102,7 @@ class TorchScriptExporter(Exporter[TorchScriptOptions]):
         if plan.options.optimize_for_mobile:
             write_in_child(program, path, promise)
         else:
-            write(program, path, promise)
+            write_file(program, path, promise)
         file = read_lite_file(path)
         optimised = any(name.startswith("prepacked::") for name in file.operators)
         if optimised != plan.options.optimize_for_mobile:

@@ -2,10 +2,6 @@
 
 import io
 import json
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -16,6 +12,7 @@ from typing import Any
 
 from edgevit_deploy.errors import ExportError, first_line
 from edgevit_deploy.formats.torchscript import read_format_version, read_lite_file
+from edgevit_deploy.process.child import ChildFailure, python, run_once
 
 Shape = tuple[int, ...]
 
@@ -33,7 +30,7 @@ class Promise:
     bundled_inputs: bool
 
 
-def write(program: Any, path: Path, promise: Promise) -> None:
+def write_file(program: Any, path: Path, promise: Promise) -> None:
     """Write a frozen program as a lite-interpreter file, check what was written and run it at every promised size.
 
     Raises:
@@ -108,25 +105,12 @@ def write_in_child(program: Any, path: Path, promise: Promise, code: str = CHILD
         source = Path(scratch) / "frozen.pt"
         with quiet():
             program.save(str(source))
-        search_path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
         try:
-            child = subprocess.run(
-                [sys.executable, "-P", "-c", code, str(source), str(path), json.dumps(asdict(promise))],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=CHILD_TIMEOUT_S,
-                check=False,
-                env={**os.environ, "PYTHONPATH": search_path},
-            )
-        except subprocess.TimeoutExpired:
-            raise ExportError(f"optimize_for_mobile did not end within {CHILD_TIMEOUT_S:g} s") from None
-    if child.returncode < 0:
-        raise ExportError(
-            f"optimize_for_mobile crashed ({signal.Signals(-child.returncode).name}); leave out --optimize-for-mobile"
-        )
-    if child.returncode:
-        reason = (child.stderr.decode(errors="replace").strip().splitlines() or [f"status {child.returncode}"])[-1]
-        raise ExportError(f"optimize_for_mobile failed: {reason}; leave out --optimize-for-mobile")
+            ended = run_once(python(code, str(source), str(path), json.dumps(asdict(promise))), timeout_s=CHILD_TIMEOUT_S)
+        except ChildFailure as failure:
+            raise ExportError(f"optimize_for_mobile {failure}; leave out --optimize-for-mobile") from failure
+    if ended.status:
+        raise ExportError(f"optimize_for_mobile {ended.how}; leave out --optimize-for-mobile")
 
 
 def optimise_and_write(source: str, destination: str, promise: str) -> None:
@@ -137,7 +121,7 @@ def optimise_and_write(source: str, destination: str, promise: str) -> None:
     terms = json.loads(promise)
     shapes = tuple(tuple(shape) for shape in terms["shapes"])
     program = optimize_for_mobile(torch.jit.load(source))  # type: ignore[no-untyped-call]
-    write(program, Path(destination), Promise(**{**terms, "shapes": shapes}))
+    write_file(program, Path(destination), Promise(**{**terms, "shapes": shapes}))
 
 
 @contextmanager

@@ -12,14 +12,13 @@ from typing import Any, ClassVar
 
 from edgevit_deploy.errors import RunError, first_line
 from edgevit_deploy.formats.executorch import METHOD, read_pte_file
-from edgevit_deploy.process.session_child import ChildSession
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, OpTime, Session, nameless_ops
 from runtimes.executorch.profile import TRACED_AS, read_etdump
 
 
-class ExecuTorchProgramSession(Session):
-    """One `.pte` file in this process; `ExecuTorchSession` puts it into a child."""
+class ExecuTorchSession(Session):
+    """One `.pte` file; `threads` sets the thread pool, which is the whole process's."""
 
     name: ClassVar[str] = "ExecuTorch XNNPACK (CPU)"
     packages: ClassVar[tuple[str, ...]] = ("executorch",)
@@ -101,16 +100,3 @@ def set_threads(threads: int) -> None:
     runtime._unsafe_reset_threadpool(threads)  # unsafe while a program runs; none is loaded yet
     if (found := runtime._threadpool_get_thread_count()) != threads:
         raise RunError(f"ExecuTorch has {found} threads, {threads} were asked for")
-
-
-class ExecuTorchSession(ChildSession):
-    """One `.pte` file in a child process; `threads` sets the thread pool there."""
-
-    name: ClassVar[str] = "ExecuTorch XNNPACK (CPU)"
-    session: ClassVar[str] = "runtimes.executorch:ExecuTorchProgramSession"
-    traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether ExecuTorch is installed."""
-        return ExecuTorchProgramSession.probe()

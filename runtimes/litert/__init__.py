@@ -1,26 +1,21 @@
 """LiteRT's interpreter with XNNPACK, in a child process: a damaged file can crash it."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from edgevit_deploy.errors import RunError, first_line
-from edgevit_deploy.process.session_child import ChildSession
+from edgevit_deploy.formats.litert import check_identifier, find_signature, read_ends
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, OpTime, Session, nameless_ops
+from edgevit_deploy.spec import TensorSpec
 from runtimes.litert.profile import TRACED_AS, profile_runs
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
 
-IDENTIFIER = b"TFL3"
-"""At bytes 4 to 7 of every .tflite, as FlatBuffers place it."""
 
-SIGNATURE = "serving_default"
-"""The only one that the exporter writes."""
-
-
-class LiteRTInterpreterSession(Session):
-    """One `.tflite` in this process; `LiteRTSession` puts it into a child. XNNPACK is on, as by LiteRT's own default."""
+class LiteRTSession(Session):
+    """One `.tflite`; XNNPACK is on, as by LiteRT's own default, and `threads` sets its threads."""
 
     name: ClassVar[str] = "LiteRT (CPU)"
     packages: ClassVar[tuple[str, ...]] = ("ai_edge_litert",)
@@ -36,10 +31,7 @@ class LiteRTInterpreterSession(Session):
         return requires("ai_edge_litert", extra="litert")
 
     def _load(self) -> None:
-        with self.path.open("rb") as file:
-            identifier = file.read(8)[4:]
-        if identifier != IDENTIFIER:
-            raise RunError(f"it is no .tflite file: bytes 4 to 7 are {identifier!r}, expected {IDENTIFIER!r}")
+        check_identifier(self.path)
         from ai_edge_litert.interpreter import Interpreter
 
         try:
@@ -47,17 +39,13 @@ class LiteRTInterpreterSession(Session):
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise RunError(f"LiteRT does not take it ({first_line(error)}); copy or convert it again") from error
-        signatures = sorted(interpreter.get_signature_list())
-        if signatures != [SIGNATURE]:
-            raise RunError(f"it has the signatures {signatures}, expected [{SIGNATURE!r}]; convert it again")
-        signature = interpreter.get_signature_runner(SIGNATURE)
-        for what, details, specs in (
-            ("inputs", signature.get_input_details(), self.inputs),
-            ("outputs", signature.get_output_details(), self.outputs),
+        signature = find_signature(interpreter)
+        for what, found, expected in (
+            ("inputs", read_ends(signature.get_input_details()), self.inputs),
+            ("outputs", read_ends(signature.get_output_details()), self.outputs),
         ):
-            found, expected = sorted(_described(details)), sorted(f"{spec.name} {spec.dtype} {spec.shape}" for spec in specs)
-            if found != expected:
-                raise RunError(f"it has the {what} {', '.join(found)}, expected {', '.join(expected)}")
+            if _described(found) != _described(expected):
+                raise RunError(f"it has the {what} {', '.join(_described(found))}, expected {', '.join(_described(expected))}")
         self._interpreter, self._signature = interpreter, signature
 
     def _run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -74,18 +62,5 @@ class LiteRTInterpreterSession(Session):
         self._interpreter = self._signature = None
 
 
-def _described(details: Mapping[str, dict[str, Any]]) -> list[str]:
-    return [f"{name} {detail['dtype'].__name__} {tuple(detail['shape'].tolist())}" for name, detail in details.items()]
-
-
-class LiteRTSession(ChildSession):
-    """One `.tflite` in LiteRT in a child process; `threads` sets XNNPACK's threads there."""
-
-    name: ClassVar[str] = "LiteRT (CPU)"
-    session: ClassVar[str] = "runtimes.litert:LiteRTInterpreterSession"
-    traced_as: ClassVar[Mapping[str, frozenset[str]]] = TRACED_AS
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether ai-edge-litert is installed."""
-        return LiteRTInterpreterSession.probe()
+def _described(specs: tuple[TensorSpec, ...]) -> list[str]:
+    return sorted(f"{spec.name} {spec.dtype} {spec.shape}" for spec in specs)

@@ -10,7 +10,7 @@ import export
 from edgevit_deploy.bundle.manifest import read_manifest
 from edgevit_deploy.cli import run
 from edgevit_deploy.host import find_session
-from edgevit_deploy.registry import Entry
+from edgevit_deploy.registry import Target
 from tests.helpers.fakes import FakeExporter, register_fake
 
 MODEL = ("--model", "edgevit_xxs", "--image-size", "64", "--num-classes", "10")
@@ -20,7 +20,7 @@ def test_one_module_and_one_registry_line_are_a_target(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing reads its files yet, so nothing is called passed."""
-    line: Entry[FakeExporter] = Entry(name="fake", location="tests.helpers.fakes:FakeExporter", summary="A fake target")
+    line: Target[FakeExporter] = Target(name="fake", location="tests.helpers.fakes:FakeExporter", summary="A fake target")
     monkeypatch.setitem(export.TARGETS, "fake", line)
     assert run(["--help"]) == 0
     assert "A fake target." in capfd.readouterr().out

@@ -20,12 +20,13 @@ from edgevit_deploy.errors import DeployError, MissingError, RunError, UsageErro
 from edgevit_deploy.exporter import Exporter, ExportPlan
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.variants import find_variant
+from edgevit_deploy.process.session_child import ChildSession
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import Precision
 from edgevit_deploy.verification.bundle import artifact_of, runnable
 from export import TARGETS
 from runtimes import RUNTIMES, runtimes_for
-from tests.helpers.hosts import runs_here
+from tests.helpers.hosts import registered, runs_here
 from tests.helpers.small import plan_for
 
 ROOT = Path(__file__).parent.parent.parent
@@ -98,11 +99,20 @@ def test_a_target_refuses_what_it_cannot_do(target: str) -> None:
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_runtime_describes_itself(runtime: str) -> None:
-    entry = RUNTIMES[runtime]
-    session_type = entry.load()
+    line = RUNTIMES[runtime]
+    session_type = registered(runtime)
     assert issubclass(session_type, Session)
     assert session_type.name
-    assert set(entry.reads) <= set(TARGETS)
+    assert line.target in TARGETS
+    assert issubclass(session_type, ChildSession) is line.isolated
+    assert session_type is registered(runtime), "one class, so that types are equal"
+    own = line.load()
+    assert (session_type.name, session_type.traced_as, session_type.executes_target) == (
+        own.name,
+        own.traced_as,
+        own.executes_target,
+    )
+    assert session_type.executes("fp32")
     availability = session_type.probe()
     assert availability.ok or availability.fix
 

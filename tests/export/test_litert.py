@@ -22,8 +22,8 @@ from edgevit_deploy.model.peers import make_torchvision_importable
 from edgevit_deploy.spec import Placement, TensorSpec
 from export.litert import LiteRTExporter, check_written
 from export.litert.convert import Written, convert_in_child
-from runtimes.litert import LiteRTSession
 from tests.helpers.bounds import bound_of
+from tests.helpers.hosts import registered
 from tests.helpers.litert import NETWORK, build, changed, images
 from tests.helpers.small import prepared, truth_and_noise
 
@@ -46,7 +46,7 @@ def written(module: nn.Module, folder: Path, *shape: int) -> Written:
 
 def error_of(artifact: Artifact, path: Path) -> float:
     exact, _ = truth_and_noise(NETWORK, images())
-    with LiteRTSession(path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1) as opened:
+    with registered("litert")(path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1) as opened:
         return float(np.abs(opened.run({"input": images()})["logits"] - exact).max())
 
 
@@ -193,7 +193,7 @@ def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(tmp_path: Path)
     [
         pytest.param(
             "import os, sys; print('bad pass', file=sys.stderr, flush=True); os.abort()",
-            r"litert-torch crashed \(SIGABRT\): bad pass$",
+            "litert-torch was killed by SIGABRT: bad pass$",
             marks=posix_only,
         ),
         ("import sys; sys.exit('no memory')", "litert-torch ended with status 1: no memory$"),

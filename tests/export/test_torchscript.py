@@ -226,9 +226,12 @@ class TestOptimizeForMobile:
     @pytest.mark.parametrize(
         ("code", "message"),
         [
-            ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", r"crashed \(SIGSEGV\); leave out --optimize-for-mobile"),
-            ("raise ValueError('no such pass')", "failed: ValueError: no such pass; leave out"),
-            ("import sys; sys.exit(3)", "failed: status 3; leave out"),
+            (
+                "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
+                "was killed by SIGSEGV; leave out --optimize-for-mobile",
+            ),
+            ("raise ValueError('no such pass')", "ended with status 1: ValueError: no such pass; leave out"),
+            ("import sys; sys.exit(3)", "ended with status 3; leave out"),
             ("import time; time.sleep(60)", "did not end within 2 s"),
         ],
     )

@@ -5,12 +5,14 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.registry import Availability
 from edgevit_deploy.session import Array, OpTime, Session
+from edgevit_deploy.spec import Precision
 
 
 class Doubles(Session):
@@ -39,6 +41,26 @@ class Doubles(Session):
 
     def profile(self, feeds: Mapping[str, Array], runs: int) -> tuple[OpTime, ...]:
         return (OpTime(name="node", kind="Double", time_ms=float(feeds["x"].size * runs)),)
+
+
+class SpeaksForItself(Doubles):
+    """Says something else than the base class of everything that a class can say; returns its process's id."""
+
+    name = "speaks for itself"
+    executes_target = False
+    traced_as: ClassVar[Mapping[str, frozenset[str]]] = {"Double": frozenset({"aten::mul"})}
+    own_fact = 7
+
+    @classmethod
+    def probe(cls) -> Availability:
+        return Availability(ok=False, detail=cls.name, fix="speak")
+
+    @classmethod
+    def executes(cls, precision: Precision) -> bool:
+        return precision == "fp32"
+
+    def _run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+        return {"y": np.full_like(feeds["x"], os.getpid())}
 
 
 class CrashesOnLoad(Doubles):

@@ -14,7 +14,7 @@ from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.model.ends import as_tuple
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.registry import Availability, Entry
+from edgevit_deploy.registry import Availability, Runtime, Target
 from edgevit_deploy.session import Array, Session
 
 
@@ -95,9 +95,9 @@ class FakeSession(Session):
             del self._module
 
 
-FAKE_TARGET: Entry[FakeExporter] = Entry(name="fake", location="tests.helpers.fakes:FakeExporter", summary="A fake target")
-FAKE_RUNTIME: Entry[Session] = Entry(
-    name="fake", location="tests.helpers.fakes:FakeSession", summary="A fake runtime", reads=("fake",)
+FAKE_TARGET: Target[FakeExporter] = Target(name="fake", location="tests.helpers.fakes:FakeExporter", summary="A fake target")
+FAKE_RUNTIME: Runtime[Session] = Runtime(
+    name="fake", target="fake", location="tests.helpers.fakes:FakeSession", summary="A fake runtime"
 )
 
 
@@ -107,5 +107,4 @@ def register_fake(monkeypatch) -> None:
     import runtimes
 
     monkeypatch.setitem(export.TARGETS, "fake", FAKE_TARGET)
-    monkeypatch.setattr(runtimes, "ENTRIES", (*runtimes.ENTRIES, FAKE_RUNTIME))
     monkeypatch.setitem(runtimes.RUNTIMES, "fake", FAKE_RUNTIME)

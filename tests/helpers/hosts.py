@@ -1,11 +1,11 @@
-"""Hosts for tests: this one with another exporter; and what this host can prove, asked of the host and not of our own code."""
+"""Hosts for tests: this one with another exporter; what this host can prove; and a runtime's session as the host gives it out."""
 
 from typing import Any
 
 from edgevit_deploy.exporter import Exporter
-from edgevit_deploy.host import THIS_HOST, ThisHost
+from edgevit_deploy.host import RUNTIMES, THIS_HOST, ThisHost, load_session
+from edgevit_deploy.session import Session
 from edgevit_deploy.spec import Precision
-from tests.helpers.openvino import cpu_computes_in
 
 
 class HostWith(ThisHost):
@@ -19,7 +19,11 @@ class HostWith(ThisHost):
 
 
 def runs_here(target: str, precision: Precision) -> bool:
-    """Whether a target's files run here as they are: OpenVINO computes in another precision where the CPU lacks theirs."""
-    if THIS_HOST.find_session(target) is None:
-        return False
-    return target != "openvino" or precision == "fp32" or cpu_computes_in(precision)
+    """Whether a target's files run here as they are, in the precision that they were made for."""
+    session_type = THIS_HOST.find_session(target)
+    return session_type is not None and session_type.executes(precision)
+
+
+def registered(runtime: str) -> type[Session]:
+    """The session of a runtime: in a child process where its line says so."""
+    return load_session(RUNTIMES[runtime])

@@ -17,17 +17,14 @@ from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.measure.align_names import PRODUCTS, TracedCall, _with_pieces, name_by_order, profile_by_module, trace_calls
 from edgevit_deploy.model.anatomy import part_of
 from edgevit_deploy.model.ends import prepare
-from edgevit_deploy.session import OpTime, Session, nameless_ops
+from edgevit_deploy.session import OpTime, nameless_ops
 from export.torchscript import TorchScriptExporter
-from runtimes.executorch import ExecuTorchSession
-from runtimes.litert import LiteRTSession
-from runtimes.ncnn import NcnnSession
-from runtimes.torchscript import TorchLiteSession
 from tests.helpers import executorch as executorch_models
 from tests.helpers import litert as litert_models
 from tests.helpers import ncnn as ncnn_models
 from tests.helpers import torchscript as lite_files
 from tests.helpers.fakes import FakeSession
+from tests.helpers.hosts import registered
 from tests.helpers.ncnn import images
 
 KINDS = {
@@ -187,23 +184,23 @@ def test_nothing_is_traced_for_a_file_that_keeps_names_or_has_no_profile(
 
 
 @pytest.mark.parametrize(
-    ("build", "session_type"),
+    ("build", "runtime"),
     [
-        (build_lite, TorchLiteSession),
-        (build_ncnn, NcnnSession),
-        (build_litert, LiteRTSession),
-        (build_executorch, ExecuTorchSession),
-        (build_executorch_original, ExecuTorchSession),
+        (build_lite, "torch-lite"),
+        (build_ncnn, "ncnn"),
+        (build_litert, "litert"),
+        (build_executorch, "executorch"),
+        (build_executorch_original, "executorch"),
     ],
 )
-def test_every_part_of_a_real_file_is_named(build: Callable[..., Any], session_type: type[Session], tmp_path: Path) -> None:
+def test_every_part_of_a_real_file_is_named(build: Callable[..., Any], runtime: str, tmp_path: Path) -> None:
     """Against the trace itself: each part has as many convolutions and products as its modules have.
 
     XNNPACK makes a convolution of each BatchNorm of the published graph; there are no others.
     """
     module, artifact = build(tmp_path)
     feeds = {"input": images()}
-    with session_type(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1) as session:
+    with registered(runtime)(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1) as session:
         profile = profile_by_module(session, feeds, 3, lambda: module)
         whole_ms = min(session.time_runs(feeds, 20))
     assert profile is not None
@@ -228,10 +225,10 @@ def test_every_part_of_a_real_file_is_named(build: Callable[..., Any], session_t
     assert 0.3 * whole_ms < sum(op.time_ms for op in profile) < 10 * whole_ms
 
 
-@pytest.mark.parametrize(("build", "session_type"), [(build_lite, TorchLiteSession), (build_ncnn, NcnnSession)])
-def test_a_file_of_another_network_is_refused(build: Callable[..., Any], session_type: type[Session], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("build", "runtime"), [(build_lite, "torch-lite"), (build_ncnn, "ncnn")])
+def test_a_file_of_another_network_is_refused(build: Callable[..., Any], runtime: str, tmp_path: Path) -> None:
     module, artifact = build(tmp_path)
     deeper = nn.Sequential(module, nn.Linear(10, 10))
-    session = session_type(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1)
+    session = registered(runtime)(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1)
     with session, pytest.raises(RunError, match="the file is not of this network"):
         profile_by_module(session, {"input": images()}, 1, lambda: deeper)

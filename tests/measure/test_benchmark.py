@@ -5,7 +5,6 @@ The processes that measure memory import this module, so it imports no torch.
 
 import itertools
 import json
-import multiprocessing
 import shutil
 import sys
 import time
@@ -22,6 +21,7 @@ from edgevit_deploy.cli import run
 from edgevit_deploy.errors import RunError, UsageError
 from edgevit_deploy.measure.benchmark import Candidate, benchmark, block_order, peak_memory_bytes
 from edgevit_deploy.measure.result import REGIMES, Benchmark, BenchmarkResult
+from edgevit_deploy.process.session_child import isolated
 from edgevit_deploy.registry import Availability
 from edgevit_deploy.session import Array, Session
 from edgevit_deploy.spec import TensorSpec
@@ -97,7 +97,7 @@ class DyingSession(SpinSession):
     """Kills its process when it is not the one that tests run in."""
 
     def _load(self) -> None:
-        if multiprocessing.parent_process() is not None:
+        if sys.argv[0] == "-c":
             sys.exit(1)
         super()._load()
 
@@ -334,6 +334,16 @@ def test_peak_memory_is_of_one_file_in_a_process_of_its_own(spin: Callable[..., 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is measured on Linux only")
 def test_a_process_that_dies_gives_no_figure(spin: Callable[..., Candidate]) -> None:
     assert peak_memory_bytes(spin("dying", 1, DyingSession), 1) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is measured on Linux only")
+def test_a_runtime_that_is_isolated_already_gives_the_same_figure(spin: Callable[..., Candidate]) -> None:
+    """Where a child does not tell its memory; its class is made while the program runs, so it cannot be pickled."""
+    small = peak_memory_bytes(spin("small", 1), 1)
+    again = peak_memory_bytes(spin("small", 1, isolated(SpinSession, f"{__name__}:SpinSession")), 1)
+    assert small is not None
+    assert again is not None
+    assert 0.8 < again / small < 1.25
 
 
 def test_memory_and_cpu_of_a_runtime_in_a_child_process(spin: Callable[..., Candidate]) -> None:

@@ -41,11 +41,11 @@ class Partitioned(fakes.FakeExporter):
 def partitioned(fake_target: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the fake target be `Partitioned`."""
     import export
-    from edgevit_deploy.registry import Entry
+    from edgevit_deploy.registry import Target
 
-    entry = Entry(name="fake", location="tests.measure.test_friendliness:Partitioned", summary="A fake target")
+    line = Target(name="fake", location="tests.measure.test_friendliness:Partitioned", summary="A fake target")
     monkeypatch.setitem(sys.modules, "tests.measure.test_friendliness", sys.modules[__name__])
-    monkeypatch.setitem(export.TARGETS, "fake", entry)
+    monkeypatch.setitem(export.TARGETS, "fake", line)
 
 
 def command(tmp_path: Path, **changes: str) -> list[str]:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.process.session_child import ChildSession
+from edgevit_deploy.process.session_child import ChildSession, isolated
 from edgevit_deploy.registry import Availability
-from edgevit_deploy.session import OpTime
+from edgevit_deploy.session import OpTime, Session
 from edgevit_deploy.spec import TensorSpec
+from tests.helpers.child_fakes import Doubles, SpeaksForItself
 
 ROOT = Path(__file__).parent.parent.parent
 ONES = np.ones((2, 4), np.float32)
@@ -35,6 +36,10 @@ def make(kind: str, run_timeout_s: float = 60.0) -> ChildSession:
         inputs=(TensorSpec(name="x", shape=("batch", 4), dtype="float32"),),
         outputs=(TensorSpec(name="y", shape=("batch", 4), dtype="float32"),),
     )
+
+
+def isolate(session_type: type[Session]) -> type[ChildSession]:
+    return isolated(session_type, f"{session_type.__module__}:{session_type.__name__}")
 
 
 def children() -> set[int]:
@@ -148,6 +153,35 @@ def test_a_session_can_be_opened_again() -> None:
     for _ in range(2):
         with session:
             np.testing.assert_array_equal(session.run({"x": ONES})["y"], 2 * ONES)
+
+
+class TestIsolated:
+    def test_the_class_says_what_the_isolated_one_says(self) -> None:
+        child = isolate(SpeaksForItself)
+        assert issubclass(child, ChildSession)
+        assert (child.__name__, child.name, child.executes_target) == ("SpeaksForItself", "speaks for itself", False)
+        assert child.traced_as == {"Double": frozenset({"aten::mul"})}
+        assert child.own_fact == 7  # type: ignore[attr-defined]
+        assert child.probe() == SpeaksForItself.probe()
+        assert [child.executes(precision) for precision in ("fp32", "fp16")] == [True, False]
+
+    def test_what_it_does_not_say_is_the_base_class(self) -> None:
+        child = isolate(Doubles)
+        assert (child.executes_target, child.traced_as, child.executes("bf16")) == (True, None, True)
+
+    def test_it_runs_in_another_process(self) -> None:
+        session = isolate(SpeaksForItself)(
+            Path("model.fake"),
+            inputs=(TensorSpec(name="x", shape=("batch", 4), dtype="float32"),),
+            outputs=(TensorSpec(name="y", shape=("batch", 4), dtype="float32"),),
+        )
+        with session:
+            assert session.run({"x": ONES})["y"][0, 0] not in (2.0, os.getpid())
+            assert session.peak_memory_bytes() is not None or not Path("/proc/self/status").exists()
+
+    def test_one_class_for_one_session(self) -> None:
+        assert isolate(Doubles) is isolate(Doubles)
+        assert isolate(Doubles) is not isolate(SpeaksForItself)
 
 
 WAITS = """

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from edgevit_deploy.errors import RunError
+from edgevit_deploy.session import Session
 from edgevit_deploy.spec import TensorSpec
-from runtimes.executorch import ExecuTorchProgramSession, ExecuTorchSession, set_threads
+from runtimes.executorch import ExecuTorchSession, set_threads
 from runtimes.executorch.profile import read_etdump
 from tests.helpers.executorch import INPUTS, OUTPUTS, etdump, one_convolution, write_one_convolution
+from tests.helpers.hosts import registered
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +21,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_one_convolution(tmp_path_factory.mktemp("pte"))
 
 
-def session(path: Path, threads: int | None = 1, inputs: tuple[TensorSpec, ...] = INPUTS) -> ExecuTorchSession:
-    return ExecuTorchSession(path, inputs=inputs, outputs=OUTPUTS, threads=threads)
+def session(path: Path, threads: int | None = 1, inputs: tuple[TensorSpec, ...] = INPUTS) -> Session:
+    return registered("executorch")(path, inputs=inputs, outputs=OUTPUTS, threads=threads)
 
 
 def image() -> np.ndarray:
@@ -102,7 +104,7 @@ def test_an_error_of_a_run_is_ours(path: Path) -> None:
     def execute(_: Any) -> Any:
         raise RuntimeError("it said this\nand more")
 
-    opened = ExecuTorchProgramSession(path, inputs=INPUTS, outputs=OUTPUTS)
+    opened = ExecuTorchSession(path, inputs=INPUTS, outputs=OUTPUTS)
     opened._method = execute
     opened._open = True
     with pytest.raises(RunError, match=r"^it said this$"):
@@ -111,7 +113,7 @@ def test_an_error_of_a_run_is_ours(path: Path) -> None:
 
 def test_without_executorch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    availability = ExecuTorchSession.probe()
+    availability = registered("executorch").probe()
     assert (availability.ok, availability.fix) == (False, "pip install -e '.[executorch]'")
 
 

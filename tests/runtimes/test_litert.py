@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 
 from edgevit_deploy.errors import RunError
+from edgevit_deploy.session import Session
 from edgevit_deploy.spec import TensorSpec
-from runtimes.litert import LiteRTInterpreterSession, LiteRTSession
 from runtimes.litert import profile as litert_profile
+from tests.helpers.hosts import registered
 from tests.helpers.litert import write_handwritten
 
 SHAPE = (1, 3, 4, 4)
 X = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
 
 
-def session(path: Path) -> LiteRTSession:
-    return LiteRTSession(
+def session(path: Path) -> Session:
+    return registered("litert")(
         path,
         inputs=(TensorSpec(name="x", shape=SHAPE, dtype="float32"),),
         outputs=(TensorSpec(name="y", shape=SHAPE, dtype="float32"),),
@@ -141,5 +142,5 @@ def test_the_library_stays_in_the_child(path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    availability = LiteRTInterpreterSession.probe()
+    availability = registered("litert").probe()
     assert (availability.ok, availability.fix) == (False, "pip install -e '.[litert]'")

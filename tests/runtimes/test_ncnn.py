@@ -16,8 +16,9 @@ from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.formats.ncnn import PARAM_NAME
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import TensorSpec
-from runtimes.ncnn import NcnnNetSession, NcnnSession
+from runtimes.ncnn import NcnnSession
 from tests.helpers.bounds import bound_of
+from tests.helpers.hosts import registered
 from tests.helpers.ncnn import FLOAT16_TAG, FLOAT32_TAG, NETWORK, build, images, module_for, plan_of, write_handwritten
 from tests.helpers.small import truth_and_noise
 
@@ -29,8 +30,8 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return build(plan_of(), tmp_path_factory.mktemp("ncnn"))
 
 
-def session(artifact: Artifact, path: Path | None = None) -> NcnnSession:
-    return NcnnSession(path or artifact.path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1)
+def session(artifact: Artifact, path: Path | None = None) -> Session:
+    return registered("ncnn")(path or artifact.path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1)
 
 
 def error_of(artifact: Artifact, path: Path | None = None) -> float:
@@ -101,9 +102,9 @@ def test_it_times_runs_inside_the_child(artifact: Artifact) -> None:
         assert 20e6 < peak_bytes < 1e9
 
 
-def handwritten(folder: Path, batch: int = 1, session_type: type[Session] = NcnnSession) -> Any:
+def handwritten(folder: Path, batch: int = 1, session_type: type[Session] | None = None) -> Any:
     """A session of the model written by hand; its outputs are not those of a classifier."""
-    return session_type(
+    return (session_type or registered("ncnn"))(
         write_handwritten(folder),
         inputs=(TensorSpec(name="x", shape=(batch, 3, 4, 4), dtype="float32"),),
         outputs=(TensorSpec(name="y", shape=(batch, 2, 4, 4), dtype="float32"),),
@@ -171,7 +172,7 @@ def test_every_answer_but_0_is_an_error(
     answering: Callable[..., None], tmp_path: Path, answer: dict[str, int], message: str
 ) -> None:
     answering(**answer)
-    with pytest.raises(RunError, match=message), handwritten(tmp_path, session_type=NcnnNetSession) as opened:
+    with pytest.raises(RunError, match=message), handwritten(tmp_path, session_type=NcnnSession) as opened:
         opened.run({"x": np.zeros((1, 3, 4, 4), np.float32)})
 
 
@@ -179,7 +180,7 @@ def test_every_answer_but_0_is_an_error(
 def test_nothing_is_left_to_ncnns_own_defaults(answering: Callable[..., None], tmp_path: Path, tag: bytes, half: bool) -> None:
     """By default all three fp16 options are on, whatever the file holds."""
     answering()
-    opened = handwritten(tmp_path, session_type=NcnnNetSession)
+    opened = handwritten(tmp_path, session_type=NcnnSession)
     write_handwritten(tmp_path, tag=tag)
     with opened:
         assert vars(opened._net.opt) == {
@@ -195,5 +196,5 @@ def test_nothing_is_left_to_ncnns_own_defaults(answering: Callable[..., None], t
 def test_answers_of_0_are_good(answering: Callable[..., None], tmp_path: Path) -> None:
     """Negative control of the fake."""
     answering()
-    with handwritten(tmp_path, session_type=NcnnNetSession) as opened:
+    with handwritten(tmp_path, session_type=NcnnSession) as opened:
         assert opened.run({"x": np.zeros((1, 3, 4, 4), np.float32)})["y"].shape == (1, 2, 4, 4)

@@ -19,8 +19,9 @@ from edgevit_deploy.parity.probes import make_probes
 from edgevit_deploy.parity.reference import Reference
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import Precision
-from runtimes.openvino import OpenVinoModelSession, OpenVinoSession
+from runtimes.openvino import OpenVinoSession
 from tests.helpers.bounds import bound_of
+from tests.helpers.hosts import registered
 from tests.helpers.openvino import NETWORK, build, cpu_computes_in, images, module_for, plan_of
 from tests.helpers.small import SMALL_SIZE, ends, truth_and_noise
 
@@ -39,7 +40,7 @@ def open_with(session_type: type[Session], artifact: Artifact, path: Path | None
 
 def error_of(artifact: Artifact, path: Path | None = None) -> float:
     exact, _ = truth_and_noise(NETWORK, images())
-    with open_with(OpenVinoSession, artifact, path) as opened:
+    with open_with(registered("openvino"), artifact, path) as opened:
         return float(np.abs(opened.run({"input": images()})["logits"] - exact).max())
 
 
@@ -66,7 +67,7 @@ def test_a_free_batch_and_size(tmp_path: Path) -> None:
     artifact = build(plan_of(dynamic_batch=True, dynamic_size=True), tmp_path)
     assert any("multiples of 32" in note for note in artifact.notes)
     larger = np.random.default_rng(6).standard_normal((3, 3, 96, 64)).astype(np.float32)
-    with open_with(OpenVinoSession, artifact) as opened:
+    with open_with(registered("openvino"), artifact) as opened:
         for inputs in (images(), images(2), larger):
             exact, noise = truth_and_noise(NETWORK, inputs)
             assert np.abs(opened.run({"input": inputs})["logits"] - exact).max() <= K * noise
@@ -77,7 +78,7 @@ def test_a_planted_wrong_weight_fails_parity(tmp_path: Path) -> None:
     module = module_for()
     with torch.no_grad():
         next(parameter for name, parameter in module.named_parameters() if name.endswith(".v.weight")).mul_(1.05)
-    with open_with(OpenVinoSession, build(plan_of(), tmp_path, module)) as opened:
+    with open_with(registered("openvino"), build(plan_of(), tmp_path, module)) as opened:
         assert judge(opened, "fp32").status == "failed"
 
 
@@ -90,7 +91,7 @@ def test_a_fault_in_the_xml_is_seen(artifacts: dict[Precision, Artifact], tmp_pa
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_a_precision_passes_only_where_the_cpu_computes_in_it(artifacts: dict[Precision, Artifact], precision: Precision) -> None:
     """The gate through the child, on the CPU at hand; OpenVINO's own list of what the CPU can decides what is expected."""
-    with open_with(OpenVinoSession, artifacts[precision]) as opened:
+    with open_with(registered("openvino"), artifacts[precision]) as opened:
         report, substitute = judge(opened, precision), opened.substitute
     if cpu_computes_in(precision):
         assert (report.status, substitute) == ("passed", "")
@@ -102,6 +103,19 @@ def test_a_precision_passes_only_where_the_cpu_computes_in_it(artifacts: dict[Pr
         assert report.instead == f"{substitute}: passed"
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_the_session_says_what_the_cpu_computes_in(precision: Precision) -> None:
+    """It asks a compiled model; OpenVINO's own list of what the CPU can, which it does not look at, decides what is expected."""
+    assert registered("openvino").executes(precision) is cpu_computes_in(precision)
+
+
+def test_a_precision_that_the_plugin_replaces_is_not_executed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the CPU at hand is: the plugin is asked for float32 where bfloat16 is meant."""
+    monkeypatch.setattr(running, "settings_for", lambda _: settings_for("fp32"))
+    assert not OpenVinoSession.executes("bf16")
+    assert OpenVinoSession.executes("fp32")
+
+
 class TestACpuWithoutBfloat16:
     """Whatever the CPU at hand is: the plugin is made to say at first what it says on a CPU that computes in float32."""
 
@@ -109,7 +123,7 @@ class TestACpuWithoutBfloat16:
     def opened(self, artifacts, monkeypatch) -> Iterator[Session]:
         answers = iter(["this CPU computes in f32 when asked for bf16", ""])
         monkeypatch.setattr(running, "other_arithmetic", lambda *_: next(answers))
-        with open_with(OpenVinoModelSession, artifacts["bf16"]) as opened:
+        with open_with(OpenVinoSession, artifacts["bf16"]) as opened:
             yield opened
 
     def test_it_does_not_pass(self, opened):
@@ -174,7 +188,7 @@ BAD_XML = [
 def test_a_bad_xml_is_one_line(artifacts: dict[Precision, Artifact], tmp_path: Path, old: str, new: str, message: str) -> None:
     path = changed(artifacts["fp32"], tmp_path, old, new)
     with pytest.raises(RunError, match=rf"OpenVINO \(CPU\) could not load model\.openvino: .*{message}") as caught:
-        open_with(OpenVinoSession, artifacts["fp32"], path).__enter__()
+        open_with(registered("openvino"), artifacts["fp32"], path).__enter__()
     assert "\n" not in str(caught.value)
 
 
@@ -192,12 +206,12 @@ def test_a_bad_bin_is_one_line(
     path = Path(shutil.copytree(artifacts["fp32"].path, tmp_path / "model.openvino"))
     damage(path / BIN_NAME)
     with pytest.raises(RunError, match=message):
-        open_with(OpenVinoSession, artifacts["fp32"], path).__enter__()
+        open_with(registered("openvino"), artifacts["fp32"], path).__enter__()
 
 
 def test_it_is_profiled_by_its_own_counters(artifacts: dict[Precision, Artifact]) -> None:
     feeds = {"input": images()}
-    with open_with(OpenVinoSession, artifacts["fp32"]) as opened:
+    with open_with(registered("openvino"), artifacts["fp32"]) as opened:
         ops = opened.profile(feeds, 5)
         latency_ms = min(opened.time_runs(feeds, 20))
     assert ops is not None
@@ -211,11 +225,11 @@ def test_it_is_profiled_by_its_own_counters(artifacts: dict[Precision, Artifact]
 
 
 def test_threads_are_set(artifacts: dict[Precision, Artifact]) -> None:
-    with open_with(OpenVinoModelSession, artifacts["fp32"]) as opened:
+    with open_with(OpenVinoSession, artifacts["fp32"]) as opened:
         assert opened._request.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == 1  # type: ignore[attr-defined]
 
 
 def test_without_openvino_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    availability = OpenVinoSession.probe()
+    availability = registered("openvino").probe()
     assert (availability.ok, availability.fix) == (False, "pip install -e '.[openvino]'")

@@ -13,8 +13,9 @@ import torch
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.formats.torchscript import OPERATORS
+from edgevit_deploy.session import Session
 from export.torchscript import write as torchscript_write
-from runtimes.torchscript import TorchLiteSession
+from tests.helpers.hosts import registered
 from tests.helpers.torchscript import build, images, plan_of, prepared, truth_and_noise
 
 K = 4
@@ -27,8 +28,8 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return build(plan_of(dynamic_batch=True, dynamic_size=True), tmp_path_factory.mktemp("lite"))
 
 
-def session(artifact: Artifact, path: Path | None = None) -> TorchLiteSession:
-    return TorchLiteSession(path or artifact.path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1)
+def session(artifact: Artifact, path: Path | None = None) -> Session:
+    return registered("torch-lite")(path or artifact.path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1)
 
 
 def error_of(artifact: Artifact, inputs: np.ndarray) -> float:

@@ -9,8 +9,6 @@ network and prints one JSON line.
 import functools
 import importlib.util
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +20,7 @@ import msgspec
 from edgevit_deploy.errors import MissingError
 from edgevit_deploy.formats.tensorrt.cuda import CudaDriver
 from edgevit_deploy.formats.tensorrt.library import LIBRARIES, OLDEST_TENSORRT, Flavor, create_network, message_log
+from edgevit_deploy.process.child import ChildFailure, last_line, python_module, run_once
 
 TIMEOUT_S = 120.0
 """A full TensorRT loads its kernels for the first build, which takes seconds on a slow disk; more than this is a hang."""
@@ -45,7 +44,7 @@ def capability(flavor: Flavor) -> Capability:
     module = LIBRARIES[flavor].module
     if importlib.util.find_spec(module) is None:
         return Capability(reason="not installed")
-    return ask_child([sys.executable, "-m", __spec__.name, module], TIMEOUT_S)
+    return ask_child(python_module(__spec__.name, module), TIMEOUT_S)
 
 
 def describe(flavor: Flavor) -> str:
@@ -61,32 +60,16 @@ def describe(flavor: Flavor) -> str:
 
 def ask_child(command: Sequence[str], timeout_s: float) -> Capability:
     """Run a probe and read its JSON line; whatever goes wrong with it means that nothing works, with the reason."""
-    search_path = os.pathsep.join(path for path in sys.path if path)
     try:
-        child = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-            env={**os.environ, "PYTHONPATH": search_path},
-        )
-    except subprocess.TimeoutExpired:
-        return Capability(reason=f"its probe did not answer within {timeout_s:g} s")
-    except OSError as error:
-        return Capability(reason=f"its probe could not be started ({error.strerror})")
-    if child.returncode:
-        crashed = f"its probe ended with status {child.returncode}"
-        return Capability(reason=": ".join(filter(None, (crashed, _last_line(child.stderr)))))
+        ended = run_once(command, timeout_s=timeout_s)
+    except ChildFailure as failure:
+        return Capability(reason=f"its probe {failure}")
+    if ended.status:
+        return Capability(reason=f"its probe {ended.how}")
     try:
-        return msgspec.json.decode(_last_line(child.stdout), type=Capability)
+        return msgspec.json.decode(last_line(ended.stdout), type=Capability)
     except msgspec.MsgspecError:
         return Capability(reason="its probe printed no report")
-
-
-def _last_line(output: bytes) -> str:
-    lines = output.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
 
 
 def examine(module: str) -> Capability:

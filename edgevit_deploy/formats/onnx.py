@@ -1,0 +1,85 @@
+"""A `.onnx` file: one protobuf message with everything inside, what goes in and out of it, and which operators it has.
+
+Also what the exporter and the runtime must both know of ONNX Runtime, which judges the file and runs it.
+"""
+
+import collections
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgevit_deploy.errors import RunError, first_line
+from edgevit_deploy.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, ValueInfoProto
+
+SILENT = 4
+"""ONNX Runtime's severity `fatal`: its errors are raised; it need not print them as well."""
+
+
+def read_onnx(path: Path) -> bytes:
+    """Read a file whole and refuse it if weights of it lie elsewhere: a foreign bundle must not make us open other files.
+
+    The bytes that were looked at here are those that run.
+
+    Raises:
+        RunError: it cannot be read, is no ONNX, or names another file.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        data = path.read_bytes()
+        model = onnx.load_model_from_string(data)
+    except (OSError, DecodeError) as error:
+        raise RunError(f"{path.name} cannot be read ({first_line(error)}); convert again") from error
+    for name in outside(model):
+        raise RunError(f"{path.name} keeps {name!r} in another file, which is never read; embed the weights")
+    return data
+
+
+def outside(model: "ModelProto") -> Iterator[str]:
+    """Yield the name of every tensor whose values lie in another file."""
+    from onnx import TensorProto
+
+    return (tensor.name for tensor in _tensors(model) if tensor.data_location == TensorProto.EXTERNAL)
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """Yield every TensorProto at any depth of a protobuf message: initialisers, attributes, subgraphs, functions."""
+    if message.DESCRIPTOR.full_name == "onnx.TensorProto":
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for child in [value] if hasattr(value, "ListFields") else value:
+                yield from _tensors(child)
+
+
+def read_ends(values: "Sequence[ValueInfoProto]") -> tuple[TensorSpec, ...]:
+    """Return what a graph says of its inputs or its outputs; a free axis has its name, and one without a name is 0."""
+    return tuple(_read_end(value) for value in values)
+
+
+def _read_end(value: "ValueInfoProto") -> TensorSpec:
+    from onnx import helper
+
+    kind = value.type.WhichOneof("value")
+    if kind != "tensor_type":
+        return TensorSpec(name=value.name, shape=(), dtype=str(kind))
+    tensor = value.type.tensor_type
+    shape = tuple(axis.dim_param or axis.dim_value for axis in tensor.shape.dim)
+    return TensorSpec(name=value.name, shape=shape, dtype=str(helper.tensor_dtype_to_np_dtype(tensor.elem_type)))
+
+
+def count_operators(graph: "GraphProto") -> dict[str, int]:
+    """Count the nodes of each operator type, in alphabetical order."""
+    return dict(sorted(collections.Counter(node.op_type for node in graph.node).items()))
+
+
+def runtime_errors() -> tuple[type[Exception], ...]:
+    """Return ONNX Runtime's exception types, which have no base class of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return RuntimeError, *(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))

@@ -1,0 +1,105 @@
+"""Child processes: a fresh interpreter that finds our modules, and how a child ended, told in one line.
+
+`run_once` is for work that native code may crash, or whose library prints as it likes: one command, one end. Sessions, which are
+asked many times, are in `session_child`.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_WORDS_LENGTH = 500
+
+
+class ChildFailure(Exception):  # noqa: N818 - a reason, not an error: whoever started the child says what it was for
+    """Why a child did not do what it was asked, as the end of a sentence that begins with its name."""
+
+
+class NotStarted(ChildFailure):
+    """There is no such program, or it may not be run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a child ended: its status, negative for a signal as in `subprocess`, and everything that it printed."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def how(self) -> str:
+        """The end of a sentence that begins with the child's name, with the last line of its stderr."""
+        return how_it_ended(self.status, self.stderr)
+
+
+def python(code: str, *arguments: str) -> list[str]:
+    """Return the command that runs code in a fresh interpreter."""
+    return [sys.executable, "-P", "-c", code, *arguments]
+
+
+def python_module(name: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module in a fresh interpreter."""
+    return [sys.executable, "-P", "-m", name, *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment, with all that it can import made importable in a child."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)}
+
+
+def run_once(command: Sequence[str], *, timeout_s: float, folder: Path | None = None) -> Ended:
+    """Run a command to its end, without input; Ctrl-C in a terminal reaches only this process, which then ends the child.
+
+    Args:
+        command: a program and its arguments.
+        timeout_s: after that it is killed.
+        folder: where it runs; None for here.
+
+    Raises:
+        NotStarted: with the system's reason.
+        ChildFailure: it took too long.
+    """
+    try:
+        ended = subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+            env=environment(),
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise ChildFailure(f"did not end within {timeout_s:g} s") from None
+    except OSError as error:
+        raise NotStarted(f"cannot be started ({error.strerror})") from error
+    return Ended(status=ended.returncode, stdout=ended.stdout, stderr=ended.stderr)
+
+
+def how_it_ended(status: int, said: bytes = b"") -> str:
+    """Return the status or the signal of a child, and the last line of what it said, as the end of a sentence about it."""
+    words = last_line(said)
+    words = f": {words}" if words else ""
+    if status >= 0:
+        return f"ended with status {status}{words}"
+    name = signal.Signals(-status).name
+    hint = ", perhaps because memory ran out" if name == "SIGKILL" else ""
+    return f"was killed by {name}{hint}{words}"
+
+
+def last_line(said: bytes) -> str:
+    """Return the last line of what a child said, fit for a terminal; empty if it said nothing."""
+    lines = said.decode(errors="replace").strip().splitlines()
+    return one_line(lines[-1]) if lines else ""
+
+
+def one_line(text: str) -> str:
+    """Make text from a child fit for a terminal: one line, printable characters only, not endless."""
+    words = "".join(character if character.isprintable() else " " for character in text).split()
+    return " ".join(words)[:MAX_WORDS_LENGTH]
