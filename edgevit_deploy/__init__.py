@@ -2,7 +2,7 @@
 
     import edgevit_deploy
 
-    conversion = edgevit_deploy.convert("onnx", model="edgevit_xxs", output="build/x")
+    conversion = edgevit_deploy.convert(target, model="edgevit_xxs", output="build/x")
     print(conversion.report.status)
 
 Importing this package imports no library; a function is imported when it is first used (`docs/python.md` shows each).

@@ -2,7 +2,7 @@
 
     import edgevit_deploy
 
-    conversion = edgevit_deploy.convert("onnx", model="edgevit_xxs", output="build/x")
+    conversion = edgevit_deploy.convert(target, model="edgevit_xxs", output="build/x")
     assert conversion.report.ok
 
 Commands, notebooks and workers on other machines call these. Every argument means what the flag of the same name means; errors

@@ -19,7 +19,7 @@ from edgevit_deploy import host as hosts
 from edgevit_deploy.cli import COMMANDS, run
 from edgevit_deploy.commands.pictures import agreement
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.registry import Availability, Entry
+from edgevit_deploy.registry import Availability, Line
 from export import TARGETS
 from tests.helpers.fakes import FakeExporter, FakeSession
 
@@ -296,7 +296,7 @@ def test_doctor_lists_every_package_that_a_target_or_a_runtime_names(capfd: pyte
 
     assert run(["doctor", "--json"]) == 0
     versions = json.loads(capfd.readouterr().out)["packages"]
-    entries: list[Entry[Any]] = [*export.ENTRIES, *runtimes.ENTRIES]
+    entries: list[Line[Any]] = [*export.LINES, *runtimes.LINES]
     named = {package for entry in entries for package in entry.load().packages}
     assert {"onnx", "coremltools", "ncnn", "pnnx", "litert_torch", "openvino", "tensorrt_rtx"} <= named
     assert {package.replace("_", "-") for package in named} <= set(versions)

@@ -11,7 +11,7 @@ import pytest
 
 import export
 import runtimes
-from edgevit_deploy.registry import Entry
+from edgevit_deploy.registry import Line
 
 ROOT = Path(__file__).parent.parent.parent
 OTHERS = {"timm", "PIL", "sklearn", "cuda"}
@@ -20,7 +20,7 @@ OTHERS = {"timm", "PIL", "sklearn", "cuda"}
 
 def heavy_packages() -> tuple[str, ...]:
     """What the registered targets and runtimes say that they need; not torch, which most of the core is made of."""
-    entries: list[Entry[Any]] = [*export.ENTRIES, *runtimes.ENTRIES]
+    entries: list[Line[Any]] = [*export.LINES, *runtimes.LINES]
     named = {package for entry in entries for package in entry.load().packages}
     return tuple(sorted((named | OTHERS) - {"torch"}))
 
@@ -61,7 +61,7 @@ def test_what_is_blocked_is_what_the_extras_install() -> None:
         for requirement in requirements
     }
     assert installed <= set(HEAVY)
-    entries: list[Entry[Any]] = [*export.ENTRIES, *runtimes.ENTRIES]
+    entries: list[Line[Any]] = [*export.LINES, *runtimes.LINES]
     assert {entry.load().extra for entry in entries} - {None} <= set(extras)
 
 

@@ -123,9 +123,9 @@ def test_a_tapped_network_returns_its_logits_last(workbench):
     assert not any("Tapped" in type(module).__name__ for module in network.modules())
 
 
-def test_a_copy_of_a_tapped_network_notes_for_itself(bench):
+def test_a_copy_of_a_tapped_network_notes_for_itself(workbench):
     """What runs beside a tapped network, a copy of it or of what is inside it, changes nothing there and keeps nothing."""
-    tapped = TappedNetwork(bench.model.network, "original")
+    tapped = TappedNetwork(workbench.model.network, "original")
     images = torch.randn(2, 3, *SMALL_SIZE)
     with torch.no_grad():
         rows = tapped(images)
