@@ -13,7 +13,7 @@ import pytest
 
 from edgevit_deploy.cli import run
 from edgevit_deploy.commands.report.page import Axis, fill
-from tests.bundle.test_folder import edit_manifest
+from tests.helpers.bundles import edit_manifest
 
 ErrorCheck = Callable[..., str]
 HOSTILE = """</style></pre><script>alert(1)</script><img src=x onerror='alert(2)' alt="q">&{status}{0.__class__}"""
