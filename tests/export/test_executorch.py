@@ -1,6 +1,5 @@
 """The ExecuTorch target: one delegate for its form, 46 for the original graph, and what was counted is what the file holds."""
 
-import copy
 import logging
 import re
 import shutil
@@ -20,25 +19,21 @@ from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact, Placement
 from edgevit_deploy.parity.bounds import NOISE_MULTIPLES
 from export.executorch import ExecuTorchExporter, Lowered, check_written, lower
-from tests.helpers.executorch import NETWORK, OneConvolution, build, images, module_for, plan_of
+from tests.helpers.executorch import SMALL, OneConvolution
 from tests.helpers.small import truth_and_noise
+from tests.helpers.targets import NETWORK, images
 
 K = NOISE_MULTIPLES["executorch", "fp32"].k
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    module = module_for()
-    before = copy.deepcopy(module.state_dict())
-    artifact = build(plan_of(), tmp_path_factory.mktemp("deployed"), module)
-    after = module.state_dict()
-    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items()), "the module was changed"
-    return artifact
+def deployed() -> Artifact:
+    return SMALL.shared()
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return build(plan_of(graph="original"), tmp_path_factory.mktemp("original"))
+def original() -> Artifact:
+    return SMALL.shared(graph="original")
 
 
 def test_the_form_is_one_delegate(deployed: Artifact) -> None:
@@ -131,7 +126,7 @@ class Undecided(nn.Module):
 
 def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"ExecuTorch could not convert the model: \w+: .") as caught:
-        build(plan_of(), tmp_path, Undecided())
+        SMALL.build(SMALL.plan_of(), tmp_path, Undecided())
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -150,7 +145,7 @@ def test_the_usage_snippet_runs(deployed: Artifact, tmp_path: Path) -> None:
     shutil.copy(deployed.path, tmp_path)
     (snippet,) = re.findall(r"```python\n(.*?)```", ExecuTorchExporter.usage, flags=re.DOTALL)
     code = snippet.replace("224", "64") + "np.save('outputs.npy', outputs.numpy())\n"
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=300, capture_output=True)
     exact, noise = truth_and_noise(NETWORK, images())
     assert np.abs(np.load(tmp_path / "outputs.npy") - exact).max() <= K * noise
 

@@ -24,16 +24,17 @@ from edgevit_deploy.spec import TensorSpec
 from export.litert import LiteRTExporter, check_written
 from export.litert.convert import Written, convert_in_child
 from runtimes.litert import LiteRTSession
-from tests.helpers.litert import NETWORK, build, changed, images
-from tests.helpers.small import prepared, truth_and_noise
+from tests.helpers.litert import SMALL, changed
+from tests.helpers.small import truth_and_noise
+from tests.helpers.targets import NETWORK, images
 
 K = NOISE_MULTIPLES["litert", "fp32"].k
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
 
 @pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return build(tmp_path_factory.mktemp("litert"))
+def artifact() -> Artifact:
+    return SMALL.shared()
 
 
 def spec(*shape: int) -> TensorSpec:
@@ -101,9 +102,9 @@ def test_without_a_delegate_there_is_no_partition(artifact: Artifact) -> None:
 
 
 @pytest.mark.slow
-def test_the_original_graph_is_torn_apart(tmp_path: Path) -> None:
+def test_the_original_graph_is_torn_apart() -> None:
     """One TRANSPOSE_CONV a channel of each LocalProp: 36 + 72 + 3 x 144; between the partitions are the samplers and others."""
-    torn = build(tmp_path, prepared(NETWORK, torch.float32), graph="original")
+    torn = SMALL.shared(graph="original")
     operators, outside = torn.facts["operators"], torn.facts["outside_partitions"]
     assert isinstance(operators, dict)
     assert isinstance(outside, dict)
@@ -184,7 +185,7 @@ class Spectrum(nn.Module):
 
 def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"litert-torch could not convert the model: RuntimeError: .*complex") as caught:
-        build(tmp_path, Spectrum())
+        SMALL.build(SMALL.plan_of(), tmp_path, Spectrum())
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -228,7 +229,7 @@ def test_the_usage_snippet_runs(artifact: Artifact, tmp_path: Path) -> None:
     (tmp_path / "model.tflite").write_bytes(artifact.path.read_bytes())
     (snippet,) = re.findall(r"```python\n(.*?)```", LiteRTExporter.usage, flags=re.DOTALL)
     code = snippet.replace("224", "64") + "np.save('outputs.npy', outputs)\n"
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=300)
     exact, noise = truth_and_noise(NETWORK, images())
     assert np.abs(np.load(tmp_path / "outputs.npy") - exact).max() <= K * noise
 

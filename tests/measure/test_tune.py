@@ -16,8 +16,7 @@ from edgevit_deploy.errors import ExportError
 from edgevit_deploy.measure.benchmark import Candidate
 from edgevit_deploy.measure.result import REGIMES, Benchmark, BenchmarkResult
 from tests.helpers import fakes
-
-SMALL = ("--model", "edgevit_xxs", "--image-size", "32", "--num-classes", "4")
+from tests.helpers.small import tiny_weights
 
 
 def latencies(by_form: Callable[[Form], float], built: dict[Path, Form]) -> Callable[..., Benchmark]:
@@ -70,7 +69,8 @@ def only(monkeypatch: pytest.MonkeyPatch, *parts: str) -> None:
 
 
 def tune(tmp_path: Path, *more: str) -> dict[str, Any]:
-    assert run(["tune", "fake", *SMALL, "--output", str(tmp_path), *more]) == 0
+    network = ("--weights", str(tiny_weights()), "--image-size", "32")
+    assert run(["tune", "fake", *network, "--output", str(tmp_path), *more]) == 0
     return json.loads((tmp_path / "fake.json").read_text())  # type: ignore[no-any-return]
 
 

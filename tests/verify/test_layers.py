@@ -19,7 +19,7 @@ from edgevit_deploy.pipeline import Workbench
 from edgevit_deploy.verify.layers import LayerReport, check_layers, plan_of
 from export import TARGETS
 from tests.helpers.fakes import FakeExporter, FakeOptions
-from tests.helpers.small import SMALL_SIZE, plan_for
+from tests.helpers.small import SMALL_SIZE, plan_for, tiny_weights
 
 SOURCE = ModelSource(model="edgevit_xxs", weights=None, num_classes=10, image_size=SMALL_SIZE, labels=None, seed=0)
 
@@ -45,6 +45,11 @@ FAULTS = {
 @pytest.fixture(scope="module")
 def bench():
     return Workbench(load_model(SOURCE))
+
+
+@pytest.fixture(scope="module")
+def tiny_bench():
+    return Workbench(load_model(ModelSource(weights=tiny_weights(), image_size=SMALL_SIZE)))
 
 
 class FaultyExporter(FakeExporter):
@@ -122,10 +127,10 @@ def test_a_tapped_network_returns_its_logits_last(bench):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", [target for target in TARGETS if target != "tensorrt"])
-def test_every_target_can_be_looked_into(bench, tmp_path, target):
+def test_every_target_can_be_looked_into(tiny_bench, tmp_path, target):
     """The same mechanism on the target's own runtime and in its own form: sound layers pass, and a fault is named."""
     exporter = require_exporter(target)
-    report = look(bench, exporter, tmp_path, graph="deploy", form=form_for(target))
+    report = look(tiny_bench, exporter, tmp_path, graph="deploy", form=form_for(target))
     assert report.first_failed is None, report.first_failed
 
 
