@@ -148,6 +148,7 @@ def test_built_but_not_run_is_not_passed(
         hosts.find_session.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_substitute_is_not_passed(
     fake_target: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,6 +208,7 @@ def test_json_is_one_document_and_nothing_else(fake_target: None, tmp_path: Path
     assert "fake fp32" in captured.err
 
 
+@pytest.mark.slow
 def test_dynamic_sizes_are_proven_at_a_second_one(fake_target: None, tmp_path: Path) -> None:
     from edgevit_deploy.bundle.manifest import read_manifest
 
@@ -274,7 +276,7 @@ def test_a_cell_with_brackets_is_shown_whole(
     assert "pip install '.[fake]'" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_in_the_middle_of_a_real_conversion_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "convert.py", "onnx", "--model", "edgevit_s", "--output", str(tmp_path)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)

@@ -59,6 +59,7 @@ class TestAgainstOriginal:
         assert f"best naive export (plain conversion) / {fake_bundle} = " in printed
         assert "A/A" in printed
 
+    @pytest.mark.slow
     def test_several_bundles_have_each_their_own(self, fake_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
         other = shutil.copytree(fake_bundle, fake_bundle.parent / "other")
         document, _ = bench(capfd, fake_bundle, other, "--against", "original")
@@ -172,6 +173,7 @@ class TestPaperProtocol:
 
 
 class TestFiles:
+    @pytest.mark.slow
     def test_a_page_a_document_and_a_plot(self, fake_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         output = tmp_path / "new" / "folder"
         document, printed = bench(capfd, fake_bundle, "--against", "original", "--output", output)

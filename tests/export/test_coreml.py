@@ -74,7 +74,10 @@ def test_what_cannot_work_is_refused_before_any_work(changes: dict[str, Any], me
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("target_os", ["iOS15", "iOS16", "iOS17", "iOS18", "macOS12", "macOS15"])
+@pytest.mark.parametrize(
+    "target_os",
+    ["iOS15", *(pytest.param(name, marks=pytest.mark.slow) for name in ("iOS16", "iOS17", "iOS18", "macOS12", "macOS15"))],
+)
 def test_the_written_file_is_for_the_system_that_was_asked_for(tmp_path: Path, target_os: str) -> None:
     artifact = SMALL.build(SMALL.plan_of(options=options(target_os=target_os), precision="fp16"), tmp_path)
     spec = read_package(artifact.path)
@@ -96,6 +99,7 @@ def test_the_description_says_what_a_person_needs(plain: Artifact) -> None:
     assert sum(plain.facts["operators"].values()) > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_rebuild_is_byte_identical(plain: Artifact, half: Artifact, tmp_path: Path, precision: str) -> None:
     again = SMALL.build(SMALL.plan_of(precision=precision), tmp_path)
@@ -138,6 +142,7 @@ def test_a_classifier_answers_in_the_order_of_its_labels() -> None:
     assert len(LABELS) == exact.shape[1]
 
 
+@pytest.mark.slow
 def test_free_axes_work_at_other_batches_and_sizes(tmp_path: Path) -> None:
     plan = SMALL.plan_of(dynamic_batch=True, dynamic_size=True)
     artifact = SMALL.build(plan, tmp_path)

@@ -36,6 +36,7 @@ def original() -> Artifact:
     return SMALL.shared(graph="original")
 
 
+@pytest.mark.slow
 def test_the_form_is_one_delegate(deployed: Artifact) -> None:
     assert deployed.facts["delegates"] == 1
     assert deployed.facts["operators_outside"] == {}
@@ -48,6 +49,7 @@ def test_the_form_is_one_delegate(deployed: Artifact) -> None:
     assert "Float32 only" in notes
 
 
+@pytest.mark.slow
 def test_the_original_graph_is_split_and_says_so(original: Artifact) -> None:
     """Negative control of the count."""
     assert original.facts["delegates"] == 46
@@ -92,6 +94,7 @@ def lowered_outside(module: nn.Module) -> set[str]:
     return {node.target.name() for node in graph.nodes if hasattr(node.target, "_schema")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", ["deployed", "original"])
 def test_the_facts_are_what_executorch_itself_reads(request: pytest.FixtureRequest, graph: str) -> None:
     from executorch.exir._serialize._program import deserialize_pte_binary
@@ -106,6 +109,7 @@ def test_the_facts_are_what_executorch_itself_reads(request: pytest.FixtureReque
     assert {delegate.id for delegate in plan.delegates} == {"XnnpackBackend"}
 
 
+@pytest.mark.slow
 def test_another_number_of_delegates_is_refused(deployed: Artifact, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"model\.pte has 1 delegates, its graph had 2"):
         check_written(deployed.path, Lowered(content=b"", delegates=2, operators={}))
@@ -138,6 +142,7 @@ def test_the_converter_says_nothing_and_logging_is_as_before(capfd: pytest.Captu
     assert (logging.root.manager.disable, list(warnings.filters)) == (disabled, filters)
 
 
+@pytest.mark.slow
 def test_the_usage_snippet_runs(deployed: Artifact, tmp_path: Path) -> None:
     """The Python of the bundle's README, at this size, in a process of its own."""
     (tmp_path / "golden").mkdir()

@@ -51,6 +51,7 @@ def error_of(artifact: Artifact, path: Path) -> float:
         return float(np.abs(opened.run({"input": images()})["logits"] - exact).max())
 
 
+@pytest.mark.slow
 def test_it_computes_what_float64_does(artifact: Artifact) -> None:
     assert error_of(artifact, artifact.path) <= K * truth_and_noise(NETWORK, images())[1]
 
@@ -65,10 +66,12 @@ def test_a_network_of_timm_is_converted(tmp_path: Path) -> None:
     assert found.operators["CONV_2D"] == 1
 
 
+@pytest.mark.slow
 def test_the_file_is_all_that_is_left(artifact: Artifact) -> None:
     assert [path.name for path in artifact.path.parent.rglob("*")] == ["model.tflite"]
 
 
+@pytest.mark.slow
 def test_xnnpack_takes_all_of_the_default_graph(artifact: Artifact) -> None:
     operators = artifact.facts["operators"]
     assert isinstance(operators, dict)
@@ -79,6 +82,7 @@ def test_xnnpack_takes_all_of_the_default_graph(artifact: Artifact) -> None:
     assert f"all {sum(operators.values())} operators as one partition" in " ".join(artifact.notes)
 
 
+@pytest.mark.slow
 def test_the_counts_are_those_of_the_file(artifact: Artifact) -> None:
     """Counted once more by the schema, without the interpreter."""
     from ai_edge_litert import schema_py_generated as schema
@@ -90,6 +94,7 @@ def test_the_counts_are_those_of_the_file(artifact: Artifact) -> None:
     assert counted == artifact.facts["operators"]
 
 
+@pytest.mark.slow
 def test_without_a_delegate_there_is_no_partition(artifact: Artifact) -> None:
     """Negative control of the count: it is the runtime's, not the file's."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -118,6 +123,7 @@ def test_the_original_graph_is_torn_apart() -> None:
     assert error_of(torn, torn.path) <= K * truth_and_noise(NETWORK, images())[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("attention", "partitions", "outside"), [(EinsumAttention, 1, {}), (BatchedAttention, 2, {"FULLY_CONNECTED": 1})]
 )
@@ -137,6 +143,7 @@ def head_weights(model: Any) -> Any:
     return model.buffers[head.buffer]
 
 
+@pytest.mark.slow
 def test_a_fault_in_the_weights_is_seen(artifact: Artifact, tmp_path: Path) -> None:
     """The head's weights, 0.01 % off."""
 
@@ -148,6 +155,7 @@ def test_a_fault_in_the_weights_is_seen(artifact: Artifact, tmp_path: Path) -> N
     assert error_of(artifact, faulty) > 2 * K * truth_and_noise(NETWORK, images())[1]
 
 
+@pytest.mark.slow
 def test_another_epsilon_is_seen(artifact: Artifact, tmp_path: Path) -> None:
     """PyTorch's default LayerNorm epsilon for the published one."""
 
@@ -162,6 +170,7 @@ def test_another_epsilon_is_seen(artifact: Artifact, tmp_path: Path) -> None:
     assert error_of(artifact, faulty) > 2 * K * truth_and_noise(NETWORK, images())[1]
 
 
+@pytest.mark.slow
 def test_a_file_written_again_unchanged_is_good(artifact: Artifact, tmp_path: Path) -> None:
     """Negative control of the two faults."""
     same = changed(artifact.path, tmp_path / "model.tflite", lambda model: None)
@@ -183,6 +192,7 @@ class Spectrum(nn.Module):
         return torch.fft.fft(x).real
 
 
+@pytest.mark.slow
 def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"litert-torch could not convert the model: RuntimeError: .*complex") as caught:
         SMALL.build(SMALL.plan_of(), tmp_path, Spectrum())
@@ -215,6 +225,7 @@ def test_a_child_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_notes_name_the_limits(artifact: Artifact) -> None:
     notes = " ".join(artifact.notes)
     assert "Batch 1 and 64 x 64 only" in notes
@@ -222,6 +233,7 @@ def test_notes_name_the_limits(artifact: Artifact) -> None:
     assert "A GPU or NPU delegate may round to half precision" in notes
 
 
+@pytest.mark.slow
 def test_the_usage_snippet_runs(artifact: Artifact, tmp_path: Path) -> None:
     """The Python of the bundle's README, at this size, in a process of its own."""
     (tmp_path / "golden").mkdir()

@@ -21,6 +21,7 @@ CORE = (
     "parity/test_reference.py",
     "process",
     "test_cli.py",
+    "test_helpers.py",
     "test_spec.py",
     "verify",
 )

@@ -41,9 +41,9 @@ def converted(target: str, changes: dict[str, Any]) -> tuple[nn.Module, Session]
     [
         ("torchscript", LITE),
         ("ncnn", {}),
-        ("litert", {}),
-        ("executorch", {}),
-        ("executorch", {"graph": "original"}),
+        pytest.param("litert", {}, marks=pytest.mark.slow),
+        pytest.param("executorch", {}, marks=pytest.mark.slow),
+        pytest.param("executorch", {"graph": "original"}, marks=pytest.mark.slow),
     ],
     ids=["torchscript", "ncnn", "litert", "executorch", "executorch-original"],
 )

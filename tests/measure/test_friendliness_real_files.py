@@ -7,6 +7,7 @@ import pytest
 from tests.helpers.friendliness import examined, verdicts
 
 
+@pytest.mark.slow
 def test_onnx_for_real(tmp_path: Path) -> None:
     document = examined(tmp_path, targets="onnx")
     (target,) = document["targets"]
@@ -22,6 +23,7 @@ def test_onnx_for_real(tmp_path: Path) -> None:
         assert shares["FFN"] > 0
 
 
+@pytest.mark.slow
 def test_ncnn_refuses_the_published_attention_for_real(tmp_path: Path) -> None:
     """By trying: the exporter's own word for it, `graphs`, is gone around."""
     document = examined(tmp_path, targets="ncnn")

@@ -92,6 +92,7 @@ def test_choices_that_are_faster_win_even_when_they_depend_on_each_other(
     assert chosen == [(1, "slice"), (1, "convolutions"), (2, "tile")]
 
 
+@pytest.mark.slow
 def test_nothing_wins_within_the_noise(monkeypatch: pytest.MonkeyPatch, built: dict[Path, Form], tmp_path: Path) -> None:
     monkeypatch.setattr("edgevit_deploy.measure.tune.benchmark", latencies(lambda form: 10.0, built))
     document = tune(tmp_path)
@@ -141,6 +142,7 @@ def test_update_writes_the_table_and_keeps_the_rest(
     assert "convert.py tune fake" in read_table(table)["fake"].measured
 
 
+@pytest.mark.slow
 def test_it_really_times(monkeypatch: pytest.MonkeyPatch, fake_target: None, tmp_path: Path) -> None:
     """Without fakes in the clock: the figures are finite, every trial has a verdict."""
     only(monkeypatch, "sampler", "pool")

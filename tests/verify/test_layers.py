@@ -2,7 +2,9 @@
 
 import copy
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,6 +42,14 @@ FAULTS = {
     "logits": "head",
 }
 """Tap of the deploy graph after a planted fault -> the part that must be named."""
+
+AT_ONCE = ("patch_embed2", "blocks3.2.SelfAttn.attn.sampler", "blocks4.1.SelfAttn.attn.attend", "logits")
+"""The first, the last and two in between are planted in the quick tier too."""
+
+
+def planted(taps: Iterable[str]) -> list[Any]:
+    """Taps as parameters, all but a few of them slow."""
+    return [pytest.param(tap, marks=() if tap in AT_ONCE else pytest.mark.slow) for tap in taps]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +91,7 @@ def look(bench: Workbench, exporter, folder: Path, **changes) -> LayerReport:
     return check_layers(bench, exporter, plan, find_session, folder, lambda _: None)
 
 
-@pytest.mark.parametrize("tap", FAULTS)
+@pytest.mark.parametrize("tap", planted(FAULTS))
 def test_a_fault_in_each_part_is_named(fake_target, bench, tmp_path, tap, monkeypatch):
     monkeypatch.setattr(FaultyExporter, "faulty", tap)
     failed = look(bench, FaultyExporter(), tmp_path, graph="deploy").first_failed
@@ -89,7 +99,9 @@ def test_a_fault_in_each_part_is_named(fake_target, bench, tmp_path, tap, monkey
     assert (failed.tap.name, failed.tap.part) == (tap, FAULTS[tap])
 
 
-@pytest.mark.parametrize("tap", ["blocks2.0.LocalAgg.gather", "blocks2.0.SelfAttn.attn.attend", "blocks4.1.SelfAttn.attn.attend"])
+@pytest.mark.parametrize(
+    "tap", planted(["blocks2.0.LocalAgg.gather", "blocks2.0.SelfAttn.attn.attend", "blocks4.1.SelfAttn.attn.attend"])
+)
 def test_a_fault_in_the_original_graph_is_named(fake_target, bench, tmp_path, tap, monkeypatch):
     monkeypatch.setattr(FaultyExporter, "faulty", tap)
     failed = look(bench, FaultyExporter(), tmp_path, graph="original").first_failed
@@ -104,6 +116,7 @@ def test_without_a_fault_nothing_is_named(fake_target, bench, tmp_path, graph):
     assert len(report.layers) == 77
 
 
+@pytest.mark.slow
 def test_a_wrong_rewrite_is_named_where_the_published_graph_has_the_same_tap(fake_target, bench, tmp_path, monkeypatch):
     """The truth of what both graphs share is the published graph's: a rewrite cannot be its own judge."""
     wrong = to_deploy_form(bench.model.network, Form())

@@ -121,6 +121,7 @@ def test_the_profile_is_what_makes_a_dynamic_batch_build(export, tmp_path):
         build_engine(RTX, export(dynamic_batch=True).source, FIXED, tmp_path / "e")
 
 
+@pytest.mark.slow
 def test_a_fixed_batch_is_byte_identical(export, tmp_path):
     for precision in ("fp32", "fp16"):
         artifact = export(precision=precision)

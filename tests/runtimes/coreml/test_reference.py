@@ -125,6 +125,7 @@ def test_a_program_that_contradicts_itself_is_refused(artifact: Artifact, tmp_pa
         pass
 
 
+@pytest.mark.slow
 def test_shapes_that_the_description_does_not_allow_are_refused() -> None:
     free = SMALL.shared(dynamic_batch=True)
     with (
