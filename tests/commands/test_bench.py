@@ -18,6 +18,8 @@ from edgevit_deploy.measure.result import REGIMES, Benchmark, BenchmarkResult
 from edgevit_deploy.session import OpTime
 from tests.helpers import fakes
 
+pytestmark = pytest.mark.usefixtures("no_process_for_memory")
+
 ErrorCheck = Callable[..., str]
 QUICK = ("--runs", "5", "--regime", "mixed", "--json")
 

@@ -1,9 +1,7 @@
 """The rewrites: how often each applies, that each alone and all together are exact, and where each must not apply."""
 
 import copy
-from pathlib import Path
 
-import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -21,7 +19,7 @@ from edgevit_deploy.deploy.fold_batch_norm import fold_batch_norm
 from edgevit_deploy.deploy.fold_head_norm import fold_head_norm
 from edgevit_deploy.deploy.fold_norm_affine import fold_norm_affine
 from edgevit_deploy.deploy.fold_position import fold_position
-from edgevit_deploy.deploy.form import CHOICES, Form, form_for
+from edgevit_deploy.deploy.form import CHOICES, Form
 from edgevit_deploy.deploy.multiply_local_prop import multiply_local_prop
 from edgevit_deploy.deploy.norm_forms import LastAxisNorm, norm_by_convolutions, norm_by_means
 from edgevit_deploy.deploy.pool_two_axes import pool_two_axes
@@ -32,10 +30,8 @@ from edgevit_deploy.deploy.shuffle_local_prop import shuffle_local_prop
 from edgevit_deploy.deploy.tile_local_prop import tile_local_prop
 from edgevit_deploy.deploy.upsample_local_prop import upsample_local_prop
 from edgevit_deploy.model.edgevit import EdgeViT
-from edgevit_deploy.model.ends import prepare
 from edgevit_deploy.model.random_weights import randomise
-from export.onnx import OnnxExporter, OnnxOptions
-from tests.helpers.small import plan_for, small_network
+from tests.helpers.small import small_network
 
 EXACT = 1e-12
 """Relative to the largest output; float64 itself is good for 1e-15."""
@@ -273,16 +269,3 @@ class TestWhereRewritesDoNotApply:
         graph = nn.Sequential(attention)
         assert (fold_attention_scale(graph), drop_key_bias(graph)) == (1, 1)
         assert (fold_attention_scale(graph), drop_key_bias(graph)) == (0, 0)
-
-
-@pytest.mark.parametrize("form", [Form(), form_for("onnx")], ids=["default", "of onnx"])
-def test_the_onnx_file_has_no_operator_that_runtimes_run_badly(tmp_path: Path, form: Form) -> None:
-    """No transposed convolution, no BatchNorm, no GELU in pieces, no tensor above rank 4."""
-    original = small_network(seed=3)
-    plan = plan_for(original.spec, OnnxOptions(), graph="deploy")
-    module = prepare(to_deploy_form(original, form).network, original.spec.preprocess, "tensor", "logits", torch.float32)
-    model = onnx.load(OnnxExporter().export(module, plan, tmp_path).path)
-    operators = {node.op_type for node in model.graph.node}
-    assert not operators & {"ConvTranspose", "BatchNormalization", "Erf", "AveragePool"}
-    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    assert max(len(value.type.tensor_type.shape.dim) for value in inferred.graph.value_info) == 4
