@@ -68,6 +68,7 @@ class TestAgainstOriginal:
         assert [contest["bundles"] for contest in document["against"]] == [[str(fake_bundle)], [str(other)]]
         assert len({entry["label"] for entry in document["results"]}) == 4
 
+    @pytest.mark.slow
     def test_one_that_cannot_be_made_is_said_and_not_timed(
         self, fake_bundle: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -126,6 +127,7 @@ def test_comparisons_are_with_any_file_of_the_run() -> None:
 
 
 class TestOps:
+    @pytest.mark.slow
     def test_time_is_told_by_part(
         self, fake_bundle: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:

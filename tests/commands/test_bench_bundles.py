@@ -41,6 +41,7 @@ def test_the_command(fake_bundle: Path, capfd: pytest.CaptureFixture[str]) -> No
         assert text in captured.err, text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_process_for_memory")
 def test_two_bundles_are_compared(fake_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     other = fake_bundle.rename(tmp_path / "[red]other")  # rich markup in a name is text

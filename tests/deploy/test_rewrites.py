@@ -31,7 +31,7 @@ from edgevit_deploy.deploy.tile_local_prop import tile_local_prop
 from edgevit_deploy.deploy.upsample_local_prop import upsample_local_prop
 from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.model.random_weights import randomise
-from tests.helpers.small import small_network
+from tests.helpers.small import small_network, tiny_network
 
 EXACT = 1e-12
 """Relative to the largest output; float64 itself is good for 1e-15."""
@@ -122,7 +122,7 @@ EXTREMES = (
 @pytest.mark.parametrize("form", [*(f for forms in Form().alternatives().values() for f in forms), *EXTREMES], ids=str)
 def test_every_form_is_the_network(form: Form) -> None:
     """Each choice alone and mixed, at several batches and sizes."""
-    model = make("edgevit_xxs")
+    model = tiny_network(seed=1).double()
     deployed = to_deploy_form(model, form)
     for inputs in (images(), images(1, 32, 64), images(3, 160, 64)):
         assert relative_error(deployed.network, model, inputs) <= EXACT

@@ -80,6 +80,7 @@ def test_unfriendly_parts_are_named(partitioned: None, tmp_path: Path, capfd: py
     assert max(map(len, tables)) <= 120, "for a terminal"
 
 
+@pytest.mark.slow
 def test_a_target_that_refuses_everything_is_unknown_by_part(
     partitioned: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +104,7 @@ def test_a_missing_target_is_skipped_with_what_installs_it(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_peer_without_timm_is_skipped_and_the_rest_is_made(
     partitioned: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,7 @@ def tune(tmp_path: Path, *more: str) -> dict[str, Any]:
     return json.loads((tmp_path / "fake.json").read_text())  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 def test_choices_that_are_faster_win_even_when_they_depend_on_each_other(
     monkeypatch: pytest.MonkeyPatch, built: dict[Path, Form], tmp_path: Path
 ) -> None:
@@ -125,6 +126,7 @@ def test_what_fails_parity_or_cannot_be_converted_is_rejected_however_fast(
     assert rejected["mean"].startswith("parity failed")
 
 
+@pytest.mark.slow
 def test_update_writes_the_table_and_keeps_the_rest(
     monkeypatch: pytest.MonkeyPatch, built: dict[Path, Form], tmp_path: Path
 ) -> None:
