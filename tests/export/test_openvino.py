@@ -95,7 +95,7 @@ def test_the_original_graph_is_converted_too() -> None:
 @pytest.fixture(scope="module")
 def converted() -> Any:
     model = convert(SMALL.module_for(), SMALL.plan_of())
-    name_ends(model, "input", "logits")
+    name_ends(model, "input", ["logits"])
     return model
 
 

@@ -166,7 +166,7 @@ def test_a_process_that_dies_gives_no_figure(spin: Callable[..., Candidate]) -> 
 def test_a_runtime_that_is_isolated_already_gives_the_same_figure(spin: Callable[..., Candidate]) -> None:
     """Where a child does not tell its memory; its class is made while the program runs, so it cannot be pickled."""
     small = peak_memory_bytes(spin("small", 1), 1)
-    again = peak_memory_bytes(spin("small", 1, isolated(SpinSession, f"{__name__}:SpinSession")), 1)
+    again = peak_memory_bytes(spin("small", 1, isolated(SpinSession, "tests.helpers.spin:SpinSession")), 1)
     assert small is not None
     assert again is not None
     assert 0.8 < again / small < 1.25

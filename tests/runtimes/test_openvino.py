@@ -49,7 +49,7 @@ def error_of(artifact: Artifact, path: Path | None = None) -> float:
 def judge(session: Session, precision: Precision) -> ParityReport:
     probes = make_probes(SMALL_SIZE, NETWORK.spec.preprocess, "tensor", seed=0)
     truth = Reference(NETWORK, NETWORK.spec.preprocess).truth(probes, ends("tensor", "logits"), precision)
-    return check_session(session, [truth], "openvino", [1])
+    return check_session(session, [truth], bound_of("openvino", precision), [1])
 
 
 def changed(artifact: Artifact, folder: Path, old: str, new: str) -> Path:

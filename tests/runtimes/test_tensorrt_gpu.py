@@ -13,6 +13,7 @@ from edgevit_deploy.parity.probes import make_probes
 from edgevit_deploy.parity.reference import Reference
 from export.tensorrt import TensorRTExporter, TensorRTOptions
 from runtimes.tensorrt import TensorRTSession
+from tests.helpers.bounds import bound_of
 from tests.helpers.small import ends, plan_for, prepared
 
 pytestmark = pytest.mark.gpu
@@ -44,7 +45,7 @@ def test_it_computes_what_pytorch_computes(engine, network, precision):
     probes = make_probes((224, 224), network.spec.preprocess, "tensor", 0)
     truth = Reference(network, network.spec.preprocess).truth(probes, ends("tensor", "logits"), precision)
     with TensorRTSession(engine.path, inputs=engine.inputs, outputs=engine.outputs) as session:
-        report = check_session(session, [truth], "tensorrt", BATCHES)
+        report = check_session(session, [truth], bound_of("tensorrt", precision), BATCHES)
     assert report.status == "passed", report.worst
     assert {diff.batch for diff in report.diffs} == set(BATCHES)
 

@@ -62,8 +62,9 @@ def workbench(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tiny_bench():
-    return Workbench(load_model(ModelOrigin(weights=tiny_weights(), image_size=SMALL_SIZE)))
+def tiny_workbench(tmp_path_factory):
+    model = load_model(ModelOrigin(weights=tiny_weights(), image_size=SMALL_SIZE))
+    return Workbench(model, THIS_HOST, tmp_path_factory.mktemp("tiny"))
 
 
 class FaultyExporter(FakeExporter):
@@ -97,7 +98,7 @@ def look(workbench: Workbench, exporter, folder: Path, **changes) -> LayerReport
 
 
 @pytest.mark.parametrize("tap", planted(FAULTS))
-def test_a_fault_in_each_part_is_named(fake_target, bench, tmp_path, tap, monkeypatch):
+def test_a_fault_in_each_part_is_named(fake_target, workbench, tmp_path, tap, monkeypatch):
     monkeypatch.setattr(FaultyExporter, "faulty", tap)
     failed = look(workbench, FaultyExporter(), tmp_path, graph="deploy").first_failed
     assert failed is not None
@@ -107,7 +108,7 @@ def test_a_fault_in_each_part_is_named(fake_target, bench, tmp_path, tap, monkey
 @pytest.mark.parametrize(
     "tap", planted(["blocks2.0.LocalAgg.gather", "blocks2.0.SelfAttn.attn.attend", "blocks4.1.SelfAttn.attn.attend"])
 )
-def test_a_fault_in_the_original_graph_is_named(fake_target, bench, tmp_path, tap, monkeypatch):
+def test_a_fault_in_the_original_graph_is_named(fake_target, workbench, tmp_path, tap, monkeypatch):
     monkeypatch.setattr(FaultyExporter, "faulty", tap)
     failed = look(workbench, FaultyExporter(), tmp_path, graph="original").first_failed
     assert failed is not None
@@ -115,14 +116,14 @@ def test_a_fault_in_the_original_graph_is_named(fake_target, bench, tmp_path, ta
 
 
 @pytest.mark.parametrize("graph", [pytest.param("original", marks=pytest.mark.slow), "deploy"])
-def test_without_a_fault_nothing_is_named(fake_target, bench, tmp_path, graph):
-    report = look(bench, FakeExporter(), tmp_path, graph=graph)
+def test_without_a_fault_nothing_is_named(fake_target, workbench, tmp_path, graph):
+    report = look(workbench, FakeExporter(), tmp_path, graph=graph)
     assert report.first_failed is None
     assert len(report.layers) == 77
 
 
 @pytest.mark.slow
-def test_a_wrong_rewrite_is_named_where_the_published_graph_has_the_same_tap(fake_target, bench, tmp_path, monkeypatch):
+def test_a_wrong_rewrite_is_named_where_the_published_graph_has_the_same_tap(fake_target, workbench, tmp_path, monkeypatch):
     """The truth of what both graphs share is the published graph's: a rewrite cannot be its own judge."""
     wrong = to_deploy_form(workbench.model.network, Form())
     wrong.network.get_submodule("blocks2.0.LocalAgg.gather.body.conv2").bias += 1e-3
@@ -159,10 +160,10 @@ def test_a_copy_of_a_tapped_network_notes_for_itself(workbench):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", [target for target in TARGETS if target != "tensorrt"])
-def test_every_target_can_be_looked_into(tiny_bench, tmp_path, target):
+def test_every_target_can_be_looked_into(tiny_workbench, tmp_path, target):
     """The same mechanism on the target's own runtime and in its own form: sound layers pass, and a fault is named."""
     exporter = THIS_HOST.require_exporter(target)
-    report = look(tiny_bench, exporter, tmp_path, graph="deploy", form=THIS_HOST.find_exporter(target).form)
+    report = look(tiny_workbench, exporter, tmp_path, graph="deploy", form=exporter.form)
     assert report.first_failed is None, report.first_failed
 
 
