@@ -181,10 +181,10 @@ def test_a_file_of_noise_that_the_parser_accepts_is_refused(export, tmp_path):
 
 def at_full_size():
     """Every variant, precision and kind of batch: every two of them in the half that CI takes, the other half at night."""
-    for numbers in itertools.product(range(3), range(2), range(2)):
-        variant, precision, dynamic_batch = numbers
-        marks = pytest.mark.nightly if sum(numbers) % 2 else pytest.mark.slow
-        yield pytest.param(("edgevit_xxs", "edgevit_xs", "edgevit_s")[variant], ("fp32", "fp16")[precision], bool(dynamic_batch), marks=marks)
+    variants, precisions = ("edgevit_xxs", "edgevit_xs", "edgevit_s"), ("fp32", "fp16")
+    for variant, precision, dynamic_batch in itertools.product(range(3), range(2), range(2)):
+        marks = pytest.mark.nightly if (variant + precision + dynamic_batch) % 2 else pytest.mark.slow
+        yield pytest.param(variants[variant], precisions[precision], bool(dynamic_batch), marks=marks)
 
 
 @pytest.mark.parametrize(("variant", "precision", "dynamic_batch"), at_full_size())
