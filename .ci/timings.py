@@ -1,23 +1,19 @@
-"""Time and memory of what the README promises, against the bounds of the contract; exits 1 past a bound.
+"""Time and memory of what the README promises, printed and kept in build/timings.json.
 
-A shared runner can be half as fast as the next one, so the bound of `--help`, which is a fraction of a second, is one of a
-machine that runs `YARDSTICK` in `YARDSTICK_S`; a slower machine gets as much more. The smallest of several runs is judged:
-what else runs on the machine only ever adds time.
+Nothing is judged: a shared runner can be half as fast as the next one. That `--help` imports neither torch nor numpy, which is
+what makes it quick, is a test (tests/test_cli.py).
 """
 
+import json
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
-HELP_S = 0.5
-YARDSTICK = "import asyncio, doctest, email.mime.text, http.server, sqlite3, unittest.mock, xml.dom.minidom, xmlrpc.client"
-YARDSTICK_S = 0.12
-HEAVY_HELP = "import torch; from edgevit_deploy.cli import main; main(['--help'])"  # the negative control
 REPEATS = 7
-ONNX_S = 25.0
-ONNX_BYTES = 2 * 10**9
+KEPT = Path("build/timings.json")
 
 
 def timed(*arguments: str) -> float:
@@ -27,25 +23,19 @@ def timed(*arguments: str) -> float:
     return time.monotonic() - start
 
 
-def help_is_quick() -> bool:
-    """Judge `--help`, and that the same judgement refuses one that imports torch."""
-    rounds = [(timed("-c", YARDSTICK), timed("convert.py", "--help"), timed("-c", HEAVY_HELP)) for _ in range(REPEATS)]
-    yardstick_s, help_s, heavy_s = (min(seconds) for seconds in zip(*rounds, strict=True))
-    bound_s = HELP_S * max(1.0, yardstick_s / YARDSTICK_S)
-    print(f"--help: {help_s:.2f} s (smallest of {REPEATS}, bound {bound_s:.2f}; the yardstick takes {yardstick_s:.2f} s)")
-    print(f"--help with torch, which must be past the bound: {heavy_s:.2f} s")
-    return help_s <= bound_s < heavy_s
-
-
-def onnx_is_quick_and_small() -> bool:
-    """Judge one conversion, its parity check included."""
+def measure() -> dict[str, float]:
+    """Return seconds and bytes by what was run: `--help`, the smallest of several, and one conversion with its parity check."""
+    help_s = min(timed("convert.py", "--help") for _ in range(REPEATS))
     with tempfile.TemporaryDirectory() as folder:
         onnx_s = timed("convert.py", "onnx", "--model", "edgevit_xxs", "--output", folder)
-    peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    print(f"onnx edgevit_xxs, parity included: {onnx_s:.1f} s (bound {ONNX_S}), peak {peak_bytes / 1e9:.2f} GB (bound 2)")
-    return onnx_s <= ONNX_S and peak_bytes <= ONNX_BYTES
+    peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {"help_s": help_s, "onnx_edgevit_xxs_s": onnx_s, "peak_bytes": peak_bytes}
 
 
 if __name__ == "__main__":
-    results = [help_is_quick(), onnx_is_quick_and_small()]
-    sys.exit(int(not all(results)))
+    found = measure()
+    KEPT.parent.mkdir(exist_ok=True)
+    KEPT.write_text(json.dumps(found, indent=2) + "\n")
+    print(f"--help: {found['help_s']:.2f} s (smallest of {REPEATS}; the aim is 0.5)")
+    print(f"onnx edgevit_xxs, parity included: {found['onnx_edgevit_xxs_s']:.1f} s (the aim is 25), ", end="")
+    print(f"peak of any child {found['peak_bytes'] / 1e9:.2f} GB (the aim is 2); kept in {KEPT}")

@@ -47,12 +47,16 @@ def silent(_: str) -> Iterator[Step]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One target in one precision, as `convert_all` left it; without a `conversion` where it was skipped or not built."""
+    """One target in one precision, as `convert_all` left it; without a `conversion` where it was skipped or not built.
+
+    `reason` says why; `extra` is what of this project's extras would install what a skipped target needs.
+    """
 
     target: str
     precision: Precision
     status: Literal["passed", "failed", "built, not run", "skipped"]
     reason: str = ""
+    extra: str = ""
     conversion: Conversion | None = None
 
 
@@ -297,7 +301,7 @@ def _attempt(
     target, precision = plan.target, plan.precision
     if not availability.ok:
         reason = f"{availability.detail}; {availability.fix}"
-        return Attempt(target=target, precision=precision, status="skipped", reason=reason)
+        return Attempt(target=target, precision=precision, status="skipped", reason=reason, extra=exporter.extra or "")
     try:
         exporter.refuse(plan)
     except UsageError as error:

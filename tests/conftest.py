@@ -1,18 +1,57 @@
-"""Fixtures that several test modules share."""
+"""Fixtures that several test modules share, and which tests belong to which tier."""
 
 import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-# One thread for each worker and its children: two workers of two threads on two cores take 6 times as long, spinning.
+# PyTorch's threads spin while they wait, which on a busy machine costs four times the work itself. OpenMP reads this once, when
+# torch is loaded, and child processes inherit it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+# One thread for each worker and its children: two workers of two threads on two cores take 6 times as long.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from edgevit_deploy.cli import run
+from tests.helpers import shared, tiers
 from tests.helpers.fakes import register_fake
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import the other test files for `-m core`: some import a converter."""
+    core_alone = config.option.markexpr == "core"
+    return True if core_alone and collection_path.is_file() and not tiers.is_core(collection_path) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the core tier, and keep the tests of one slow converter on one worker."""
+    for item in items:
+        if tiers.is_core(item.path) and not any(item.get_closest_marker(name) for name in ("slow", "nightly")):
+            item.add_marker(pytest.mark.core)
+        group = tiers.converter_of(item)
+        if group and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_folder_for_all_workers(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Give what is converted once for all tests its place."""
+    folder = tmp_path_factory.getbasetemp()
+    shared.use((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "shared")
+
+
+@pytest.fixture(autouse=True)
+def core_needs_torch_alone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In a run of the core tier, fail the test that imports a converter."""
+    before = tiers.converters_among(sys.modules)
+    yield
+    if request.config.option.markexpr == "core":
+        imported = tiers.converters_among(sys.modules) - before
+        assert not imported, f"{imported} imported by a test of the core tier; move it, or its path in helpers/tiers.py"
 
 
 @pytest.fixture
@@ -21,15 +60,26 @@ def fake_target(monkeypatch: pytest.MonkeyPatch) -> None:
     register_fake(monkeypatch)
 
 
+@pytest.fixture
+def only_fake(fake_target: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `all` see the fake target alone."""
+    import export
+
+    for name in [name for name in export.TARGETS if name != "fake"]:
+        monkeypatch.delitem(export.TARGETS, name)
+
+
 @pytest.fixture(scope="session")
-def pristine_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pristine_bundle() -> Path:
     """A good bundle of the fake target, made once: XXS, 64 x 64, 10 classes. Copy it before changing anything."""
-    output = tmp_path_factory.mktemp("pristine")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        register_fake(monkeypatch)
-        tokens = ["fake", "--model", "edgevit_xxs", "--image-size", "64", "--num-classes", "10", "--output", str(output)]
-        assert run(tokens) == 0
-    return output / "fake-fp32"
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            register_fake(monkeypatch)
+            tokens = ["fake", "--model", "edgevit_xxs", "--image-size", "64", "--num-classes", "10", "--output", str(folder)]
+            assert run(tokens) == 0
+
+    return shared.made_once("fake-bundle", make) / "fake-fp32"
 
 
 @pytest.fixture

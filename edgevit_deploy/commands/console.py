@@ -1,8 +1,9 @@
 """What people read: progress and tables on stderr; and the one JSON document on stdout."""
 
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import PurePath
 
@@ -12,6 +13,12 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+
+WIDTH_OF_A_FILE = 160
+"""Of tables that go to no terminal, unless COLUMNS says another."""
+
+WIDEST = 10_000
+"""Of a table that is measured; a terminal's own width would cap what it wants."""
 
 STYLES = {
     "passed": "green",
@@ -55,17 +62,36 @@ def status(text: str) -> Text:
     return Text(text, style=STYLES.get(text, ""))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
-    """Print a table for people; a str cell is shown as it is, brackets too, a coloured one is a `Text`."""
-    table = Table(title=escape(title), title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], optional: Sequence[str] = ()) -> None:
+    """Print a table for people; a str cell is shown as it is, brackets too, a coloured one is a `Text`.
+
+    Args:
+        title: above it.
+        columns: their headings.
+        rows: one cell for each column.
+        optional: columns that are left out where the terminal is too narrow for all, the first of them first.
+    """
     console = stderr()
-    if not console.is_terminal:
-        console = Console(stderr=True, highlight=False, width=160)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(stderr=True, highlight=False, width=WIDTH_OF_A_FILE)
+    left_out: set[str] = set()
+    table = _table(title, columns, rows, left_out)
+    for column in optional:
+        if console.measure(table, options=console.options.update(max_width=WIDEST)).maximum <= console.width:
+            break
+        left_out.add(column)
+        table = _table(title, columns, rows, left_out)
     console.print(table)
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], left_out: Set[str]) -> Table:
+    table = Table(title=escape(title), title_justify="left")
+    kept = [index for index, column in enumerate(columns) if column not in left_out]
+    for index in kept:
+        table.add_column(columns[index], overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in (row[index] for index in kept)))
+    return table
 
 
 @contextmanager

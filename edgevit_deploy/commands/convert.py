@@ -13,6 +13,7 @@ from edgevit_deploy.commands.flags import FileFlags, ModelFlags
 from edgevit_deploy.commands.pictures import print_top5
 from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.host import THIS_HOST, check_target
+from edgevit_deploy.registry import install_command
 from edgevit_deploy.spec import Precision
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from edgevit_deploy.pipeline import Conversion
 
 COLUMNS = ("target", "precision", "status", "ran on", "largest error", "bound", "x noise", "top-1", "MB", "s", "bundle")
+OPTIONAL = ("bundle", "largest error", "bound", "ran on")
+"""What a narrow terminal does without; `--json` has all of it, and a line below says where the bundles are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,7 @@ class Row:
     duration_s: float | None = None
     bundle: Path | None = None
     detail: str = ""
+    extra: str = ""
 
     def cells(self) -> list[str | Text]:
         """Return the row as the table's cells."""
@@ -112,16 +116,22 @@ def convert_all(
     _report(rows, everything.model_notes, file_flags)
     if any(row.status == "failed" for row in rows):
         return 1
-    skipped = [row.target for row in rows if row.status == "skipped" and row.target in required]
+    skipped = {row.target: row.detail for row in rows if row.status == "skipped" and row.target in required}
     if skipped:
-        raise MissingError(f"--require: {', '.join(sorted(set(skipped)))} skipped; the lines above say what would enable it")
+        raise MissingError("--require: skipped: " + "; ".join(f"{target}: {reason}" for target, reason in skipped.items()))
     return 0
 
 
 def _row_of(attempt: "Attempt") -> Row:
     if attempt.conversion is not None:
         return _row(attempt.conversion)
-    return Row(target=attempt.target, precision=attempt.precision, status=attempt.status, detail=attempt.reason)
+    return Row(
+        target=attempt.target,
+        precision=attempt.precision,
+        status=attempt.status,
+        detail=attempt.reason,
+        extra=attempt.extra,
+    )
 
 
 def _row(conversion: "Conversion") -> Row:
@@ -155,13 +165,30 @@ def _detail(target: str, report: "ParityReport") -> str:
     return ""
 
 
+def _skipped(rows: Sequence[Row]) -> list[str]:
+    """Say in one line which targets are not installed here, and in a line each why the others cannot do what was asked."""
+    missing = {row.target: row.extra for row in rows if row.status == "skipped" and row.extra}
+    refused = {(row.target, row.detail): None for row in rows if row.status == "skipped" and not row.extra}
+    lines = [f"{target}, skipped: {reason}" for target, reason in refused]
+    if missing:
+        extras = ",".join(dict.fromkeys(missing.values()))
+        lines.append(f"not installed: {', '.join(missing)}. {install_command(extras)} adds them; `convert.py doctor` says more")
+    return lines
+
+
 def _report(rows: Sequence[Row], notes: Sequence[str], flags: FileFlags) -> None:
     for note in notes:
         say(f"note: {note}")
-    print_table("edgevit-deploy", COLUMNS, [row.cells() for row in rows])
-    for row in rows:
+    tried = [row for row in rows if row.status != "skipped"]
+    if tried:
+        print_table("edgevit-deploy", COLUMNS, [row.cells() for row in tried], optional=OPTIONAL)
+    for row in tried:
         if row.detail:
             say(f"{row.target} {row.precision}, {row.status}: {row.detail}")
+    for line in _skipped(rows):
+        say(line)
+    if tried and any(row.bundle for row in tried):
+        say(f"bundles: {', '.join(sorted({str(row.bundle.parent) for row in tried if row.bundle}))}/TARGET-PRECISION")
     bundles = [row.bundle for row in rows if row.bundle is not None and row.status != "failed"]
     top5 = print_top5(bundles, flags.images) if flags.images else None
     if flags.json:

@@ -17,7 +17,7 @@ from edgevit_deploy.bundle.manifest import FileRecord, read_manifest
 from edgevit_deploy.cli import run
 from edgevit_deploy.commands.report.axis import Axis
 from edgevit_deploy.commands.report.page import TEMPLATE, Subject, environment, page_about, render
-from tests.bundle.test_folder import edit_manifest
+from tests.helpers.bundles import edit_manifest
 
 ErrorCheck = Callable[..., str]
 TEMPLATE_CODE = "{status}{0.__class__}{{ 7 * 7 }}{% for %}{#"

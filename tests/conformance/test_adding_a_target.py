@@ -38,6 +38,7 @@ def nothing_remembered() -> Iterator[None]:
     find_session.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_runtime_and_a_tolerance_row_have_it_judged(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

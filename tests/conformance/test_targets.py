@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,17 @@ from edgevit_deploy.verification.bundle import artifact_of, runnable
 from export import TARGETS
 from runtimes import RUNTIMES, runtimes_for
 from tests.helpers.hosts import registered, runs_here
+from tests.helpers.shared import shared_bundle
 from tests.helpers.small import plan_for
 
 ROOT = Path(__file__).parent.parent.parent
-PAIRS = [(name, precision) for name, entry in TARGETS.items() for precision in entry.load().precisions]
+PAIRS = [
+    pytest.param(name, precision, marks=() if precision == "fp32" else pytest.mark.slow)
+    for name, entry in TARGETS.items()
+    for precision in entry.load().precisions
+]
+"""In float32 each target is converted, judged and looked at in the quick tier."""
+
 SMALL = ("--model", "edgevit_xxs", "--image-size", "64", "--num-classes", "16")
 
 
@@ -46,20 +52,10 @@ def plan_of(exporter: Exporter[Any], precision: Precision = "fp32", **changes: A
     return plan_for(spec, exporter.options_type(), precision=precision, **changes)
 
 
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Precision], Path]:
-    """Convert each target and precision once, through the command line."""
-    made: dict[tuple[str, str], Path] = {}
-
-    def bundle(target: str, precision: Precision) -> Path:
-        exporter_of(target)
-        if (target, precision) not in made:
-            output = tmp_path_factory.mktemp(f"{target}-{precision}")
-            assert run([target, *SMALL, "--precision", precision, "--output", str(output)]) == 0
-            made[target, precision] = output / f"{target}-{precision}"
-        return made[target, precision]
-
-    return bundle
+def bundle_of(target: str, precision: Precision) -> Path:
+    """The bundle of each target and precision, converted once through the command line, for reading only."""
+    exporter_of(target)
+    return shared_bundle(target, precision, *SMALL)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -117,10 +113,9 @@ def test_a_runtime_describes_itself(runtime: str) -> None:
     assert availability.ok or availability.fix
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("target", "precision"), PAIRS)
-def test_a_bundle_is_good_wherever_it_is(bundles: Callable[..., Path], tmp_path: Path, target: str, precision: Precision) -> None:
-    bundle = Path(shutil.copytree(bundles(target, precision), tmp_path / "moved" / "away"))
+def test_a_bundle_is_good_wherever_it_is(tmp_path: Path, target: str, precision: Precision) -> None:
+    bundle = Path(shutil.copytree(bundle_of(target, precision), tmp_path / "moved" / "away"))
     manifest = read_manifest(bundle)
     ran = runs_here(target, precision)
     assert manifest.parity.status == ("passed" if ran else "built, not run")
@@ -128,20 +123,19 @@ def test_a_bundle_is_good_wherever_it_is(bundles: Callable[..., Path], tmp_path:
     assert run(["verify", str(bundle), "--seed", "0"]) == (0 if ran else MissingError.exit_code)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("target", "precision"), PAIRS)
-def test_the_operators_of_a_file_are_counted(bundles: Callable[..., Path], target: str, precision: Precision) -> None:
+def test_the_operators_of_a_file_are_counted(target: str, precision: Precision) -> None:
     """What computes: more than a network has layers, and not its hundreds of constants."""
-    operators = read_manifest(bundles(target, precision)).operators
-    assert all(count > 0 for count in operators.values())
+    operators = read_manifest(bundle_of(target, precision)).operators
+    assert isinstance(operators, dict)
+    assert all(isinstance(count, int) and count > 0 for count in operators.values())
     assert 150 < sum(operators.values()) < 600
     assert not {name for name in operators if "const" in name.lower()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("target", "precision"), PAIRS)
-def test_a_bundle_names_no_machine_path(bundles: Callable[..., Path], target: str, precision: Precision) -> None:
-    bundle = bundles(target, precision)
+def test_a_bundle_names_no_machine_path(target: str, precision: Precision) -> None:
+    bundle = bundle_of(target, precision)
     needles = [str(bundle.parent).encode(), str(ROOT).encode(), sys.prefix.encode()]
     for path in bundle.rglob("*"):
         if path.is_file():
@@ -151,11 +145,9 @@ def test_a_bundle_names_no_machine_path(bundles: Callable[..., Path], target: st
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "precision"), PAIRS)
-def test_a_rebuild_is_byte_identical_or_says_why_not(
-    bundles: Callable[..., Path], tmp_path: Path, target: str, precision: Precision
-) -> None:
+def test_a_rebuild_is_byte_identical_or_says_why_not(tmp_path: Path, target: str, precision: Precision) -> None:
     """Rebuilt in another process, with another hash seed and another working directory."""
-    first = bundles(target, precision)
+    first = bundle_of(target, precision)
     tokens = [target, *SMALL, "--precision", precision, "--output", str(tmp_path)]
     command = [sys.executable, str(ROOT / "convert.py"), *tokens]
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
@@ -172,10 +164,9 @@ def test_a_rebuild_is_byte_identical_or_says_why_not(
         assert set(different) <= {model, "manifest.json", "README.md"}, different
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("target", "precision"), PAIRS)
-def test_the_bundle_readme_says_what_an_app_needs(bundles: Callable[..., Path], target: str, precision: Precision) -> None:
-    bundle = bundles(target, precision)
+def test_the_bundle_readme_says_what_an_app_needs(target: str, precision: Precision) -> None:
+    bundle = bundle_of(target, precision)
     text = (bundle / "README.md").read_text()
     manifest = read_manifest(bundle)
     for needle in (manifest.path, manifest.inputs[0].name, manifest.outputs[0].name, "Random weights", "bicubic", "input.f32"):
@@ -192,10 +183,9 @@ def open_session(bundle: Path) -> tuple[Session, Manifest]:
     return session_type(chosen.path, inputs=chosen.inputs, outputs=chosen.outputs), manifest
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_session_checks_what_it_is_fed(bundles: Callable[..., Path], target: str) -> None:
-    session, _ = open_session(bundles(target, "fp32"))
+def test_a_session_checks_what_it_is_fed(target: str) -> None:
+    session, _ = open_session(bundle_of(target, "fp32"))
     (spec,) = session.inputs
     good = np.zeros((1, 3, 64, 64), dtype=np.float32)
     with pytest.raises(RunError, match="not open"):
@@ -215,10 +205,9 @@ def test_a_session_checks_what_it_is_fed(bundles: Callable[..., Path], target: s
         assert not np.array_equal(first[session.outputs[0].name], second[session.outputs[0].name])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_session_leaves_nothing_behind(bundles: Callable[..., Path], target: str) -> None:
-    session, _ = open_session(bundles(target, "fp32"))
+def test_a_session_leaves_nothing_behind(target: str) -> None:
+    session, _ = open_session(bundle_of(target, "fp32"))
     before = set(vars(session))
     for _ in range(2):
         with session:
@@ -226,12 +215,11 @@ def test_a_session_leaves_nothing_behind(bundles: Callable[..., Path], target: s
         assert {name for name, value in vars(session).items() if value is not None} <= before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("damage", ["truncated", "empty", "noise"])
-def test_a_damaged_file_is_an_error_of_ours(bundles: Callable[..., Path], tmp_path: Path, target: str, damage: str) -> None:
+def test_a_damaged_file_is_an_error_of_ours(tmp_path: Path, target: str, damage: str) -> None:
     """Past the hashes (an attacker can fix those), each runtime must refuse a broken file without a crash."""
-    bundle = Path(shutil.copytree(bundles(target, "fp32"), tmp_path / "b"))
+    bundle = Path(shutil.copytree(bundle_of(target, "fp32"), tmp_path / "b"))
     session, manifest = open_session(bundle)
     files = [path for path in ([session.path] if session.path.is_file() else session.path.rglob("*")) if path.is_file()]
     for path in files:

@@ -17,14 +17,13 @@ from export.coreml.twin import compare_with_twin
 from runtimes.coreml.reference import MilReferenceSession
 from tests.helpers.coreml import (
     LABELS,
+    SMALL,
     approximate_a_gelu,
-    build,
     changed,
-    plan_of,
     raise_an_epsilon,
     scale_an_attention,
-    truth_and_noise,
 )
+from tests.helpers.targets import images
 
 K = 4
 """The project's own multiple of PyTorch's noise for fp32 Core ML files."""
@@ -35,22 +34,18 @@ def options(**changes: Any) -> CoreMLOptions:
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return build(plan_of(), tmp_path_factory.mktemp("plain"))
+def plain() -> Artifact:
+    return SMALL.shared()
 
 
 @pytest.fixture(scope="module")
-def half(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return build(plan_of(precision="fp16"), tmp_path_factory.mktemp("half"))
+def half() -> Artifact:
+    return SMALL.shared(precision="fp16")
 
 
 def evaluate(artifact: Artifact, inputs: np.ndarray) -> np.ndarray:
     with MilReferenceSession(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs) as session:
         return session.run({artifact.inputs[0].name: inputs})[artifact.outputs[0].name]
-
-
-def images(batch: int, height: int = 64, width: int = 64) -> np.ndarray:
-    return np.random.default_rng(5).standard_normal((batch, 3, height, width)).astype(np.float32)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -75,19 +70,22 @@ def tree(folder: Path) -> dict[str, bytes]:
 )
 def test_what_cannot_work_is_refused_before_any_work(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        CoreMLExporter().refuse(plan_of(**changes))
+        CoreMLExporter().refuse(SMALL.plan_of(**changes))
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("target_os", ["iOS15", "iOS16", "iOS17", "iOS18", "macOS12", "macOS15"])
+@pytest.mark.parametrize(
+    "target_os",
+    ["iOS15", *(pytest.param(name, marks=pytest.mark.slow) for name in ("iOS16", "iOS17", "iOS18", "macOS12", "macOS15"))],
+)
 def test_the_written_file_is_for_the_system_that_was_asked_for(tmp_path: Path, target_os: str) -> None:
-    artifact = build(plan_of(options=options(target_os=target_os), precision="fp16"), tmp_path)
+    artifact = SMALL.build(SMALL.plan_of(options=options(target_os=target_os), precision="fp16"), tmp_path)
     spec = read_package(artifact.path)
     assert spec.specificationVersion == SPECIFICATION_VERSIONS[target_os] == artifact.facts["specification_version"]
     for feature in (*spec.description.input, *spec.description.output):
         assert feature.type.multiArrayType.dataType == feature.type.multiArrayType.FLOAT32
     inputs = images(1)
-    exact, _ = truth_and_noise(plan_of(), inputs)
+    exact, _ = SMALL.truth_and_noise(SMALL.plan_of(), inputs)
     assert np.abs(evaluate(artifact, inputs) - exact).max() < 0.02 * np.abs(exact).max()
 
 
@@ -101,54 +99,56 @@ def test_the_description_says_what_a_person_needs(plain: Artifact) -> None:
     assert sum(plain.operators.values()) > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_rebuild_is_byte_identical(plain: Artifact, half: Artifact, tmp_path: Path, precision: str) -> None:
-    again = build(plan_of(precision=precision), tmp_path)
+    again = SMALL.build(SMALL.plan_of(precision=precision), tmp_path)
     assert tree(again.path) == tree((half if precision == "fp16" else plain).path)
     assert [path.name for path in tmp_path.iterdir()] == ["model.mlpackage"]
 
 
 def test_float32_is_within_the_noise(plain: Artifact) -> None:
     inputs = images(1)
-    exact, noise = truth_and_noise(plan_of(), inputs)
+    exact, noise = SMALL.truth_and_noise(SMALL.plan_of(), inputs)
     assert np.abs(evaluate(plain, inputs) - exact).max() <= K * noise
 
 
-def test_an_image_is_normalised_inside(tmp_path: Path) -> None:
-    plan = plan_of(takes="image")
-    artifact = build(plan, tmp_path)
+def test_an_image_is_normalised_inside() -> None:
+    plan = SMALL.plan_of(takes="image")
+    artifact = SMALL.shared(takes="image")
     (feature,) = read_package(artifact.path).description.input
     assert feature.type.WhichOneof("Type") == "imageType"
     assert (feature.type.imageType.height, feature.type.imageType.width) == (64, 64)
     pixels = np.random.default_rng(6).integers(0, 256, (1, 3, 64, 64)).astype(np.float32)
-    exact, noise = truth_and_noise(plan, pixels)
+    exact, noise = SMALL.truth_and_noise(plan, pixels)
     assert np.abs(evaluate(artifact, pixels) - exact).max() <= K * noise
     mean, std = (np.array(values)[:, None, None] for values in (plan.spec.preprocess.mean, plan.spec.preprocess.std))
-    by_hand, _ = truth_and_noise(plan_of(), ((pixels / 255 - mean) / std).astype(np.float32))
+    by_hand, _ = SMALL.truth_and_noise(SMALL.plan_of(), ((pixels / 255 - mean) / std).astype(np.float32))
     assert np.abs(exact - by_hand).max() <= K * noise
-    assert np.abs(exact - truth_and_noise(plan, pixels[:, ::-1].copy())[0]).max() > 100 * noise, "BGR must show"
+    assert np.abs(exact - SMALL.truth_and_noise(plan, pixels[:, ::-1].copy())[0]).max() > 100 * noise, "BGR must show"
 
 
-def test_a_classifier_answers_in_the_order_of_its_labels(tmp_path: Path) -> None:
-    plan = plan_of(options=options(classifier=True))
-    artifact = build(plan, tmp_path)
+def test_a_classifier_answers_in_the_order_of_its_labels() -> None:
+    plan = SMALL.plan_of(options=options(classifier=True))
+    artifact = SMALL.shared(options=options(classifier=True))
     assert artifact.outputs[0].name == "probabilities"
     description = read_package(artifact.path).description
     assert description.predictedFeatureName == "classLabel"
     assert description.predictedProbabilitiesName == "classLabel_probs"
     inputs = images(1)
-    exact, noise = truth_and_noise(plan, inputs)
+    exact, noise = SMALL.truth_and_noise(plan, inputs)
     assert exact.sum() == pytest.approx(1)
     assert np.abs(evaluate(artifact, inputs) - exact).max() <= K * noise
     assert len(LABELS) == exact.shape[1]
 
 
+@pytest.mark.slow
 def test_free_axes_work_at_other_batches_and_sizes(tmp_path: Path) -> None:
-    plan = plan_of(dynamic_batch=True, dynamic_size=True)
-    artifact = build(plan, tmp_path)
+    plan = SMALL.plan_of(dynamic_batch=True, dynamic_size=True)
+    artifact = SMALL.build(plan, tmp_path)
     for shape in ((1, 64, 64), (3, 64, 64), (8, 32, 96), (1, 160, 96)):
         inputs = images(*shape)
-        exact, noise = truth_and_noise(plan, inputs)
+        exact, noise = SMALL.truth_and_noise(plan, inputs)
         assert np.abs(evaluate(artifact, inputs) - exact).max() <= K * noise, shape
     assert any("Batch 1 to 8" in note for note in artifact.notes)
     assert any("cannot say `multiples of 32`" in note for note in artifact.notes)
@@ -194,7 +194,7 @@ def test_a_converter_error_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(
         ExportError, match=r"^coremltools could not convert the model: PyTorch convert function .* implemented\.$"
     ):
-        build(plan_of(), tmp_path)
+        SMALL.build(SMALL.plan_of(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

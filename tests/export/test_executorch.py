@@ -1,6 +1,5 @@
 """The ExecuTorch target: one delegate for its form, 46 for the original graph, and what was counted is what the file holds."""
 
-import copy
 import logging
 import re
 import shutil
@@ -21,27 +20,24 @@ from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.spec import Placement
 from export.executorch import ExecuTorchExporter, Lowered, check_written, lower
 from tests.helpers.bounds import bound_of
-from tests.helpers.executorch import NETWORK, OneConvolution, build, images, module_for, plan_of
+from tests.helpers.executorch import SMALL, OneConvolution
 from tests.helpers.small import truth_and_noise
+from tests.helpers.targets import NETWORK, images
 
 K = bound_of("executorch", "fp32").k
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    module = module_for()
-    before = copy.deepcopy(module.state_dict())
-    artifact = build(plan_of(), tmp_path_factory.mktemp("deployed"), module)
-    after = module.state_dict()
-    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items()), "the module was changed"
-    return artifact
+def deployed() -> Artifact:
+    return SMALL.shared()
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return build(plan_of(graph="original"), tmp_path_factory.mktemp("original"))
+def original() -> Artifact:
+    return SMALL.shared(graph="original")
 
 
+@pytest.mark.slow
 def test_the_form_is_one_delegate(deployed: Artifact) -> None:
     assert deployed.facts["delegates"] == 1
     assert deployed.placements["XNNPACK"].outside == {}
@@ -54,6 +50,7 @@ def test_the_form_is_one_delegate(deployed: Artifact) -> None:
     assert "Float32 only" in notes
 
 
+@pytest.mark.slow
 def test_the_original_graph_is_split_and_says_so(original: Artifact) -> None:
     """Negative control of the count."""
     assert original.facts["delegates"] == 46
@@ -98,6 +95,7 @@ def lowered_outside(module: nn.Module) -> set[str]:
     return {node.target.name() for node in graph.nodes if hasattr(node.target, "_schema")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", ["deployed", "original"])
 def test_the_facts_are_what_executorch_itself_reads(request: pytest.FixtureRequest, graph: str) -> None:
     from executorch.exir._serialize._program import deserialize_pte_binary
@@ -112,6 +110,7 @@ def test_the_facts_are_what_executorch_itself_reads(request: pytest.FixtureReque
     assert {delegate.id for delegate in plan.delegates} == {"XnnpackBackend"}
 
 
+@pytest.mark.slow
 def test_another_number_of_delegates_is_refused(deployed: Artifact, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"model\.pte has 1 delegates, its graph had 2"):
         check_written(deployed.path, Lowered(content=b"", delegates=2, operators={}))
@@ -132,7 +131,7 @@ class Undecided(nn.Module):
 
 def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"ExecuTorch could not convert the model: \w+: .") as caught:
-        build(plan_of(), tmp_path, Undecided())
+        SMALL.build(SMALL.plan_of(), tmp_path, Undecided())
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -144,6 +143,7 @@ def test_the_converter_says_nothing_and_logging_is_as_before(capfd: pytest.Captu
     assert (logging.root.manager.disable, list(warnings.filters)) == (disabled, filters)
 
 
+@pytest.mark.slow
 def test_the_usage_snippet_runs(deployed: Artifact, tmp_path: Path) -> None:
     """The Python of the bundle's README, at this size, in a process of its own."""
     (tmp_path / "golden").mkdir()
@@ -151,7 +151,7 @@ def test_the_usage_snippet_runs(deployed: Artifact, tmp_path: Path) -> None:
     shutil.copy(deployed.path, tmp_path)
     (snippet,) = re.findall(r"```python\n(.*?)```", ExecuTorchExporter.usage, flags=re.DOTALL)
     code = snippet.replace("224", "64") + "np.save('outputs.npy', outputs.numpy())\n"
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=300, capture_output=True)
     exact, noise = truth_and_noise(NETWORK, images())
     assert np.abs(np.load(tmp_path / "outputs.npy") - exact).max() <= K * noise
 

@@ -24,16 +24,17 @@ from export.litert import LiteRTExporter, check_written
 from export.litert.convert import Written, convert_in_child
 from tests.helpers.bounds import bound_of
 from tests.helpers.hosts import registered
-from tests.helpers.litert import NETWORK, build, changed, images
-from tests.helpers.small import prepared, truth_and_noise
+from tests.helpers.litert import SMALL, changed
+from tests.helpers.small import truth_and_noise
+from tests.helpers.targets import NETWORK, images
 
 K = bound_of("litert", "fp32").k
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
 
 @pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return build(tmp_path_factory.mktemp("litert"))
+def artifact() -> Artifact:
+    return SMALL.shared()
 
 
 def spec(*shape: int) -> TensorSpec:
@@ -50,6 +51,7 @@ def error_of(artifact: Artifact, path: Path) -> float:
         return float(np.abs(opened.run({"input": images()})["logits"] - exact).max())
 
 
+@pytest.mark.slow
 def test_it_computes_what_float64_does(artifact: Artifact) -> None:
     assert error_of(artifact, artifact.path) <= K * truth_and_noise(NETWORK, images())[1]
 
@@ -64,10 +66,12 @@ def test_a_network_of_timm_is_converted(tmp_path: Path) -> None:
     assert found.operators["CONV_2D"] == 1
 
 
+@pytest.mark.slow
 def test_the_file_is_all_that_is_left(artifact: Artifact) -> None:
     assert [path.name for path in artifact.path.parent.rglob("*")] == ["model.tflite"]
 
 
+@pytest.mark.slow
 def test_xnnpack_takes_all_of_the_default_graph(artifact: Artifact) -> None:
     operators = artifact.operators
     assert isinstance(operators, dict)
@@ -78,6 +82,7 @@ def test_xnnpack_takes_all_of_the_default_graph(artifact: Artifact) -> None:
     assert f"all {sum(operators.values())} operators as one partition" in " ".join(artifact.notes)
 
 
+@pytest.mark.slow
 def test_the_counts_are_those_of_the_file(artifact: Artifact) -> None:
     """Counted once more by the schema, without the interpreter."""
     from ai_edge_litert import schema_py_generated as schema
@@ -89,6 +94,7 @@ def test_the_counts_are_those_of_the_file(artifact: Artifact) -> None:
     assert counted == artifact.operators
 
 
+@pytest.mark.slow
 def test_without_a_delegate_there_is_no_partition(artifact: Artifact) -> None:
     """Negative control of the count: it is the runtime's, not the file's."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -101,10 +107,10 @@ def test_without_a_delegate_there_is_no_partition(artifact: Artifact) -> None:
 
 
 @pytest.mark.slow
-def test_the_original_graph_is_torn_apart(tmp_path: Path) -> None:
+def test_the_original_graph_is_torn_apart() -> None:
     """One TRANSPOSE_CONV a channel of each LocalProp: 36 + 72 + 3 x 144; between the partitions are the samplers and others."""
-    torn = build(tmp_path, prepared(NETWORK, torch.float32), graph="original")
-    operators, outside = torn.operators, torn.placements["XNNPACK"].outside
+    torn = SMALL.shared(graph="original")
+    operators, outside = torn.operators, torn.facts["outside_partitions"]
     assert isinstance(operators, dict)
     assert isinstance(outside, dict)
     assert operators["TRANSPOSE_CONV"] == 540
@@ -116,6 +122,7 @@ def test_the_original_graph_is_torn_apart(tmp_path: Path) -> None:
     assert error_of(torn, torn.path) <= K * truth_and_noise(NETWORK, images())[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("attention", "partitions", "outside"), [(EinsumAttention, 1, {}), (BatchedAttention, 2, {"FULLY_CONNECTED": 1})]
 )
@@ -135,6 +142,7 @@ def head_weights(model: Any) -> Any:
     return model.buffers[head.buffer]
 
 
+@pytest.mark.slow
 def test_a_fault_in_the_weights_is_seen(artifact: Artifact, tmp_path: Path) -> None:
     """The head's weights, 0.01 % off."""
 
@@ -146,6 +154,7 @@ def test_a_fault_in_the_weights_is_seen(artifact: Artifact, tmp_path: Path) -> N
     assert error_of(artifact, faulty) > 2 * K * truth_and_noise(NETWORK, images())[1]
 
 
+@pytest.mark.slow
 def test_another_epsilon_is_seen(artifact: Artifact, tmp_path: Path) -> None:
     """PyTorch's default LayerNorm epsilon for the published one."""
 
@@ -160,6 +169,7 @@ def test_another_epsilon_is_seen(artifact: Artifact, tmp_path: Path) -> None:
     assert error_of(artifact, faulty) > 2 * K * truth_and_noise(NETWORK, images())[1]
 
 
+@pytest.mark.slow
 def test_a_file_written_again_unchanged_is_good(artifact: Artifact, tmp_path: Path) -> None:
     """Negative control of the two faults."""
     same = changed(artifact.path, tmp_path / "model.tflite", lambda model: None)
@@ -181,9 +191,10 @@ class Spectrum(nn.Module):
         return torch.fft.fft(x).real
 
 
+@pytest.mark.slow
 def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"litert-torch could not convert the model: RuntimeError: .*complex") as caught:
-        build(tmp_path, Spectrum())
+        SMALL.build(SMALL.plan_of(), tmp_path, Spectrum())
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -213,6 +224,7 @@ def test_a_child_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_notes_name_the_limits(artifact: Artifact) -> None:
     notes = " ".join(artifact.notes)
     assert "Batch 1 and 64 x 64 only" in notes
@@ -220,6 +232,7 @@ def test_notes_name_the_limits(artifact: Artifact) -> None:
     assert "A GPU or NPU delegate may round to half precision" in notes
 
 
+@pytest.mark.slow
 def test_the_usage_snippet_runs(artifact: Artifact, tmp_path: Path) -> None:
     """The Python of the bundle's README, at this size, in a process of its own."""
     (tmp_path / "golden").mkdir()
@@ -227,7 +240,7 @@ def test_the_usage_snippet_runs(artifact: Artifact, tmp_path: Path) -> None:
     (tmp_path / "model.tflite").write_bytes(artifact.path.read_bytes())
     (snippet,) = re.findall(r"```python\n(.*?)```", LiteRTExporter.usage, flags=re.DOTALL)
     code = snippet.replace("224", "64") + "np.save('outputs.npy', outputs)\n"
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=300)
     exact, noise = truth_and_noise(NETWORK, images())
     assert np.abs(np.load(tmp_path / "outputs.npy") - exact).max() <= K * noise
 

@@ -19,15 +19,16 @@ from edgevit_deploy.formats.openvino import BIN_NAME, XML_NAME, load_openvino, r
 from edgevit_deploy.spec import Precision
 from export.openvino import OpenVinoExporter, check_same_graph, convert, count_operators, name_ends
 from tests.helpers.bounds import bound_of
-from tests.helpers.openvino import NETWORK, build, images, module_for, plan_of
+from tests.helpers.openvino import SMALL
 from tests.helpers.small import truth_and_noise
+from tests.helpers.targets import NETWORK, images
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16")
 
 
 @pytest.fixture(scope="module")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[Precision, Artifact]:
-    return {precision: build(plan_of(precision=precision), tmp_path_factory.mktemp(precision)) for precision in PRECISIONS}
+def artifacts() -> dict[Precision, Artifact]:
+    return {precision: SMALL.shared(precision=precision) for precision in PRECISIONS}
 
 
 def read(artifact: Artifact, name: str) -> bytes:
@@ -70,7 +71,7 @@ def test_an_fp16_file_has_the_operators_of_the_fp32_file(artifacts: dict[Precisi
 
 def test_a_second_conversion_in_one_process_is_byte_identical(artifacts: dict[Precision, Artifact], tmp_path: Path) -> None:
     """OpenVINO numbers what has no name with how many nodes the process has made."""
-    again = build(plan_of(), tmp_path)
+    again = SMALL.build(SMALL.plan_of(), tmp_path)
     for name in (XML_NAME, BIN_NAME):
         assert read(again, name) == read(artifacts["fp32"], name)
 
@@ -81,9 +82,9 @@ def test_operators_are_named_after_their_modules(artifacts: dict[Precision, Arti
     assert "__module.network.blocks1.0.LocalAgg.mlp.body.fc1/aten::_convolution/Convolution" in names
 
 
-def test_the_original_graph_is_converted_too(tmp_path: Path) -> None:
+def test_the_original_graph_is_converted_too() -> None:
     """In fp16 as well, where OpenVINO leaves the attention scale, one number, in float32."""
-    artifact = build(plan_of(graph="original", precision="fp16"), tmp_path)
+    artifact = SMALL.shared(graph="original", precision="fp16")
     assert artifact.operators["GroupConvolutionBackpropData"] == 5
     assert artifact.facts["weights_by_storage"]["f32"] < 10
     placed = OpenVinoExporter().placements(artifact)["CPU plugin"]
@@ -93,7 +94,7 @@ def test_the_original_graph_is_converted_too(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def converted() -> Any:
-    model = convert(module_for(), plan_of())
+    model = convert(SMALL.module_for(), SMALL.plan_of())
     name_ends(model, "input", "logits")
     return model
 
@@ -127,11 +128,11 @@ class TestAWrittenModelThatIsNotTheConvertedOne:
 
     def test_another_hint(self, artifacts, converted):
         with pytest.raises(ExportError, match=r"settings in the written file: .*'bf16'.*asked for: .*'f32'"):
-            OpenVinoExporter().check_written(artifacts["bf16"].path, plan_of(), converted)
+            OpenVinoExporter().check_written(artifacts["bf16"].path, SMALL.plan_of(), converted)
 
     def test_another_shape(self, artifacts, converted):
         with pytest.raises(ExportError, match="OpenVINO wrote what it could not run: it has the inputs and outputs"):
-            OpenVinoExporter().check_written(artifacts["fp32"].path, plan_of(batch=2), converted)
+            OpenVinoExporter().check_written(artifacts["fp32"].path, SMALL.plan_of(batch=2), converted)
 
 
 class Unconvertible(nn.Module):
@@ -150,7 +151,7 @@ class Untraceable(nn.Module):
 )
 def test_what_cannot_be_converted_is_one_line(tmp_path: Path, module: Callable[[], nn.Module], message: str) -> None:
     with pytest.raises(ExportError, match=message) as caught:
-        build(plan_of(), tmp_path, module().eval())
+        SMALL.build(SMALL.plan_of(), tmp_path, module().eval())
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -170,7 +171,7 @@ def test_the_usage_snippet_runs(artifacts: dict[Precision, Artifact], tmp_path: 
     shutil.copytree(artifacts["fp32"].path, tmp_path / "model.openvino")
     (snippet,) = re.findall(r"```python\n(.*?)```", OpenVinoExporter.usage, flags=re.DOTALL)
     code = snippet.replace("224", "64") + "np.save('outputs.npy', outputs)\n"
-    said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60, capture_output=True, text=True)
+    said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=300, capture_output=True, text=True)
     assert said.stdout == ""
     exact, noise = truth_and_noise(NETWORK, images())
     assert np.abs(np.load(tmp_path / "outputs.npy") - exact).max() <= bound_of("openvino", "fp32").k * noise

@@ -6,36 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-import tests.helpers.small
-from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.formats.coreml import DATA_FOLDER, MODEL_PATH, WEIGHTS_PATH, main_operations, read_package
 from export.coreml import CoreMLExporter
 from export.coreml.convert import CoreMLOptions
-from tests.helpers.small import plan_for, prepared, small_network
+from tests.helpers.targets import SmallTarget
 
 LABELS = ("zebra", "ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen", "ibis")
 """Not in alphabetical order, so that an order by name shows."""
 
 
-NETWORK = small_network(seed=3)
-
-
-def plan_of(*, options: CoreMLOptions | None = None, **changes: Any) -> ExportPlan[CoreMLOptions]:
-    return plan_for(NETWORK.spec, options or CoreMLOptions(), **{"labels": LABELS, **changes})
-
-
-def build(plan: ExportPlan[CoreMLOptions], folder: Path) -> Artifact:
-    exporter = CoreMLExporter()
-    exporter.refuse(plan)
-    module = prepared(NETWORK, torch.float32, plan.takes, exporter.returns(plan.options))
-    return exporter.export(module, plan, folder)
-
-
-def truth_and_noise(plan: ExportPlan[CoreMLOptions], inputs: np.ndarray) -> tuple[np.ndarray, float]:
-    """Float64 outputs, and the largest error of PyTorch's own float32 run."""
-    return tests.helpers.small.truth_and_noise(NETWORK, inputs, plan.takes, CoreMLExporter().returns(plan.options))
+SMALL: SmallTarget[CoreMLOptions] = SmallTarget(exporter=CoreMLExporter(), defaults={"labels": LABELS})
 
 
 def changed(package: Path, destination: Path, change: Callable[[Any], None]) -> Path:

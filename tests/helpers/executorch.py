@@ -2,40 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import flatbuffers
 import numpy as np
 import torch
 from torch import nn
 
-from edgevit_deploy.deploy.rewrite import to_deploy_form
-from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.formats.executorch import HEADER, HEADER_MAGIC, MAGIC
-from edgevit_deploy.model.ends import prepare
-from edgevit_deploy.spec import Graph, TensorSpec
+from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.spec import TensorSpec
 from export.executorch import ExecuTorchExporter, ExecuTorchOptions, lower
-from tests.helpers.small import plan_for, small_network
+from tests.helpers.targets import SmallTarget
 
-NETWORK = small_network(seed=4)
-
-
-def plan_of(**changes: Any) -> ExportPlan[ExecuTorchOptions]:
-    return plan_for(NETWORK.spec, ExecuTorchOptions(), **{"graph": "deploy", "form": ExecuTorchExporter.form, **changes})
-
-
-def module_for(graph: Graph = "deploy") -> nn.Module:
-    """The network in float32, ready to be converted."""
-    network = to_deploy_form(NETWORK, ExecuTorchExporter.form).network if graph == "deploy" else NETWORK
-    return prepare(network, NETWORK.spec.preprocess, "tensor", "logits", torch.float32)
-
-
-def build(plan: ExportPlan[ExecuTorchOptions], folder: Path, module: nn.Module | None = None) -> Artifact:
-    return ExecuTorchExporter().export(module or module_for(plan.graph), plan, folder)
-
-
-def images() -> np.ndarray:
-    return np.random.default_rng(5).standard_normal((1, 3, 64, 64)).astype(np.float32)
+SMALL: SmallTarget[ExecuTorchOptions] = SmallTarget(
+    exporter=ExecuTorchExporter(), defaults={"graph": "deploy", "form": THIS_HOST.find_exporter("executorch").form}
+)
 
 
 class OneConvolution(nn.Module):

@@ -101,6 +101,10 @@ FAKE_RUNTIME: Runtime[Session] = Runtime(
 )
 
 
+FAKE_COMMAND = ("fake", "--model", "edgevit_xxs", "--image-size", "64", "--num-classes", "10")
+"""A conversion to the fake target that takes a moment."""
+
+
 def register_fake(monkeypatch) -> None:
     """Add the fake target as a contributor would: one line in each registry."""
     import export

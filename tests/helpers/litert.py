@@ -5,33 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from edgevit_deploy.deploy.rewrite import to_deploy_form
-from edgevit_deploy.exporter import Artifact, ExportPlan
-from edgevit_deploy.model.ends import prepare
+from edgevit_deploy.host import THIS_HOST
 from export.litert import LiteRTExporter, LiteRTOptions
-from tests.helpers.small import plan_for, small_network
+from tests.helpers.targets import SmallTarget
 
-NETWORK = small_network(seed=4)
-FORM = LiteRTExporter.form
-
-
-def plan_of(**changes: Any) -> ExportPlan[LiteRTOptions]:
-    return plan_for(NETWORK.spec, LiteRTOptions(), **{"graph": "deploy", "form": FORM, **changes})
-
-
-def module_for() -> torch.nn.Module:
-    """The rewritten network in float32, ready to be converted."""
-    return prepare(to_deploy_form(NETWORK, FORM).network, NETWORK.spec.preprocess, "tensor", "logits", torch.float32)
-
-
-def build(folder: Path, module: torch.nn.Module | None = None, **changes: Any) -> Artifact:
-    return LiteRTExporter().export(module or module_for(), plan_of(**changes), folder)
-
-
-def images() -> np.ndarray:
-    return np.random.default_rng(5).standard_normal((1, 3, 64, 64)).astype(np.float32)
+SMALL: SmallTarget[LiteRTOptions] = SmallTarget(
+    exporter=LiteRTExporter(), defaults={"graph": "deploy", "form": THIS_HOST.find_exporter("litert").form}
+)
 
 
 def write(model: Any, path: Path) -> Path:

@@ -2,41 +2,14 @@
 
 import struct
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-
-from edgevit_deploy.deploy.form import Form
-from edgevit_deploy.deploy.rewrite import to_deploy_form
-from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.formats.ncnn import BIN_NAME, PARAM_NAME
-from edgevit_deploy.model.ends import prepare
-from edgevit_deploy.spec import InputKind
 from export.ncnn import NcnnExporter, NcnnOptions
-from tests.helpers.small import plan_for, small_network
+from tests.helpers.targets import SmallTarget
 
-NETWORK = small_network(seed=4)
+SMALL: SmallTarget[NcnnOptions] = SmallTarget(exporter=NcnnExporter(), defaults={"graph": "deploy"})
 
 FLOAT32_TAG, FLOAT16_TAG = struct.pack("<I", 0), struct.pack("<I", 0x01306B47)
-
-
-def plan_of(**changes: Any) -> ExportPlan[NcnnOptions]:
-    return plan_for(NETWORK.spec, NcnnOptions(), **{"graph": "deploy", **changes})
-
-
-def module_for(takes: InputKind = "tensor") -> torch.nn.Module:
-    """The rewritten network in float32, ready to be converted."""
-    return prepare(to_deploy_form(NETWORK, Form()).network, NETWORK.spec.preprocess, takes, "logits", torch.float32)
-
-
-def build(plan: ExportPlan[NcnnOptions], folder: Path, module: torch.nn.Module | None = None) -> Artifact:
-    return NcnnExporter().export(module or module_for(plan.takes), plan, folder)
-
-
-def images() -> np.ndarray:
-    return np.random.default_rng(5).standard_normal((1, 3, 64, 64)).astype(np.float32)
-
 
 HANDWRITTEN = """\
 7767517

@@ -1,66 +1,23 @@
 """Module names by order: a trace and a profile that differ by what a converter merges and puts in."""
 
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
 from edgevit_deploy import create_model
-from edgevit_deploy.deploy.rewrite import to_deploy_form
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.exporter import Artifact
-from edgevit_deploy.measure.align_names import PRODUCTS, TracedCall, _with_pieces, name_by_order, profile_by_module, trace_calls
+from edgevit_deploy.measure.align_names import TracedCall, _with_pieces, name_by_order, profile_by_module, trace_calls
 from edgevit_deploy.model.anatomy import part_of
-from edgevit_deploy.model.ends import prepare
 from edgevit_deploy.session import OpTime, nameless_ops
-from export.torchscript import TorchScriptExporter
-from tests.helpers import executorch as executorch_models
-from tests.helpers import litert as litert_models
-from tests.helpers import ncnn as ncnn_models
-from tests.helpers import torchscript as lite_files
 from tests.helpers.fakes import FakeSession
-from tests.helpers.hosts import registered
-from tests.helpers.ncnn import images
 
 KINDS = {
     "Conv": frozenset({"aten::_convolution"}),
     "Norm": frozenset({"aten::layer_norm"}),
     "Eltwise": frozenset({"aten::add", "aten::mul"}),
 }
-
-
-def build_lite(folder: Path) -> tuple[nn.Module, Artifact]:
-    module = prepare(
-        to_deploy_form(lite_files.NETWORK, TorchScriptExporter.form).network,
-        lite_files.NETWORK.spec.preprocess,
-        "tensor",
-        "logits",
-        torch.float32,
-    )
-    return module, lite_files.build(lite_files.plan_of(), folder, module)
-
-
-def build_executorch(folder: Path) -> tuple[nn.Module, Artifact]:
-    return executorch_models.module_for(), executorch_models.build(executorch_models.plan_of(), folder)
-
-
-def build_executorch_original(folder: Path) -> tuple[nn.Module, Artifact]:
-    """In 46 delegates, with operators between them."""
-    plan = executorch_models.plan_of(graph="original")
-    return executorch_models.module_for("original"), executorch_models.build(plan, folder)
-
-
-def build_litert(folder: Path) -> tuple[nn.Module, Artifact]:
-    return litert_models.module_for(), litert_models.build(folder)
-
-
-def build_ncnn(folder: Path) -> tuple[nn.Module, Artifact]:
-    return ncnn_models.module_for(), ncnn_models.build(ncnn_models.plan_of(), folder)
 
 
 def ops(*kinds: str) -> list[OpTime]:
@@ -181,54 +138,3 @@ def test_nothing_is_traced_for_a_file_that_keeps_names_or_has_no_profile(
     monkeypatch.setattr(FakeSession, "profile", lambda *_: profile)
     monkeypatch.setattr(FakeSession, "traced_as", None if profile else KINDS)
     assert profile_by_module(session, {}, 1, pytest.fail) == profile
-
-
-@pytest.mark.parametrize(
-    ("build", "runtime"),
-    [
-        (build_lite, "torch-lite"),
-        (build_ncnn, "ncnn"),
-        (build_litert, "litert"),
-        (build_executorch, "executorch"),
-        (build_executorch_original, "executorch"),
-    ],
-)
-def test_every_part_of_a_real_file_is_named(build: Callable[..., Any], runtime: str, tmp_path: Path) -> None:
-    """Against the trace itself: each part has as many convolutions and products as its modules have.
-
-    XNNPACK makes a convolution of each BatchNorm of the published graph; there are no others.
-    """
-    module, artifact = build(tmp_path)
-    feeds = {"input": images()}
-    with registered(runtime)(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1) as session:
-        profile = profile_by_module(session, feeds, 3, lambda: module)
-        whole_ms = min(session.time_runs(feeds, 20))
-    assert profile is not None
-    assert session.traced_as is not None
-    products = [op for op in profile if session.traced_as.get(op.kind, frozenset()) & PRODUCTS]
-    trace = trace_calls(module, 1, (64, 64))
-    found, expected = (
-        Counter(part_of(op.name) for op in products),
-        Counter(part_of(call.path) for call in trace if call.kind in PRODUCTS),
-    )
-    assert not expected - found
-    assert (found - expected).total() == sum(call.kind == "aten::batch_norm" for call in trace)
-    assert set(expected) - {"LocalProp", "norms"} == {
-        "patch embedding",
-        "positional encoding",
-        "LocalAgg",
-        "GlobalSparseAttn",
-        "FFN",
-        "head",
-    }
-    assert {part_of(op.name) for op in profile} >= {"norms", "LocalProp"}
-    assert 0.3 * whole_ms < sum(op.time_ms for op in profile) < 10 * whole_ms
-
-
-@pytest.mark.parametrize(("build", "runtime"), [(build_lite, "torch-lite"), (build_ncnn, "ncnn")])
-def test_a_file_of_another_network_is_refused(build: Callable[..., Any], runtime: str, tmp_path: Path) -> None:
-    module, artifact = build(tmp_path)
-    deeper = nn.Sequential(module, nn.Linear(10, 10))
-    session = registered(runtime)(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1)
-    with session, pytest.raises(RunError, match="the file is not of this network"):
-        profile_by_module(session, {"input": images()}, 1, lambda: deeper)

@@ -1,4 +1,4 @@
-"""`friendliness`: what is counted, which verdict follows, what is printed and saved; with a fake target, and two real ones."""
+"""`friendliness`: what is counted, which verdict follows, what is printed and saved; with a fake target."""
 
 import json
 import sys
@@ -17,8 +17,7 @@ from edgevit_deploy.measure.friendliness import count_operators, more
 from edgevit_deploy.registry import Availability
 from edgevit_deploy.spec import Placement
 from tests.helpers import fakes
-
-SMALL = {"--model": "edgevit_xxs", "--image-size": "64", "--num-classes": "10", "--peer": "none"}
+from tests.helpers.friendliness import command, examined, verdicts
 
 
 class Partitioned(fakes.FakeExporter):
@@ -46,22 +45,6 @@ def partitioned(fake_target: None, monkeypatch: pytest.MonkeyPatch) -> None:
     line = Target(name="fake", location="tests.measure.test_friendliness:Partitioned", summary="A fake target")
     monkeypatch.setitem(sys.modules, "tests.measure.test_friendliness", sys.modules[__name__])
     monkeypatch.setitem(export.TARGETS, "fake", line)
-
-
-def command(tmp_path: Path, **changes: str) -> list[str]:
-    flags = {**SMALL, "--targets": "fake", "--output": str(tmp_path / "out")}
-    flags |= {f"--{name.replace('_', '-')}": value for name, value in changes.items()}
-    return ["friendliness", *(token for pair in flags.items() for token in pair)]
-
-
-def examined(tmp_path: Path, **changes: str) -> dict[str, Any]:
-    assert run(command(tmp_path, **changes)) == 0
-    return json.loads((tmp_path / "out" / "friendliness.json").read_text())  # type: ignore[no-any-return]
-
-
-def verdicts(document: dict[str, Any], graph: str) -> dict[str, str]:
-    (target,) = document["targets"]
-    return {result["part"]: result["verdict"] for result in target["parts"][graph]}
 
 
 def test_unfriendly_parts_are_named(partitioned: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -96,6 +79,7 @@ def test_unfriendly_parts_are_named(partitioned: None, tmp_path: Path, capfd: py
     assert max(map(len, tables)) <= 120, "for a terminal"
 
 
+@pytest.mark.slow
 def test_a_target_that_refuses_everything_is_unknown_by_part(
     partitioned: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +103,7 @@ def test_a_missing_target_is_skipped_with_what_installs_it(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_peer_without_timm_is_skipped_and_the_rest_is_made(
     partitioned: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,27 +136,3 @@ def test_operators_are_counted_by_torch_export() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GELU(), nn.Flatten(), nn.Linear(4 * 64, 2)).eval()
     assert count_operators(module, (8, 8)) == 4
     assert more({"a": 3, "b": 1}, {"a": 1, "b": 2, "c": 1}) == {"a": 2}
-
-
-def test_onnx_for_real(tmp_path: Path) -> None:
-    document = examined(tmp_path, targets="onnx")
-    (target,) = document["targets"]
-    whole = target["graphs"]
-    assert whole["deploy"]["placements"]["Core ML ML Program"]["partitions"] == 1
-    assert whole["original"]["placements"]["Core ML ML Program"]["outside"]["BatchNormalization"] == 11
-    original = {result["part"]: result for result in target["parts"]["original"]}
-    assert original["LocalProp"]["operators"] == {"ConvTranspose": 1}
-    assert original["LocalProp"]["partitioners"]["Core ML NeuralNetwork"] == "falls back"
-    assert set(target["time_shares"]) == {"deploy", "original"}
-    for shares in target["time_shares"].values():
-        assert sum(shares.values()) == pytest.approx(1)
-        assert shares["FFN"] > 0
-
-
-def test_ncnn_refuses_the_published_attention_for_real(tmp_path: Path) -> None:
-    """By trying: the exporter's own word for it, `graphs`, is gone around."""
-    document = examined(tmp_path, targets="ncnn")
-    assert {part for part, verdict in verdicts(document, "original").items() if verdict == "rejected"} == {"GlobalSparseAttn"}
-    assert set(verdicts(document, "deploy").values()) == {"native"}
-    (target,) = document["targets"]
-    assert "rank 5" in target["graphs"]["original"]["rejected"]

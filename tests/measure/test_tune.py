@@ -15,8 +15,7 @@ from edgevit_deploy.errors import ExportError
 from edgevit_deploy.measure.benchmark import Candidate
 from edgevit_deploy.measure.result import REGIMES, Benchmark, BenchmarkResult
 from tests.helpers import fakes
-
-SMALL = ("--model", "edgevit_xxs", "--image-size", "32", "--num-classes", "4")
+from tests.helpers.small import tiny_weights
 
 
 def latencies(by_form: Callable[[Form], float], built: dict[Path, Form]) -> Callable[..., Benchmark]:
@@ -68,11 +67,16 @@ def only(monkeypatch: pytest.MonkeyPatch, *parts: str) -> None:
     monkeypatch.setattr("edgevit_deploy.measure.tune.CHOICES", {part: CHOICES[part] for part in CHOICES if part in parts})
 
 
+def network() -> tuple[str, ...]:
+    return ("--weights", str(tiny_weights()), "--image-size", "32")
+
+
 def tune(tmp_path: Path, *more: str) -> dict[str, Any]:
-    assert run(["tune", "fake", *SMALL, "--output", str(tmp_path), *more]) == 0
+    assert run(["tune", "fake", *network(), "--output", str(tmp_path), *more]) == 0
     return json.loads((tmp_path / "fake.json").read_text())  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 def test_choices_that_are_faster_win_even_when_they_depend_on_each_other(
     monkeypatch: pytest.MonkeyPatch, built: dict[Path, Form], tmp_path: Path
 ) -> None:
@@ -91,6 +95,7 @@ def test_choices_that_are_faster_win_even_when_they_depend_on_each_other(
     assert chosen == [(1, "slice"), (1, "convolutions"), (2, "tile")]
 
 
+@pytest.mark.slow
 def test_nothing_wins_within_the_noise(monkeypatch: pytest.MonkeyPatch, built: dict[Path, Form], tmp_path: Path) -> None:
     monkeypatch.setattr("edgevit_deploy.measure.tune.benchmark", latencies(lambda form: 10.0, built))
     document = tune(tmp_path)
@@ -132,18 +137,19 @@ def test_the_winner_is_a_file_to_convert_by(monkeypatch: pytest.MonkeyPatch, bui
     assert winner.form == Form(attention="bmm")
     assert "convert.py tune fake" in winner.measured
     built.clear()
-    assert run(["fake", *SMALL, "--form", str(tmp_path / "fake.toml"), "--output", str(tmp_path / "bundles")]) == 0
+    assert run(["fake", *network(), "--form", str(tmp_path / "fake.toml"), "--output", str(tmp_path / "bundles")]) == 0
     assert list(built.values()) == [winner.form]
 
 
 def test_update_is_refused_and_says_what_to_type_instead(
     fake_target: None, expect_error: Callable[..., str], tmp_path: Path
 ) -> None:
-    message = expect_error(2, "tune", "fake", *SMALL, "--update", "--output", tmp_path)
+    message = expect_error(2, "tune", "fake", *network(), "--update", "--output", tmp_path)
     assert f"`convert.py fake --form {tmp_path / 'fake.toml'}`" in message
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_it_really_times(monkeypatch: pytest.MonkeyPatch, fake_target: None, tmp_path: Path) -> None:
     """Without fakes in the clock: the figures are finite, every trial has a verdict."""
     only(monkeypatch, "sampler", "pool")

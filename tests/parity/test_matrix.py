@@ -1,5 +1,9 @@
-"""Every variant x target x precision x batch passes its own gate, and every input form. Small images: the same mathematics."""
+"""Every variant, target, precision, batch, graph, input form and size passes its own gate, in pairs; each night in full.
 
+Small images: the same mathematics.
+"""
+
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -11,10 +15,11 @@ from edgevit_deploy.cli import run
 from edgevit_deploy.exporter import Exporter
 from edgevit_deploy.spec import Precision
 from export import TARGETS
+from tests.helpers.cells import PAIRS, VARIANTS, Cell, all_cells, pairwise, two_by_two
 from tests.helpers.hosts import runs_here
 
-VARIANTS = ("edgevit_xxs", "edgevit_xs", "edgevit_s")
-PAIRS = [(name, precision) for name, entry in TARGETS.items() for precision in entry.load().precisions]
+ALL_CELLS = all_cells()
+PAIRWISE = pairwise(ALL_CELLS)
 
 
 def batches(exporter: type[Exporter[Any]]) -> tuple[str, ...]:
@@ -37,11 +42,7 @@ def convert(folder: Path, target: str, precision: Precision, *tokens: str) -> Ma
     return manifest
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("target", "precision", "batch"), CELLS)
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_cell(tmp_path: Path, variant: str, target: str, precision: str, batch: str) -> None:
-    manifest = convert(tmp_path, target, precision, "--model", variant, "--image-size", "64", "--batch", batch)
+def check(manifest: Manifest, precision: str, batch: str) -> None:
     assert {diff.batch for diff in manifest.parity.diffs} == ({1, 3} if batch == "dynamic" else {int(batch)})
     for diff in manifest.parity.diffs:
         assert diff.ok
@@ -52,6 +53,43 @@ def test_cell(tmp_path: Path, variant: str, target: str, precision: str, batch: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("cell", PAIRWISE, ids=Cell.name)
+def test_two_settings_together(tmp_path: Path, cell: Cell) -> None:
+    manifest = convert(tmp_path, cell.target, cell.precision, *cell.flags())
+    check(manifest, cell.precision, cell.batch)
+    assert (manifest.model.variant, manifest.conversion.graph, manifest.conversion.takes) == (
+        cell.variant,
+        cell.graph,
+        cell.takes,
+    )
+    assert manifest.inputs[0].shape == ("batch" if cell.batch == "dynamic" else int(cell.batch), 3, *cell.size)
+    assert any("rewritten" in note for note in manifest.notes) == (cell.graph == "deploy")
+
+
+def test_every_two_settings_that_can_be_built_are_in_one_of_these() -> None:
+    """And far fewer than all combinations are tried: no target more than nine times a precision."""
+    covered = set().union(*map(two_by_two, PAIRWISE))
+    assert all(two_by_two(cell) <= covered for cell in ALL_CELLS)
+    assert max(sum(cell.pair == pair for cell in PAIRWISE) for pair in PAIRS) <= 9
+    for pair, variant in itertools.product(PAIRS, VARIANTS):
+        assert any((cell.pair, cell.variant) == (pair, variant) for cell in PAIRWISE), (pair, variant)
+
+
+def test_a_choice_of_cells_that_leaves_something_out_is_seen() -> None:
+    """Negative control of the count."""
+    covered = set().union(*map(two_by_two, PAIRWISE[:-1]))
+    assert not all(two_by_two(cell) <= covered for cell in ALL_CELLS)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("target", "precision", "batch"), CELLS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_cell(tmp_path: Path, variant: str, target: str, precision: str, batch: str) -> None:
+    manifest = convert(tmp_path, target, precision, "--model", variant, "--image-size", "64", "--batch", batch)
+    check(manifest, precision, batch)
+
+
+@pytest.mark.nightly
 @pytest.mark.parametrize(("target", "precision"), [pair for pair in PAIRS if "original" in TARGETS[pair[0]].load().graphs])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_original_graph(tmp_path: Path, variant: str, target: str, precision: str) -> None:
@@ -59,18 +97,18 @@ def test_original_graph(tmp_path: Path, variant: str, target: str, precision: st
     batch = "dynamic" if TARGETS[target].load().dynamic_batch else "1"
     tokens = ("--model", variant, "--image-size", "64", "--batch", batch, "--graph", "original")
     manifest = convert(tmp_path, target, precision, *tokens)
-    assert manifest.graph == "original"
+    assert manifest.conversion.graph == "original"
     assert not any("rewritten" in note for note in manifest.notes)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("target", "precision"), PAIRS)
 def test_image_input(tmp_path: Path, target: str, precision: str) -> None:
     manifest = convert(tmp_path, target, precision, "--model", "edgevit_xxs", "--image-size", "64", "--input", "image")
-    assert manifest.takes == "image"
+    assert manifest.conversion.takes == "image"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("target", "precision"), PAIRS)
 def test_rectangular_size(tmp_path: Path, target: str, precision: str) -> None:
     manifest = convert(tmp_path, target, precision, "--model", "edgevit_xxs", "--image-size", "64x160")

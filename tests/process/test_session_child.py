@@ -108,7 +108,7 @@ def test_a_hang_is_ended() -> None:
     start = time.monotonic()
     with make("Hangs", run_timeout_s=1.0) as session, pytest.raises(RunError, match="no answer within 1 s"):
         session.run({"x": ONES})
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 300, "half of what the child sleeps"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its back
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from tests.process.test_session_child import make
-with make("Hangs") as session:
+with make("Hangs", run_timeout_s=900.0) as session:
     print(session._child._process.pid, flush=True)
     session.run({"x": np.ones((1, 4), np.float32)})
 """
@@ -204,6 +204,6 @@ def test_ctrl_c_ends_the_child_too() -> None:
         pid = int(parent.stdout.readline())
         time.sleep(0.5)
         parent.send_signal(signal.SIGINT)
-        assert parent.wait(30) != 0
+        assert parent.wait(300) != 0
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

@@ -19,15 +19,16 @@ from edgevit_deploy.spec import TensorSpec
 from runtimes.ncnn import NcnnSession
 from tests.helpers.bounds import bound_of
 from tests.helpers.hosts import registered
-from tests.helpers.ncnn import FLOAT16_TAG, FLOAT32_TAG, NETWORK, build, images, module_for, plan_of, write_handwritten
+from tests.helpers.ncnn import FLOAT16_TAG, FLOAT32_TAG, SMALL, write_handwritten
 from tests.helpers.small import truth_and_noise
+from tests.helpers.targets import NETWORK, images
 
 K = bound_of("ncnn", "fp32").k
 
 
 @pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return build(plan_of(), tmp_path_factory.mktemp("ncnn"))
+def artifact() -> Artifact:
+    return SMALL.shared()
 
 
 def session(artifact: Artifact, path: Path | None = None) -> Session:
@@ -53,18 +54,18 @@ def test_it_computes_what_float64_does(artifact: Artifact) -> None:
     assert error_of(artifact) <= K * truth_and_noise(NETWORK, images())[1]
 
 
-def test_a_half_precision_file_has_the_error_of_half_precision(tmp_path: Path) -> None:
-    half = build(plan_of(precision="fp16"), tmp_path)
+def test_a_half_precision_file_has_the_error_of_half_precision() -> None:
+    half = SMALL.shared(precision="fp16")
     _, noise = truth_and_noise(NETWORK, images())
     assert 100 * noise < error_of(half) < 1e-2 * float(np.abs(truth_and_noise(NETWORK, images())[0]).max())
 
 
 def test_a_fault_in_the_weights_is_seen(tmp_path: Path) -> None:
     """One attention's values, 5 % off."""
-    module = module_for()
+    module = SMALL.module_for()
     with torch.no_grad():
         next(parameter for name, parameter in module.named_parameters() if name.endswith(".v.weight")).mul_(1.05)
-    faulty = build(plan_of(), tmp_path, module)
+    faulty = SMALL.build(SMALL.plan_of(), tmp_path, module)
     assert error_of(faulty) > 2 * K * truth_and_noise(NETWORK, images())[1]
 
 

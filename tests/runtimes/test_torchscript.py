@@ -14,9 +14,11 @@ from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.formats.torchscript import OPERATORS
 from edgevit_deploy.session import Session
-from export.torchscript import write as torchscript_write
+from export.torchscript.write import quiet, save_for_lite_interpreter, without_positions
 from tests.helpers.hosts import registered
-from tests.helpers.torchscript import build, images, plan_of, prepared, truth_and_noise
+from tests.helpers.small import truth_and_noise
+from tests.helpers.targets import NETWORK, images
+from tests.helpers.torchscript import SMALL
 
 K = 4
 DEBIAN_PYTHON = "/usr/bin/python3"
@@ -24,8 +26,8 @@ CHECK = Path(__file__).parent.parent / "helpers" / "debian_lite_check.py"
 
 
 @pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return build(plan_of(dynamic_batch=True, dynamic_size=True), tmp_path_factory.mktemp("lite"))
+def artifact() -> Artifact:
+    return SMALL.shared(dynamic_batch=True, dynamic_size=True)
 
 
 def session(artifact: Artifact, path: Path | None = None) -> Session:
@@ -33,7 +35,7 @@ def session(artifact: Artifact, path: Path | None = None) -> Session:
 
 
 def error_of(artifact: Artifact, inputs: np.ndarray) -> float:
-    exact, _ = truth_and_noise(inputs)
+    exact, _ = truth_and_noise(NETWORK, inputs)
     with session(artifact) as opened:
         return float(np.abs(opened.run({"input": inputs})["logits"] - exact).max())
 
@@ -41,17 +43,17 @@ def error_of(artifact: Artifact, inputs: np.ndarray) -> float:
 @pytest.mark.parametrize("shape", [(1, 64, 64), (3, 64, 64), (1, 96, 160)])
 def test_it_computes_what_float64_does(artifact: Artifact, shape: tuple[int, int, int]) -> None:
     inputs = images(*shape)
-    assert error_of(artifact, inputs) <= K * truth_and_noise(inputs)[1]
+    assert error_of(artifact, inputs) <= K * truth_and_noise(NETWORK, inputs)[1]
 
 
 def test_a_fault_in_the_weights_is_seen(tmp_path: Path) -> None:
     """One attention's values, 5 % off."""
-    module = prepared()
+    module = SMALL.module_for()
     weights = {name: tensor for name, tensor in module.named_parameters() if name.endswith("qkv.weight")}
     with torch.no_grad():
         next(iter(weights.values())).mul_(1.05)
-    faulty = build(plan_of(), tmp_path, module)
-    assert error_of(faulty, images()) > 2 * K * truth_and_noise(images())[1]
+    faulty = SMALL.build(SMALL.plan_of(), tmp_path, module)
+    assert error_of(faulty, images()) > 2 * K * truth_and_noise(NETWORK, images())[1]
 
 
 def test_it_times_runs_inside_the_child(artifact: Artifact) -> None:
@@ -88,10 +90,10 @@ def test_an_operator_that_writes_files_is_refused_before_loading(tmp_path: Path)
     target = tmp_path / "written_by_the_file"
 
     path = tmp_path / "evil.ptl"
-    with torchscript_write.quiet():
+    with quiet():
         module = torch.jit.script(_writer(target))
-        path.write_bytes(torchscript_write.without_positions(torchscript_write.save_for_lite_interpreter(module)))
-    good = build(plan_of(), tmp_path)
+        path.write_bytes(without_positions(save_for_lite_interpreter(module)))
+    good = SMALL.shared()
     with pytest.raises(RunError, match=r"refused before loading it: .*operator aten::save"), session(good, path):
         pass
     assert not target.exists()
@@ -152,6 +154,6 @@ def test_pytorch_1_13_runs_the_file(
     (tmp_path / "input.f32").write_bytes(inputs.tobytes())
     debian("run", artifact.path, tmp_path / "input.f32", tmp_path / "output.f32", *shape)
     outputs = np.fromfile(tmp_path / "output.f32", np.float32).reshape(shape[0], 10)
-    exact, noise = truth_and_noise(inputs)
+    exact, noise = truth_and_noise(NETWORK, inputs)
     ratio = np.abs(outputs - exact).max() / noise
     assert ratio <= K

@@ -2,17 +2,21 @@
 
 import copy
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from edgevit_deploy import api
 from edgevit_deploy.bundle.manifest import read_manifest
 from edgevit_deploy.cli import run
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.rewrite import to_deploy_form
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.model.loading import ModelOrigin, load_model
 from edgevit_deploy.parity.taps import TappedNetwork
 from edgevit_deploy.verification.layers import LayerReport, check_layers
@@ -21,7 +25,7 @@ from edgevit_deploy.workbench import Workbench
 from export import TARGETS
 from tests.helpers.fakes import FakeExporter, FakeOptions
 from tests.helpers.hosts import HostWith
-from tests.helpers.small import SMALL_SIZE, plan_for
+from tests.helpers.small import SMALL_SIZE, plan_for, tiny_weights
 
 SOURCE = ModelOrigin(model="edgevit_xxs", weights=None, num_classes=10, image_size=SMALL_SIZE, labels=None, seed=0)
 
@@ -43,10 +47,23 @@ FAULTS = {
 }
 """Tap of the deploy graph after a planted fault -> the part that must be named."""
 
+AT_ONCE = ("patch_embed2", "blocks3.2.SelfAttn.attn.sampler", "logits")
+"""The first, the last and one in between are planted in the quick tier too."""
+
+
+def planted(taps: Iterable[str]) -> list[Any]:
+    """Taps as parameters, all but a few of them slow."""
+    return [pytest.param(tap, marks=() if tap in AT_ONCE else pytest.mark.slow) for tap in taps]
+
 
 @pytest.fixture(scope="module")
 def workbench(tmp_path_factory):
     return Workbench(load_model(SOURCE), THIS_HOST, tmp_path_factory.mktemp("scratch"))
+
+
+@pytest.fixture(scope="module")
+def tiny_bench():
+    return Workbench(load_model(ModelOrigin(weights=tiny_weights(), image_size=SMALL_SIZE)))
 
 
 class FaultyExporter(FakeExporter):
@@ -79,30 +96,33 @@ def look(workbench: Workbench, exporter, folder: Path, **changes) -> LayerReport
     return check_layers(workbench, plan)
 
 
-@pytest.mark.parametrize("tap", FAULTS)
-def test_a_fault_in_each_part_is_named(fake_target, workbench, tmp_path, tap, monkeypatch):
+@pytest.mark.parametrize("tap", planted(FAULTS))
+def test_a_fault_in_each_part_is_named(fake_target, bench, tmp_path, tap, monkeypatch):
     monkeypatch.setattr(FaultyExporter, "faulty", tap)
     failed = look(workbench, FaultyExporter(), tmp_path, graph="deploy").first_failed
     assert failed is not None
     assert (failed.tap.name, failed.tap.part) == (tap, FAULTS[tap])
 
 
-@pytest.mark.parametrize("tap", ["blocks2.0.LocalAgg.gather", "blocks2.0.SelfAttn.attn.attend", "blocks4.1.SelfAttn.attn.attend"])
-def test_a_fault_in_the_original_graph_is_named(fake_target, workbench, tmp_path, tap, monkeypatch):
+@pytest.mark.parametrize(
+    "tap", planted(["blocks2.0.LocalAgg.gather", "blocks2.0.SelfAttn.attn.attend", "blocks4.1.SelfAttn.attn.attend"])
+)
+def test_a_fault_in_the_original_graph_is_named(fake_target, bench, tmp_path, tap, monkeypatch):
     monkeypatch.setattr(FaultyExporter, "faulty", tap)
     failed = look(workbench, FaultyExporter(), tmp_path, graph="original").first_failed
     assert failed is not None
     assert (failed.tap.name, failed.tap.part) == (tap, FAULTS[tap])
 
 
-@pytest.mark.parametrize("graph", ["original", "deploy"])
-def test_without_a_fault_nothing_is_named(fake_target, workbench, tmp_path, graph):
-    report = look(workbench, FakeExporter(), tmp_path, graph=graph)
+@pytest.mark.parametrize("graph", [pytest.param("original", marks=pytest.mark.slow), "deploy"])
+def test_without_a_fault_nothing_is_named(fake_target, bench, tmp_path, graph):
+    report = look(bench, FakeExporter(), tmp_path, graph=graph)
     assert report.first_failed is None
     assert len(report.layers) == 77
 
 
-def test_a_wrong_rewrite_is_named_where_the_published_graph_has_the_same_tap(fake_target, workbench, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_a_wrong_rewrite_is_named_where_the_published_graph_has_the_same_tap(fake_target, bench, tmp_path, monkeypatch):
     """The truth of what both graphs share is the published graph's: a rewrite cannot be its own judge."""
     wrong = to_deploy_form(workbench.model.network, Form())
     wrong.network.get_submodule("blocks2.0.LocalAgg.gather.body.conv2").bias += 1e-3
@@ -139,10 +159,10 @@ def test_a_copy_of_a_tapped_network_notes_for_itself(workbench):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", [target for target in TARGETS if target != "tensorrt"])
-def test_every_target_can_be_looked_into(workbench, tmp_path, target):
+def test_every_target_can_be_looked_into(tiny_bench, tmp_path, target):
     """The same mechanism on the target's own runtime and in its own form: sound layers pass, and a fault is named."""
     exporter = THIS_HOST.require_exporter(target)
-    report = look(workbench, exporter, tmp_path, graph="deploy", form=exporter.form)
+    report = look(tiny_bench, exporter, tmp_path, graph="deploy", form=THIS_HOST.find_exporter(target).form)
     assert report.first_failed is None, report.first_failed
 
 
@@ -162,6 +182,7 @@ def test_a_fault_is_named_on_a_real_runtime(workbench, tmp_path, monkeypatch):
     assert failed.tap.part == "LocalProp"
 
 
+@pytest.mark.slow
 def test_the_command_line_checks_layers(fake_bundle, capfd, expect_error):
     assert run(["verify", str(fake_bundle), "--layers", "--seed", "0"]) == 0
     assert "all 77 layers are within tolerance" in capfd.readouterr().err
@@ -178,3 +199,21 @@ def test_the_plan_is_read_back_from_the_manifest(fake_target, tmp_path):
     strange = dataclasses.replace(manifest, options={**manifest.options, "fault": 3})
     with pytest.raises(UsageError, match="convert again"):
         plan_of(strange, model, FakeExporter())
+
+
+def test_weights_and_layers_run_the_published_graph_in_float64_once(fake_bundle, monkeypatch):
+    """One run of each probe serves the whole file's truth and every layer's; float32 noise is taken of both graphs."""
+    images = []
+    features = EdgeViT.features
+
+    def counted(self, x):
+        if x.dtype == torch.float64:
+            images.append(x)
+        return features(self, x)
+
+    monkeypatch.setattr(EdgeViT, "features", counted)
+    verification = api.verify(fake_bundle, seed=0, layers=True)
+    assert verification.status == "passed"
+    assert verification.layers is not None
+    assert verification.layers.ok
+    assert len(images) == verification.parity.diffs[0].probes

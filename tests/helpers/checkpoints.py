@@ -1,0 +1,57 @@
+"""Checkpoint files for tests: good ones by seed, changed ones, and the message of a refusal."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from edgevit_deploy import create_model
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.model.checkpoint import Checkpoint, read_checkpoint
+from edgevit_deploy.model.random_weights import randomise
+
+ASSUMED = "image size and preprocessing are not in the file: 224x224 pixels and the published evaluation's assumed"
+HEAD = "head.weight"
+NEITHER = "neither a PyTorch checkpoint nor safetensors:"
+NO_TENSORS = "has entries among its weights that are no tensors"
+MISFIT = "not the weights of an EdgeViT (saic-fi names):"
+
+
+@cache
+def seeded_state(variant: str = "edgevit_xxs", seed: int = 0) -> dict[str, Tensor]:
+    network = create_model(variant, num_classes=10)
+    randomise(network, seed)
+    return network.state_dict()
+
+
+def weights(**changes: Tensor | None) -> dict[str, Tensor]:
+    """A good state with some tensors replaced, or left out where None (`__` stands for a dot)."""
+    state = seeded_state() | {key.replace("__", "."): tensor for key, tensor in changes.items()}
+    return {key: tensor for key, tensor in state.items() if tensor is not None}
+
+
+def saved(content: object, path: Path) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def read(content: object, folder: Path) -> Checkpoint:
+    return read_checkpoint(saved(content, folder / "weights.pth"))
+
+
+def refusal(path: Path) -> str:
+    """Return the message with which a file is refused: one line, with the path in front, exit code 2."""
+    with pytest.raises(UsageError) as caught:
+        read_checkpoint(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    assert caught.value.exit_code == 2
+    return message.removeprefix(f"{path}: ")
+
+
+def assert_state(checkpoint: Checkpoint, expected: dict[str, Tensor]) -> None:
+    assert list(checkpoint.state) == list(expected)
+    assert all(torch.equal(checkpoint.state[key], tensor) for key, tensor in expected.items())

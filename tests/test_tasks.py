@@ -1,0 +1,118 @@
+"""A second task: the feature maps of the four stages, in place of classes, go the same way through exporter, gate and bundle.
+
+Nothing on that way may assume one output of two axes.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edgevit_deploy.bundle.folder import read_golden
+from edgevit_deploy.bundle.manifest import read_manifest
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.exporter import Exporter
+from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.model.loading import ModelOrigin, load_model
+from edgevit_deploy.pipeline import convert
+from edgevit_deploy.verification.bundle import verify
+from edgevit_deploy.workbench import Workbench
+from tests.helpers.fakes import FakeExporter
+from tests.helpers.hosts import HostWith
+from tests.helpers.small import SMALL_SIZE
+
+SHAPES = [(1, 36, 16, 16), (1, 72, 8, 8), (1, 144, 4, 4), (1, 288, 2, 2)]
+"""Of XXS at 64 x 64: channels of paper table 1, strides 4, 8, 16 and 32."""
+
+REAL = [
+    pytest.param(target, graph, marks=pytest.mark.slow) for target in ("onnx", "openvino") for graph in ("original", "deploy")
+]
+
+
+@pytest.fixture
+def workbench(tmp_path: Path) -> Workbench:
+    model = load_model(ModelOrigin(model="edgevit_xxs", num_classes=10, image_size=SMALL_SIZE, seed=5))
+    return Workbench(model, THIS_HOST, tmp_path / "scratch")
+
+
+def test_the_features_are_what_the_stages_end_with(workbench: Workbench) -> None:
+    network = workbench.model.network
+    images = torch.randn(1, 3, *SMALL_SIZE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        maps = network.features(images)
+        assert [tuple(each.shape) for each in maps] == SHAPES
+        assert torch.equal(network.head(network.norm(maps[-1]).flatten(2).mean(-1)), network(images))
+
+
+@pytest.mark.parametrize(("target", "graph"), [("fake", "original"), ("fake", "deploy"), *REAL])
+def test_feature_maps_pass_the_same_gate_and_make_a_bundle(
+    fake_target: None, workbench: Workbench, tmp_path: Path, target: str, graph: Any
+) -> None:
+    exporter = THIS_HOST.require_exporter(target)
+    plan = exporter.plan(workbench.model.spec, task="features", graph=graph)
+    conversion = convert(workbench, plan, tmp_path / "bundle")
+    assert conversion.report.ok, conversion.report
+    diffs = conversion.report.diffs
+    assert [diff.output for diff in diffs] == ["stage1", "stage2", "stage3", "stage4"]
+    assert all(diff.top1_agreement is None and diff.smallest_margin is None for diff in diffs), "classes are not looked for"
+    assert all(0 < diff.noise_ratio <= diff.tolerance.k for diff in diffs)
+    manifest = read_manifest(conversion.bundle)
+    assert [spec.shape for spec in manifest.outputs] == SHAPES
+    inputs, outputs = read_golden(conversion.bundle, manifest.golden)
+    assert {name: values.shape[1:] for name, values in outputs.items()} == {
+        f"stage{number}": shape[1:] for number, shape in enumerate(SHAPES, start=1)
+    }
+    assert len(inputs) == len(outputs["stage1"]) == 2
+    assert "golden/stage3.f32" in (conversion.bundle / "README.md").read_text()
+    verification = verify(conversion.bundle, THIS_HOST, workbench=workbench)
+    assert verification.status == "passed"
+    assert verification.parity is not None
+    assert len(verification.parity.diffs) == 4
+
+
+class FaultyExporter(FakeExporter):
+    """Adds a little to the second map."""
+
+    def export(self, module: torch.nn.Module, plan: Any, folder: Path) -> Any:
+        module = copy.deepcopy(module)
+        block = module.get_submodule("network.network.blocks2.0.SelfAttn.mlp.fc2")
+        block.bias += 1e-3
+        return super().export(module, plan, folder)
+
+
+def test_a_fault_in_one_map_fails_the_gate(fake_target: None, workbench: Workbench, tmp_path: Path) -> None:
+    """Negative control: it is seen in that map and in those behind it, not in the one before."""
+    workbench.host = HostWith(FaultyExporter())
+    plan = FaultyExporter().plan(workbench.model.spec, task="features", graph="original")
+    report = convert(workbench, plan, tmp_path / "bundle").report
+    assert report.status == "failed"
+    assert [diff.ok for diff in report.diffs] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("target", [name for name in THIS_HOST.targets() if THIS_HOST.find_exporter(name).tasks == ("classify",)])
+def test_a_target_without_the_task_refuses_it(workbench: Workbench, target: str) -> None:
+    exporter: Exporter[Any] = THIS_HOST.find_exporter(target)
+    with pytest.raises(UsageError, match="cannot hold a network that returns features"):
+        exporter.refuse(exporter.plan(workbench.model.spec, task="features"))
+
+
+def test_a_free_size_has_an_axis_of_its_own_for_every_stride(workbench: Workbench) -> None:
+    plan = FakeExporter().plan(workbench.model.spec, task="features", batch="dynamic", dynamic_size=True)
+    assert plan.outputs[1].shape == ("batch", 72, "height_8", "width_8")
+    assert plan.outputs[1].accepts((3, 72, 8, 12))
+    assert not plan.outputs[1].accepts((3, 36, 8, 12))
+
+
+def test_golden_numbers_that_are_not_finite_prove_nothing(fake_target: None, fake_bundle: Path, expect_error: Any) -> None:
+    """An infinite golden output would make every bound infinite."""
+    from tests.helpers.bundles import rehash
+
+    golden = fake_bundle / "golden" / "output.f32"
+    values = np.fromfile(golden, dtype="<f4")
+    values[3] = np.inf
+    values.tofile(golden)
+    rehash(fake_bundle)
+    assert "not finite" in expect_error(1, "verify", fake_bundle)
