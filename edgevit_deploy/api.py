@@ -9,8 +9,7 @@ Commands, notebooks and workers on other machines call these. Every argument mea
 are those of `edgevit_deploy.errors`, and a failed comparison is a result.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,46 +17,23 @@ from typing import Any, Literal
 from edgevit_deploy.bundle.manifest import read_manifest
 from edgevit_deploy.data.preprocess import find_images
 from edgevit_deploy.deploy.form import Form
-from edgevit_deploy.errors import DeployError, UsageError
-from edgevit_deploy.exporter import Exporter, ExportPlan
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.bench import BenchRun, Protocol, read_timing
 from edgevit_deploy.measure.bench import bench as bench_on
 from edgevit_deploy.measure.contests import Against
 from edgevit_deploy.model import loading
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin
-from edgevit_deploy.pipeline import Conversion
+from edgevit_deploy.pipeline import Attempt, Conversion, Progress, silent, try_convert
 from edgevit_deploy.pipeline import convert as convert_on
 from edgevit_deploy.request import FileRequest, read_options
 from edgevit_deploy.spec import Graph, InputKind, Precision, Size, Task
 from edgevit_deploy.verification.bundle import Verification
 from edgevit_deploy.verification.bundle import verify as verify_on
-from edgevit_deploy.workbench import Step, Workbench, open_workbench, quiet
+from edgevit_deploy.workbench import open_workbench
 
 StrPath = str | Path
-Progress = Callable[[str], AbstractContextManager[Step]]
-"""A label -> a context that gives what is told each step; `commands.console.progress` shows them on a terminal."""
-
-
-@contextmanager
-def silent(_: str) -> Iterator[Step]:
-    """Show nothing."""
-    yield quiet
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One target in one precision, as `convert_all` left it; without a `conversion` where it was skipped or not built.
-
-    `reason` says why; `extra` is what of this project's extras would install what a skipped target needs.
-    """
-
-    target: str
-    precision: Precision
-    status: Literal["passed", "failed", "built, not run", "skipped"]
-    reason: str = ""
-    extra: str = ""
-    conversion: Conversion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +125,8 @@ def convert(
         step("loading the model")
         loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed))
         with open_workbench(loaded, THIS_HOST, step, _pictures(images)) as workbench:
-            return _convert(workbench, request.plan(exporter, loaded, own), output)
+            plan = request.plan(exporter, loaded, own)
+            return convert_on(workbench, plan, _place(output, plan))
 
 
 def convert_all(
@@ -183,12 +160,14 @@ def convert_all(
     request = request or FileRequest()
     loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed))
     with open_workbench(loaded, THIS_HOST, photographs=_pictures(images)) as workbench:
-        attempts = [
-            _attempt(workbench, exporter, replace(request, precision=precision), output, progress)
-            for exporter in map(THIS_HOST.find_exporter, THIS_HOST.targets())
+        exporters = map(THIS_HOST.find_exporter, THIS_HOST.targets())
+        plans = [
+            replace(request, precision=precision).plan(exporter, loaded)
+            for exporter in exporters
             for precision in exporter.precisions
             if request.precision in (None, precision)
         ]
+        attempts = [try_convert(workbench, plan, _place(output, plan), progress) for plan in plans]
     return Attempts(attempts=tuple(attempts), model_notes=loaded.notes)
 
 
@@ -289,31 +268,9 @@ def _origin(
     )
 
 
-def _convert(workbench: Workbench, plan: ExportPlan[Any], output: StrPath | None) -> Conversion:
-    folder = Path("build") / workbench.model.spec.variant if output is None else Path(output)
-    return convert_on(workbench, plan, folder / f"{plan.target}-{plan.precision}")
-
-
-def _attempt(
-    workbench: Workbench, exporter: Exporter[Any], request: FileRequest, output: StrPath | None, progress: Progress
-) -> Attempt:
-    plan, availability = request.plan(exporter, workbench.model), exporter.probe()
-    target, precision = plan.target, plan.precision
-    if not availability.ok:
-        reason = f"{availability.detail}; {availability.fix}"
-        return Attempt(target=target, precision=precision, status="skipped", reason=reason, extra=exporter.extra or "")
-    try:
-        exporter.refuse(plan)
-    except UsageError as error:
-        return Attempt(target=target, precision=precision, status="skipped", reason=str(error))
-    with progress(f"{target} {precision}") as workbench.step:
-        try:
-            conversion = _convert(workbench, plan, output)
-        except UsageError:
-            raise
-        except DeployError as error:
-            return Attempt(target=target, precision=precision, status="failed", reason=str(error))
-    return Attempt(target=target, precision=precision, status=conversion.report.status, conversion=conversion)
+def _place(output: StrPath | None, plan: ExportPlan[Any]) -> Path:
+    folder = Path("build") / plan.spec.variant if output is None else Path(output)
+    return folder / f"{plan.target}-{plan.precision}"
 
 
 def _pictures(images: StrPath | None) -> Sequence[Path]:

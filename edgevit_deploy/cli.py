@@ -12,12 +12,11 @@ from typing import Annotated, Any, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
-from edgevit_deploy import __version__
 from edgevit_deploy.commands.console import print_error
 from edgevit_deploy.errors import DeployError, UsageError, did_you_mean
 from edgevit_deploy.host import TARGETS
 from edgevit_deploy.process.interrupts import INTERRUPTS
-from edgevit_deploy.spec import Precision
+from edgevit_deploy.spec import VERSION, Precision
 
 COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its line in the list of commands
     "all": ("convert:convert_all", "Convert to every target that can run here; say what was done, skipped and failed, and why."),
@@ -83,7 +82,7 @@ def run(tokens: Sequence[str]) -> int:
 def build_app(tokens: Sequence[str] = ()) -> App:
     """Build the commands; only the one that `tokens` ask for is imported, for its flags."""
     asked = tokens[:1]
-    app = App(name="convert.py", help=HELP, version=__version__, result_action="return_value", suppress_keyboard_interrupt=False)
+    app = App(name="convert.py", help=HELP, version=VERSION, result_action="return_value", suppress_keyboard_interrupt=False)
     for name, target in TARGETS.items():
         command = _target_command(name) if name in asked else _unread_command
         app.command(command, name=name, help=f"{target.summary}.", group="Targets")

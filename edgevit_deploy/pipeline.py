@@ -2,15 +2,16 @@
 
 import platform
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import torch
 
-from edgevit_deploy import __version__
 from edgevit_deploy.bundle.folder import (
     LABELS_NAME,
     README_NAME,
@@ -22,10 +23,21 @@ from edgevit_deploy.bundle.folder import (
 )
 from edgevit_deploy.bundle.manifest import SCHEMA_VERSION, BuiltFromRecord, ConversionRecord, LabelsRecord, Manifest
 from edgevit_deploy.bundle.readme import bundle_readme
+from edgevit_deploy.errors import DeployError, UsageError
 from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.parity.gate import ParityReport, Truth
 from edgevit_deploy.parity.probes import GOLDEN_PROBES
-from edgevit_deploy.workbench import Workbench
+from edgevit_deploy.spec import VERSION, Precision
+from edgevit_deploy.workbench import Step, Workbench, quiet
+
+Progress = Callable[[str], AbstractContextManager[Step]]
+"""A label -> a context that gives what is told each step; `commands.console.progress` shows them on a terminal."""
+
+
+@contextmanager
+def silent(_: str) -> Iterator[Step]:
+    """Show nothing."""
+    yield quiet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +52,21 @@ class Conversion:
     report: ParityReport
     model_notes: tuple[str, ...]
     duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One target in one precision, as `try_convert` left it; without a `conversion` where it was skipped or not built.
+
+    `reason` says why; `extra` is what of this project's extras would install what a skipped target needs.
+    """
+
+    target: str
+    precision: Precision
+    status: Literal["passed", "failed", "built, not run", "skipped"]
+    reason: str = ""
+    extra: str = ""
+    conversion: Conversion | None = None
 
 
 def convert(workbench: Workbench, plan: ExportPlan[Any], destination: Path) -> Conversion:
@@ -74,6 +101,37 @@ def convert(workbench: Workbench, plan: ExportPlan[Any], destination: Path) -> C
         model_notes=workbench.model.notes,
         duration_s=time.monotonic() - start,
     )
+
+
+def try_convert(workbench: Workbench, plan: ExportPlan[Any], destination: Path, progress: Progress = silent) -> Attempt:
+    """Convert as `convert` does, where the target can; what stands in the way becomes the reason.
+
+    Args:
+        workbench: with the model.
+        plan: what to build.
+        destination: the bundle's folder.
+        progress: shows each step, once it is known that the target can.
+
+    Raises:
+        UsageError: the destination cannot be written; that would be so for every other target too.
+    """
+    exporter, target, precision = workbench.host.find_exporter(plan.target), plan.target, plan.precision
+    availability = exporter.probe()
+    if not availability.ok:
+        reason = f"{availability.detail}; {availability.fix}"
+        return Attempt(target=target, precision=precision, status="skipped", reason=reason, extra=exporter.extra or "")
+    try:
+        exporter.refuse(plan)
+    except UsageError as error:
+        return Attempt(target=target, precision=precision, status="skipped", reason=str(error))
+    with progress(f"{target} {precision}") as workbench.step:
+        try:
+            conversion = convert(workbench, plan, destination)
+        except UsageError:
+            raise
+        except DeployError as error:
+            return Attempt(target=target, precision=precision, status="failed", reason=str(error))
+    return Attempt(target=target, precision=precision, status=conversion.report.status, conversion=conversion)
 
 
 def _write_bundle(
@@ -141,7 +199,7 @@ def recorded_options(options: Any) -> dict[str, Any]:
 
 
 def _own_tools() -> dict[str, str]:
-    return {"edgevit-deploy": __version__, "python": platform.python_version(), "torch": str(torch.__version__)}
+    return {"edgevit-deploy": VERSION, "python": platform.python_version(), "torch": str(torch.__version__)}
 
 
 def _built_from(artifact: Artifact, folder: Path) -> BuiltFromRecord | None:

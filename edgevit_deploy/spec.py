@@ -7,6 +7,9 @@ from typing import Literal
 
 from edgevit_deploy.errors import UsageError
 
+VERSION = "0.1.0"
+"""Of this package; pyproject.toml states the same."""
+
 Precision = Literal["fp32", "fp16", "bf16"]
 Graph = Literal["original", "deploy"]
 InputKind = Literal["tensor", "image"]

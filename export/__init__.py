@@ -1,6 +1,6 @@
 """The targets: one module each, registered here by one line.
 
-This table is all that a new target adds besides its module and its row in `edgevit_deploy/parity/bounds.py`.
+This table, and the one in `runtimes`, are all that a new target adds besides modules of its own name.
 """
 
 from typing import Any

@@ -1,16 +1,20 @@
 """Sizes, shapes and the manifest's round trip, over many values."""
 
+import tomllib
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import edgevit_deploy
 from edgevit_deploy.bundle.manifest import ConversionRecord, Manifest
 from edgevit_deploy.errors import UsageError, did_you_mean
 from edgevit_deploy.model.variants import VARIANTS, find_variant
 from edgevit_deploy.parity.bounds import Tolerance
 from edgevit_deploy.parity.gate import OutputDiff, ParityReport
-from edgevit_deploy.spec import TensorSpec, check_image_size
+from edgevit_deploy.spec import VERSION, TensorSpec, check_image_size
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 TOLERANCES = st.builds(Tolerance, atol=FLOATS, k=FLOATS, noise=FLOATS, reason=st.text())
@@ -83,3 +87,8 @@ def test_both_depths_can_be_built_and_neither_by_accident() -> None:
     assert VARIANTS["edgevit_s"].depths == (1, 2, 5, 3)
     assert VARIANTS["edgevit_xs_table1"].depths == (1, 1, 2, 2)
     assert VARIANTS["edgevit_s_table1"].depths == (1, 2, 3, 2)
+
+
+def test_the_version_is_said_once_in_code_and_once_for_the_installer() -> None:
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == VERSION == edgevit_deploy.__version__

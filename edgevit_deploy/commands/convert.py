@@ -17,9 +17,8 @@ from edgevit_deploy.registry import install_command
 from edgevit_deploy.spec import Precision
 
 if TYPE_CHECKING:
-    from edgevit_deploy.api import Attempt
     from edgevit_deploy.parity.gate import ParityReport
-    from edgevit_deploy.pipeline import Conversion
+    from edgevit_deploy.pipeline import Attempt, Conversion
 
 COLUMNS = ("target", "precision", "status", "ran on", "largest error", "bound", "x noise", "top-1", "MB", "s", "bundle")
 OPTIONAL = ("bundle", "largest error", "bound", "ran on")

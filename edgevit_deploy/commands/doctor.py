@@ -8,11 +8,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.text import Text
 
-from edgevit_deploy import __version__
 from edgevit_deploy.commands.console import print_json, print_table, say, status
 from edgevit_deploy.host import RUNTIMES, TARGETS
 from edgevit_deploy.registry import Availability, Line
-from edgevit_deploy.spec import Precision
+from edgevit_deploy.spec import VERSION, Precision
 
 OWN_PACKAGES = ("torch", "numpy", "timm")
 """Import names of what every conversion needs, and of what the paper's other networks are from."""
@@ -43,7 +42,7 @@ def doctor(
     runtimes = {name: _probe(entry) for name, entry in RUNTIMES.items()}
     versions = {_distribution(name): _version(_distribution(name)) for name in package_names()}
     allowed = [row for entry in TARGETS.values() for row in _bounds(entry)] if bounds else []
-    host = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, edgevit-deploy {__version__}"
+    host = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, edgevit-deploy {VERSION}"
     say(host)
     print_table("targets that can be built", ("target", "works", "found", "to enable it"), _rows(targets))
     print_table("runtimes that can run files", ("runtime", "works", "found", "to enable it"), _rows(runtimes))

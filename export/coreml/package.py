@@ -7,10 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgevit_deploy import __version__
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.formats.coreml import DATA_FOLDER, MANIFEST_NAME, MODEL_PATH, WEIGHTS_PATH
-from edgevit_deploy.spec import InputKind, OutputKind
+from edgevit_deploy.spec import VERSION, InputKind, OutputKind
 
 CONVERSION_DATE = "com.github.apple.coremltools.conversion_date"
 
@@ -40,7 +39,7 @@ def describe(spec: Any, plan: ExportPlan[Any], returns: OutputKind) -> None:
     )
     metadata.author = "EdgeViT: J. Pan et al., ECCV 2022 (arXiv 2205.03436); converted by edgevit-deploy"
     metadata.license = "Network: Apache-2.0 (saic-fi/edgevit). The weights have the licence of whoever trained them."
-    metadata.versionString = __version__
+    metadata.versionString = VERSION
     metadata.userDefined.pop(CONVERSION_DATE, None)
     metadata.userDefined["edgevit_deploy.variant"] = model.variant
     metadata.userDefined["edgevit_deploy.precision"] = plan.precision
