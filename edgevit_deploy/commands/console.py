@@ -62,7 +62,9 @@ def status(text: str) -> Text:
     return Text(text, style=STYLES.get(text, ""))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], optional: Sequence[str] = ()) -> None:
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], optional: Sequence[str] = ()
+) -> Set[str]:
     """Print a table for people; a str cell is shown as it is, brackets too, a coloured one is a `Text`.
 
     Args:
@@ -70,6 +72,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str 
         columns: their headings.
         rows: one cell for each column.
         optional: columns that are left out where the terminal is too narrow for all, the first of them first.
+
+    Returns:
+        Which columns were left out.
     """
     console = stderr()
     if not console.is_terminal and "COLUMNS" not in os.environ:
@@ -82,6 +87,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str 
         left_out.add(column)
         table = _table(title, columns, rows, left_out)
     console.print(table)
+    return left_out
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], left_out: Set[str]) -> Table:

@@ -179,14 +179,13 @@ def _report(rows: Sequence[Row], notes: Sequence[str], flags: FileFlags) -> None
     for note in notes:
         say(f"note: {note}")
     tried = [row for row in rows if row.status != "skipped"]
-    if tried:
-        print_table("edgevit-deploy", COLUMNS, [row.cells() for row in tried], optional=OPTIONAL)
+    left_out = print_table("edgevit-deploy", COLUMNS, [row.cells() for row in tried], optional=OPTIONAL) if tried else ()
     for row in tried:
         if row.detail:
             say(f"{row.target} {row.precision}, {row.status}: {row.detail}")
     for line in _skipped(rows):
         say(line)
-    if tried and any(row.bundle for row in tried):
+    if "bundle" in left_out:
         say(f"bundles: {', '.join(sorted({str(row.bundle.parent) for row in tried if row.bundle}))}/TARGET-PRECISION")
     bundles = [row.bundle for row in rows if row.bundle is not None and row.status != "failed"]
     top5 = print_top5(bundles, flags.images) if flags.images else None
