@@ -1,6 +1,5 @@
 """What people read: progress and tables on stderr; and the one JSON document on stdout."""
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
@@ -15,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 WIDTH_OF_A_FILE = 160
-"""Of tables that go to no terminal, unless COLUMNS says another."""
+"""Of tables that go to no terminal."""
 
 WIDEST = 10_000
 """Of a table that is measured; a terminal's own width would cap what it wants."""
@@ -77,7 +76,7 @@ def print_table(
         Which columns were left out.
     """
     console = stderr()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    if not console.is_terminal:
         console = Console(stderr=True, highlight=False, width=WIDTH_OF_A_FILE)
     left_out: set[str] = set()
     table = _table(title, columns, rows, left_out)

@@ -13,14 +13,15 @@ from edgevit_deploy.commands.pages import write_together
 from edgevit_deploy.deploy.form import ChosenForm, Form, as_toml
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import THIS_HOST
-from edgevit_deploy.measure.machine import check_threads, read_machine
+from edgevit_deploy.measure.machine import read_machine
 from edgevit_deploy.request import FileRequest
 from edgevit_deploy.spec import Precision
 
 if TYPE_CHECKING:
     from edgevit_deploy.exporter import ExportPlan
+    from edgevit_deploy.measure.bench import Timing
     from edgevit_deploy.measure.machine import Machine
-    from edgevit_deploy.measure.tune import Settings, Trial, Tuning
+    from edgevit_deploy.measure.tune import Trial, Tuning
 
 COLUMNS = ("pass", "part", "choice", "instead of", "x noise", "x best so far", "95 %", "A/A", "verdict")
 
@@ -52,8 +53,8 @@ def tune(
         update: Gone.
         json: Print one JSON document on stdout and nothing else there.
     """
-    from edgevit_deploy.measure.result import REGIMES
-    from edgevit_deploy.measure.tune import Settings, Tuner
+    from edgevit_deploy.measure.bench import read_timing
+    from edgevit_deploy.measure.tune import Tuner
     from edgevit_deploy.model.loading import load_model
     from edgevit_deploy.workbench import open_workbench
 
@@ -62,19 +63,17 @@ def tune(
             f"--update is gone, since nothing is written into the program itself any more; drop it, and convert by the winner "
             f"with `convert.py {target} --form {output / target}.toml`"
         )
-    check_threads(threads)
-    REGIMES["steady"].blocks(runs)
+    timing = read_timing(threads=threads, runs=runs, regime="steady", protocol="interleaved", seed=order_seed)
     exporter = THIS_HOST.require_exporter(target)
     request = FileRequest(image_size=image_size, precision=precision)
-    settings = Settings(threads=threads, runs=runs, seed=order_seed)
     with progress(f"tune {target}") as step:
         step("loading the model")
         model = load_model(model_flags.origin(request.fixed_size()))
         plan = request.plan(exporter, model)
         with open_workbench(model, THIS_HOST, step) as workbench:
-            tuning = Tuner(workbench, plan, settings).tune()
+            tuning = Tuner(workbench, plan, timing).tune()
     machine = read_machine({target})
-    chosen = ChosenForm(form=tuning.form, measured=_measured(tuning, plan, settings, machine))
+    chosen = ChosenForm(form=tuning.form, measured=_measured(tuning, plan, timing, machine))
     _print(tuning, chosen)
     _save(tuning, chosen, machine, output)
     if json:
@@ -82,7 +81,7 @@ def tune(
     return 0
 
 
-def _measured(tuning: "Tuning", plan: "ExportPlan[object]", settings: "Settings", machine: "Machine") -> str:
+def _measured(tuning: "Tuning", plan: "ExportPlan[object]", timing: "Timing", machine: "Machine") -> str:
     """Say in one sentence what decided, and by which command."""
     height, width = plan.image_size
     gain = "the original graph cannot be converted or fails parity"
@@ -91,9 +90,9 @@ def _measured(tuning: "Tuning", plan: "ExportPlan[object]", settings: "Settings"
         gain = f"original graph / this form {ratio:.2f} (95 %: {low:.2f} to {high:.2f}), A/A {tuning.final.control_spread:.1%}"
     return (
         f"{gain}; {tuning.runtime}, {plan.spec.variant} {plan.precision}, batch {plan.batch}, {height}x{width}, "
-        f"{settings.threads} thread{'s' if settings.threads > 1 else ''}, steady, {machine.cpu}; "
-        f"convert.py tune {tuning.target} --model {plan.spec.variant} --precision {plan.precision} --threads {settings.threads} "
-        f"--runs {settings.runs}"
+        f"{timing.threads} thread{'s' if timing.threads > 1 else ''}, steady, {machine.cpu}; "
+        f"convert.py tune {tuning.target} --model {plan.spec.variant} --precision {plan.precision} --threads {timing.threads} "
+        f"--runs {timing.runs}"
     )
 
 

@@ -13,7 +13,7 @@ from edgevit_deploy.errors import RunError
 MODEL_PATH = "com.apple.CoreML/model.mlmodel"
 WEIGHTS_PATH = "com.apple.CoreML/weights"
 DATA_FOLDER = "Data"
-MANIFEST_NAME = "Manifest.json"
+PACKAGE_MANIFEST = "Manifest.json"
 
 HARMLESS = re.compile(
     r"Failed to load (_ML\w+|\S*torchao\S*)|is an Enum subclass and is now natively supported"
@@ -101,13 +101,13 @@ def _check_files(package: Path) -> None:
         if path.is_symlink():
             raise RunError(f"{package.name}: {path.name} is a link, which could lead outside; do not use this package")
     try:
-        manifest = json.loads((package / MANIFEST_NAME).read_bytes())
+        manifest = json.loads((package / PACKAGE_MANIFEST).read_bytes())
         paths = {key: str(item["path"]) for key, item in manifest["itemInfoEntries"].items()}
         root = paths[manifest["rootModelIdentifier"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RunError(f"{package.name}: {MANIFEST_NAME} is missing or damaged ({error}); convert again") from error
+        raise RunError(f"{package.name}: {PACKAGE_MANIFEST} is missing or damaged ({error}); convert again") from error
     if root != MODEL_PATH or not set(paths.values()) <= {MODEL_PATH, WEIGHTS_PATH}:
-        raise RunError(f"{package.name}: {MANIFEST_NAME} names {sorted(paths.values())}, expected {MODEL_PATH}")
+        raise RunError(f"{package.name}: {PACKAGE_MANIFEST} names {sorted(paths.values())}, expected {MODEL_PATH}")
 
 
 def _check_blob(package: Path, name: str, offset: int) -> None:

@@ -27,9 +27,9 @@ GRAPHS: tuple[Graph, ...] = ("deploy", "original")
 
 PROFILED_RUNS = 20
 
-Verdict = Literal["native", "decomposed", "falls back", "rejected", "unknown"]
+Outcome = Literal["native", "decomposed", "falls back", "rejected", "unknown"]
 
-DEFINITIONS: dict[Verdict, str] = {
+DEFINITIONS: dict[Outcome, str] = {
     "native": "the part adds no more operators to the file than to PyTorch's own graph (of torch.export; changes of layout and "
     "sums count in both)",
     "decomposed": "N ops/M: the part adds N operators to the file and M to PyTorch's own graph",
@@ -78,13 +78,13 @@ class PartResult:
     unknown: str = ""
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Outcome:
         """What the converter makes of it, whatever partitioners then do."""
         if self.unknown or self.rejected:
             return "unknown" if self.unknown else "rejected"
         return "native" if self.added <= self.pytorch_added else "decomposed"
 
-    def verdict_of(self, partitioner: str) -> Verdict:
+    def verdict_of(self, partitioner: str) -> Outcome:
         """What a partitioner makes of it; `native` when it takes all of it."""
         if self.verdict in ("unknown", "rejected"):
             return self.verdict

@@ -13,8 +13,9 @@ from typing import Any
 from edgevit_deploy.deploy.form import CHOICES, Form
 from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.exporter import ExportPlan
+from edgevit_deploy.measure.bench import Timing
 from edgevit_deploy.measure.benchmark import Candidate, benchmark
-from edgevit_deploy.measure.result import REGIMES, Benchmark, Verdict
+from edgevit_deploy.measure.result import Benchmark, Verdict
 from edgevit_deploy.session import Session
 from edgevit_deploy.workbench import Passed, Refused, Workbench, quiet
 
@@ -22,15 +23,6 @@ MAX_PASSES = 3
 
 ORIGINAL = "original graph"
 BEST = "best so far"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How each comparison is timed: threads of the runtime, timed runs of each form, and the seed of their order."""
-
-    threads: int
-    runs: int
-    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +68,13 @@ class Tuner:
     Args:
         workbench: with the model.
         plan: a conversion of the deploy graph; its form is where the search starts, and is replaced by each that is tried.
-        settings: of every timing.
+        timing: of every comparison.
 
     Raises:
         MissingError: nothing on this host executes the target's files.
     """
 
-    def __init__(self, workbench: Workbench, plan: ExportPlan[Any], settings: Settings) -> None:
+    def __init__(self, workbench: Workbench, plan: ExportPlan[Any], timing: Timing) -> None:
         workbench.host.find_exporter(plan.target).refuse(plan)
         session_type = workbench.host.find_session(plan.target)
         if session_type is None or not session_type.executes_target:
@@ -90,7 +82,7 @@ class Tuner:
         if plan.dynamic_batch or plan.dynamic_size:
             raise UsageError("tune times one shape; use --batch N and --image-size N or HxW")
         self.session_type: type[Session] = session_type
-        self._workbench, self._plan, self._settings = workbench, plan, settings
+        self._workbench, self._plan, self._timing = workbench, plan, timing
         self._tried: dict[ExportPlan[Any], Passed | Refused] = {}
 
     def tune(self) -> Tuning:
@@ -175,10 +167,10 @@ class Tuner:
     def _time(self, plans: Mapping[str, ExportPlan[Any]]) -> Benchmark:
         return benchmark(
             [self._candidate(label, plan) for label, plan in plans.items()],
-            threads=self._settings.threads,
-            runs=self._settings.runs,
-            regime=REGIMES["steady"],
-            seed=self._settings.seed,
+            threads=self._timing.threads,
+            runs=self._timing.runs,
+            regime=self._timing.regime,
+            seed=self._timing.seed,
             step=quiet,  # a tuning has dozens of benchmarks
             measure_memory=False,
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevit_deploy.exporter import ExportPlan
-from edgevit_deploy.formats.coreml import DATA_FOLDER, MANIFEST_NAME, MODEL_PATH, WEIGHTS_PATH
+from edgevit_deploy.formats.coreml import DATA_FOLDER, MODEL_PATH, PACKAGE_MANIFEST, WEIGHTS_PATH
 from edgevit_deploy.spec import VERSION, InputKind, OutputKind
 
 CONVERSION_DATE = "com.github.apple.coremltools.conversion_date"
@@ -81,7 +81,7 @@ def write_package(spec: Any, weights: Path, package: Path) -> None:
         },
     }
     manifest = {"fileFormatVersion": "1.0.0", "itemInfoEntries": entries, "rootModelIdentifier": _identifier(MODEL_PATH)}
-    (package / MANIFEST_NAME).write_text(json.dumps(manifest, indent=4) + "\n", encoding="utf-8")
+    (package / PACKAGE_MANIFEST).write_text(json.dumps(manifest, indent=4) + "\n", encoding="utf-8")
 
 
 def _identifier(path: str) -> str:

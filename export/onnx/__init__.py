@@ -21,7 +21,7 @@ from edgevit_deploy.spec import Placement, Precision, Task
 from export.onnx.fp16 import check_precision, to_half
 from export.onnx.mobile import check_mobile
 from export.onnx.naive import naive_exports
-from export.onnx.simplify import Simplification, largest_errors, make_trials, simplify
+from export.onnx.simplify import Simplification, largest_errors, make_dry_runs, simplify
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -97,12 +97,12 @@ class OnnxExporter(Exporter[OnnxOptions]):
                 the written file is not what was asked for.
         """
         model = tidy(trace(module, plan), plan.options.opset)
-        trials = make_trials(module, plan, self.precisions["fp32"])
+        dry_runs = make_dry_runs(module, plan, self.precisions["fp32"])
         simplification = None
         if plan.options.simplify:
-            model, simplification = simplify(model, trials, lambda result: tidy(result, plan.options.opset))
+            model, simplification = simplify(model, dry_runs, lambda result: tidy(result, plan.options.opset))
         else:
-            largest_errors(model, trials)
+            largest_errors(model, dry_runs)
         if plan.precision == "fp16":
             model = to_half(model)
         stamp(model, plan)

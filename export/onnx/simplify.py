@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import nn
 
-TRIAL_IMAGES = 3
-TRIAL_SEED = 0
+DRY_RUN_IMAGES = 3
+DRY_RUN_SEED = 0
 
 SKIPPED_PASSES = ["fuse_matmul_add_bias_into_gemm_batched"]
 """It makes Reshape + Gemm + Reshape of MatMul + Add on tokens: more nodes (XXS: 366 against 361), and slower, because ONNX
@@ -29,7 +29,7 @@ Runtime then misses some of the GELUs of opset 17."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class DryRun:
     """Seeded images of one size, what the module gives for them in float64, and at which batch sizes to run them.
 
     `images` is float32 (n, 3, height, width), `exact` float64 (n, ...) for each output; `atol` is the project's bound for an fp32
@@ -55,14 +55,14 @@ class Simplification:
     atol: tuple[float, ...]
 
 
-def make_trials(module: "nn.Module", plan: ExportPlan[Any], bound: NoiseMultiple) -> tuple[Trial, ...]:
-    """Make the trials for every batch and image size that a file of this plan promises; `bound` is that of an fp32 file."""
+def make_dry_runs(module: "nn.Module", plan: ExportPlan[Any], bound: NoiseMultiple) -> tuple[DryRun, ...]:
+    """Make the dry runs for every batch and image size that a file of this plan promises; `bound` is that of an fp32 file."""
     import torch
 
     exact_module = copy.deepcopy(module).double()
-    trials = []
+    dry_runs = []
     for size in plan.proven_sizes():
-        images = make_probes(size, plan.spec.preprocess, plan.takes, TRIAL_SEED).inputs[:TRIAL_IMAGES]
+        images = make_probes(size, plan.spec.preprocess, plan.takes, DRY_RUN_SEED).inputs[:DRY_RUN_IMAGES]
         with torch.no_grad():  # one image at a time: the attention of a large size may not fit as a batch
             rows = [torch.from_numpy(image[None]) for image in images]
             exact = joined([exact_module(row.double()) for row in rows])
@@ -71,15 +71,15 @@ def make_trials(module: "nn.Module", plan: ExportPlan[Any], bound: NoiseMultiple
             tolerance_for(bound, "fp32", float(np.abs(mine - true).max()), float(np.abs(true).max())).atol
             for mine, true in zip(own, exact, strict=True)
         )
-        trials.append(Trial(images=images, exact=exact, batches=plan.proven_batches(), atol=atol))
-    return tuple(trials)
+        dry_runs.append(DryRun(images=images, exact=exact, batches=plan.proven_batches(), atol=atol))
+    return tuple(dry_runs)
 
 
-def largest_errors(model: "ModelProto", trials: tuple[Trial, ...]) -> tuple[float, ...]:
-    """Run a graph on ONNX Runtime (CPU, one thread) and return its largest absolute error in each trial and output.
+def largest_errors(model: "ModelProto", dry_runs: tuple[DryRun, ...]) -> tuple[float, ...]:
+    """Run a graph on ONNX Runtime (CPU, one thread) and return its largest absolute error in each dry run and output.
 
     Raises:
-        ExportError: it does not load, or does not run at a batch or image size of the trials.
+        ExportError: it does not load, or does not run at a batch or image size of the dry_runs.
     """
     import onnxruntime
 
@@ -99,18 +99,18 @@ def largest_errors(model: "ModelProto", trials: tuple[Trial, ...]) -> tuple[floa
             raise ExportError(f"the exported graph does not run at {shape}, which it declares: {first_line(error)}") from error
         return outputs
 
-    by_trial = [[_largest_error(run, trial, batch) for batch in trial.batches] for trial in trials]
-    return tuple(float(error) for of_batches in by_trial for error in np.max(of_batches, axis=0))
+    by_dry_run = [[_largest_error(run, dry_run, batch) for batch in dry_run.batches] for dry_run in dry_runs]
+    return tuple(float(error) for of_batches in by_dry_run for error in np.max(of_batches, axis=0))
 
 
 def simplify(
-    traced: "ModelProto", trials: tuple[Trial, ...], tidy: "Callable[[ModelProto], ModelProto]"
+    traced: "ModelProto", dry_runs: tuple[DryRun, ...], tidy: "Callable[[ModelProto], ModelProto]"
 ) -> "tuple[ModelProto, Simplification]":
     """Return onnxsim's result where it has no more nodes, is no larger and stays within the bound, else `traced`; and why.
 
     Args:
         traced: tidied; not changed.
-        trials: `traced` must run on all of them.
+        dry_runs: `traced` must run in all of them.
         tidy: brings onnxsim's result into the same form, so that like is compared with like.
 
     Raises:
@@ -123,12 +123,12 @@ def simplify(
         reason="",
         nodes=(len(traced.graph.node), len(traced.graph.node)),
         size_bytes=(traced.ByteSize(), traced.ByteSize()),
-        max_abs_before=largest_errors(traced, trials),
-        atol=tuple(atol for trial in trials for atol in trial.atol),
+        max_abs_before=largest_errors(traced, dry_runs),
+        atol=tuple(atol for dry_run in dry_runs for atol in dry_run.atol),
     )
     try:
         simplified = tidy(onnxsim.simplify(traced, skipped_optimizers=list(SKIPPED_PASSES))[0])
-        errors = largest_errors(simplified, trials)
+        errors = largest_errors(simplified, dry_runs)
     except (RuntimeError, ValueError, ExportError) as error:
         return traced, replace(kept, reason=f"it failed: {first_line(error)}")
     tried = replace(
@@ -156,11 +156,13 @@ def joined(results: "Sequence[torch.Tensor | tuple[torch.Tensor, ...]]") -> tupl
     return tuple(torch.cat(rows).numpy() for rows in by_output)
 
 
-def _largest_error(run: Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]], trial: Trial, batch: int) -> list[float]:
-    count = len(trial.images)
+def _largest_error(
+    run: Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]], dry_run: DryRun, batch: int
+) -> list[float]:
+    count = len(dry_run.images)
     errors = []
     for rows in np.resize(np.arange(count), (-(-count // batch), batch)):
-        outputs, exact = run(trial.images[rows]), [output[rows] for output in trial.exact]
+        outputs, exact = run(dry_run.images[rows]), [output[rows] for output in dry_run.exact]
         shapes = [output.shape for output in outputs]
         if shapes != [output.shape for output in exact]:
             raise ExportError(f"the exported graph returns {', '.join(map(str, shapes))} for a batch of {batch}")

@@ -39,7 +39,7 @@ def test_skipped_targets_are_one_line_and_a_narrow_terminal_gets_fewer_columns(
         if name != "fake":
             monkeypatch.setattr(line.load(), "probe", classmethod(lambda cls: missing))
     tokens = ["all", *FAKE_COMMAND[1:], "--output", str(tmp_path / "a folder with a long name")]
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("edgevit_deploy.commands.console.WIDTH_OF_A_FILE", 80)
     assert run(tokens) == 0
     lines = capfd.readouterr().err.splitlines()
     table = [line for line in lines if line.startswith(("┏", "┃", "┡", "│", "└"))]
@@ -50,7 +50,7 @@ def test_skipped_targets_are_one_line_and_a_narrow_terminal_gets_fewer_columns(
     (line,) = [line for line in lines if line.startswith("not installed: ")]
     assert "ncnn, litert, executorch, openvino" in line
     assert "pip install -e '.[ncnn,litert,executorch,openvino" in line
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("edgevit_deploy.commands.console.WIDTH_OF_A_FILE", 200)
     assert run(tokens) == 0
     assert "ran on" in capfd.readouterr().err
 

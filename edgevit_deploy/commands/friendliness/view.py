@@ -11,7 +11,7 @@ from edgevit_deploy.commands.console import say
 from edgevit_deploy.commands.pages import Table, markdown_text
 
 if TYPE_CHECKING:
-    from edgevit_deploy.measure.friendliness import Friendliness, PartResult, Verdict
+    from edgevit_deploy.measure.friendliness import Friendliness, Outcome, PartResult
     from edgevit_deploy.spec import Placement, Size
 
 HEADINGS = {
@@ -26,7 +26,7 @@ HEADINGS = {
 }
 """Part -> its column: eight of them have to fit a terminal."""
 
-STYLES: "dict[Verdict, str]" = {
+STYLES: "dict[Outcome, str]" = {
     "native": "green",
     "decomposed": "",
     "falls back": "red",

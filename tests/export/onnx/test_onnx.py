@@ -9,7 +9,7 @@ from edgevit_deploy.model.edgevit import GlobalSparseAttn
 from edgevit_deploy.model.variants import create_model
 from export import onnx as target
 from export.onnx import OPSETS
-from export.onnx.simplify import largest_errors, make_trials
+from export.onnx.simplify import largest_errors, make_dry_runs
 from tests.helpers.bounds import bound_of
 from tests.helpers.onnx import SECOND_SIZE, SMALL, baked_forward, error_and_bound, export, make_plan, operators, shared
 from tests.helpers.small import SMALL_SIZE, prepared
@@ -86,7 +86,7 @@ def test_only_the_second_size_shows_a_baked_in_one(monkeypatch):
     graph = target.trace(module, plan)
     onnx.checker.check_model(graph, full_check=True)
     assert [dim.dim_param for dim in graph.graph.input[0].type.tensor_type.shape.dim] == ["", "", "height", "width"]
-    first, second = make_trials(module, plan, bound_of("onnx", "fp32"))
+    first, second = make_dry_runs(module, plan, bound_of("onnx", "fp32"))
     (error,) = largest_errors(graph, (first,))
     assert error <= first.atol[0]
     with pytest.raises(ExportError, match="does not run"):

@@ -12,7 +12,7 @@ import pytest
 
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
-from edgevit_deploy.formats.coreml import DATA_FOLDER, MANIFEST_NAME, MODEL_PATH, WEIGHTS_PATH, main_operations, read_package
+from edgevit_deploy.formats.coreml import DATA_FOLDER, MODEL_PATH, PACKAGE_MANIFEST, WEIGHTS_PATH, main_operations, read_package
 from runtimes.coreml.reference import MilReferenceSession
 from tests.helpers.coreml import (
     SMALL,
@@ -156,14 +156,14 @@ class TestPackagesThatAreRefused:
 
     @pytest.mark.parametrize("text", ["", "{}", "[]", '{"itemInfoEntries": 3}', "[" * 100_000])
     def test_a_broken_manifest(self, artifact: Artifact, copy: Path, text: str) -> None:
-        (copy / MANIFEST_NAME).write_text(text)
+        (copy / PACKAGE_MANIFEST).write_text(text)
         self.refused(artifact, copy, "Manifest.json is missing or damaged")
 
     def test_a_manifest_that_points_outside(self, artifact: Artifact, copy: Path) -> None:
-        manifest = json.loads((copy / MANIFEST_NAME).read_text())
+        manifest = json.loads((copy / PACKAGE_MANIFEST).read_text())
         for entry in manifest["itemInfoEntries"].values():
             entry["path"] = f"../../{entry['path']}"
-        (copy / MANIFEST_NAME).write_text(json.dumps(manifest))
+        (copy / PACKAGE_MANIFEST).write_text(json.dumps(manifest))
         self.refused(artifact, copy, "Manifest.json names")
 
     @pytest.mark.parametrize("name", ["@model_path/weights/../../../etc/passwd", "/etc/passwd", "@model_path/weights/a/b.bin"])
