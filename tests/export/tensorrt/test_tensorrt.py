@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 
 import pytest
 import torch
@@ -178,10 +179,15 @@ def test_a_file_of_noise_that_the_parser_accepts_is_refused(export, tmp_path):
         build_engine(RTX, noise, FIXED, tmp_path / "e")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dynamic_batch", [False, True])
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("variant", ["edgevit_xxs", "edgevit_xs", "edgevit_s"])
+def at_full_size():
+    """Every variant, precision and kind of batch: every two of them in the half that CI takes, the other half at night."""
+    variants, precisions = ("edgevit_xxs", "edgevit_xs", "edgevit_s"), ("fp32", "fp16")
+    for variant, precision, dynamic_batch in itertools.product(range(3), range(2), range(2)):
+        marks = pytest.mark.nightly if (variant + precision + dynamic_batch) % 2 else pytest.mark.slow
+        yield pytest.param(variants[variant], precisions[precision], bool(dynamic_batch), marks=marks)
+
+
+@pytest.mark.parametrize(("variant", "precision", "dynamic_batch"), at_full_size())
 def test_every_variant_at_full_size(export, variant, precision, dynamic_batch):
     artifact = export(variant=variant, size=224, precision=precision, dynamic_batch=dynamic_batch)
     parameters = sum(parameter.numel() for parameter in create_model(variant).parameters())
