@@ -27,6 +27,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if core_alone and collection_path.is_file() and not tiers.is_core(collection_path) else None
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the core tier, and keep the tests of one slow converter on one worker."""
     for item in items:

@@ -187,7 +187,7 @@ def at_full_size():
         yield pytest.param(variants[variant], precisions[precision], bool(dynamic_batch), marks=marks)
 
 
-@pytest.mark.parametrize(("variant", "precision", "dynamic_batch"), at_full_size())
+@pytest.mark.parametrize(("variant", "precision", "dynamic_batch"), list(at_full_size()))
 def test_every_variant_at_full_size(export, variant, precision, dynamic_batch):
     artifact = export(variant=variant, size=224, precision=precision, dynamic_batch=dynamic_batch)
     parameters = sum(parameter.numel() for parameter in create_model(variant).parameters())
