@@ -146,6 +146,7 @@ class TestOps:
         assert "time by part" in printed
         assert "time by kind" in printed
 
+    @pytest.mark.slow
     def test_a_runtime_without_a_profiler_says_so(self, fake_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
         document, printed = bench(capfd, fake_bundle, "--ops")
         assert document["profiles"] == {str(fake_bundle): None}
@@ -153,6 +154,7 @@ class TestOps:
 
 
 class TestPaperProtocol:
+    @pytest.mark.slow
     def test_it_is_50_passes(self, fake_bundle: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("edgevit_deploy.commands.bench._check_paper", lambda ready: None)
         assert run(["bench", str(fake_bundle), "--protocol", "paper", "--json"]) == 0
