@@ -5,8 +5,10 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadGroupScheduling
 
 # PyTorch's threads spin while they wait, which on a busy machine costs four times the work itself. OpenMP reads this once, when
 # torch is loaded, and child processes inherit it.
@@ -27,14 +29,26 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if core_alone and collection_path.is_file() and not tiers.is_core(collection_path) else None
 
 
+class OneWorkerEach(LoadGroupScheduling):
+    """Keeps the tests of one converter that is slow to start on one worker.
+
+    By their names: xdist 3.8 writes its own marks into ids that pytest 9.2 no longer reads.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return tiers.converter_of(nodeid) or nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerEach | None:
+    """Take the scheduler above, unless another one was asked for."""
+    return OneWorkerEach(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the core tier, and keep the tests of one slow converter on one worker."""
+    """Mark the core tier."""
     for item in items:
         if tiers.is_core(item.path) and not any(item.get_closest_marker(name) for name in ("slow", "nightly")):
             item.add_marker(pytest.mark.core)
-        group = tiers.converter_of(item)
-        if group and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session", autouse=True)

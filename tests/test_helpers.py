@@ -62,6 +62,20 @@ def test_the_core_tier_needs_no_converter() -> None:
         assert (tiers.TESTS / entry).exists(), entry
 
 
+@pytest.mark.parametrize(
+    ("test", "converter"),
+    [
+        ("tests/export/test_litert.py::test_notes", "litert"),
+        ("tests/conformance/test_targets.py::test_a_session[noise-executorch]", "executorch"),
+        ("tests/parity/test_matrix.py::test_cell[executorch-fp32-edgevit_s-1]", "executorch"),
+        ("tests/parity/test_matrix.py::test_cell[onnx-fp32-edgevit_s-1]", None),
+        ("tests/test_cli.py::test_litert_is_named", None),
+    ],
+)
+def test_the_tests_of_one_slow_converter_are_told_by_their_ids(test: str, converter: str | None) -> None:
+    assert tiers.converter_of(test) == converter
+
+
 def test_one_good_attempt_is_enough_and_a_wrong_unit_fails_all() -> None:
     busy_once = iter([(40.0, 1.0), (1.1, 1.0)])
     assert agrees_once(lambda: next(busy_once), 0.3, 3)

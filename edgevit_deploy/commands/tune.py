@@ -18,8 +18,6 @@ from edgevit_deploy.request import FileRequest
 from edgevit_deploy.spec import Precision
 
 if TYPE_CHECKING:
-    from edgevit_deploy.exporter import ExportPlan
-    from edgevit_deploy.measure.bench import Timing
     from edgevit_deploy.measure.machine import Machine
     from edgevit_deploy.measure.tune import Trial, Tuning
 
@@ -54,7 +52,7 @@ def tune(
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy.measure.bench import read_timing
-    from edgevit_deploy.measure.tune import Tuner
+    from edgevit_deploy.measure.tune import Tuner, measured
     from edgevit_deploy.model.loading import load_model
     from edgevit_deploy.workbench import open_workbench
 
@@ -73,27 +71,12 @@ def tune(
         with open_workbench(model, THIS_HOST, step) as workbench:
             tuning = Tuner(workbench, plan, timing).tune()
     machine = read_machine({target})
-    chosen = ChosenForm(form=tuning.form, measured=_measured(tuning, plan, timing, machine))
+    chosen = ChosenForm(form=tuning.form, measured=measured(tuning, plan, timing, machine))
     _print(tuning, chosen)
     _save(tuning, chosen, machine, output)
     if json:
         print_json(_document(tuning, chosen, machine))
     return 0
-
-
-def _measured(tuning: "Tuning", plan: "ExportPlan[object]", timing: "Timing", machine: "Machine") -> str:
-    """Say in one sentence what decided, and by which command."""
-    height, width = plan.image_size
-    gain = "the original graph cannot be converted or fails parity"
-    if (against := tuning.gain()) is not None:
-        ratio, (low, high) = against
-        gain = f"original graph / this form {ratio:.2f} (95 %: {low:.2f} to {high:.2f}), A/A {tuning.final.control_spread:.1%}"
-    return (
-        f"{gain}; {tuning.runtime}, {plan.spec.variant} {plan.precision}, batch {plan.batch}, {height}x{width}, "
-        f"{timing.threads} thread{'s' if timing.threads > 1 else ''}, steady, {machine.cpu}; "
-        f"convert.py tune {tuning.target} --model {plan.spec.variant} --precision {plan.precision} --threads {timing.threads} "
-        f"--runs {timing.runs}"
-    )
 
 
 def _print(tuning: "Tuning", chosen: ChosenForm) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgevit_deploy.verification.layers import LayerDiff, LayerReport
 
 COLUMNS = ("bundle", "status", "file that ran", "on", "golden error", "bound", "full parity", "detail")
+OPTIONAL = ("file that ran", "bound", "on", "full parity")
 LAYER_COLUMNS = ("after", "part", "values", "largest", "error", "bound", "x noise", "")
 
 
@@ -46,7 +47,7 @@ def verify_bundles(
         for bundle in bundles
     ]
     reports = {str(result.bundle): result.layers for result in results if result.layers is not None}
-    print_table("verify", COLUMNS, [_cells(result) for result in results])
+    print_table("verify", COLUMNS, [_cells(result) for result in results], optional=OPTIONAL)
     show_top5({str(result.bundle): result.top5 for result in results if result.top5 is not None})
     for name, report in reports.items():
         _show_layers(name, report)
@@ -105,5 +106,5 @@ def _cells(result: "Verification") -> "list[str | Text]":
         "" if golden.max_abs is None else f"{golden.max_abs:.2g}",
         f"{golden.atol:.2g}",
         "" if worst is None else f"{worst.max_abs:.2g}, bound {worst.tolerance.atol:.2g}",
-        "failed parity when it was made" if result.manifest.parity.status == "failed" else "",
+        "failed parity when it was made" if result.manifest.parity.verdict == "failed" else "",
     ]

@@ -5,7 +5,7 @@ exporter; what is counted is what stands in the written files.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -13,15 +13,18 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from edgevit_deploy.errors import DeployError
+from edgevit_deploy.errors import DeployError, MissingError
 from edgevit_deploy.exporter import Artifact, ExportPlan
+from edgevit_deploy.host import ThisHost
 from edgevit_deploy.measure.align_names import profile_by_module
-from edgevit_deploy.measure.baselines import plan_of_peer
+from edgevit_deploy.measure.baselines import PEER_SEED, plan_of_peer
 from edgevit_deploy.measure.part_networks import part_networks
 from edgevit_deploy.measure.profile import time_by_part
-from edgevit_deploy.model.peers import Peer
+from edgevit_deploy.model.loading import LoadedModel
+from edgevit_deploy.model.peers import Peer, make_peer
+from edgevit_deploy.request import FileRequest
 from edgevit_deploy.spec import Graph, Placement, Size
-from edgevit_deploy.workbench import Refused, Workbench, feeds_of
+from edgevit_deploy.workbench import Refused, Step, Workbench, feeds_of, open_workbench
 
 GRAPHS: tuple[Graph, ...] = ("deploy", "original")
 
@@ -106,6 +109,55 @@ class Friendliness:
         """Names of the partitioners that had something to say."""
         found = [name for whole in self.graphs.values() for name in whole.placements]
         return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What several targets make of one network; `skipped` is target or peer -> why it was not examined."""
+
+    found: tuple[Friendliness, ...]
+    skipped: dict[str, str]
+    peer_given: str
+
+
+def examine_targets(
+    host: ThisHost, model: LoadedModel, request: FileRequest, targets: Sequence[str], peer: str | None, step: Step
+) -> Survey:
+    """Examine one target after the other; one that does not work here is skipped.
+
+    Args:
+        host: finds exporters and runtimes.
+        model: the network.
+        request: what is asked of every file, at one image size.
+        targets: names.
+        peer: of `PEERS`; without timm every other result stands without it.
+        step: told what is being done.
+
+    Raises:
+        MissingError: no target could be examined.
+    """
+    skipped: dict[str, str] = {}
+    found: list[Friendliness] = []
+    other = None
+    if peer is not None:
+        try:
+            other = make_peer(peer, PEER_SEED)
+        except MissingError as error:
+            skipped[peer] = str(error)
+    for target in targets:
+        try:
+            exporter = host.require_exporter(target)
+            with open_workbench(model, host, partial(_named, step, target)) as workbench:
+                found.append(Examiner(workbench, request.plan(exporter, model)).examine(other))
+        except DeployError as error:
+            skipped[target] = str(error)
+    if not found:
+        raise MissingError("no target could be examined: " + "; ".join(f"{name}: {why}" for name, why in skipped.items()))
+    return Survey(found=tuple(found), skipped=skipped, peer_given=other.given if other else "")
+
+
+def _named(step: Step, target: str, text: str) -> None:
+    step(f"{target}: {text}")
 
 
 class Examiner:

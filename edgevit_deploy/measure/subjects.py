@@ -46,7 +46,7 @@ def read_subject(bundle: Path, host: ThisHost) -> Ready | Skipped:
         BundleError: a damaged bundle, or one that does not compute the right numbers.
     """
     manifest = open_bundle(bundle)
-    if manifest.parity.status == "failed":
+    if manifest.parity.verdict == "failed":
         raise BundleError(f"{bundle} failed parity when it was made: the speed of wrong numbers means nothing; convert again")
     session_type = host.find_session(manifest.target)
     if session_type is None:

@@ -15,6 +15,7 @@ from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.measure.bench import Timing
 from edgevit_deploy.measure.benchmark import Candidate, benchmark
+from edgevit_deploy.measure.machine import Machine
 from edgevit_deploy.measure.result import Benchmark, Verdict
 from edgevit_deploy.session import Session
 from edgevit_deploy.workbench import Passed, Refused, Workbench, quiet
@@ -180,3 +181,18 @@ class Tuner:
         assert isinstance(result, Passed)
         images = self._workbench.probes(plan.image_size, plan.takes).inputs
         return Candidate.of(label, self.session_type, result.artifact, images, plan.batch)
+
+
+def measured(tuning: Tuning, plan: ExportPlan[Any], timing: Timing, machine: Machine) -> str:
+    """Say in one sentence what decided, and by which command."""
+    height, width = plan.image_size
+    gain = "the original graph cannot be converted or fails parity"
+    if (against := tuning.gain()) is not None:
+        ratio, (low, high) = against
+        gain = f"original graph / this form {ratio:.2f} (95 %: {low:.2f} to {high:.2f}), A/A {tuning.final.control_spread:.1%}"
+    return (
+        f"{gain}; {tuning.runtime}, {plan.spec.variant} {plan.precision}, batch {plan.batch}, {height}x{width}, "
+        f"{timing.threads} thread{'s' if timing.threads > 1 else ''}, steady, {machine.cpu}; "
+        f"convert.py tune {tuning.target} --model {plan.spec.variant} --precision {plan.precision} --threads {timing.threads} "
+        f"--runs {timing.runs}"
+    )

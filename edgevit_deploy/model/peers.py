@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from edgevit_deploy.errors import MissingError
+from edgevit_deploy.errors import MissingError, UsageError, did_you_mean
 from edgevit_deploy.registry import requires
 
 if TYPE_CHECKING:
@@ -61,6 +61,20 @@ class ChannelsLast(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, 3, height, width) -> (batch, classes)."""
         return self.network(x.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+
+
+def check_peer(name: str, *others: str) -> None:
+    """Refuse a name that is none of `PEERS`.
+
+    Args:
+        name: as the paper has it.
+        others: what else would be taken.
+
+    Raises:
+        UsageError: the message names the closest.
+    """
+    if name not in PEERS:
+        raise UsageError(f"--peer {name}: no such network; {did_you_mean(name, [*PEERS, *others])}")
 
 
 def make_peer(name: str, seed: int) -> Peer:

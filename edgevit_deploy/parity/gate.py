@@ -96,6 +96,13 @@ class ParityReport:
         return self.status == "passed"
 
     @property
+    def verdict(self) -> Status:
+        """The status, or failed where the comparisons do not bear it out: a report that was read may come from anyone."""
+        if not all(diff.ok for diff in self.diffs) or (self.status == "passed" and not self.diffs):
+            return "failed"
+        return self.status
+
+    @property
     def top1_agreement(self) -> float | None:
         """The smallest share of probes with the true first class; None where nothing was compared, or not to classify."""
         return min((diff.top1_agreement for diff in self.diffs if diff.top1_agreement is not None), default=None)

@@ -64,7 +64,7 @@ class Verification:
     def status(self) -> Status:
         """Failed if the bundle failed anything; passed only if the model itself ran. Layers are of another file."""
         statuses = [self.golden.status, *([self.parity.status] if self.parity else [])]
-        if "failed" in statuses or self.manifest.parity.status == "failed":
+        if "failed" in statuses or self.manifest.parity.verdict == "failed":
             return "failed"
         return "built, not run" if "built, not run" in statuses else "passed"
 

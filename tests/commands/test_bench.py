@@ -155,6 +155,7 @@ class TestOps:
         _, printed = bench(capfd, fake_bundle, "--ops")
         assert "from the runtime's own profiler (fake: by hourglass), in a run of its own" in printed
 
+    @pytest.mark.slow
     def test_a_runtime_without_a_profiler_says_so(self, fake_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
         document, printed = bench(capfd, fake_bundle, "--ops")
         assert document["profiles"] == {str(fake_bundle): None}
@@ -162,6 +163,7 @@ class TestOps:
 
 
 class TestPaperProtocol:
+    @pytest.mark.slow
     def test_it_is_50_passes(self, fake_bundle: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(fakes.FakeExporter, "paper_protocol", True)
         assert run(["bench", str(fake_bundle), "--protocol", "paper", "--json"]) == 0

@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import pytest
-
 TESTS = Path(__file__).parent.parent
 
 CORE = (
@@ -63,9 +61,8 @@ def converters_among(modules: Iterable[str]) -> set[str]:
     return set(modules) & set(CONVERTERS)
 
 
-def converter_of(item: pytest.Item) -> str | None:
-    """Return the converter that is slow to start and that a test needs: named by its file, or by one of its parameters."""
-    callspec = getattr(item, "callspec", None)
-    named = [item.path.stem.removeprefix("test_"), *(callspec.params.values() if callspec else ())]
-    targets = [getattr(value, "target", value) for value in named]
-    return next((target for target in SLOW_TO_START if any(isinstance(name, str) and name == target for name in targets)), None)
+def converter_of(test: str) -> str | None:
+    """Return the converter that is slow to start and that a test, by its id, needs: its file's name says so, or a parameter's."""
+    path, _, name = test.partition("::")
+    words = {Path(path).stem.removeprefix("test_"), *name.partition("[")[2].removesuffix("]").split("-")}
+    return next((target for target in SLOW_TO_START if target in words), None)

@@ -140,7 +140,7 @@ def test_the_trap_works(tmp_path: Path) -> None:
     assert (tmp_path / "trap").is_dir()
 
 
-@pytest.mark.parametrize("content", ["training arguments", "whole module"])
+@pytest.mark.parametrize("content", ["training arguments", pytest.param("whole module", marks=pytest.mark.slow)])
 def test_the_command_that_resaves_weights_works(content: str, tmp_path: Path) -> None:
     """The published trainer and timm's save their argparse.Namespace; its owner can resave such a file as the message says."""
     path = tmp_path / "my weights.pth"

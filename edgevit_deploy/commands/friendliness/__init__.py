@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -10,17 +10,11 @@ from edgevit_deploy.commands.console import print_json, progress, say
 from edgevit_deploy.commands.flags import ModelFlags
 from edgevit_deploy.commands.friendliness.view import Matrix, document, markdown, print_matrix
 from edgevit_deploy.commands.pages import write_together
-from edgevit_deploy.errors import DeployError, MissingError, UsageError, did_you_mean
+from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import THIS_HOST, check_target
 from edgevit_deploy.request import FileRequest
 
-if TYPE_CHECKING:
-    from edgevit_deploy.measure.friendliness import Friendliness
-    from edgevit_deploy.model.peers import Peer
-    from edgevit_deploy.workbench import Step
-
 NO_PEER = "none"
-PEER_SEED = 0
 MARKDOWN_NAME, JSON_NAME = "friendliness.md", "friendliness.json"
 
 
@@ -43,39 +37,30 @@ def friendliness(
         output: Folder for friendliness.md and friendliness.json.
         json: Print one JSON document on stdout and nothing else there.
     """
-    from edgevit_deploy.measure.friendliness import Examiner
+    from edgevit_deploy.measure.friendliness import examine_targets
     from edgevit_deploy.model.loading import load_model
-    from edgevit_deploy.workbench import open_workbench
+    from edgevit_deploy.model.peers import check_peer
 
     chosen = _read_targets(targets)
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output {output} is not a folder; give a folder for {MARKDOWN_NAME} and {JSON_NAME}")
     request = FileRequest(image_size=image_size)
+    if peer != NO_PEER:
+        check_peer(peer, NO_PEER)
     if image_size == "dynamic":
         raise UsageError("friendliness looks at one shape; use --image-size N or HxW")
-    skipped: dict[str, str] = {}
-    other = _find_peer(peer, skipped)
-    found: list[Friendliness] = []
     with progress("friendliness") as step:
         step("loading the model")
         model = load_model(model_flags.origin(request.fixed_size()))
-        for target in chosen:
-            try:
-                exporter = THIS_HOST.require_exporter(target)
-                with open_workbench(model, THIS_HOST, _prefixed(step, target)) as workbench:
-                    found.append(Examiner(workbench, request.plan(exporter, model)).examine(other))
-            except DeployError as error:
-                skipped[target] = str(error)
-    if not found:
-        raise MissingError("no target could be examined: " + "; ".join(f"{name}: {why}" for name, why in skipped.items()))
+        survey = examine_targets(THIS_HOST, model, request, chosen, None if peer == NO_PEER else peer, step)
     matrix = Matrix(
         command=_command(model_flags, targets, image_size, peer),
         model=model.spec.variant,
         image_size=model.spec.image_size,
         notes=model.notes,
-        peer_given=other.given if other else "",
-        targets=tuple(found),
-        skipped=skipped,
+        peer_given=survey.peer_given,
+        targets=survey.found,
+        skipped=survey.skipped,
     )
     print_matrix(matrix)
     _save(matrix, output)
@@ -87,25 +72,6 @@ def friendliness(
 def _read_targets(targets: Sequence[str]) -> list[str]:
     names = [check_target("--targets", name) for item in targets for name in item.split(",") if name]
     return list(dict.fromkeys(names)) or list(THIS_HOST.targets())
-
-
-def _find_peer(name: str, skipped: dict[str, str]) -> "Peer | None":
-    """Build the peer; note why there is none where timm is missing, since every other result stands without it."""
-    from edgevit_deploy.model.peers import PEERS, make_peer
-
-    if name == NO_PEER:
-        return None
-    if name not in PEERS:
-        raise UsageError(f"--peer {name}: no such network; {did_you_mean(name, [*PEERS, NO_PEER])}")
-    try:
-        return make_peer(name, PEER_SEED)
-    except MissingError as error:
-        skipped[name] = str(error)
-        return None
-
-
-def _prefixed(step: "Step", target: str) -> "Step":
-    return lambda text: step(f"{target}: {text}")
 
 
 def _command(model_flags: ModelFlags, targets: Sequence[str], image_size: str | None, peer: str) -> str:

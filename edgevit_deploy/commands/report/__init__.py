@@ -26,7 +26,7 @@ def report_bundles(
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy.bundle.folder import open_bundle
-    from edgevit_deploy.commands.report.page import Subject, render, verdict, write_page
+    from edgevit_deploy.commands.report.page import Subject, render, write_page
 
     folders = [bundle.resolve() for bundle in bundles]
     path = output or folders[0].parent / REPORT_NAME
@@ -34,7 +34,7 @@ def report_bundles(
     labels = _labels(folders)
     subjects = [Subject(label=label, manifest=open_bundle(bundle)) for label, bundle in zip(labels, bundles, strict=True)]
     write_page(render(subjects), path)
-    verdicts = [verdict(subject.manifest) for subject in subjects]
+    verdicts = [subject.manifest.parity.verdict for subject in subjects]
     say(f"wrote {path}: {'; '.join(f'{label} {status}' for label, status in zip(labels, verdicts, strict=True))}")
     if json:
         print_json({"report": str(path), "verdicts": dict(zip(map(str, bundles), verdicts, strict=True))})

@@ -115,21 +115,13 @@ def environment() -> Environment:
 def page_about(subjects: Sequence[Subject]) -> Page:
     """Return what the page says, as plain text and numbers."""
     axis = axis_for([diff for subject in subjects for diff in subject.manifest.parity.diffs])
-    counts = Counter(verdict(subject.manifest) for subject in subjects)
+    counts = Counter(subject.manifest.parity.verdict for subject in subjects)
     return Page(
         summary=f"{len(subjects)} bundle{'s' * (len(subjects) > 1)}: "
         + "; ".join(f"{counts[status]} {status}" for status in BADGES if counts[status]),
         ticks=axis.ticks(),
         bundles=tuple(_card(f"bundle-{number}", subject, axis) for number, subject in enumerate(subjects, start=1)),
     )
-
-
-def verdict(manifest: Manifest) -> Status:
-    """Return the recorded status, or failed where the recorded comparisons do not bear it out."""
-    parity = manifest.parity
-    if not all(diff.ok for diff in parity.diffs) or (parity.status == "passed" and not parity.diffs):
-        return "failed"
-    return parity.status
 
 
 def write_page(page: str, path: Path) -> None:
@@ -147,7 +139,7 @@ def write_page(page: str, path: Path) -> None:
 
 def _card(anchor: str, subject: Subject, axis: Axis) -> Card:
     manifest = subject.manifest
-    parity, status, seed = manifest.parity, verdict(manifest), manifest.model.random_seed
+    parity, status, seed = manifest.parity, manifest.parity.verdict, manifest.model.random_seed
     worst = None if parity.status == "built, not run" else parity.worst
     reasons = dict.fromkeys(f"The bound is {diff.tolerance.k:g} x noise: {diff.tolerance.reason}." for diff in parity.diffs)
     borrowed = f"These comparisons are of what was checked instead, not of {manifest.path}."
@@ -183,7 +175,7 @@ def _card(anchor: str, subject: Subject, axis: Axis) -> Card:
 
 
 def _sentence(manifest: Manifest) -> str:
-    parity, status = manifest.parity, verdict(manifest)
+    parity, status = manifest.parity, manifest.parity.verdict
     model = f"{manifest.model.variant} for {manifest.target} in {manifest.precision}. "
     if status != parity.status:
         return f"{model}The manifest says {parity.status!r}, but the comparisons in it do not: do not trust this bundle."
