@@ -24,9 +24,9 @@ from tests.helpers.fakes import register_fake
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not even import the other test files for `-m core`: some import a converter."""
+    """Do not even import the other tests and their fixtures for `-m core`: some import a converter."""
     core_alone = config.option.markexpr == "core"
-    return True if core_alone and collection_path.is_file() and not tiers.is_core(collection_path) else None
+    return True if core_alone and not tiers.may_hold_core(collection_path) else None
 
 
 class OneWorkerEach(LoadGroupScheduling):

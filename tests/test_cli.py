@@ -155,16 +155,6 @@ def test_every_command_has_help(command: str, capfd: pytest.CaptureFixture[str])
     assert "{" not in text
 
 
-def test_a_cell_with_brackets_is_shown_whole(
-    only_fake: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """The name of an extra looks like rich's markup, which would swallow it."""
-    missing = Availability(ok=False, detail="fakelib not installed", fix="pip install '.[fake]'")
-    monkeypatch.setattr(FakeExporter, "probe", classmethod(lambda cls: missing))
-    assert run(["doctor"]) == 0
-    assert "pip install '.[fake]'" in capfd.readouterr().err
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_in_the_middle_of_a_real_conversion_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "convert.py", "onnx", "--model", "edgevit_s", "--output", str(tmp_path)]

@@ -51,6 +51,7 @@ def result(label: str, median_ms: float, runtime: str = "fake runtime") -> Bench
 
 
 class TestAgainstOriginal:
+    @pytest.mark.slow
     def test_the_naive_export_runs_along(self, fake_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
         document, printed = bench(capfd, fake_bundle, "--against", "original")
         assert [entry["label"] for entry in document["results"]] == [str(fake_bundle), "plain conversion"]
@@ -147,6 +148,7 @@ class TestOps:
         assert "time by part" in printed
         assert "time by kind" in printed
 
+    @pytest.mark.slow
     def test_a_runtime_says_how_it_takes_times(
         self, fake_bundle: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:

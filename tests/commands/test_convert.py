@@ -134,6 +134,7 @@ def test_dynamic_sizes_are_proven_at_a_second_one(fake_target: None, tmp_path: P
     }
 
 
+@pytest.mark.slow
 def test_the_file_of_form_says_how_the_graph_is_written(fake_target: None, tmp_path: Path) -> None:
     """As the operators of the written file show, beside those of the target's own form."""
     from edgevit_deploy.bundle.manifest import read_manifest

@@ -8,7 +8,7 @@ import pytest
 
 from edgevit_deploy.cli import run
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.registry import Line
+from edgevit_deploy.registry import Availability, Line
 from tests.helpers.fakes import FakeExporter
 
 
@@ -48,3 +48,13 @@ def test_doctor_lists_the_bounds(only_fake: None, monkeypatch: pytest.MonkeyPatc
     assert "it adds backwards" in captured.err
     assert run(["doctor", "--json"]) == 0
     assert "bounds" not in json.loads(capfd.readouterr().out)
+
+
+def test_a_cell_with_brackets_is_shown_whole(
+    only_fake: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The name of an extra looks like rich's markup, which would swallow it."""
+    missing = Availability(ok=False, detail="fakelib not installed", fix="pip install '.[fake]'")
+    monkeypatch.setattr(FakeExporter, "probe", classmethod(lambda cls: missing))
+    assert run(["doctor"]) == 0
+    assert "pip install '.[fake]'" in capfd.readouterr().err

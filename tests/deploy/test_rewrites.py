@@ -78,7 +78,10 @@ def expected_counts(model: EdgeViT) -> dict[Rewrite, int]:
     }
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+SMALLEST_AT_ONCE = [pytest.param(name, marks=() if name == "edgevit_xxs" else pytest.mark.slow) for name in VARIANTS]
+
+
+@pytest.mark.parametrize("variant", SMALLEST_AT_ONCE)
 def test_the_deploy_form_is_the_network(variant: str) -> None:
     model = make(variant)
     before = copy.deepcopy(model.state_dict())
@@ -92,7 +95,7 @@ def test_the_deploy_form_is_the_network(variant: str) -> None:
     assert not kinds & {nn.BatchNorm2d, nn.ConvTranspose2d, LocalProp}
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", SMALLEST_AT_ONCE)
 def test_laying_open_changes_nothing(variant: str) -> None:
     model = make(variant)
     assert relative_error(lay_open(copy.deepcopy(model)), model, images()) <= EXACT

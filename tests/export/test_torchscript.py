@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.jit import mobile
 
 from edgevit_deploy.errors import ExportError, RunError, UsageError
 from edgevit_deploy.exporter import Artifact
@@ -50,7 +51,7 @@ def free() -> Artifact:
 
 
 def run(path: Path, inputs: np.ndarray) -> np.ndarray:
-    program = torch.jit.mobile._load_for_lite_interpreter(str(path))
+    program = mobile._load_for_lite_interpreter(str(path))
     with torch.inference_mode():
         return program(torch.from_numpy(inputs)).numpy()
 
@@ -99,7 +100,7 @@ def test_no_path_of_this_machine_is_inside(plain: Artifact) -> None:
 @pytest.mark.parametrize("wanted", [True, False])
 def test_bundled_inputs_are_there_if_wanted(plain: Artifact, tmp_path: Path, wanted: bool) -> None:
     artifact = plain if wanted else SMALL.build(SMALL.plan_of(options=TorchScriptOptions(bundled_inputs=False)), tmp_path)
-    program = torch.jit.mobile._load_for_lite_interpreter(str(artifact.path))
+    program = mobile._load_for_lite_interpreter(str(artifact.path))
     if wanted:
         ((example,),) = program.run_method("get_all_bundled_inputs")
         assert example.shape == (1, 3, 64, 64)

@@ -101,7 +101,7 @@ FAKE_RUNTIME: Runtime[Session] = Runtime(
 )
 
 
-FAKE_COMMAND = ("fake", "--model", "edgevit_xxs", "--image-size", "64", "--num-classes", "10")
+FAKE_COMMAND = ("fake", "--model", "edgevit_xxs", "--image-size", "32", "--num-classes", "10")
 """A conversion to the fake target that takes a moment."""
 
 

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import export
+import runtimes
+
 TESTS = Path(__file__).parent.parent
 
 CORE = (
@@ -25,21 +28,11 @@ CORE = (
 )
 """Folders and files whose tests, but for those marked slow and those in `*_real_files.py`, import no converter."""
 
-CONVERTERS = (
-    "ai_edge_litert",
-    "coremltools",
-    "executorch",
-    "litert_torch",
-    "ncnn",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "onnxsim",
-    "openvino",
-    "pnnx",
-    "tensorrt",
-    "tensorrt_rtx",
-)
+NOT_CORE = ("commands/test_doctor.py",)
+"""What is in these folders and asks every runtime whether it works."""
+
+CONVERTERS = frozenset(name for line in (*export.LINES, *runtimes.LINES) for name in line.load().packages) - {"torch"}
+"""Import names of what converts or runs, by the word of the targets and runtimes themselves."""
 
 SLOW_TO_START = ("executorch", "litert")
 """Targets whose converters take 10 s to import: their tests share a worker, and with it what has been imported and built."""
@@ -51,14 +44,25 @@ def is_core(path: Path) -> bool:
         name = path.relative_to(TESTS).as_posix()
     except ValueError:
         return False
-    if name.endswith("_real_files.py"):
+    if name.endswith("_real_files.py") or name in NOT_CORE:
         return False
     return any(name == entry or name.startswith(f"{entry}/") for entry in CORE)
 
 
+def may_hold_core(path: Path) -> bool:
+    """Say whether a file needs torch alone, or a folder may hold such a file; its own conftest may import a converter."""
+    if path.is_file():
+        return is_core(path)
+    try:
+        name = path.relative_to(TESTS).as_posix()
+    except ValueError:
+        return True
+    return name == "." or any(entry == name or entry.startswith(f"{name}/") or name.startswith(f"{entry}/") for entry in CORE)
+
+
 def converters_among(modules: Iterable[str]) -> set[str]:
     """Return those of some module names that are converters."""
-    return set(modules) & set(CONVERTERS)
+    return set(modules) & CONVERTERS
 
 
 def converter_of(test: str) -> str | None:

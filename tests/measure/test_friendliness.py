@@ -47,6 +47,7 @@ def partitioned(fake_target: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(export.TARGETS, "fake", line)
 
 
+@pytest.mark.slow
 def test_unfriendly_parts_are_named(partitioned: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run([*command(tmp_path), "--json"]) == 0
     captured = capfd.readouterr()

@@ -104,6 +104,7 @@ def test_nothing_wins_within_the_noise(monkeypatch: pytest.MonkeyPatch, built: d
     assert len(document["trials"]) == sum(len(choices) - 1 for choices in CHOICES.values())
 
 
+@pytest.mark.slow
 def test_what_fails_parity_or_cannot_be_converted_is_rejected_however_fast(
     monkeypatch: pytest.MonkeyPatch, built: dict[Path, Form], tmp_path: Path
 ) -> None:
@@ -128,6 +129,7 @@ def test_what_fails_parity_or_cannot_be_converted_is_rejected_however_fast(
     assert rejected["mean"].startswith("parity failed")
 
 
+@pytest.mark.slow
 def test_the_winner_is_a_file_to_convert_by(monkeypatch: pytest.MonkeyPatch, built: dict[Path, Form], tmp_path: Path) -> None:
     only(monkeypatch, "attention")
     faster = latencies(lambda form: 9.0 if form.attention == "bmm" else 10.0, built)
