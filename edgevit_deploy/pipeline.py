@@ -92,7 +92,7 @@ def convert(workbench: Workbench, plan: ExportPlan[Any], destination: Path) -> C
         step("checking parity")
         report = workbench.judge(artifact, truths)
         step("writing the bundle")
-        manifest = _write_bundle(staged, workbench, plan, artifact, truths[0], report, exporter.usage)
+        manifest = _write_bundle(staged, workbench, plan, artifact, truths[0], report)
         bundle = staged.publish_failed() if report.status == "failed" else staged.publish()
     return Conversion(
         bundle=bundle,
@@ -141,9 +141,8 @@ def _write_bundle(
     artifact: Artifact,
     truth: Truth,
     report: ParityReport,
-    usage: str,
 ) -> Manifest:
-    folder, model = staged.folder, workbench.model
+    folder, model, usage = staged.folder, workbench.model, workbench.host.find_exporter(plan.target).usage
     graph_notes = (workbench.deploy_form(plan.form).note(),) if plan.graph == "deploy" else ()
     (folder / LABELS_NAME).write_text("".join(f"{label}\n" for label in model.labels), encoding="utf-8")
     rows = np.arange(-(-GOLDEN_PROBES // plan.batch) * plan.batch) % len(truth.probes.names)

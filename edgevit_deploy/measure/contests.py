@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.host import ThisHost
 from edgevit_deploy.measure.baselines import Baseline, Rejected, naive_exports, peers
 from edgevit_deploy.measure.benchmark import Candidate
@@ -146,15 +147,13 @@ def make_contests(
         model = _load(members[0], weights, against)
         workbench = Workbench(model, host, scratch / str(number), step)
         suffix = f" ({' '.join(group)})" if len(groups) > 1 else ""
-        contests.append(_contest(members, against, workbench, host, batch, suffix))
+        manifest = members[0].manifest
+        plan = plan_of(manifest, model, host.require_exporter(manifest.target), batch)
+        contests.append(_contest(members, against, workbench, plan, suffix))
     return contests
 
 
-def _contest(
-    subjects: Sequence[Ready], against: Against, workbench: Workbench, host: ThisHost, batch: int, suffix: str
-) -> Contest:
-    manifest = subjects[0].manifest
-    plan = plan_of(manifest, workbench.model, host.require_exporter(manifest.target), batch)
+def _contest(subjects: Sequence[Ready], against: Against, workbench: Workbench, plan: ExportPlan[Any], suffix: str) -> Contest:
     made = naive_exports(workbench, plan) if against == "original" else peers(workbench, plan)
     named = [replace(entry, label=entry.label + suffix) for entry in made]
     return Contest(

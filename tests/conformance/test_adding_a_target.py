@@ -1,4 +1,4 @@
-"""A target is one module and one registry line; a runtime of its own, with a tolerance row, then judges it."""
+"""A target is one module and one registry line; a runtime of its own, and one more line, then judge it."""
 
 import json
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def nothing_remembered() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_runtime_and_a_tolerance_row_have_it_judged(
+def test_a_runtime_and_its_registry_line_have_it_judged(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     register_fake(monkeypatch)

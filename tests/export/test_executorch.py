@@ -39,7 +39,7 @@ def original() -> Artifact:
 
 @pytest.mark.slow
 def test_the_form_is_one_delegate(deployed: Artifact) -> None:
-    assert deployed.facts["delegates"] == 1
+    assert deployed.placements["XNNPACK"].partitions == 1
     assert deployed.placements["XNNPACK"].outside == {}
     operators = deployed.operators
     assert (operators["aten::gelu"], operators["aten::_softmax"], operators["aten::rsqrt"]) == (12, 7, 23)
@@ -53,7 +53,7 @@ def test_the_form_is_one_delegate(deployed: Artifact) -> None:
 @pytest.mark.slow
 def test_the_original_graph_is_split_and_says_so(original: Artifact) -> None:
     """Negative control of the count."""
-    assert original.facts["delegates"] == 46
+    assert original.placements["XNNPACK"].partitions == 46
     assert original.placements["XNNPACK"].outside == {
         "aten::expand_copy.out": 28,
         "aten::mean.out": 1,
@@ -97,14 +97,14 @@ def lowered_outside(module: nn.Module) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("graph", ["deployed", "original"])
-def test_the_facts_are_what_executorch_itself_reads(request: pytest.FixtureRequest, graph: str) -> None:
+def test_what_is_recorded_is_what_executorch_itself_reads(request: pytest.FixtureRequest, graph: str) -> None:
     from executorch.exir._serialize._program import deserialize_pte_binary
     from executorch.exir.schema import DelegateCall, KernelCall
 
     artifact: Artifact = request.getfixturevalue(graph)
     (plan,) = deserialize_pte_binary(artifact.path.read_bytes()).program.execution_plan
     arguments = [instruction.instr_args for chain in plan.chains for instruction in chain.instructions]
-    assert sum(isinstance(call, DelegateCall) for call in arguments) == artifact.facts["delegates"]
+    assert sum(isinstance(call, DelegateCall) for call in arguments) == artifact.placements["XNNPACK"].partitions
     called = [plan.operators[call.op_index] for call in arguments if isinstance(call, KernelCall)]
     assert Counter(f"{operator.name}.{operator.overload}" for operator in called) == artifact.placements["XNNPACK"].outside
     assert {delegate.id for delegate in plan.delegates} == {"XnnpackBackend"}

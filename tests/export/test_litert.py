@@ -110,7 +110,7 @@ def test_without_a_delegate_there_is_no_partition(artifact: Artifact) -> None:
 def test_the_original_graph_is_torn_apart() -> None:
     """One TRANSPOSE_CONV a channel of each LocalProp: 36 + 72 + 3 x 144; between the partitions are the samplers and others."""
     torn = SMALL.shared(graph="original")
-    operators, outside = torn.operators, torn.facts["outside_partitions"]
+    operators, outside = torn.operators, torn.placements["XNNPACK"].outside
     assert isinstance(operators, dict)
     assert isinstance(outside, dict)
     assert operators["TRANSPOSE_CONV"] == 540

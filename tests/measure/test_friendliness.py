@@ -111,7 +111,7 @@ def test_a_peer_without_timm_is_skipped_and_the_rest_is_made(
     def missing(*_: Any) -> Any:
         raise MissingError("no timm; pip install timm")
 
-    monkeypatch.setattr("edgevit_deploy.model.peers.make_peer", missing)
+    monkeypatch.setattr("edgevit_deploy.measure.friendliness.make_peer", missing)
     document = examined(tmp_path, peer="Swin-T")
     assert document["skipped"] == {"Swin-T": "no timm; pip install timm"}
     assert set(document["targets"][0]["graphs"]) == {"deploy", "original"}
