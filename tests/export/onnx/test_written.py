@@ -101,7 +101,6 @@ def test_usage_snippet_runs(plain, tmp_path, monkeypatch):
     np.testing.assert_allclose(names["outputs"], *run(plain.path, images[:1]), rtol=0, atol=1e-5)  # threads change the sums
 
 
-@pytest.mark.serial
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read on Linux only")
 def test_full_size_export_stays_well_below_two_gigabytes(tmp_path):
     """VmHWM, since getrusage's ru_maxrss starts at what the parent used: here everything that was ever tested."""
