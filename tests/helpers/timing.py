@@ -1,4 +1,4 @@
-"""Times that must agree, on a machine that may be busy with something else."""
+"""Times that must agree, on a machine that may be busy with something else; only nightly tests compare times at all."""
 
 from collections.abc import Callable
 

@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from tests.helpers.spin import (
     INPUTS,
     OUTPUTS,
     ChildSession,
+    ClockSession,
     DyingSession,
     HungrySession,
     MoodySession,
@@ -72,17 +74,16 @@ def test_order_puts_nobody_at_an_advantage() -> None:
     assert max(followers.values()) < 1.15 * min(followers.values())
 
 
-def test_known_latencies_come_out(spin: Callable[..., Candidate]) -> None:
-    outcome = run_benchmark(spin("fast", 1000), spin("slow", 2000), runs=40)
+def test_known_latencies_come_out(spin: Callable[..., Candidate], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "perf_counter_ns", ClockSession.read)
+    outcome = run_benchmark(spin("fast", 1000, ClockSession), spin("slow", 2000, ClockSession), runs=40)
     fast, slow = outcome.results
-    # The runtime sees to the lower bounds. The upper ones are of the quickest of 40 runs, three times what it took: even a
-    # busy machine leaves some run alone, and what is timed by mistake, as a whole block of four would be, is in all of them.
-    assert 1.0 <= fast.min_ms < 3.0
-    assert 2.0 <= slow.min_ms < 6.0
+    assert set(fast.raw_ms) == set(outcome.control.raw_ms) == {1.0}
+    assert set(slow.raw_ms) == {2.0}
     assert len(fast.raw_ms) == len(outcome.control.raw_ms) == 40
     assert fast.cpu_ms is not None
     assert fast.size_bytes == 4
-    assert fast.first_ms >= 1.0
+    assert fast.first_ms == 1.0
     assert fast.image_size == (32, 32)
     assert (fast.threads, fast.batch, fast.runtime) == (1, 1, "spin")
 

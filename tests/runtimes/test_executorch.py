@@ -124,7 +124,7 @@ def test_a_profile_has_what_runs_inside_the_delegate_and_outside(path: Path) -> 
     kinds = [op.kind for op in profile]
     assert "native_layer_norm" in kinds
     assert {"Fully Connected", "Convolution"} & set(kinds)
-    assert all(0 <= op.time_ms < 1000 for op in profile)
+    assert all(op.time_ms >= 0 for op in profile)
 
 
 @pytest.mark.parametrize("content", [b"", b"1234", b"\x08\x00\x00\x00" + bytes(40)])

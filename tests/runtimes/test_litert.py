@@ -64,7 +64,7 @@ def test_a_profile_has_every_operator(path: Path) -> None:
         np.testing.assert_array_equal(opened.run({"x": X})["y"], 2 * X)
     assert profile is not None
     assert [op.kind for op in profile] == ["Multiply"]
-    assert all(0 <= op.time_ms < 1000 for op in profile)
+    assert all(op.time_ms >= 0 for op in profile)
 
 
 def test_a_profiler_that_refuses_is_one_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
