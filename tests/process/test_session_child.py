@@ -44,7 +44,11 @@ def isolate(session_type: type[Session]) -> type[ChildSession]:
 
 def children() -> set[int]:
     """Process ids of this process's children, zombies too."""
-    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+    while True:
+        try:
+            return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a thread ended in between, and another one has its children now
 
 
 def open_descriptors() -> int:
