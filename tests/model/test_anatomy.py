@@ -173,6 +173,7 @@ def test_another_network_needs_another_table_and_nothing_else(build: Callable[[]
     for graph in BOTH:
         places = places_in(network[graph], graph, ablation.rows)
         assert {place.name for place in places} | {"logits"} == set(found[graph])
+        # In float64 a rewrite moves a value by rounding alone; a tap at another place is off by its whole size.
         for name in (place.name for place in places if place.shared):
             torch.testing.assert_close(found["original"][name], found["deploy"][name], rtol=1e-9, atol=1e-9)
         weighted = [name for name, m in network[graph].named_modules() if next(m.parameters(recurse=False), None) is not None]
