@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MAX_WORDS_LENGTH = 500
+from edgevit_deploy.text import one_line
 
 
 class ChildFailure(Exception):  # noqa: N818 - a reason, not an error: whoever started the child says what it was for
@@ -97,9 +97,3 @@ def last_line(said: bytes) -> str:
     """Return the last line of what a child said, fit for a terminal; empty if it said nothing."""
     lines = said.decode(errors="replace").strip().splitlines()
     return one_line(lines[-1]) if lines else ""
-
-
-def one_line(text: str) -> str:
-    """Make text from a child fit for a terminal: one line, printable characters only, not endless."""
-    words = "".join(character if character.isprintable() else " " for character in text).split()
-    return " ".join(words)[:MAX_WORDS_LENGTH]

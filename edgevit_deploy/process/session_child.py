@@ -23,10 +23,11 @@ import msgspec
 import numpy as np
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.process.child import ChildFailure, environment, how_it_ended, one_line, python
+from edgevit_deploy.process.child import ChildFailure, environment, how_it_ended, python
 from edgevit_deploy.process.session_worker import Reply, Request, Setup, describe, receive, receive_arrays, send
 from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import TensorSpec
+from edgevit_deploy.text import one_line
 
 START = "from edgevit_deploy.process.session_worker import serve; serve()"
 

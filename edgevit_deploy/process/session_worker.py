@@ -18,10 +18,10 @@ import msgspec
 import numpy as np
 
 from edgevit_deploy.errors import DeployError
-from edgevit_deploy.process.child import one_line
 from edgevit_deploy.process.memory import peak_memory_bytes
 from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import TensorSpec
+from edgevit_deploy.text import one_line
 
 MAX_MESSAGE_BYTES = 1 << 20
 

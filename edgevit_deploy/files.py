@@ -1,0 +1,50 @@
+"""Files from outside: read only if they are regular, and never more than is expected.
+
+A name may lead to a pipe that never answers, to a device that never ends, or to more than the memory holds. Whatever is wrong is
+an `OSError` whose `strerror` says it.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading, without waiting for anything.
+
+    Raises:
+        OSError: there is none, or it is a folder, a pipe, a socket or a device.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | NEVER_WAIT)
+    except ValueError as error:  # a zero byte or a lone surrogate in the name
+        raise OSError(errno.EINVAL, "no file can have this name") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """Read a regular file whole.
+
+    Raises:
+        OSError: as `open_regular`, or it has more than `max_bytes` bytes.
+    """
+    with open_regular(path) as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise OSError(errno.EFBIG, f"larger than {max_bytes} bytes")
+    return data
+
+
+def is_regular(path: Path) -> bool:
+    """Say whether there is a regular file; any name may be asked for."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False

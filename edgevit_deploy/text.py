@@ -1,0 +1,62 @@
+"""Text from outside on its way out: to a terminal, and into JSON. A file's contents and its name may be anyone's.
+
+A terminal obeys control characters: with them a bundle could repaint its own verdict. JSON holds no lone surrogates, which is how
+Python spells a file name that is not UTF-8.
+"""
+
+import unicodedata
+from pathlib import PurePath
+
+import msgspec
+
+MAX_LINE_LENGTH = 500
+
+
+def printable(text: str) -> str:
+    """Return text in which nothing is left that a terminal could obey or that could pass for another line: escapes are shown."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(character if _is_shown(character) else _escaped(character) for character in text)
+
+
+def one_line(text: str) -> str:
+    """Return text from a child or a library as one line, printable and not endless; breaks and controls become blanks."""
+    words = "".join(character if character.isprintable() else " " for character in text).split()
+    return " ".join(words)[:MAX_LINE_LENGTH]
+
+
+def writable(text: str) -> str:
+    """Return text that UTF-8 can hold: the bytes of a file name that are none become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def json_bytes(document: object) -> bytes:
+    """Serialise: two-space indent, keys in the order of the dataclasses, final newline; no name makes it fail."""
+    plain = _writable(msgspec.to_builtins(document, order="deterministic", enc_hook=_plain))
+    return msgspec.json.format(msgspec.json.encode(plain), indent=2) + b"\n"
+
+
+def _is_shown(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, PurePath):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _writable(value: object) -> object:
+    match value:
+        case str():
+            return writable(value)
+        case dict():
+            return {_writable(key): _writable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_writable(item) for item in value]
+        case _:
+            return value
