@@ -21,6 +21,7 @@ from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.process.child import ChildFailure
 from edgevit_deploy.process.memory import physical_memory_bytes
 from edgevit_deploy.process.messages import describe, receive, receive_arrays, send
+from edgevit_deploy.process.scratch import scratch_beside, use_for_temporary_files
 from edgevit_deploy.process.worker import Worker
 from edgevit_deploy.process.worker_side import take_over_pipes
 from edgevit_deploy.registry import load_class
@@ -136,8 +137,10 @@ def serve() -> None:
 def perform(job: Job, content: dict[str, Any]) -> Done:
     """Do one job; whatever is raised is the answer."""
     try:
-        module, plan = _unpacked(content)
-        artifact = load_class(job.exporter)().export(module, plan, Path(job.folder))
+        with scratch_beside(Path(job.folder)) as scratch:
+            use_for_temporary_files(scratch)
+            module, plan = _unpacked(content)
+            artifact = load_class(job.exporter)().export(module, plan, Path(job.folder))
         return Done(artifact=msgspec.to_builtins(artifact, enc_hook=str))
     except Exception as error:  # noqa: BLE001 - whatever a library raises is the answer
         text = str(error) if isinstance(error, DeployError) else f"{type(error).__name__}: {error}"

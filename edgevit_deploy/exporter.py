@@ -141,6 +141,9 @@ class Exporter(ABC, Generic[OptionsT]):
     """True for the format in which the paper times its networks: TorchScript lite, float32, one image a run, one thread, the mean
     of 50 forward passes (EdgeViTs, ECCV 2022, section 4.1). `convert.py bench --protocol paper` times no other."""
 
+    copies_on_disk: ClassVar[int] = 2
+    """How many times the float32 weights may lie on the disk while it writes, scratch files and the file itself together."""
+
     usage: ClassVar[str]
     """Markdown for the bundle's README: how an app loads the file, with a snippet in the language that it is written in."""
 

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import torch
 
+from edgevit_deploy.bundle.disk import Needs
 from edgevit_deploy.bundle.folder import (
     LABELS_NAME,
     README_NAME,
@@ -23,10 +24,10 @@ from edgevit_deploy.bundle.manifest import SCHEMA_VERSION, BuiltFromRecord, Conv
 from edgevit_deploy.bundle.place import StagedBundle, staged_bundle
 from edgevit_deploy.bundle.readme import bundle_readme
 from edgevit_deploy.errors import DeployError, UsageError
-from edgevit_deploy.exporter import Artifact, ExportPlan
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.parity.gate import ParityReport, Truth
 from edgevit_deploy.parity.probes import GOLDEN_PROBES
-from edgevit_deploy.spec import VERSION, Precision
+from edgevit_deploy.spec import BYTES_PER_WEIGHT, VERSION, Precision
 from edgevit_deploy.workbench import Step, Workbench, quiet
 
 Progress = Callable[[str], AbstractContextManager[Step]]
@@ -83,7 +84,7 @@ def convert(workbench: Workbench, plan: ExportPlan[Any], destination: Path) -> C
     """
     exporter, step, start = workbench.host.find_exporter(plan.target), workbench.step, time.monotonic()
     exporter.refuse(plan)
-    with staged_bundle(destination) as staged:
+    with staged_bundle(destination, _needs(exporter, plan, workbench.model.record.parameters)) as staged:
         step("exporting")
         artifact = workbench.build(plan, folder=staged.folder)
         step("computing the float64 truth")
@@ -177,6 +178,14 @@ def _write_bundle(
     manifest = replace(manifest, files=record_files(folder))
     write_manifest(folder, manifest)
     return manifest
+
+
+def _needs(exporter: Exporter[Any], plan: ExportPlan[Any], parameters: int) -> Needs:
+    """Return what a bundle takes of the disk."""
+    return Needs(
+        kept_bytes=BYTES_PER_WEIGHT[plan.precision] * parameters,
+        passing_bytes=exporter.copies_on_disk * BYTES_PER_WEIGHT["fp32"] * parameters,
+    )
 
 
 def conversion_record(plan: ExportPlan[Any]) -> ConversionRecord:

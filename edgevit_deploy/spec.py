@@ -16,6 +16,9 @@ PROGRAM = "convert.py" if IN_A_CHECKOUT else "edgevit-deploy"
 """What people type: `python convert.py` in the project's folder, the console script where a wheel was installed."""
 
 Precision = Literal["fp32", "fp16", "bf16"]
+BYTES_PER_WEIGHT: dict[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
+"""At least; a file may keep some, or all, in a larger type."""
+
 Graph = Literal["original", "deploy"]
 InputKind = Literal["tensor", "image"]
 OutputKind = Literal["logits", "probabilities", "features"]

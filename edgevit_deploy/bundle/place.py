@@ -14,17 +14,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevit_deploy.bundle.disk import FULL, Needs, Room
 from edgevit_deploy.bundle.exchange import exchange
 from edgevit_deploy.bundle.lock import locked
 from edgevit_deploy.bundle.manifest import MANIFEST_NAME, Manifest, read_manifest
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.process.interrupts import INTERRUPTS
-from edgevit_deploy.process.scratch import temporary_folder
 
 MARK = ".being-written-by-edgevit-deploy"
 NEW, OLD = "new", "old"
-FULL_DISK_BYTES = 2**20
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EINVAL)
 FAILED_SUFFIX = ".failed"
 
@@ -65,8 +63,12 @@ class StagedBundle:
 
 
 @contextmanager
-def staged_bundle(destination: Path) -> Iterator[StagedBundle]:
+def staged_bundle(destination: Path, needs: Needs = Needs()) -> Iterator[StagedBundle]:  # noqa: B008 - frozen
     """Give a folder to write a bundle into, on the same disk as its place; unpublished, it is removed at the end.
+
+    Args:
+        destination: the bundle's place.
+        needs: what the bundle takes of the disk.
 
     Raises:
         UsageError: the place cannot be written, holds something that is not a bundle, another run writes there, or the disk is
@@ -76,14 +78,16 @@ def staged_bundle(destination: Path) -> Iterator[StagedBundle]:
         _check_writable(destination)
         for place in (destination, _failed(destination)):
             check_replaceable(place)
-        with _made(destination.parent), locked(_beside(destination, "lock"), destination), _partial_folder(destination) as folder:
+        lock = locked(_beside(destination, "lock"), destination)
+        with _made(destination.parent), lock, _partial_folder(destination, needs) as folder:
             yield StagedBundle(folder=folder, destination=destination)
 
 
 @contextmanager
-def _partial_folder(destination: Path) -> Iterator[Path]:
+def _partial_folder(destination: Path, needs: Needs) -> Iterator[Path]:
     """Give the folder to write in, in a hidden one with our mark; whatever is left of both at the end is removed."""
     _repair(destination)
+    room = Room.at(destination, needs)
     folder = _partial(destination) / NEW
     try:
         folder.parent.mkdir()
@@ -93,7 +97,7 @@ def _partial_folder(destination: Path) -> Iterator[Path]:
     except UsageError:
         raise
     except Exception as error:  # before the folder is removed, and with it what has filled the disk
-        _refuse_full_disk(error, destination)
+        room.explain(error)
         raise
     finally:
         _clear(destination)
@@ -239,39 +243,10 @@ def _translated_disk_errors(destination: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        _refuse_full_disk(error, destination)
-        if error.errno in FORBIDDEN or not destination.parent.is_dir():
-            raise UsageError(f"{destination} cannot be written ({_words(error)}); give another --output") from error
-        raise
-
-
-def _refuse_full_disk(error: BaseException, destination: Path) -> None:
-    """Say that a disk is full, where that is why something failed; converters written in C++ report it in their own words.
-
-    Raises:
-        UsageError: the system said so, or the disk of the place or of the temporary files has nothing left.
-    """
-    full_by_name = isinstance(error, OSError) and error.errno in FULL
-    places = {"the place of the bundle": destination.parent, "the folder of temporary files (TMPDIR)": temporary_folder()}
-    for what, folder in places.items():
-        if folder is not None and _free_bytes(folder) < FULL_DISK_BYTES:
+        if error.errno in FULL:
             raise UsageError(
-                f"no space left in {folder}, {what}, while writing {destination}; nothing was kept there: free space, or give "
-                f"another {'--output' if folder == destination.parent else 'TMPDIR'}"
+                f"no space left for {destination} ({error.strerror}); nothing was kept there: free space, or give another --output"
             ) from error
-    if full_by_name:
-        raise UsageError(
-            f"no space left while writing {destination} ({_words(error)}); nothing was kept there: free space there and in "
-            "TMPDIR, or give another --output"
-        ) from error
-
-
-def _free_bytes(folder: Path) -> int:
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return FULL_DISK_BYTES
-
-
-def _words(error: BaseException) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+        if error.errno in FORBIDDEN or not destination.parent.is_dir():
+            raise UsageError(f"{destination} cannot be written ({error.strerror or error}); give another --output") from error
+        raise

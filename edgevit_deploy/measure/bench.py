@@ -1,6 +1,5 @@
 """What bundles cost on this host, against each other, naive exports or the paper's networks: the rules of `convert.py bench`."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgevit_deploy.measure.profile import Profile, macs_by_part, measure_peak_g
 from edgevit_deploy.measure.result import PAPER_RUNS, REGIMES, Benchmark, Regime
 from edgevit_deploy.measure.subjects import Ready, Skipped, candidate_of, common_batch, read_subject
 from edgevit_deploy.model.loading import ModelOrigin, check_seed, load_model
+from edgevit_deploy.process.scratch import scratch_folder
 from edgevit_deploy.spec import PROGRAM
 from edgevit_deploy.verification.replan import plan_of
 from edgevit_deploy.workbench import Step, Workbench, quiet
@@ -110,7 +110,7 @@ def bench(
     check_bundles(bundles)
     if weights is not None and against != "original":
         raise UsageError("--weights is for --against original; add that, or drop --weights")
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         subjects = []
         for bundle in bundles:
             step(f"verifying {bundle}")
@@ -120,7 +120,7 @@ def bench(
             _check_paper(ready, host)
         batch = common_batch(ready)
         machine = read_machine({name for subject in ready for name in subject.manifest.tools})
-        contests = make_contests(ready, against, weights, batch, host, Path(scratch), step) if against else []
+        contests = make_contests(ready, against, weights, batch, host, scratch, step) if against else []
         candidates = {subject.label: candidate_of(subject, batch) for subject in ready}
         profiled = ready if ops else []
         return BenchRun(
@@ -129,7 +129,7 @@ def bench(
             contests=tuple(contests),
             profiler_notes=tuple(dict.fromkeys(subject.session_type.profiler_note for subject in profiled)),
             profiles={
-                subject.label: _profile(subject, candidates[subject.label], timing.threads, host, Path(scratch), step)
+                subject.label: _profile(subject, candidates[subject.label], timing.threads, host, scratch, step)
                 for subject in profiled
             },
             skipped=tuple(subject for subject in subjects if isinstance(subject, Skipped)),

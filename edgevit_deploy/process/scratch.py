@@ -1,5 +1,7 @@
 """Folders for files that are not kept."""
 
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,3 +31,19 @@ def scratch_folder() -> Iterator[Path]:
         raise UsageError(f"no temporary folder can be written ({error.strerror or error}); set TMPDIR to one that can") from error
     with folder as path:
         yield Path(path)
+
+
+@contextmanager
+def scratch_beside(folder: Path) -> Iterator[Path]:
+    """Give a fresh folder inside of the one that a file is being written to.
+
+    After an error it stays, and goes with that folder: removed earlier, it could no longer be seen that it has filled the disk.
+    """
+    scratch = Path(tempfile.mkdtemp(dir=folder, prefix=".scratch-"))
+    yield scratch
+    shutil.rmtree(scratch)
+
+
+def use_for_temporary_files(folder: Path) -> None:
+    """Let this process, its libraries and what it starts put their temporary files into a folder, and what they leave of them."""
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar
 
 from edgevit_deploy.deploy.form import Form, form_beside
@@ -13,6 +12,7 @@ from edgevit_deploy.errors import ExportError, UsageError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
 from edgevit_deploy.formats.coreml import DATA_FOLDER, WEIGHTS_PATH, class_labels, main_operations, read_package
 from edgevit_deploy.parity.bounds import NoiseMultiple
+from edgevit_deploy.process.scratch import scratch_beside
 from edgevit_deploy.spec import DYNAMIC_BATCHES, INPUT_NAME, SIZE_STEP, OutputKind, Precision
 from export.coreml.convert import CoreMLOptions, TargetOS, convert, trace
 from export.coreml.package import describe, write_package
@@ -55,6 +55,7 @@ class CoreMLExporter(Exporter[CoreMLOptions]):
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = True
     image_input: ClassVar[bool] = True
+    copies_on_disk: ClassVar[int] = 4
     usage: ClassVar[str] = usage_beside(__file__)
     form: ClassVar[Form] = form_beside(__file__)
 
@@ -100,16 +101,16 @@ class CoreMLExporter(Exporter[CoreMLOptions]):
         """
         returns = plan.returns
         path = folder / PACKAGE_NAME
-        with TemporaryDirectory(dir=folder, prefix=".coreml-") as scratch:
+        with scratch_beside(folder) as scratch:
             traced = trace(module, plan)
-            raw = Path(scratch) / "raw.mlpackage"
+            raw = scratch / "raw.mlpackage"
             convert(traced, plan, plan.precision, returns, raw)
             spec = read_package(raw)
             describe(spec, plan, returns)
             write_package(spec, raw / DATA_FOLDER / WEIGHTS_PATH, path)
             operators, facts = _check_written(path, plan, returns)
             if plan.precision == "fp16":
-                twin = Path(scratch) / "twin.mlpackage"
+                twin = scratch / "twin.mlpackage"
                 convert(traced, plan, "fp32", returns, twin)
                 facts["same_as_fp32_but_rounded"] = asdict(compare_with_twin(path, twin))
         return Artifact(

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +15,7 @@ import msgspec
 from edgevit_deploy.errors import ExportError, first_line
 from edgevit_deploy.formats.litert import find_signature, read_ends
 from edgevit_deploy.process.child import ChildFailure, python, run_once
+from edgevit_deploy.process.scratch import scratch_beside
 from edgevit_deploy.spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ def convert_in_child(module: "nn.Module", path: Path, input_spec: TensorSpec, ou
     """
     import torch
 
-    with TemporaryDirectory(dir=path.parent, prefix=".litert-") as scratch:
-        source, raw, answer = (Path(scratch) / name for name in ("module.pt", path.name, "answer.json"))
+    with scratch_beside(path.parent) as scratch:
+        source, raw, answer = (scratch / name for name in ("module.pt", path.name, "answer.json"))
         torch.save(module, source)
         arguments = [str(source), str(raw), str(answer), msgspec.json.encode(input_spec).decode(), output_name]
         try:

@@ -12,7 +12,6 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar
 
 from edgevit_deploy.deploy.form import Form, form_beside
@@ -21,6 +20,7 @@ from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
 from edgevit_deploy.formats.ncnn import BIN_NAME, ENDS, PARAM_NAME, NcnnModel, read_ncnn_model
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.process.child import ChildFailure, NotStarted, how_it_ended, run_once
+from edgevit_deploy.process.scratch import scratch_beside
 from edgevit_deploy.registry import install_command
 from edgevit_deploy.spec import Graph, Precision, Size
 from export.torchscript import trace
@@ -79,6 +79,7 @@ class NcnnExporter(Exporter[NcnnOptions]):
     dynamic_batch: ClassVar[bool] = False
     dynamic_size: ClassVar[bool] = False
     image_input: ClassVar[bool] = True
+    copies_on_disk: ClassVar[int] = 4
     usage: ClassVar[str] = usage_beside(__file__)
     form: ClassVar[Form] = form_beside(__file__)
 
@@ -93,11 +94,11 @@ class NcnnExporter(Exporter[NcnnOptions]):
         """
         self.refuse(plan)
         path = folder / FOLDER_NAME
-        with TemporaryDirectory(dir=folder, prefix=".ncnn-") as scratch:
-            trace(module, (1, 3, *plan.image_size)).save(str(Path(scratch) / TRACE_NAME))
-            written = convert(Path(scratch), plan.image_size, plan.precision)
+        with scratch_beside(folder) as scratch:
+            trace(module, (1, 3, *plan.image_size)).save(str(scratch / TRACE_NAME))
+            written = convert(scratch, plan.image_size, plan.precision)
             if plan.precision == "fp16":
-                check_same_layers(written, convert(Path(scratch), plan.image_size, "fp32"))
+                check_same_layers(written, convert(scratch, plan.image_size, "fp32"))
             path.mkdir()
             for name in (PARAM_NAME, BIN_NAME):
                 (written / name).rename(path / name)

@@ -100,6 +100,7 @@ class TensorRTExporter(Exporter[TensorRTOptions]):
     smallest_side = 2 * SIZE_STEP
     """TensorRT-RTX cannot build one step (`refuse`); the full TensorRT can."""
 
+    copies_on_disk: ClassVar[int] = 3
     usage: ClassVar[str] = usage_beside(__file__)
     form: ClassVar[Form] = form_beside(__file__)
 
