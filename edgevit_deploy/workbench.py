@@ -16,7 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgevit_deploy.data.preprocess import read_inputs
+from edgevit_deploy.data.counting import now_and_then
+from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder
+from edgevit_deploy.data.preprocess import normalise, read_pixels
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.rewrite import DeployForm, to_deploy_form
 from edgevit_deploy.errors import DeployError
@@ -32,6 +34,10 @@ from edgevit_deploy.spec import DYNAMIC_BATCHES, Graph, InputKind, Precision, Si
 
 Step = Callable[[str], None]
 """Told in a few words what is done next."""
+
+
+MAX_PHOTOGRAPHS = 32
+"""How many photographs join the probes: each costs a float64 run and one in every precision, and more show nothing new."""
 
 
 def quiet(_: str) -> None:
@@ -74,19 +80,20 @@ class Workbench:
         host: finds exporters and runtimes.
         scratch: folder for the files that are not kept; a fresh folder in it for each.
         step: told what is done; may be set anew for each job.
-        photographs: picture files that join the probes.
+        photographs: a folder's pictures; at most `MAX_PHOTOGRAPHS` of them, spread evenly, join the probes.
     """
 
     def __init__(
-        self, model: LoadedModel, host: Host, scratch: Path, step: Step = quiet, photographs: Sequence[Path] = ()
+        self, model: LoadedModel, host: Host, scratch: Path, step: Step = quiet, photographs: PictureFolder = NO_PICTURES
     ) -> None:
         self.model = model
         self.host = host
         self.scratch = scratch
         self.step = step
-        self.photographs = tuple(photographs)
+        self.photographs = photographs
         self.reference = Reference(model.network, model.spec.preprocess)
         self._built = 0
+        self._pixels: dict[str, NDArray[np.uint8]] | None = None
         self._probes: dict[tuple[Size, InputKind], Probes] = {}
         self._forms: dict[Form, DeployForm] = {}
         self._published_taps: dict[Probes, Outputs] = {}
@@ -112,11 +119,29 @@ class Workbench:
         if key not in self._probes:
             preprocess = self.model.spec.preprocess
             probes = make_probes(size, preprocess, takes, DEFAULT_SEED)
-            if self.photographs and size == self.model.spec.image_size:
-                names = tuple(path.name for path in self.photographs)
-                probes = probes.join(names, read_inputs(list(self.photographs), preprocess, takes))
+            if size == self.model.spec.image_size and (pixels := self.read_photographs()):
+                probes = probes.join(tuple(pixels), normalise(np.stack(list(pixels.values())), preprocess, takes))
             self._probes[key] = probes
         return self._probes[key]
+
+    def read_photographs(self) -> Mapping[str, NDArray[np.uint8]]:
+        """Return the pixels of the photographs that join the probes, by file name.
+
+        The first call decodes all of the folder, so that a bad picture is found before any work, and keeps no other.
+
+        Raises:
+            UsageError: a picture is damaged; it is named.
+        """
+        if self._pixels is None:
+            joining, tell = set(self.photographs.spread(MAX_PHOTOGRAPHS)), now_and_then(self.step)
+            read: dict[str, NDArray[np.uint8]] = {}
+            for done, path in enumerate(self.photographs.paths):
+                tell(f"reading the photographs: {done} of {len(self.photographs.paths)}")
+                pixels = read_pixels(path, self.model.spec.preprocess)
+                if path in joining:
+                    read[path.name] = pixels
+            self._pixels = read
+        return self._pixels
 
     def truths(self, plan: ExportPlan[Any]) -> list[Truth]:
         """Return what a file of this plan is compared with, at each size that it promises."""
@@ -239,7 +264,9 @@ class Workbench:
 
 
 @contextmanager
-def open_workbench(model: LoadedModel, host: Host, step: Step = quiet, photographs: Sequence[Path] = ()) -> Iterator[Workbench]:
+def open_workbench(
+    model: LoadedModel, host: Host, step: Step = quiet, photographs: PictureFolder = NO_PICTURES
+) -> Iterator[Workbench]:
     """Give a workbench whose scratch space is removed at the end."""
     with tempfile.TemporaryDirectory() as scratch:
         yield Workbench(model, host, Path(scratch), step, photographs)
