@@ -24,7 +24,7 @@ MAX_CROP_SIDE = 4096
 """Of an input, in pixels; no EdgeViT is run at more, and a bundle from anywhere may not make us allocate at will."""
 
 WHOLE_PIXELS = 2**25
-"""A picture is resized whole up to this many pixels on the way: every photograph is. Beyond (a strip of 1 pixel by thousands, a
+"""A picture is resized whole up to this many pixels on the way: every photograph is. Beyond (a strip of 1 pixel by hundreds, a
 manifest with an absurd `resize`) only the region that the crop keeps is sampled. There Pillow may take its two passes in another
 order and rounds positions to float32, so that some bytes are other ones."""
 
