@@ -1,6 +1,7 @@
 """Which files of a folder are pictures: by their content, in a few formats, of a bounded size, without running anything."""
 
 import os
+import re
 import struct
 import warnings
 from pathlib import Path
@@ -203,3 +204,12 @@ def test_no_bytes_end_in_anything_but_a_picture_or_one_line(tmp_path: Path) -> N
             except UsageError as error:
                 outcomes.append(f"refused in {len(str(error).splitlines())} line")
     assert set(outcomes) == {"RGB", "refused in 1 line"}
+
+
+def test_pictures_are_opened_in_one_place() -> None:
+    """Whatever else opens one would not have the list of formats, nor the bounds."""
+    packages = [Path(__file__).parents[2] / name for name in ("edgevit_deploy", "export", "runtimes")]
+    sources = [path for package in packages for path in package.rglob("*.py")]
+    opens = re.compile(r"\bImage\.open\b|\bfrom PIL\.Image import .*\bopen\b")
+    opening = [path.name for path in sources if opens.search(path.read_text(encoding="utf-8"))]
+    assert opening == ["pictures.py"]
