@@ -16,9 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgevit_deploy.data.counting import now_and_then
 from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder
-from edgevit_deploy.data.preprocess import normalise, read_pixels
+from edgevit_deploy.data.preprocess import normalise, read_some
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.rewrite import DeployForm, to_deploy_form
 from edgevit_deploy.errors import DeployError
@@ -127,20 +126,13 @@ class Workbench:
     def read_photographs(self) -> Mapping[str, NDArray[np.uint8]]:
         """Return the pixels of the photographs that join the probes, by file name.
 
-        The first call decodes all of the folder, so that a bad picture is found before any work, and keeps no other.
+        The first call reads them, and all others of the folder too, so that a bad one is found before any work.
 
         Raises:
             UsageError: a picture is damaged; it is named.
         """
         if self._pixels is None:
-            joining, tell = set(self.photographs.spread(MAX_PHOTOGRAPHS)), now_and_then(self.step)
-            read: dict[str, NDArray[np.uint8]] = {}
-            for done, path in enumerate(self.photographs.paths):
-                tell(f"reading the photographs: {done} of {len(self.photographs.paths)}")
-                pixels = read_pixels(path, self.model.spec.preprocess)
-                if path in joining:
-                    read[path.name] = pixels
-            self._pixels = read
+            self._pixels = read_some(self.photographs, MAX_PHOTOGRAPHS, self.model.spec.preprocess, self.step)
         return self._pixels
 
     def truths(self, plan: ExportPlan[Any]) -> list[Truth]:

@@ -6,14 +6,15 @@ nothing, which is why they are stored as tensors.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit_deploy.data.pictures import read_picture
+from edgevit_deploy.data.counting import now_and_then
+from edgevit_deploy.data.pictures import PictureFolder, read_picture
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.spec import InputKind, Preprocess, Size
 
@@ -68,6 +69,24 @@ def read_inputs(paths: Sequence[Path], preprocess: Preprocess, takes: InputKind)
         UsageError: as `read_pixels`.
     """
     return np.concatenate([normalise(read_pixels(path, preprocess)[np.newaxis], preprocess, takes) for path in paths])
+
+
+def read_some(
+    folder: PictureFolder, count: int, preprocess: Preprocess, step: Callable[[str], None]
+) -> dict[str, NDArray[np.uint8]]:
+    """Decode every picture of a folder, and keep at most `count`, spread evenly: file name -> pixels as `read_pixels` gives them.
+
+    Raises:
+        UsageError: as `read_pixels`.
+    """
+    wanted, tell = set(folder.spread(count)), now_and_then(step)
+    kept: dict[str, NDArray[np.uint8]] = {}
+    for done, path in enumerate(folder.paths):
+        tell(f"reading the photographs: {done} of {len(folder.paths)}")
+        pixels = read_pixels(path, preprocess)
+        if path in wanted:
+            kept[path.name] = pixels
+    return kept
 
 
 def _check_sizes(preprocess: Preprocess) -> None:
