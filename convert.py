@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Convert an EdgeViT checkpoint into verified deployment bundles: `python convert.py --help`."""
 
-from edgevit_deploy.cli import main
+from edgevit_deploy.__main__ import main
 
 if __name__ == "__main__":
     main()

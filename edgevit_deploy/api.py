@@ -200,6 +200,8 @@ def verify(
     """
     if layers and weights is None and seed is None:
         raise UsageError("--layers compares with what the weights give; add --weights FILE or --seed N")
+    if labels is not None and weights is None and seed is None:
+        raise UsageError("--labels belongs to the weights, which are not given; add --weights FILE or --seed N, or drop --labels")
     bundle, pictures = Path(bundle), _pictures(images)
     with progress(str(bundle)) as step:
         if weights is None and seed is None:

@@ -5,18 +5,20 @@ Nothing heavy is imported here or by `--help`.
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, get_args
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, Token, convert
 
 from edgevit_deploy.commands.console import print_error
-from edgevit_deploy.errors import DeployError, UsageError, did_you_mean
+from edgevit_deploy.errors import DeployError, UsageError, did_you_mean, system_refusal
 from edgevit_deploy.host import TARGETS
 from edgevit_deploy.process.interrupts import INTERRUPTS
-from edgevit_deploy.spec import VERSION, Precision
+from edgevit_deploy.spec import PROGRAM, VERSION, Precision
+from edgevit_deploy.text import shortened
 
 COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its line in the list of commands
     "all": ("convert:convert_all", "Convert to every target that can run here; say what was done, skipped and failed, and why."),
@@ -34,6 +36,9 @@ COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its
 
 HELP = "Convert an EdgeViT checkpoint into deployment bundles whose numbers are proven against PyTorch."
 
+
+INTERRUPTED = 130
+WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,19}")
 
 TIMED = ("bench", "tune", "friendliness")
 """Commands whose figures depend on how threads wait: theirs is the runtimes' own way."""
@@ -61,7 +66,8 @@ def wait_passively(tokens: Sequence[str]) -> None:
 def run(tokens: Sequence[str]) -> int:
     """Run one command line; return its exit code.
 
-    Errors are one line on stderr. What is not a `DeployError` is a defect of ours and keeps its traceback.
+    Errors are one line on stderr, the system's refusals (memory, disks, pipes) too. Anything else is a defect of ours and keeps
+    its traceback.
     """
     try:
         _check_command(tokens)
@@ -73,16 +79,28 @@ def run(tokens: Sequence[str]) -> int:
     except DeployError as error:
         print_error(str(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        print_error("interrupted; nothing half-written was kept")
-        return 130
+    except KeyboardInterrupt as interrupt:
+        print_error(str(interrupt) or "interrupted; nothing half-written was kept")
+        return INTERRUPTED
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        if (refusal := system_refusal(error)) is None:
+            raise
+        print_error(refusal)
+        return DeployError.exit_code
     return int(result or 0)
 
 
 def build_app(tokens: Sequence[str] = ()) -> App:
     """Build the commands; only the one that `tokens` ask for is imported, for its flags."""
     asked = tokens[:1]
-    app = App(name="convert.py", help=HELP, version=VERSION, result_action="return_value", suppress_keyboard_interrupt=False)
+    app = App(
+        name=PROGRAM,
+        help=HELP,
+        version=VERSION,
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+        default_parameter=Parameter(converter=_read_value),
+    )
     for name, target in TARGETS.items():
         command = _target_command(name) if name in asked else _unread_command
         app.command(command, name=name, help=f"{target.summary}.", group="Targets")
@@ -90,6 +108,15 @@ def build_app(tokens: Sequence[str] = ()) -> App:
         own_page = name in asked  # shows the whole docstring
         app.command(f"edgevit_deploy.commands.{location}", name=name, help=None if own_page else summary)
     return app
+
+
+def _read_value(kind: Any, tokens: Sequence[Token]) -> Any:
+    """Read what a flag was given; cyclopts alone would round 1.5 to 2, and take 1.0 and 0x1 for 1."""
+    if int in (kind, *get_args(kind)):
+        for token in tokens:
+            if not WHOLE_NUMBER.fullmatch(token.value):
+                raise UsageError(f"{token.keyword} {shortened(token.value)}: expected a whole number")
+    return convert(kind, tokens)
 
 
 def _check_command(tokens: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ A failed comparison is a result (`ParityReport.ok` is False), not an error; it a
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 
 __all__ = [
@@ -22,7 +23,16 @@ __all__ = [
     "UsageError",
     "did_you_mean",
     "first_line",
+    "system_refusal",
 ]
+
+
+NO_MEMORY = re.compile(
+    r"not enough memory|can't allocate memory|cannot allocate memory|unable to allocate|bad_alloc|failed to map segment|"
+    r"can't start new thread|out of memory",
+    re.IGNORECASE,
+)
+"""How PyTorch, NumPy, the C++ library and the loader say that there is no memory."""
 
 
 class DeployError(Exception):
@@ -60,6 +70,21 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+
+
+def system_refusal(error: BaseException) -> str | None:
+    """Return one line for what the system refused: memory, a disk, a pipe, a descriptor; None for any other error.
+
+    Libraries report a lack of memory as errors of several kinds, and also while they are loaded.
+    """
+    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+        return (
+            f"memory ran out ({first_line(error)}); use a smaller --image-size or --batch, lift the memory limit of this process "
+            "(`ulimit -v`, a container's), or use a machine with more"
+        )
+    if isinstance(error, OSError):
+        return f"the system refused: {error}; nothing half-written was kept"
+    return None
 
 
 def first_line(error: BaseException) -> str:

@@ -102,7 +102,7 @@ class Artifact:
     tools: dict[str, str]
     operators: dict[str, int] = field(default_factory=dict)
     placements: dict[str, Placement] = field(default_factory=dict)
-    facts: dict[str, object] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     built_from: "Artifact | None" = None
 

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from edgevit_deploy.errors import MissingError, UsageError, did_you_mean
 from edgevit_deploy.exporter import Exporter
-from edgevit_deploy.registry import Runtime, lookup
-from export import TARGETS
-from runtimes import RUNTIMES, runtimes_for
+from edgevit_deploy.registry import Runtime, Target, lookup, refuse_shadows
+
+try:
+    from export import TARGETS
+    from runtimes import RUNTIMES, runtimes_for
+except ImportError:
+    refuse_shadows()
+    raise
 
 if TYPE_CHECKING:
     from edgevit_deploy.session import Session
@@ -32,7 +37,7 @@ class ThisHost:
         Raises:
             UsageError: no such target; the message names the closest.
         """
-        return lookup("target", target, TARGETS).load()()
+        return load_exporter(lookup("target", target, TARGETS))()
 
     def require_exporter(self, target: str) -> Exporter[Any]:
         """Return a target's exporter, ready to work.
@@ -73,6 +78,15 @@ def check_target(flag: str, name: str) -> str:
     if name not in TARGETS:
         raise UsageError(f"{flag} {name}: no such target; {did_you_mean(name, TARGETS)}")
     return name
+
+
+def load_exporter(line: "Target[Exporter[Any]]") -> type[Exporter[Any]]:
+    """Return a target's exporter: the registered class, or where it is to be isolated, one that exports in a child process."""
+    if not line.isolated:
+        return line.load()
+    from edgevit_deploy.export_child import isolated
+
+    return isolated(line.load(), line.location)
 
 
 def load_session(line: "Runtime[Session]") -> "type[Session]":

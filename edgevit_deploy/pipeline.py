@@ -15,13 +15,12 @@ import torch
 from edgevit_deploy.bundle.folder import (
     LABELS_NAME,
     README_NAME,
-    StagedBundle,
     record_files,
-    staged_bundle,
     write_golden,
     write_manifest,
 )
 from edgevit_deploy.bundle.manifest import SCHEMA_VERSION, BuiltFromRecord, ConversionRecord, LabelsRecord, Manifest
+from edgevit_deploy.bundle.place import StagedBundle, staged_bundle
 from edgevit_deploy.bundle.readme import bundle_readme
 from edgevit_deploy.data.pictures import PictureFolder
 from edgevit_deploy.errors import DeployError, UsageError

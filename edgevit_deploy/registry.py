@@ -1,12 +1,16 @@
 """The lines of the two registries, targets and runtimes: a name, where its class is, and what must be installed for it."""
 
 import importlib
+import importlib.metadata
 import importlib.util
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from edgevit_deploy.errors import UsageError, did_you_mean
+from edgevit_deploy.errors import MissingError, UsageError, did_you_mean
+from edgevit_deploy.spec import IN_A_CHECKOUT
 
 T = TypeVar("T")
 L = TypeVar("L")
@@ -29,16 +33,19 @@ class Line(Generic[T]):
         name: what people type.
         location: of the class, as "module:Class".
         summary: one line for `--help` and for people who read the registry.
+        isolated: what it does is native code on files from outside, or may crash, hang or fill the memory, so the host lets it
+            work in a child process.
     """
 
     name: str
     location: str
     summary: str
 
+    isolated: bool = False
+
     def load(self) -> type[T]:
         """Import and return the class."""
-        module, _, attribute = self.location.partition(":")
-        return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+        return load_class(self.location)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +59,32 @@ class Runtime(Line[T]):
 
     Attributes:
         target: whose files it runs.
-        isolated: a bad file can crash it, so the host puts every session into a child process.
     """
 
     target: str
-    isolated: bool = False
+
+
+def load_class(location: str) -> Any:
+    """Import and return the class that "module:Class" names."""
+    module, _, attribute = location.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def refuse_shadows() -> None:
+    """Refuse modules of other people that stand where ours should: YOLOv5, for one, has an `export.py` too.
+
+    Raises:
+        MissingError: naming both files.
+    """
+    for name in ("export", "runtimes"):
+        ours = Path(__file__).parent.parent / name / "__init__.py"
+        spec = importlib.util.find_spec(name)
+        found = spec.origin if spec is not None else None
+        if found is not None and Path(found).resolve() != ours.resolve():
+            raise MissingError(
+                f"`import {name}` finds {found}, and edgevit-deploy needs its own {ours}; run it from another folder, without "
+                f"{Path(found).parent} in PYTHONPATH"
+            )
 
 
 def lookup(kind: str, name: str, lines: Mapping[str, L]) -> L:
@@ -84,5 +112,18 @@ def requires(*modules: str, extra: str | None = None) -> Availability:
 
 
 def install_command(extra: str | None = None) -> str:
-    """Return what to type, in the project's folder, to install it with an extra; the project is on no package index."""
-    return f"pip install -e '.[{extra}]'" if extra else "pip install -e ."
+    """Return what to type to install the project with an extra, in its folder; elsewhere what the extra stands for.
+
+    The project is on no package index, so a wheel's extras can only be named by the packages in them.
+    """
+    if IN_A_CHECKOUT:
+        return f"pip install -e '.[{extra}]'" if extra else "pip install -e ."
+    wanted = [_required(line, extra) for line in importlib.metadata.requires("edgevit-deploy") or ()]
+    return "pip install " + " ".join(f"'{package}'" for package in wanted if package)
+
+
+def _required(line: str, extra: str | None) -> str:
+    """Return the package of a requirement that an extra brings (several with commas between), else nothing."""
+    package, _, marker = line.partition(";")
+    named = re.search(r"""extra == ['"]([^'"]+)['"]""", marker)
+    return package.strip() if (named and named[1] in (extra or "").split(",")) or not (named or extra) else ""

@@ -11,9 +11,8 @@ from edgevit_deploy.deploy.form import Form, read_form
 from edgevit_deploy.errors import UsageError, did_you_mean
 from edgevit_deploy.exporter import Exporter, ExportPlan
 from edgevit_deploy.model.loading import LoadedModel
-from edgevit_deploy.spec import Graph, InputKind, Precision, Size, Task, check_image_size
-
-MAX_BATCH = 1024
+from edgevit_deploy.spec import MAX_BATCH, Graph, InputKind, Precision, Size, Task, check_image_size
+from edgevit_deploy.text import shortened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +77,9 @@ class FileRequest:
         )
 
 
+MAX_DIGITS = 9
+
+
 def read_options(exporter: Exporter[Any], options: object | None) -> Any:
     """Return a target's own options from a mapping, or as they are.
 
@@ -106,8 +108,8 @@ def read_image_size(size: str | int | Size | None) -> Size:
     """
     text = "x".join(map(str, size)) if isinstance(size, tuple | list) else str(size)
     sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
-        raise UsageError(f"--image-size {text}: expected a side (224), HEIGHTxWIDTH (192x320) or dynamic")
+    if len(sides) > 2 or not all(side.isascii() and side.isdecimal() and len(side) <= MAX_DIGITS for side in sides):
+        raise UsageError(f"--image-size {shortened(text)}: expected a side (224), HEIGHTxWIDTH (192x320) or dynamic")
     height, width = int(sides[0]), int(sides[-1])
     check_image_size(height, width)
     return height, width
@@ -119,10 +121,8 @@ def read_batch(text: str | int) -> int:
     Raises:
         UsageError: not a whole number from 1 to MAX_BATCH.
     """
-    try:
-        batch = int(text)
-    except ValueError:
-        batch = 0
+    digits = str(text)
+    batch = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= MAX_DIGITS else 0
     if not 1 <= batch <= MAX_BATCH:
-        raise UsageError(f"--batch {text}: expected a whole number from 1 to {MAX_BATCH}, or dynamic")
+        raise UsageError(f"--batch {shortened(str(text))}: expected a whole number from 1 to {MAX_BATCH}, or dynamic")
     return batch

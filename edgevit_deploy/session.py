@@ -68,6 +68,9 @@ class Session(ABC):
     extra: ClassVar[str | None] = None
     """The extra of this project that installs the packages; None where they are core dependencies."""
 
+    memory_limited: ClassVar[bool] = True
+    """False where the runtime reserves more address space than any limit allows, as drivers of GPUs do."""
+
     executes_target: ClassVar[bool] = True
     """False for a reference evaluation: right numbers, but not the device's own arithmetic, so no latency claim."""
 

@@ -3,12 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from edgevit_deploy.errors import UsageError
 
 VERSION = "0.1.0"
 """Of this package; pyproject.toml states the same."""
+
+IN_A_CHECKOUT = all((Path(__file__).parent.parent / name).is_file() for name in ("convert.py", "pyproject.toml"))
+PROGRAM = "convert.py" if IN_A_CHECKOUT else "edgevit-deploy"
+"""What people type: `python convert.py` in the project's folder, the console script where a wheel was installed."""
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Graph = Literal["original", "deploy"]
@@ -19,6 +24,19 @@ Size = tuple[int, int]  # (height, width) in pixels
 
 SIZE_STEP = 32
 """The patch embeddings divide height and width by 4, 2, 2 and 2, so both must be multiples of 32 (paper, section 3)."""
+
+MAX_SIDE = 4096
+"""Pixels of height or width; at this size the attention of the first stage alone takes tens of GB."""
+
+MAX_BATCH = 1024
+MAX_CLASSES = 2**20
+MAX_SEED = 2**63 - 1
+"""What JSON readers in every language hold."""
+
+MAX_LABELS_BYTES = 64 * 2**20
+
+MAX_TENSOR_BYTES = 2**31
+"""Of one float32 input or output; what a file claims beyond that is not believed, and what a user asks beyond that not tried."""
 
 DYNAMIC_BATCHES = (1, 3)
 """The batch sizes at which a dynamic batch is proven; probes do not divide by 3, so a filled last batch runs too."""
@@ -78,6 +96,16 @@ class Preprocess:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     color_order: Literal["RGB"] = "RGB"
     value_range: tuple[float, float] = (0.0, 1.0)
+
+
+def tensor_bytes(shape: Sequence[int]) -> int:
+    """Return how many bytes a float32 tensor of that shape has."""
+    return 4 * math.prod(shape)
+
+
+def too_large(size: int) -> str:
+    """Return, for more bytes than one input or output may have, the end of a sentence that says so; else nothing."""
+    return f"would take {size / 1e9:.3g} GB, more than {MAX_TENSOR_BYTES / 1e9:.3g} GB" if size > MAX_TENSOR_BYTES else ""
 
 
 def task_of(returns: OutputKind) -> Task:
@@ -161,9 +189,11 @@ def check_image_size(height: int, width: int) -> None:
     """Refuse a size that the network cannot divide.
 
     Raises:
-        UsageError: height or width is not a positive multiple of 32; the message names the nearest sizes that work.
+        UsageError: height or width is not a positive multiple of 32, at most MAX_SIDE; the message names the nearest that work.
     """
     for axis, size in (("height", height), ("width", width)):
+        if size > MAX_SIDE:
+            raise UsageError(f"image {axis} is too large; the largest that works: {MAX_SIDE}")
         if size < SIZE_STEP or size % SIZE_STEP:
             below = max(SIZE_STEP, size // SIZE_STEP * SIZE_STEP)
             nearest = [below] if size < SIZE_STEP else [below, below + SIZE_STEP]

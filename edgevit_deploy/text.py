@@ -10,6 +10,7 @@ from pathlib import PurePath
 import msgspec
 
 MAX_LINE_LENGTH = 500
+MAX_SHOWN = 60
 
 
 def printable(text: str) -> str:
@@ -23,6 +24,11 @@ def one_line(text: str) -> str:
     """Return text from a child or a library as one line, printable and not endless; breaks and controls become blanks."""
     words = "".join(character if character.isprintable() else " " for character in text).split()
     return " ".join(words)[:MAX_LINE_LENGTH]
+
+
+def shortened(text: str) -> str:
+    """Return what a flag was given, for an error line, not endless."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def writable(text: str) -> str:

@@ -4,9 +4,8 @@ Whatever converts, tunes, measures or verifies does it here: a fresh folder, the
 comparison with the truth; and where a caller tries many things, an error becomes a reason.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +20,7 @@ from edgevit_deploy.data.preprocess import normalise, read_some
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.rewrite import DeployForm, to_deploy_form
 from edgevit_deploy.errors import DeployError
+from edgevit_deploy.export_child import WORKERS
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.model.ends import prepare
 from edgevit_deploy.model.loading import DEFAULT_SEED, LoadedModel
@@ -28,6 +28,7 @@ from edgevit_deploy.parity.gate import OutputDiff, ParityReport, Truth, check_se
 from edgevit_deploy.parity.probes import Probes, make_probes
 from edgevit_deploy.parity.reference import Arithmetic, Ends, Outputs, Reference
 from edgevit_deploy.parity.taps import TappedNetwork
+from edgevit_deploy.process.scratch import scratch_folder
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import DYNAMIC_BATCHES, Graph, InputKind, Precision, Size
 
@@ -259,9 +260,9 @@ class Workbench:
 def open_workbench(
     model: LoadedModel, host: Host, step: Step = quiet, photographs: PictureFolder = NO_PICTURES
 ) -> Iterator[Workbench]:
-    """Give a workbench whose scratch space is removed at the end."""
-    with tempfile.TemporaryDirectory() as scratch:
-        yield Workbench(model, host, Path(scratch), step, photographs)
+    """Give a workbench whose scratch space is removed at the end, and with it the process that exports."""
+    with scratch_folder() as scratch, closing(WORKERS):
+        yield Workbench(model, host, scratch, step, photographs)
 
 
 def ends_of(plan: ExportPlan[Any]) -> Ends:

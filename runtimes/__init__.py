@@ -1,7 +1,7 @@
 """The runtimes: one module each, registered here by one line, which names the target whose files it runs.
 
-Where several run the same target, the first that works on this host does. `isolated=True`: a bad file can crash the runtime, so
-the host runs it in a child process.
+Where several run the same target, the first that works on this host does. `isolated=True`: native code runs a file from anywhere,
+which can crash it, so the host runs it in a child process.
 """
 
 from typing import TYPE_CHECKING
@@ -12,9 +12,19 @@ if TYPE_CHECKING:
     from edgevit_deploy.session import Session
 
 LINES: "tuple[Runtime[Session], ...]" = (
-    Runtime(name="onnxruntime", target="onnx", location="runtimes.onnx:OnnxRuntimeSession", summary="ONNX Runtime, CPU"),
     Runtime(
-        name="onnxruntime-cuda", target="onnx", location="runtimes.onnx:OnnxRuntimeCudaSession", summary="ONNX Runtime, CUDA"
+        name="onnxruntime",
+        target="onnx",
+        location="runtimes.onnx:OnnxRuntimeSession",
+        summary="ONNX Runtime, CPU",
+        isolated=True,
+    ),
+    Runtime(
+        name="onnxruntime-cuda",
+        target="onnx",
+        location="runtimes.onnx:OnnxRuntimeCudaSession",
+        summary="ONNX Runtime, CUDA",
+        isolated=True,
     ),
     Runtime(
         name="torch-lite",
@@ -23,12 +33,19 @@ LINES: "tuple[Runtime[Session], ...]" = (
         summary="PyTorch lite interpreter",
         isolated=True,
     ),
-    Runtime(name="coreml", target="coreml", location="runtimes.coreml:CoreMLSession", summary="Core ML (macOS)"),
+    Runtime(
+        name="coreml",
+        target="coreml",
+        location="runtimes.coreml:CoreMLSession",
+        summary="Core ML (macOS)",
+        isolated=True,
+    ),
     Runtime(
         name="mil-reference",
         target="coreml",
         location="runtimes.coreml.reference:MilReferenceSession",
         summary="MIL reference evaluation of a saved package, on any platform",
+        isolated=True,
     ),
     Runtime(name="ncnn", target="ncnn", location="runtimes.ncnn:NcnnSession", summary="ncnn, CPU", isolated=True),
     Runtime(
@@ -57,6 +74,7 @@ LINES: "tuple[Runtime[Session], ...]" = (
         target="tensorrt",
         location="runtimes.tensorrt:TensorRTSession",
         summary="TensorRT or TensorRT-RTX on an NVIDIA GPU",
+        isolated=True,
     ),
 )
 

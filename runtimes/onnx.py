@@ -12,7 +12,7 @@ from edgevit_deploy.errors import MissingError, RunError, first_line
 from edgevit_deploy.formats.onnx import SILENT, read_onnx, runtime_errors
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, OpTime, Session
-from edgevit_deploy.spec import TensorSpec
+from edgevit_deploy.spec import PROGRAM, TensorSpec
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -87,7 +87,7 @@ class OnnxRuntimeSession(Session):
         import onnxruntime
 
         if cls.provider not in onnxruntime.get_available_providers():
-            raise MissingError(f"the installed onnxruntime has no {cls.provider}; see `convert.py doctor`")
+            raise MissingError(f"the installed onnxruntime has no {cls.provider}; see `{PROGRAM} doctor`")
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = SILENT
@@ -114,6 +114,7 @@ class OnnxRuntimeCudaSession(OnnxRuntimeSession):
     """A `.onnx` file on ONNX Runtime's CUDA provider; TF32 is off, so that float32 is float32."""
 
     name: ClassVar[str] = "ONNX Runtime (CUDA)"
+    memory_limited: ClassVar[bool] = False
     provider: ClassVar[str] = "CUDAExecutionProvider"
     provider_options: ClassVar[dict[str, str]] = {"use_tf32": "0"}
 

@@ -28,6 +28,7 @@ class TensorRTSession(Session):
     name: ClassVar[str] = "TensorRT"
     packages: ClassVar[tuple[str, ...]] = tuple(library.module for library in LIBRARIES.values())
     extra: ClassVar[str | None] = "tensorrt-rtx"
+    memory_limited: ClassVar[bool] = False
 
     _context: Any
     _stream: CudaStream

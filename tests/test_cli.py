@@ -77,8 +77,8 @@ def test_labels_of_the_wrong_length(fake_target: None, expect_error: ErrorCheck,
     labels.write_text("cat\ndog\n")
     message = expect_error(2, *FAKE_COMMAND, "--labels", labels, "--output", tmp_path / "out")
     assert "has 2 lines but the model has 10 classes; give one name a line" in message
-    labels.write_text("\n".join(["cat"] * 9 + [" "]) + "\n")
-    assert "line 10 is empty" in expect_error(2, *FAKE_COMMAND, "--labels", labels, "--output", tmp_path / "out")
+    labels.write_text("\n".join([*["cat"] * 8, " ", "dog"]) + "\n")
+    assert "line 9 is empty" in expect_error(2, *FAKE_COMMAND, "--labels", labels, "--output", tmp_path / "out")
     assert "cannot be read" in expect_error(2, *FAKE_COMMAND, "--labels", tmp_path / "no", "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -6,11 +6,14 @@ from typing import Any, Literal
 
 import msgspec
 
+from edgevit_deploy.bundle.claims import objections
 from edgevit_deploy.bundle.schema_1 import from_schema_1
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.files import read_bounded
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.parity.gate import ParityReport
 from edgevit_deploy.spec import Graph, InputKind, OutputKind, Placement, Precision, Preprocess, Size, TensorSpec
+from edgevit_deploy.text import json_bytes
 
 SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
@@ -117,20 +120,19 @@ class Manifest:
 
 def manifest_bytes(manifest: Manifest) -> bytes:
     """Serialise: two-space indent, keys in the order of the dataclasses, final newline."""
-    return msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=2) + b"\n"
+    return json_bytes(manifest)
 
 
 def read_manifest(bundle: Path) -> Manifest:
     """Read and validate a bundle's manifest; nothing else is touched.
 
     Raises:
-        UsageError: no bundle, an unknown schema version, a field of the wrong type, or a path that leaves the bundle.
+        UsageError: no bundle, an unknown schema version, a field of the wrong type, a path that leaves the bundle, or a size
+            or number that no bundle has.
     """
     path = bundle / MANIFEST_NAME
     try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise UsageError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes, so it is no manifest of ours")
-        data = path.read_bytes()
+        data = read_bounded(path, MAX_MANIFEST_BYTES)
     except OSError as error:
         raise UsageError(f"{bundle}: no bundle ({MANIFEST_NAME} cannot be read: {error.strerror})") from error
     document = _document(path, data)
@@ -140,6 +142,8 @@ def read_manifest(bundle: Path) -> Manifest:
         raise UsageError(f"{path}: not a valid manifest ({error}); convert again") from error
     for inside in _paths(manifest):
         check_inside(inside, path)
+    if objection := next(objections(manifest), None):
+        raise UsageError(f"{path}: not a valid manifest ({objection}); convert again")
     return manifest
 
 
@@ -150,7 +154,8 @@ def check_inside(inside: str, where: Path) -> None:
         UsageError: naming the path.
     """
     parts = PurePosixPath(inside).parts
-    if not parts or inside.startswith("/") or "\\" in inside or ":" in parts[0] or ".." in parts:
+    plain = PurePosixPath(inside).as_posix() == inside and "\0" not in inside and "\\" not in inside
+    if not parts or not plain or inside.startswith("/") or ":" in parts[0] or ".." in parts:
         raise UsageError(f"{where}: the path {inside!r} leaves the bundle; do not use this bundle")
 
 
@@ -159,7 +164,7 @@ def _document(path: Path, data: bytes) -> dict[str, Any]:
     try:
         document = msgspec.json.decode(data)
         version = document["schema_version"]
-    except (msgspec.DecodeError, KeyError, TypeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{path}: not a bundle manifest (no schema_version in it)") from error
     if version == SCHEMA_VERSION:
         return document  # type: ignore[no-any-return]

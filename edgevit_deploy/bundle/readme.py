@@ -28,7 +28,7 @@ what they must give: raw little-endian float32, C order, no header. The outputs 
 Feed each and compare: the largest difference on the host that made this bundle {measured};
 more than {atol} is wrong.
 
-    python convert.py verify THIS_FOLDER
+    edgevit-deploy verify THIS_FOLDER
 
 ## Verdict
 {verdict}

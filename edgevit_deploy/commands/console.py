@@ -1,17 +1,23 @@
-"""What people read: progress and tables on stderr; and the one JSON document on stdout."""
+"""What people read: progress and tables on stderr; and the one JSON document on stdout.
 
+What is said may come from a bundle, a checkpoint or a file name of anyone's, so all of it goes through `printable` here.
+"""
+
+import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
-from pathlib import PurePath
 
-import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+
+from edgevit_deploy.errors import RunError
+from edgevit_deploy.text import json_bytes, printable
 
 WIDTH_OF_A_FILE = 160
 """Of tables that go to no terminal."""
@@ -30,30 +36,47 @@ STYLES = {
 
 
 def stderr() -> Console:
-    """Return the console for people; made anew each time, so that a redirected stderr is honoured."""
+    """Return the console for people; made anew each time, so that a redirected stderr is honoured, and one that is closed."""
+    if sys.stderr is None or sys.stderr.closed:
+        return Console(file=io.StringIO(), highlight=False)
     return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def say(text: str) -> None:
     """Print one line for people."""
-    stderr().print(escape(text))
+    stderr().print(_safe(text))
 
 
 def print_error(text: str) -> None:
     """Print one error line."""
-    stderr().print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+    stderr().print(f"[bold red]error:[/] {_safe(text)}", soft_wrap=True)
 
 
 def print_json(document: object) -> None:
-    """Print the one JSON document on stdout."""
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document, enc_hook=_encode_path), indent=2) + b"\n")
-    sys.stdout.buffer.flush()
+    """Print the one JSON document on stdout.
+
+    Raises:
+        RunError: stdout is closed, full, or a pipe that nobody reads.
+    """
+    try:
+        sys.stdout.buffer.write(json_bytes(document))
+        sys.stdout.buffer.flush()
+    except (OSError, ValueError, AttributeError) as error:  # closed before the start: there is no stdout, or one without a file
+        _drop_stdout()
+        reason = error.strerror if isinstance(error, OSError) else "it is closed"
+        raise RunError(f"the JSON document could not be written to stdout ({reason}); redirect stdout to a file") from error
 
 
-def _encode_path(value: object) -> str:
-    if isinstance(value, PurePath):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+def _drop_stdout() -> None:
+    """Send to nowhere what Python would try to write to a broken stdout once more at the end, with a traceback."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def _safe(text: str) -> str:
+    """Return one line of text that neither a terminal nor rich's markup obeys."""
+    return escape(printable(text))
 
 
 def status(text: str) -> Text:
@@ -77,7 +100,7 @@ def print_table(
     """
     console = stderr()
     if not console.is_terminal:
-        console = Console(stderr=True, highlight=False, width=WIDTH_OF_A_FILE)
+        console = Console(file=console.file, highlight=False, width=WIDTH_OF_A_FILE)
     left_out: set[str] = set()
     table = _table(title, columns, rows, left_out)
     for column in optional:
@@ -90,13 +113,19 @@ def print_table(
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], left_out: Set[str]) -> Table:
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=_safe(title), title_justify="left")
     kept = [index for index, column in enumerate(columns) if column not in left_out]
     for index in kept:
         table.add_column(columns[index], overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in (row[index] for index in kept)))
+        table.add_row(*(_cell(row[index]) for index in kept))
     return table
+
+
+def _cell(content: str | Text) -> Text:
+    """Return a cell; text of several lines is a cell of several lines."""
+    text, style = (content.plain, content.style) if isinstance(content, Text) else (content, "")
+    return Text("\n".join(map(printable, text.split("\n"))), style=style)
 
 
 @contextmanager
@@ -105,9 +134,9 @@ def progress(label: str) -> Iterator[Callable[[str], None]]:
     console = stderr()
     if not console.is_terminal:
         start = time.monotonic()
-        yield lambda text: console.print(escape(f"[{time.monotonic() - start:5.1f} s] {label}: {text}"))
+        yield lambda text: console.print(_safe(f"[{time.monotonic() - start:5.1f} s] {label}: {text}"))
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(escape(label))
-        yield lambda text: bar.update(task, description=escape(f"{label}: {text}"))
+        task = bar.add_task(_safe(label))
+        yield lambda text: bar.update(task, description=_safe(f"{label}: {text}"))

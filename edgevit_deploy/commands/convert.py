@@ -14,7 +14,7 @@ from edgevit_deploy.commands.pictures import photograph_notes, print_top5, say_p
 from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.host import THIS_HOST, check_target
 from edgevit_deploy.registry import install_command
-from edgevit_deploy.spec import Precision
+from edgevit_deploy.spec import PROGRAM, Precision
 
 if TYPE_CHECKING:
     from edgevit_deploy.data.pictures import PictureFolder
@@ -99,7 +99,7 @@ def convert_all(
     from edgevit_deploy import api
 
     if file_flags.form is not None:
-        raise UsageError(f"a form is for one target; use `convert.py TARGET --form {file_flags.form}`, or drop --form")
+        raise UsageError(f"a form is for one target; use `{PROGRAM} TARGET --form {file_flags.form}`, or drop --form")
     required = [check_target("--require", name) for item in require for name in item.split(",") if name]
     everything = api.convert_all(
         model=model_flags.model,
@@ -172,7 +172,7 @@ def _skipped(rows: Sequence[Row]) -> list[str]:
     lines = [f"{target}, skipped: {reason}" for target, reason in refused]
     if missing:
         extras = ",".join(dict.fromkeys(missing.values()))
-        lines.append(f"not installed: {', '.join(missing)}. {install_command(extras)} adds them; `convert.py doctor` says more")
+        lines.append(f"not installed: {', '.join(missing)}. {install_command(extras)} adds them; `{PROGRAM} doctor` says more")
     return lines
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from edgevit_deploy.commands.console import print_table
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.text import writable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +64,12 @@ def write_beside(contents: Mapping[Path, str], *, output: Path) -> None:
     try:
         for path, text in contents.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished[path].write_text(text, encoding="utf-8", newline="\n")
+            unfinished[path].write_text(writable(text), encoding="utf-8", newline="\n")
         for path, beside in unfinished.items():
             beside.replace(path)
-    except OSError as error:
-        raise UsageError(f"--output {output} cannot be written ({error.strerror}); give another place") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"--output {output} cannot be written ({reason}); give another place") from error
     finally:
         for beside in unfinished.values():
             with contextlib.suppress(OSError):

@@ -15,7 +15,8 @@ from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.machine import read_machine
 from edgevit_deploy.request import FileRequest
-from edgevit_deploy.spec import Precision
+from edgevit_deploy.spec import PROGRAM, Precision
+from edgevit_deploy.text import json_bytes
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.machine import Machine
@@ -59,7 +60,7 @@ def tune(
     if update:
         raise UsageError(
             f"--update is gone, since nothing is written into the program itself any more; drop it, and convert by the winner "
-            f"with `convert.py {target} --form {output / target}.toml`"
+            f"with `{PROGRAM} {target} --form {output / target}.toml`"
         )
     timing = read_timing(threads=threads, runs=runs, regime="steady", protocol="interleaved", seed=order_seed)
     exporter = THIS_HOST.require_exporter(target)
@@ -100,13 +101,11 @@ def _cells(trial: "Trial") -> list[str | Text]:
 
 
 def _save(tuning: "Tuning", chosen: ChosenForm, machine: "Machine", output: Path) -> None:
-    import msgspec
-
-    document = msgspec.json.format(msgspec.json.encode(_document(tuning, chosen, machine)), indent=1).decode()
+    document = json_bytes(_document(tuning, chosen, machine)).decode()
     toml = as_toml(tuning.target, chosen)
-    write_together(output, {f"{tuning.target}.toml": toml, f"{tuning.target}.json": document + "\n"})
+    write_together(output, {f"{tuning.target}.toml": toml, f"{tuning.target}.json": document})
     saved = output / tuning.target
-    say(f"saved: {saved}.toml, .json; to convert by it: convert.py {tuning.target} --form {saved}.toml")
+    say(f"saved: {saved}.toml, .json; to convert by it: {PROGRAM} {tuning.target} --form {saved}.toml")
 
 
 def _document(tuning: "Tuning", chosen: ChosenForm, machine: "Machine") -> dict[str, object]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Literal, Self, get_args
 
 from edgevit_deploy.errors import UsageError, did_you_mean, first_line
+from edgevit_deploy.files import read_bounded
+from edgevit_deploy.spec import PROGRAM
 
 FORM_NAME = "form.toml"
 """The file beside a target's exporter that holds the target's own form."""
@@ -18,7 +20,7 @@ MAX_FORM_BYTES = 64 * 1024
 """A form has under a kilobyte."""
 
 MEASURED = "measured"
-TUNE_WRITES_ONE = "`convert.py tune TARGET` writes one"
+TUNE_WRITES_ONE = f"`{PROGRAM} tune TARGET` writes one"
 HEADER = (
     "How the deploy graph is written for one target. A part that is not named has the default of edgevit_deploy/deploy/form.py.",
     "`convert.py tune {target}` writes such a file, and `measured` says what decided. `convert.py {target} --form FILE` converts",
@@ -122,12 +124,9 @@ def read_form(path: Path) -> ChosenForm:
         UsageError: it cannot be read, is too large, is not TOML, or names a part or a choice that there is not.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FORM_BYTES + 1)
+        content = read_bounded(path, MAX_FORM_BYTES)
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); {TUNE_WRITES_ONE}") from error
-    if len(content) > MAX_FORM_BYTES:
-        raise UsageError(f"{path} has more than {MAX_FORM_BYTES // 1024} KiB, so it is no form; {TUNE_WRITES_ONE}")
     try:
         table = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:  # what is no UTF-8, no TOML, a number too long or a list too deep

@@ -15,7 +15,8 @@ from edgevit_deploy.measure.machine import Machine, check_threads, read_machine
 from edgevit_deploy.measure.profile import Profile, macs_by_part, measure_peak_gmacs, time_by_kind, time_by_part
 from edgevit_deploy.measure.result import PAPER_RUNS, REGIMES, Benchmark, Regime
 from edgevit_deploy.measure.subjects import Ready, Skipped, candidate_of, common_batch, read_subject
-from edgevit_deploy.model.loading import ModelOrigin, load_model
+from edgevit_deploy.model.loading import ModelOrigin, check_seed, load_model
+from edgevit_deploy.spec import PROGRAM
 from edgevit_deploy.verification.replan import plan_of
 from edgevit_deploy.workbench import Step, Workbench, quiet
 
@@ -70,8 +71,7 @@ def read_timing(
         UsageError: more threads than cores, too few runs, or settings that the protocol sets itself.
     """
     check_threads(threads)
-    if seed < 0:
-        raise UsageError(f"--seed {seed}: a seed is 0 or larger")
+    check_seed(seed)
     if protocol == "paper":
         if runs is not None or regime is not None or threads != 1:
             raise UsageError("--protocol paper sets the runs, their order and one thread; drop --runs, --regime and --threads")
@@ -154,7 +154,7 @@ def _check_paper(ready: Sequence[Ready], host: ThisHost) -> None:
         manifest = subject.manifest
         timed = host.find_exporter(manifest.target).paper_protocol and manifest.precision == "fp32"
         if not timed or manifest.inputs[0].shape[0] not in (1, "batch"):
-            targets = " or ".join(f"`convert.py {name}`" for name in host.targets() if host.find_exporter(name).paper_protocol)
+            targets = " or ".join(f"`{PROGRAM} {name}`" for name in host.targets() if host.find_exporter(name).paper_protocol)
             raise UsageError(
                 f"--protocol paper times TorchScript lite in float32 with batch 1, and {subject.bundle} is {manifest.target} "
                 f"{manifest.precision} with batch {manifest.inputs[0].shape[0]}; use {targets}"

@@ -46,8 +46,10 @@ class Regime:
         """Return how many blocks give at least `runs` timed calls.
 
         Raises:
-            UsageError: fewer blocks than an interval can be drawn from.
+            UsageError: fewer blocks than an interval can be drawn from, or more runs than MAX_RUNS.
         """
+        if runs > MAX_RUNS:
+            raise UsageError(f"--runs: at most {MAX_RUNS}, more were asked for")
         blocks = -(-runs // self.timed_calls)
         if blocks < MIN_BLOCKS:
             raise UsageError(
@@ -62,6 +64,9 @@ REGIMES: dict[RegimeName, Regime] = {
     "mixed": Regime(name="mixed", warm_calls=0, timed_calls=1, sittings=4),
     "paper": Regime(name="paper", warm_calls=2, timed_calls=5, sittings=1),
 }
+
+MAX_RUNS = 100_000
+"""More than a day of a slow network; the intervals have long stopped shrinking."""
 
 PAPER_RUNS = 50
 """The paper averages 50 forward passes (EdgeViTs, ECCV 2022, section 4.1)."""

@@ -10,6 +10,7 @@ from edgevit_deploy.errors import BundleError, UsageError
 from edgevit_deploy.host import ThisHost
 from edgevit_deploy.measure.benchmark import Candidate
 from edgevit_deploy.session import Session
+from edgevit_deploy.spec import PROGRAM
 from edgevit_deploy.verification.bundle import artifact_of, check_golden
 
 
@@ -60,7 +61,7 @@ def read_subject(bundle: Path, host: ThisHost) -> Ready | Skipped:
     if golden.status != "passed":
         raise BundleError(
             f"{bundle} does not reproduce its golden outputs on {session_type.name} here: the speed of wrong numbers means "
-            f"nothing; see `convert.py verify {bundle}`"
+            f"nothing; see `{PROGRAM} verify {bundle}`"
         )
     return Ready(bundle=bundle, manifest=manifest, session_type=session_type)
 
@@ -82,6 +83,6 @@ def common_batch(subjects: Sequence[Ready]) -> int:
 
 def candidate_of(subject: Ready, batch: int) -> Candidate:
     """Feed a file its own golden inputs, as many as its batch takes."""
-    images, _ = read_golden(subject.bundle, subject.manifest.golden)
+    images, _ = read_golden(subject.bundle, subject.manifest)
     artifact = artifact_of(subject.bundle, subject.manifest)
     return Candidate.of(subject.label, subject.session_type, artifact, images, batch)

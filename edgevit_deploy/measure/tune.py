@@ -18,6 +18,7 @@ from edgevit_deploy.measure.benchmark import Candidate, benchmark
 from edgevit_deploy.measure.machine import Machine
 from edgevit_deploy.measure.result import Benchmark, Verdict
 from edgevit_deploy.session import Session
+from edgevit_deploy.spec import PROGRAM
 from edgevit_deploy.workbench import Passed, Refused, Workbench, quiet
 
 MAX_PASSES = 3
@@ -79,7 +80,7 @@ class Tuner:
         workbench.host.find_exporter(plan.target).refuse(plan)
         session_type = workbench.host.find_session(plan.target)
         if session_type is None or not session_type.executes_target:
-            raise MissingError(f"nothing here executes {plan.target} files, so no form can be timed; see `convert.py doctor`")
+            raise MissingError(f"nothing here executes {plan.target} files, so no form can be timed; see `{PROGRAM} doctor`")
         if plan.dynamic_batch or plan.dynamic_size:
             raise UsageError("tune times one shape; use --batch N and --image-size N or HxW")
         self.session_type: type[Session] = session_type
@@ -193,6 +194,6 @@ def measured(tuning: Tuning, plan: ExportPlan[Any], timing: Timing, machine: Mac
     return (
         f"{gain}; {tuning.runtime}, {plan.spec.variant} {plan.precision}, batch {plan.batch}, {height}x{width}, "
         f"{timing.threads} thread{'s' if timing.threads > 1 else ''}, steady, {machine.cpu}; "
-        f"convert.py tune {tuning.target} --model {plan.spec.variant} --precision {plan.precision} --threads {timing.threads} "
+        f"{PROGRAM} tune {tuning.target} --model {plan.spec.variant} --precision {plan.precision} --threads {timing.threads} "
         f"--runs {timing.runs}"
     )

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.files import read_bounded
 from edgevit_deploy.model.record import ModelRecord
-from edgevit_deploy.spec import ModelSpec, Size
+from edgevit_deploy.spec import MAX_LABELS_BYTES, MAX_SEED, ModelSpec, Size
 
 if TYPE_CHECKING:
     from edgevit_deploy.model.edgevit import EdgeViT
@@ -72,8 +73,7 @@ def _random_model(source: ModelOrigin) -> LoadedModel:
     if source.model is None:
         raise UsageError("no model given; use --model edgevit_xxs (random weights) or --weights FILE")
     seed = DEFAULT_SEED if source.seed is None else source.seed
-    if seed < 0:
-        raise UsageError(f"--seed {seed}: a seed is 0 or larger")
+    check_seed(seed)
     network = create_model(
         source.model,
         num_classes=1000 if source.num_classes is None else source.num_classes,
@@ -144,16 +144,31 @@ def _loaded(
     )
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that cannot be recorded.
+
+    Raises:
+        UsageError: it is below 0 or above MAX_SEED.
+    """
+    if seed < 0:
+        raise UsageError(f"--seed {seed}: a seed is 0 or larger")
+    if seed > MAX_SEED:
+        raise UsageError(f"--seed: a seed is at most {MAX_SEED}, a larger one was given")
+
+
 def read_labels_file(path: Path, num_classes: int) -> tuple[str, ...]:
-    """Read class names, one a line, in class order.
+    """Read class names, one a line, in class order; a byte order mark and empty lines at the end are no names.
 
     Raises:
         UsageError: unreadable, not UTF-8, an empty name, or not one name a class.
     """
     try:
-        labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--labels {path}: cannot be read as UTF-8 text ({error})") from error
+        text = read_bounded(path, MAX_LABELS_BYTES).decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"--labels {path}: cannot be read ({error.strerror}); give a text file") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--labels {path}: cannot be read as UTF-8 text ({error}); save it as UTF-8") from error
+    labels = tuple(line.strip() for line in text.rstrip().splitlines())
     if len(labels) != num_classes:
         raise UsageError(f"--labels {path} has {len(labels)} lines but the model has {num_classes} classes; give one name a line")
     if "" in labels:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from edgevit_deploy.errors import UsageError, did_you_mean
 from edgevit_deploy.model.edgevit import EdgeViT
-from edgevit_deploy.spec import ModelSpec, imagenet_preprocess
+from edgevit_deploy.spec import MAX_CLASSES, ModelSpec, imagenet_preprocess
 
 XXS_CHANNELS = (36, 72, 144, 288)
 XS_CHANNELS = (48, 96, 240, 384)
@@ -59,10 +59,12 @@ def create_model(
         head_bias: whether the head has a bias.
 
     Raises:
-        UsageError: unknown name, a size that is not a multiple of 32, or fewer than one class.
+        UsageError: unknown name, a size that is not a multiple of 32, fewer than one class, or more than MAX_CLASSES.
     """
     if num_classes < 1:
         raise UsageError(f"a classifier needs at least 1 class, got {num_classes}")
+    if num_classes > MAX_CLASSES:
+        raise UsageError(f"a classifier has at most {MAX_CLASSES} classes, more were asked for")
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     spec = replace(find_variant(name), num_classes=num_classes, norm_eps=norm_eps, head_bias=head_bias)
     return EdgeViT(spec.with_image_size(size)).eval()

@@ -9,10 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgevit_deploy.text import one_line
+
+IN_A_WORKER = "EDGEVIT_DEPLOY_WORKER"
 
 
 class ChildFailure(Exception):  # noqa: N818 - a reason, not an error: whoever started the child says what it was for
@@ -49,7 +52,12 @@ def python_module(name: str, *arguments: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Return this process's environment, with all that it can import made importable in a child."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)}
+    return {**os.environ, IN_A_WORKER: "1", "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)}
+
+
+def in_a_worker() -> bool:
+    """Say whether this process is a worker itself: what it starts then stays in its group, and ends with it."""
+    return IN_A_WORKER in os.environ
 
 
 def run_once(command: Sequence[str], *, timeout_s: float, folder: Path | None = None) -> Ended:
@@ -65,21 +73,35 @@ def run_once(command: Sequence[str], *, timeout_s: float, folder: Path | None = 
         ChildFailure: it took too long.
     """
     try:
-        ended = subprocess.run(
+        process = subprocess.Popen(
             command,
             cwd=folder,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env=environment(),
-            start_new_session=True,
+            start_new_session=not in_a_worker(),
         )
-    except subprocess.TimeoutExpired:
-        raise ChildFailure(f"did not end within {timeout_s:g} s") from None
     except OSError as error:
         raise NotStarted(f"cannot be started ({error.strerror})") from error
-    return Ended(status=ended.returncode, stdout=ended.stdout, stderr=ended.stderr)
+    with process:
+        try:
+            stdout, stderr = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise ChildFailure(f"did not end within {timeout_s:g} s") from None
+        finally:
+            end_group(process)
+    return Ended(status=process.returncode, stdout=stdout, stderr=stderr)
+
+
+def end_group(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process that has not ended, and whatever it has started where it leads a group of its own."""
+    if process.poll() is not None:
+        return
+    with suppress(OSError):
+        if hasattr(os, "killpg") and os.getpgid(process.pid) == process.pid:
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
 
 
 def how_it_ended(status: int, said: bytes = b"") -> str:

@@ -1,5 +1,6 @@
-"""How much memory this process has used."""
+"""How much memory this process has used, and how much the machine has."""
 
+import os
 import platform
 from pathlib import Path
 
@@ -19,3 +20,11 @@ def peak_memory_bytes() -> int | None:
         return None
     peaks_kib = [int(line.split()[1]) for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:")]
     return 1024 * peaks_kib[0] if peaks_kib else None
+
+
+def physical_memory_bytes() -> int | None:
+    """Return how much memory the machine has, or None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None

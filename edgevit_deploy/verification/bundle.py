@@ -1,13 +1,13 @@
 """`verify`: prove again, from the bundle alone, that its files are those that were written and compute what they must."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit_deploy.bundle.folder import open_bundle, read_golden, read_labels
+from edgevit_deploy.bundle.folder import open_bundle, read_golden, read_labels, recorded_path
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.data.pictures import NO_PICTURES, PassedOver, PictureFolder
 from edgevit_deploy.errors import BundleError, UsageError
@@ -27,8 +27,8 @@ FLOAT32_HALF_ULP = 2.0**-24
 """Golden outputs are float64 rounded to float32: each may be off by this share of itself."""
 
 
-MAX_AXIS = 2**16
-"""No batch, side or class count of a real bundle is larger; a manifest may not make us allocate at will."""
+MAX_GOLDEN = 1e6
+"""No output of a network that anyone serves is larger: half precision ends at 65504. The bound grows with the outputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,33 +129,31 @@ def artifact_of(bundle: Path, manifest: Manifest) -> Artifact:
     """Return the artifact of a bundle as its manifest describes it.
 
     Raises:
-        BundleError: a named file is not there.
+        BundleError: a named file is not there, or not recorded.
         UsageError: inputs and outputs that are not those of the manifest's task.
     """
     built_from = None
     if manifest.built_from is not None:
         built_from = Artifact(
             target=manifest.built_from.target,
-            path=bundle / manifest.built_from.path,
+            path=recorded_path(bundle, manifest, manifest.built_from.path),
             inputs=manifest.built_from.inputs,
             outputs=manifest.built_from.outputs,
             tools={},
         )
     artifact = Artifact(
         target=manifest.target,
-        path=bundle / manifest.path,
+        path=recorded_path(bundle, manifest, manifest.path),
         inputs=manifest.inputs,
         outputs=manifest.outputs,
         tools=manifest.tools,
         built_from=built_from,
     )
     ranks = ([4], [2]) if task_of(manifest.conversion.returns) == "classify" else ([4], [4] * len(manifest.outputs))
-    golden = [array.name for array in manifest.golden.outputs]
+    golden = {array.name: array.shape for array in (manifest.golden.input, *manifest.golden.outputs)}
     for part in (artifact, built_from):
-        if part is not None and not part.path.exists():
-            raise BundleError(f"{part.path} is missing; copy the whole folder again")
         if part is not None and (
-            (_ranks(part.inputs), _ranks(part.outputs)) != ranks or [spec.name for spec in part.outputs] != golden
+            (_ranks(part.inputs), _ranks(part.outputs)) != ranks or not _answer(golden, (*part.inputs, *part.outputs))
         ):
             raise UsageError(
                 f"{bundle}: the manifest's inputs and outputs are not those of a network that returns "
@@ -164,10 +162,16 @@ def artifact_of(bundle: Path, manifest: Manifest) -> Artifact:
     return artifact
 
 
-def _ranks(specs: tuple[TensorSpec, ...]) -> list[int] | None:
-    """Return the number of axes of each; None where one is of a size that no bundle has."""
-    sizes = [axis for spec in specs for axis in spec.shape if isinstance(axis, int)]
-    return [len(spec.shape) for spec in specs] if all(1 <= size <= MAX_AXIS for size in sizes) else None
+def _answer(golden: Mapping[str, tuple[int, ...]], specs: Sequence[TensorSpec]) -> bool:
+    """Say whether there are golden data for each input and output, of its shape but for the batch, and no others."""
+    return [spec.name for spec in specs] == list(golden) and all(
+        replace(spec, shape=("batch", *spec.shape[1:])).accepts(golden[spec.name]) for spec in specs
+    )
+
+
+def _ranks(specs: tuple[TensorSpec, ...]) -> list[int]:
+    """Return the number of axes of each."""
+    return [len(spec.shape) for spec in specs]
 
 
 def runnable(artifact: Artifact, host: Host) -> Artifact | None:
@@ -178,8 +182,16 @@ def runnable(artifact: Artifact, host: Host) -> Artifact | None:
 
 
 def check_golden(bundle: Path, manifest: Manifest, artifact: Artifact, host: Host) -> GoldenCheck:
-    """Run the golden inputs, at each batch size that the file promises, and compare with the golden outputs."""
-    inputs, expected = read_golden(bundle, manifest.golden)
+    """Run the golden inputs, at each batch size that the file promises, and compare with the golden outputs.
+
+    Raises:
+        BundleError: golden data that cannot be read, or that are too large to prove anything.
+        RunError: the runtime could not load or run the file.
+    """
+    inputs, expected = read_golden(bundle, manifest)
+    for name, values in expected.items():
+        if (largest := float(np.abs(values).max())) > MAX_GOLDEN:
+            raise BundleError(f"{bundle}: its golden {name} reach {largest:.2g}, and no bound can grow with that; convert again")
     bounds = golden_bounds(manifest, expected, host)
     chosen = runnable(artifact, host)
     session_type = host.find_session(chosen.target) if chosen else None

@@ -9,6 +9,7 @@ from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.parity.gate import OutputDiff, Truth, compare, run_in_batches
 from edgevit_deploy.parity.taps import Tap, TappedNetwork
+from edgevit_deploy.spec import PROGRAM
 from edgevit_deploy.workbench import Workbench, promised_batches, split_taps
 
 
@@ -62,7 +63,7 @@ def check_layers(workbench: Workbench, plan: ExportPlan[Any]) -> LayerReport:
     host, step = workbench.host, workbench.step
     session_type = host.find_session(plan.target)
     if session_type is None:
-        raise MissingError(f"nothing here runs {plan.target} files, so layers cannot be checked; see `convert.py doctor`")
+        raise MissingError(f"nothing here runs {plan.target} files, so layers cannot be checked; see `{PROGRAM} doctor`")
     if plan.returns != "logits":
         raise UsageError("taps need a file that returns logits; convert without the classifier and check that bundle's layers")
     network = TappedNetwork(workbench.network(plan.graph, plan.form), plan.graph)

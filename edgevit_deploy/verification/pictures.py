@@ -13,7 +13,7 @@ from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.parity.gate import run_in_batches, top_classes
 from edgevit_deploy.session import Session
-from edgevit_deploy.spec import task_of
+from edgevit_deploy.spec import PROGRAM, task_of
 from edgevit_deploy.workbench import Host, Step, promised_batches, quiet
 
 
@@ -45,7 +45,7 @@ def classify_pictures(
         raise UsageError(f"--images shows classes, and this bundle returns {manifest.conversion.returns}; drop --images")
     session_type = host.find_session(chosen.target) if chosen else None
     if chosen is None or session_type is None:
-        raise MissingError(f"no runtime for {manifest.target} on this host, so no picture can be run; see `convert.py doctor`")
+        raise MissingError(f"no runtime for {manifest.target} on this host, so no picture can be run; see `{PROGRAM} doctor`")
     batch, (crop_height, crop_width) = promised_batches(chosen)[0], manifest.preprocess.crop
     if not chosen.inputs[0].accepts((batch, 3, crop_height, crop_width)):
         raise UsageError(f"the manifest crops to {crop_height} x {crop_width}, and its model takes another size; convert again")

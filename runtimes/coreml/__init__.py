@@ -18,6 +18,7 @@ class CoreMLSession(Session):
 
     name = "Core ML (CPU)"
     packages = ("coremltools",)
+    memory_limited = False
 
     _model: Any = None
     _images: frozenset[str] | None = None
@@ -28,7 +29,7 @@ class CoreMLSession(Session):
     def probe(cls) -> Availability:
         """Say whether this is a Mac with coremltools."""
         if platform.system() != "Darwin":
-            fix = "copy the bundle to a Mac and run there: python convert.py verify BUNDLE"
+            fix = "copy the bundle to a Mac and run there: edgevit-deploy verify BUNDLE"
             return Availability(ok=False, detail="Core ML needs macOS", fix=fix)
         return requires("coremltools")
 

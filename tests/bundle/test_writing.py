@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 
-from edgevit_deploy.bundle.folder import staged_bundle
+from edgevit_deploy.bundle import place
+from edgevit_deploy.bundle.exchange import exchange
 from edgevit_deploy.bundle.manifest import read_manifest
+from edgevit_deploy.bundle.place import staged_bundle
 from edgevit_deploy.cli import run
 from edgevit_deploy.errors import ExportError, UsageError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.process.interrupts import INTERRUPTS, SIGNALS
+from tests.helpers.bundles import notes_of, run_staged
 from tests.helpers.fakes import FakeExporter
 
 ErrorCheck = Callable[..., str]
@@ -141,22 +144,19 @@ def test_an_interrupt_that_a_library_swallows_is_obeyed_all_the_same(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("exchanged", [True, False], ids=["in one call", "by two renames"])
 @pytest.mark.parametrize("number", SIGNALS)
-def test_an_interrupt_between_two_renames_waits(fake_bundle: Path, listening: None, number: signal.Signals) -> None:
-    rename = Path.rename
+def test_an_interrupt_while_folders_change_places_waits(
+    fake_bundle: Path, listening: None, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, exchanged: bool
+) -> None:
+    """The bundle is in place then, and the interrupt says so: nothing was lost."""
 
-    def renamed(self: Path, target: Path) -> Path:
+    def interrupted(one: Path, other: Path) -> bool:
         os.kill(os.getpid(), number)
-        return rename(self, target)
+        return exchanged and exchange(one, other)
 
-    def replace() -> None:
-        with staged_bundle(fake_bundle) as staged:
-            (staged.folder / "manifest.json").write_text("new")
-            staged.publish()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "rename", renamed)
-        with pytest.raises(KeyboardInterrupt):
-            replace()
-    assert (fake_bundle / "manifest.json").read_text() == "new"
+    monkeypatch.setattr(place, "exchange", interrupted)
+    with pytest.raises(KeyboardInterrupt, match=f"interrupted; {fake_bundle} is written and whole"):
+        run_staged(fake_bundle, "new")
+    assert notes_of(fake_bundle) == "new"
     assert [path.name for path in fake_bundle.parent.iterdir()] == [fake_bundle.name]

@@ -78,7 +78,7 @@ def test_the_page_shows_what_the_manifest_says(fake_bundle: Path) -> None:
         "edgevit_xxs",
         "random, from seed 0: it classifies nothing",
         "a fake target",
-        "convert.py verify fake-fp32 --seed 0",
+        "edgevit-deploy verify fake-fp32 --seed 0",
         "bicubic, antialiased, cover 73 x 73",
         "fake runtime",
         manifest["parity"]["diffs"][0]["tolerance"]["reason"],
@@ -165,7 +165,7 @@ def test_a_hostile_folder_name_is_text(fake_bundle: Path) -> None:
     other = fake_bundle.rename(fake_bundle.parent / "<b>x'; rm -rf ~")
     page = Page(report(other))
     assert "b" not in page.tags
-    assert """convert.py verify '<b>x'"'"'; rm -rf ~' --seed 0""" in page.text
+    assert """edgevit-deploy verify '<b>x'"'"'; rm -rf ~' --seed 0""" in page.text
 
 
 def test_a_hostile_label_is_text_because_jinja_escapes(fake_bundle: Path) -> None:

@@ -72,7 +72,7 @@ def test_what_there_is_not_is_refused(choices: dict[str, object], message: str) 
         (b"norm = '\xff'\n", "is no form .*tune TARGET` writes one"),
         (b"norm = " + b"[" * 20_000, "is no form .*tune TARGET` writes one"),
         (b"norm = " + b"1" * 20_000, "is no form .*tune TARGET` writes one"),
-        (b"#" * (MAX_FORM_BYTES + 1), "has more than 64 KiB, so it is no form"),
+        (b"#" * (MAX_FORM_BYTES + 1), "cannot be read .larger than 65536 bytes"),
         (b"measured = 3\n", "measured must be a sentence in quotes"),
         (b'[onnx]\nnorm = "mean"\n', "no part 'onnx' of a form; known: attention,"),
         (b'norms = "mean"\n', "any.toml: no part 'norms' of a form; did you mean 'norm'"),

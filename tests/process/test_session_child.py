@@ -30,7 +30,7 @@ def make(kind: str, run_timeout_s: float = 60.0) -> ChildSession:
         def probe(cls) -> Availability:
             return Availability(ok=True, detail="")
 
-    OneChild.run_timeout_s = run_timeout_s
+    OneChild.run_timeout_s, OneChild.image_timeout_s = run_timeout_s, 0.0
     return OneChild(
         Path("model.fake"),
         inputs=(TensorSpec(name="x", shape=("batch", 4), dtype="float32"),),

@@ -140,22 +140,20 @@ def test_a_bad_picture_is_one_line_and_exit_2(
     assert said in expect_error(2, "verify", fake_bundle, "--images", tmp_path / "photos")
 
 
-@pytest.mark.parametrize(
-    ("crop", "said"),
-    [([32, 32], "crops to 32 x 32, and its model takes another size"), ([65_536, 65_536], "its model takes another size")],
-)
+@pytest.mark.parametrize("crop", [[32, 32], [64, 96], [4096, 4096]])
 def test_a_manifest_with_another_crop_is_refused_before_anything_is_decoded(
-    fake_bundle: Path, photos: Path, expect_error: ErrorCheck, monkeypatch: pytest.MonkeyPatch, crop: list[int], said: str
+    fake_bundle: Path, photos: Path, expect_error: ErrorCheck, monkeypatch: pytest.MonkeyPatch, crop: list[int]
 ) -> None:
     counts = decoded_at_once(monkeypatch)
     edit_manifest(fake_bundle, lambda document: document["preprocess"].update(crop=crop))
+    said = f"crops to {crop[0]} x {crop[1]}, and its model takes another size"
     assert said in expect_error(2, "verify", fake_bundle, "--images", photos)
     assert counts == []
 
 
-def test_a_manifest_with_an_absurd_resize_costs_nothing(fake_bundle: Path, photos: Path) -> None:
-    """The region that its crop keeps is one pixel, enlarged."""
-    edit_manifest(fake_bundle, lambda document: document["preprocess"].update(resize=[65_536, 65_536]))
+def test_a_manifest_with_a_huge_resize_costs_nothing(fake_bundle: Path, photos: Path) -> None:
+    """The region that its crop keeps is a pixel or two, enlarged."""
+    edit_manifest(fake_bundle, lambda document: document["preprocess"].update(resize=[8192, 8192]))
     top5 = api.verify(fake_bundle, images=photos).top5
     assert top5 is not None
     assert len(top5) == 7

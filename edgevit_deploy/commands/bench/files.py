@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from edgevit_deploy.commands.bench.plot import svg_plot
 from edgevit_deploy.commands.bench.view import document, explanation, setting, tables
 from edgevit_deploy.commands.pages import markdown_text, write_together
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.text import json_bytes
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.bench import BenchRun
@@ -45,7 +44,7 @@ def write_files(run: "BenchRun", benchmark: "Benchmark", command: str, output: P
     """
     contents = {
         PAGE_NAME: _page(run, benchmark, command),
-        DOCUMENT_NAME: msgspec.json.format(msgspec.json.encode(document(run)), indent=1).decode() + "\n",
+        DOCUMENT_NAME: json_bytes(document(run)).decode(),
         PLOT_NAME: svg_plot(benchmark.results, setting(benchmark)),
     }
     write_together(output, contents)

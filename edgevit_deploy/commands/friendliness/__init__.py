@@ -13,6 +13,7 @@ from edgevit_deploy.commands.pages import write_together
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import THIS_HOST, check_target
 from edgevit_deploy.request import FileRequest
+from edgevit_deploy.text import json_bytes
 
 NO_PEER = "none"
 MARKDOWN_NAME, JSON_NAME = "friendliness.md", "friendliness.json"
@@ -89,8 +90,5 @@ def _command(model_flags: ModelFlags, targets: Sequence[str], image_size: str | 
 
 
 def _save(matrix: Matrix, output: Path) -> None:
-    import msgspec
-
-    written = msgspec.json.format(msgspec.json.encode(document(matrix)), indent=1).decode() + "\n"
-    write_together(output, {MARKDOWN_NAME: markdown(matrix), JSON_NAME: written})
+    write_together(output, {MARKDOWN_NAME: markdown(matrix), JSON_NAME: json_bytes(document(matrix)).decode()})
     say(f"saved: {output / MARKDOWN_NAME}, {JSON_NAME}")

@@ -163,7 +163,7 @@ def _card(anchor: str, subject: Subject, axis: Axis) -> Card:
         notes=manifest.notes,
         model=_pairs(_model(manifest)),
         interface=_pairs(_interface(manifest)),
-        command=f"python convert.py verify {shlex.quote(subject.label)} {whole}",
+        command=f"edgevit-deploy verify {shlex.quote(subject.label)} {whole}",
         golden=manifest.golden,
         files=manifest.files,
         tools=_pairs(manifest.tools),

@@ -49,7 +49,7 @@ def test_it_needs_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
     availability = CoreMLSession.probe()
     assert not availability.ok
     assert availability.detail == "Core ML needs macOS"
-    assert "convert.py verify" in availability.fix
+    assert "edgevit-deploy verify" in availability.fix
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     assert CoreMLSession.probe().ok
 

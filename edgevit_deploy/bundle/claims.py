@@ -1,0 +1,99 @@
+"""What a manifest claims, checked before anything is allocated, read or computed by it: sizes, products of sizes, numbers."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from edgevit_deploy.spec import MAX_BATCH, MAX_CLASSES, MAX_SIDE, TensorSpec, tensor_bytes, too_large
+
+if TYPE_CHECKING:
+    from edgevit_deploy.bundle.manifest import Manifest
+
+MAX_DEPTH = 64
+"""Blocks in a stage; the deepest published stage has 10."""
+
+MAX_PROBES = 64
+"""Golden inputs; a bundle has a batch of them, or two."""
+
+
+def objections(manifest: "Manifest") -> Iterator[str]:
+    """Yield what is wrong with a manifest whose fields have the right types; nothing is multiplied before it is bounded."""
+    yield from _model(manifest)
+    yield from _preprocess(manifest)
+    yield from _conversion(manifest)
+    built_from = manifest.built_from
+    ends = [*manifest.inputs, *manifest.outputs, *((*built_from.inputs, *built_from.outputs) if built_from else ())]
+    for spec in ends:
+        yield from _tensor(spec)
+    yield from _golden(manifest)
+    yield from _files(manifest)
+
+
+def _model(manifest: "Manifest") -> Iterator[str]:
+    model, labels = manifest.model, manifest.labels
+    if not 1 <= model.num_classes <= MAX_CLASSES:
+        yield f"{model.num_classes} classes, expected 1 to {MAX_CLASSES}"
+    if labels.count != model.num_classes:
+        yield f"{labels.count} labels for {model.num_classes} classes"
+    if not all(1 <= depth <= MAX_DEPTH for depth in model.depths):
+        yield f"depths {model.depths}, expected 1 to {MAX_DEPTH}"
+    yield from _sides("the image size", model.image_size, MAX_SIDE)
+    if not all(math.isfinite(eps) and eps > 0 for eps in (model.norm_eps, model.inner_norm_eps)):
+        yield "a LayerNorm epsilon is not above 0"
+
+
+def _preprocess(manifest: "Manifest") -> Iterator[str]:
+    preprocess = manifest.preprocess
+    yield from _sides("preprocess.resize", preprocess.resize, 2 * MAX_SIDE)
+    yield from _sides("preprocess.crop", preprocess.crop, MAX_SIDE)
+    if any(side < cut for side, cut in zip(preprocess.resize, preprocess.crop, strict=True)):
+        yield f"preprocess.crop {preprocess.crop} is larger than preprocess.resize {preprocess.resize}"
+    numbers = (*preprocess.mean, *preprocess.std, *preprocess.value_range)
+    if not all(map(math.isfinite, numbers)) or min(preprocess.std) <= 0 or preprocess.value_range[0] >= preprocess.value_range[1]:
+        yield "preprocess has a mean, std or value range that cannot normalise a picture"
+
+
+def _conversion(manifest: "Manifest") -> Iterator[str]:
+    conversion = manifest.conversion
+    if conversion.batch != "dynamic" and not 1 <= conversion.batch <= MAX_BATCH:
+        yield f"batch {conversion.batch}, expected 1 to {MAX_BATCH}"
+    if conversion.image_size != "dynamic":
+        yield from _sides("conversion.image_size", conversion.image_size, MAX_SIDE)
+
+
+def _sides(what: str, size: tuple[int, int], largest: int) -> Iterator[str]:
+    if not all(1 <= side <= largest for side in size):
+        yield f"{what} {size}, expected sides from 1 to {largest}"
+
+
+def _tensor(spec: TensorSpec) -> Iterator[str]:
+    axes = [axis for axis in spec.shape if isinstance(axis, int)]
+    if min(axes, default=1) < 1:
+        yield f"{spec.name!r} has the shape {spec.shape}, expected sizes of 1 and more"
+    elif reason := too_large(tensor_bytes(axes)):
+        yield f"{spec.name!r} of shape {spec.shape} {reason}"
+
+
+def _golden(manifest: "Manifest") -> Iterator[str]:
+    golden, sizes = manifest.golden, {record.path: record.bytes for record in manifest.files}
+    for array in (golden.input, *golden.outputs):
+        if not array.shape or min(array.shape) < 1 or array.shape[0] > MAX_PROBES * MAX_BATCH:
+            yield f"{array.path} has the shape {array.shape}, expected sizes of 1 and more"
+        elif array.path not in sizes:
+            yield f"{array.path} is named but not among its files"
+        elif tensor_bytes(array.shape) != sizes[array.path]:
+            yield f"{array.path} has {sizes[array.path]} bytes, which is not float32 {array.shape}"
+        elif array.shape[0] != len(golden.probes):
+            yield f"{array.path} has {array.shape[0]} rows for {len(golden.probes)} probes"
+
+
+def _files(manifest: "Manifest") -> Iterator[str]:
+    paths = [record.path for record in manifest.files]
+    if len(set(paths)) < len(paths):
+        yield "a file is recorded twice"
+    if any(record.bytes < 0 for record in manifest.files):
+        yield "a file of less than no bytes is recorded"
+    built_from = [manifest.built_from.path] if manifest.built_from else []
+    for inside in (manifest.path, manifest.labels.path, *built_from):
+        if not any(path == inside or path.startswith(f"{inside}/") for path in paths):
+            yield f"{inside} is named but not among its files"

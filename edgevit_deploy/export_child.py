@@ -1,0 +1,185 @@
+"""Exporters in a worker process: converters are native code that may abort, hang or take the memory, and print as they like.
+
+One worker serves all conversions of a run one after the other, so that the converters are imported once; after a crash the next
+conversion gets a fresh one. The network travels down its pipe, since a disk may be full, and only what was written comes back.
+"""
+
+import io
+import traceback
+import types
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from edgevit_deploy.errors import DeployError, ExportError, UsageError, first_line
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.process.child import ChildFailure
+from edgevit_deploy.process.memory import physical_memory_bytes
+from edgevit_deploy.process.messages import describe, receive, receive_arrays, send
+from edgevit_deploy.process.worker import Worker
+from edgevit_deploy.process.worker_side import take_over_pipes
+from edgevit_deploy.registry import load_class
+from edgevit_deploy.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SERVE = "from edgevit_deploy.export_child import serve; serve()"
+EXPORT_TIMEOUT_S = 3600.0
+"""A conversion takes seconds, the slowest converter minutes on a busy machine; more than this is a hang."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is to be exported: by which exporter ("module:Class"), where to, and the pickled network and plan that follow."""
+
+    exporter: str
+    folder: str
+    arrays: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What was written, its paths as text; or the error, by the name of its class, with the system's number if it has one."""
+
+    artifact: dict[str, Any] | None = None
+    error: str = ""
+    kind: str = ""
+    trace: str = ""
+    errno: int | None = None
+    arrays: tuple[TensorSpec, ...] = ()
+
+
+class ExportWorkers:
+    """The one worker that exports at present; `close` ends it."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+
+    def export(self, location: str, module: "nn.Module", plan: ExportPlan[Any], folder: Path) -> Artifact:
+        """Let the exporter of that location write into a folder, in the worker.
+
+        Raises:
+            DeployError: what the exporter raised there.
+            OSError: the system refused something; `errno` says what.
+            ExportError: the worker crashed, hung or ran out of memory.
+        """
+        worker = self._ready()
+        content = _packed(module, plan)
+        job = Job(exporter=location, folder=str(folder), arrays=describe(content))
+        try:
+            done, _ = worker.ask(job, list(content.values()), Done, (), EXPORT_TIMEOUT_S)
+        except ChildFailure as failure:
+            self.close()
+            raise ExportError(f"{plan.target} could not be written: {failure}") from None
+        except BaseException:
+            self.close()
+            raise
+        if done.artifact is None:
+            raise _error_of(done, worker)
+        return read_artifact(done.artifact)
+
+    def close(self) -> None:
+        """End the worker, if there is one; the next export starts another."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.close()
+
+    def _ready(self) -> Worker:
+        if self._worker is not None and not self._worker.alive:
+            self.close()
+        if self._worker is None:
+            try:
+                self._worker = Worker(SERVE, physical_memory_bytes())
+            except ChildFailure as failure:
+                raise ExportError(f"no converter can be started: {failure}") from None
+        return self._worker
+
+
+WORKERS = ExportWorkers()
+
+
+@cache
+def isolated(exporter_type: type[Exporter[Any]], location: str) -> type[Exporter[Any]]:
+    """Return an exporter that says what another one says, and exports in the worker.
+
+    Args:
+        exporter_type: the exporter to run there.
+        location: of its class, as "module:Class"; the worker imports it from there.
+    """
+
+    def export(self: Exporter[Any], module: "nn.Module", plan: ExportPlan[Any], folder: Path) -> Artifact:
+        self.refuse(plan)
+        return WORKERS.export(location, module, plan, folder)
+
+    def fill(body: dict[str, Any]) -> None:
+        body.update(__module__=exporter_type.__module__, __doc__=exporter_type.__doc__, export=export)
+
+    return types.new_class(exporter_type.__name__, (exporter_type,), exec_body=fill)
+
+
+def serve() -> None:
+    """Be the worker: export until the parent closes the pipe."""
+    jobs, answers = take_over_pipes()
+    with ExitStack(), suppress(EOFError, BrokenPipeError):
+        while True:
+            job = receive(jobs, Job)
+            content = receive_arrays(jobs, job.arrays)
+            send(answers, perform(job, content), [])
+
+
+def perform(job: Job, content: dict[str, Any]) -> Done:
+    """Do one job; whatever is raised is the answer."""
+    try:
+        module, plan = _unpacked(content)
+        artifact = load_class(job.exporter)().export(module, plan, Path(job.folder))
+        return Done(artifact=msgspec.to_builtins(artifact, enc_hook=str))
+    except Exception as error:  # noqa: BLE001 - whatever a library raises is the answer
+        text = str(error) if isinstance(error, DeployError) else f"{type(error).__name__}: {error}"
+        return Done(
+            error=text,
+            kind=type(error).__name__,
+            trace=traceback.format_exc(),
+            errno=getattr(error, "errno", None),
+        )
+
+
+def read_artifact(document: dict[str, Any]) -> Artifact:
+    """Return an artifact from what the worker says of it."""
+    return msgspec.convert(document, Artifact, dec_hook=lambda kind, value: kind(value))
+
+
+def _error_of(done: Done, worker: Worker) -> Exception:
+    """Return the error that was raised in the worker: one of ours, the system's, or what a library raised, with its traceback."""
+    for kind in (*DeployError.__subclasses__(), *UsageError.__subclasses__()):
+        if kind.__name__ == done.kind:
+            return kind(done.error)
+    if done.errno is not None:
+        return OSError(done.errno, done.error)
+    failure = ExportError(f"the converter failed: {worker.with_limit(first_line(Exception(done.error)))}")
+    failure.add_note(done.trace)
+    return failure
+
+
+def _packed(module: "nn.Module", plan: ExportPlan[Any]) -> dict[str, Any]:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save((module, plan), buffer)
+    return {"network and plan": np.frombuffer(buffer.getbuffer(), np.uint8)}
+
+
+def _unpacked(content: dict[str, Any]) -> "tuple[nn.Module, ExportPlan[Any]]":
+    import torch
+
+    from edgevit_deploy.model.peers import make_torchvision_importable
+
+    make_torchvision_importable()  # the network may be a peer, whose classes are timm's
+    (packed,) = content.values()
+    module, plan = torch.load(io.BytesIO(packed.tobytes()), weights_only=False)  # the parent's own
+    return module, plan
