@@ -145,7 +145,7 @@ def test_a_manifest_with_another_crop_is_refused_before_anything_is_decoded(
     fake_bundle: Path, photos: Path, expect_error: ErrorCheck, monkeypatch: pytest.MonkeyPatch, crop: list[int]
 ) -> None:
     counts = decoded_at_once(monkeypatch)
-    edit_manifest(fake_bundle, lambda document: document["preprocess"].update(crop=crop))
+    edit_manifest(fake_bundle, lambda document: document["preprocess"].update(crop=crop, resize=crop))
     said = f"crops to {crop[0]} x {crop[1]}, and its model takes another size"
     assert said in expect_error(2, "verify", fake_bundle, "--images", photos)
     assert counts == []
