@@ -9,13 +9,12 @@ Commands, notebooks and workers on other machines call these. Every argument mea
 are those of `edgevit_deploy.errors`, and a failed comparison is a result.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from edgevit_deploy.bundle.manifest import read_manifest
-from edgevit_deploy.data.preprocess import find_images
+from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder, find_pictures
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.exporter import ExportPlan
@@ -38,10 +37,11 @@ StrPath = str | Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempts:
-    """What `convert_all` came to, and what must be known of the model (random weights, for example)."""
+    """What `convert_all` came to, what must be known of the model (random weights, for example), and the folder of pictures."""
 
     attempts: tuple[Attempt, ...]
     model_notes: tuple[str, ...]
+    photographs: PictureFolder
 
 
 def load_model(
@@ -107,12 +107,12 @@ def convert(
         input: tensor takes normalised float32; image takes 0 to 255 and normalises inside the model.
         task: what the network is asked for.
         options: the target's own: a mapping of names to values, or its options dataclass.
-        images: folder of photographs that join the parity probes.
+        images: folder of photographs: all are read first, and at most 32, spread evenly, join the parity probes.
         output: folder for the bundle; `build/<variant>` when None.
         progress: shows each step; nothing by default.
 
     Raises:
-        UsageError: refused arguments, or a place that cannot be written.
+        UsageError: refused arguments, a bad picture, or a place that cannot be written.
         MissingError: the target's converter is not installed.
         ExportError: the converter failed.
         RunError: a runtime of this host could not load or run the file.
@@ -150,16 +150,17 @@ def convert_all(
         labels: see `model`.
         seed: see `model`.
         request: what is asked of every file; the defaults when None.
-        images: folder of photographs that join the parity probes.
+        images: folder of photographs: all are read first, and at most 32, spread evenly, join the parity probes.
         output: folder for the bundles; `build/<variant>` when None.
         progress: shows each step; nothing by default.
 
     Raises:
-        UsageError: refused arguments that are wrong for every target, or a place that cannot be written.
+        UsageError: refused arguments that are wrong for every target, a bad picture, or a place that cannot be written.
     """
     request = request or FileRequest()
     loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed))
-    with open_workbench(loaded, THIS_HOST, photographs=_pictures(images)) as workbench:
+    photographs = _pictures(images)
+    with open_workbench(loaded, THIS_HOST, photographs=photographs) as workbench:
         exporters = map(THIS_HOST.find_exporter, THIS_HOST.targets())
         plans = [
             replace(request, precision=precision).plan(exporter, loaded)
@@ -168,7 +169,7 @@ def convert_all(
             if request.precision in (None, precision)
         ]
         attempts = [try_convert(workbench, plan, _place(output, plan), progress) for plan in plans]
-    return Attempts(attempts=tuple(attempts), model_notes=loaded.notes)
+    return Attempts(attempts=tuple(attempts), model_notes=loaded.notes, photographs=photographs)
 
 
 def verify(
@@ -193,7 +194,7 @@ def verify(
         progress: shows each step; nothing by default.
 
     Raises:
-        UsageError: not a bundle that this version reads, or weights that are not the bundle's.
+        UsageError: not a bundle that this version reads, weights that are not the bundle's, or a bad picture.
         BundleError: a file is missing, changed or unrecorded.
         RunError: the runtime could not load or run the file.
     """
@@ -275,8 +276,8 @@ def _place(output: StrPath | None, plan: ExportPlan[Any]) -> Path:
     return folder / f"{plan.target}-{plan.precision}"
 
 
-def _pictures(images: StrPath | None) -> Sequence[Path]:
-    return find_images(Path(images)) if images is not None else ()
+def _pictures(images: StrPath | None) -> PictureFolder:
+    return find_pictures(Path(images)) if images is not None else NO_PICTURES
 
 
 def _path(path: StrPath | None) -> Path | None:

@@ -23,6 +23,7 @@ from edgevit_deploy.bundle.folder import (
 from edgevit_deploy.bundle.manifest import SCHEMA_VERSION, BuiltFromRecord, ConversionRecord, LabelsRecord, Manifest
 from edgevit_deploy.bundle.place import StagedBundle, staged_bundle
 from edgevit_deploy.bundle.readme import bundle_readme
+from edgevit_deploy.data.pictures import PictureFolder
 from edgevit_deploy.errors import DeployError, UsageError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.parity.gate import ParityReport, Truth
@@ -44,7 +45,8 @@ def silent(_: str) -> Iterator[Step]:
 class Conversion:
     """What one conversion came to: where the bundle is, its manifest, the parity report and what must be known of the model.
 
-    A bundle that failed parity lies beside its place, as `<target>-<precision>.failed`.
+    A bundle that failed parity lies beside its place, as `<target>-<precision>.failed`. `photographs` is what was in the folder
+    of pictures, if one was given: at most 32 of its pictures are among the probes.
     """
 
     bundle: Path
@@ -52,6 +54,7 @@ class Conversion:
     report: ParityReport
     model_notes: tuple[str, ...]
     duration_s: float
+    photographs: PictureFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +81,13 @@ def convert(workbench: Workbench, plan: ExportPlan[Any], destination: Path) -> C
         destination: the bundle's folder.
 
     Raises:
-        UsageError: refused plan, or the destination cannot be written.
+        UsageError: refused plan, a bad photograph, or the destination cannot be written.
         ExportError: the converter failed.
         RunError: a runtime of this host could not load or run the file.
     """
     exporter, step, start = workbench.host.find_exporter(plan.target), workbench.step, time.monotonic()
     exporter.refuse(plan)
+    workbench.read_photographs()
     with staged_bundle(destination, _needs(exporter, plan, workbench.model.record.parameters)) as staged:
         step("exporting")
         artifact = workbench.build(plan, folder=staged.folder)
@@ -100,6 +104,7 @@ def convert(workbench: Workbench, plan: ExportPlan[Any], destination: Path) -> C
         report=report,
         model_notes=workbench.model.notes,
         duration_s=time.monotonic() - start,
+        photographs=workbench.photographs,
     )
 
 
@@ -113,7 +118,7 @@ def try_convert(workbench: Workbench, plan: ExportPlan[Any], destination: Path, 
         progress: shows each step, once it is known that the target can.
 
     Raises:
-        UsageError: the destination cannot be written; that would be so for every other target too.
+        UsageError: the destination cannot be written, or a photograph is bad; that would be so for every other target too.
     """
     exporter, target, precision = workbench.host.find_exporter(plan.target), plan.target, plan.precision
     availability = exporter.probe()

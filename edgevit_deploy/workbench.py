@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgevit_deploy.data.preprocess import read_inputs
+from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder
+from edgevit_deploy.data.preprocess import normalise, read_some
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.rewrite import DeployForm, to_deploy_form
 from edgevit_deploy.errors import DeployError
@@ -33,6 +34,10 @@ from edgevit_deploy.spec import DYNAMIC_BATCHES, Graph, InputKind, Precision, Si
 
 Step = Callable[[str], None]
 """Told in a few words what is done next."""
+
+
+MAX_PHOTOGRAPHS = 32
+"""How many photographs join the probes: each costs a float64 run and one in every precision, and more show nothing new."""
 
 
 def quiet(_: str) -> None:
@@ -75,19 +80,20 @@ class Workbench:
         host: finds exporters and runtimes.
         scratch: folder for the files that are not kept; a fresh folder in it for each.
         step: told what is done; may be set anew for each job.
-        photographs: picture files that join the probes.
+        photographs: a folder's pictures; at most `MAX_PHOTOGRAPHS` of them, spread evenly, join the probes.
     """
 
     def __init__(
-        self, model: LoadedModel, host: Host, scratch: Path, step: Step = quiet, photographs: Sequence[Path] = ()
+        self, model: LoadedModel, host: Host, scratch: Path, step: Step = quiet, photographs: PictureFolder = NO_PICTURES
     ) -> None:
         self.model = model
         self.host = host
         self.scratch = scratch
         self.step = step
-        self.photographs = tuple(photographs)
+        self.photographs = photographs
         self.reference = Reference(model.network, model.spec.preprocess)
         self._built = 0
+        self._pixels: dict[str, NDArray[np.uint8]] | None = None
         self._probes: dict[tuple[Size, InputKind], Probes] = {}
         self._forms: dict[Form, DeployForm] = {}
         self._published_taps: dict[Probes, Outputs] = {}
@@ -113,11 +119,22 @@ class Workbench:
         if key not in self._probes:
             preprocess = self.model.spec.preprocess
             probes = make_probes(size, preprocess, takes, DEFAULT_SEED)
-            if self.photographs and size == self.model.spec.image_size:
-                names = tuple(path.name for path in self.photographs)
-                probes = probes.join(names, read_inputs(list(self.photographs), preprocess, takes))
+            if size == self.model.spec.image_size and (pixels := self.read_photographs()):
+                probes = probes.join(tuple(pixels), normalise(np.stack(list(pixels.values())), preprocess, takes))
             self._probes[key] = probes
         return self._probes[key]
+
+    def read_photographs(self) -> Mapping[str, NDArray[np.uint8]]:
+        """Return the pixels of the photographs that join the probes, by file name.
+
+        The first call reads them, and all others of the folder too, so that a bad one is found before any work.
+
+        Raises:
+            UsageError: a picture is damaged; it is named.
+        """
+        if self._pixels is None:
+            self._pixels = read_some(self.photographs, MAX_PHOTOGRAPHS, self.model.spec.preprocess, self.step)
+        return self._pixels
 
     def truths(self, plan: ExportPlan[Any]) -> list[Truth]:
         """Return what a file of this plan is compared with, at each size that it promises."""
@@ -240,7 +257,9 @@ class Workbench:
 
 
 @contextmanager
-def open_workbench(model: LoadedModel, host: Host, step: Step = quiet, photographs: Sequence[Path] = ()) -> Iterator[Workbench]:
+def open_workbench(
+    model: LoadedModel, host: Host, step: Step = quiet, photographs: PictureFolder = NO_PICTURES
+) -> Iterator[Workbench]:
     """Give a workbench whose scratch space is removed at the end, and with it the process that exports."""
     with scratch_folder() as scratch, closing(WORKERS):
         yield Workbench(model, host, scratch, step, photographs)

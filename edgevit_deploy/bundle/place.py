@@ -245,7 +245,7 @@ def _translated_disk_errors(destination: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             raise UsageError(
-                f"no space left for {destination} ({error.strerror}); nothing was kept there: free space, or give another --output"
+                f"no space left for {destination} ({error.strerror}); free space, or give another --output"
             ) from error
         if error.errno in FORBIDDEN or not destination.parent.is_dir():
             raise UsageError(f"{destination} cannot be written ({error.strerror or error}); give another --output") from error

@@ -10,13 +10,14 @@ from rich.text import Text
 
 from edgevit_deploy.commands.console import print_json, print_table, progress, say, status
 from edgevit_deploy.commands.flags import FileFlags, ModelFlags
-from edgevit_deploy.commands.pictures import print_top5
+from edgevit_deploy.commands.pictures import photograph_notes, print_top5, say_passed_over
 from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.host import THIS_HOST, check_target
 from edgevit_deploy.registry import install_command
 from edgevit_deploy.spec import PROGRAM, Precision
 
 if TYPE_CHECKING:
+    from edgevit_deploy.data.pictures import PictureFolder
     from edgevit_deploy.parity.gate import ParityReport
     from edgevit_deploy.pipeline import Attempt, Conversion
 
@@ -76,7 +77,7 @@ def convert_one(target: str, model_flags: ModelFlags, file_flags: FileFlags, pre
         progress=progress,
     )
     row = _row(conversion)
-    _report([row], conversion.model_notes, file_flags)
+    _report([row], conversion.model_notes, file_flags, conversion.photographs)
     return 1 if row.status == "failed" else 0
 
 
@@ -112,7 +113,7 @@ def convert_all(
         progress=progress,
     )
     rows = [_row_of(attempt) for attempt in everything.attempts]
-    _report(rows, everything.model_notes, file_flags)
+    _report(rows, everything.model_notes, file_flags, everything.photographs)
     if any(row.status == "failed" for row in rows):
         return 1
     skipped = {row.target: row.detail for row in rows if row.status == "skipped" and row.target in required}
@@ -175,9 +176,11 @@ def _skipped(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _report(rows: Sequence[Row], notes: Sequence[str], flags: FileFlags) -> None:
+def _report(rows: Sequence[Row], model_notes: Sequence[str], flags: FileFlags, photographs: "PictureFolder") -> None:
+    notes = (*model_notes, *photograph_notes(photographs.paths))
     for note in notes:
         say(f"note: {note}")
+    say_passed_over(photographs.passed_over)
     tried = [row for row in rows if row.status != "skipped"]
     left_out = print_table("edgevit-deploy", COLUMNS, [row.cells() for row in tried], optional=OPTIONAL) if tried else ()
     for row in tried:
@@ -188,6 +191,6 @@ def _report(rows: Sequence[Row], notes: Sequence[str], flags: FileFlags) -> None
     if "bundle" in left_out:
         say(f"bundles: {', '.join(sorted({str(row.bundle.parent) for row in tried if row.bundle}))}/TARGET-PRECISION")
     bundles = [row.bundle for row in rows if row.bundle is not None and row.status != "failed"]
-    top5 = print_top5(bundles, flags.images) if flags.images else None
+    top5 = print_top5(bundles, photographs.paths) if photographs.paths else None
     if flags.json:
-        print_json({"rows": rows, "notes": notes, "top5": top5})
+        print_json({"rows": rows, "notes": notes, "top5": top5, "passed_over": photographs.passed_over})

@@ -51,7 +51,7 @@ class FileFlags:
         input: tensor takes normalised float32; image takes 0 to 255 and normalises inside the model.
         graph: deploy is the published graph rewritten exactly into the operators that the target runs best; original is as it is.
         form: File that `tune` wrote, with the exact way to write each part of the deploy graph. [default: the target's own]
-        images: Folder of photographs that join the parity probes and are run to top-5.
+        images: Folder of photographs that are run to top-5; at most 32 of them, spread evenly, join the parity probes.
         output: Folder for the bundles. [default: build/<model>]
         json: Print one JSON document on stdout and nothing else there.
     """

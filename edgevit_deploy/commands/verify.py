@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from edgevit_deploy.commands.console import print_json, print_table, progress, say, status
-from edgevit_deploy.commands.pictures import show_top5
+from edgevit_deploy.commands.pictures import say_passed_over, show_top5
 from edgevit_deploy.errors import MissingError
 from edgevit_deploy.host import THIS_HOST
 
@@ -48,6 +48,7 @@ def verify_bundles(
     ]
     reports = {str(result.bundle): result.layers for result in results if result.layers is not None}
     print_table("verify", COLUMNS, [_cells(result) for result in results], optional=OPTIONAL)
+    say_passed_over(results[0].passed_over)
     show_top5({str(result.bundle): result.top5 for result in results if result.top5 is not None})
     for name, report in reports.items():
         _show_layers(name, report)
@@ -91,6 +92,7 @@ def _document(result: "Verification") -> dict[str, object]:
         "golden": result.golden,
         "parity": result.parity,
         "top5": result.top5,
+        "passed_over": result.passed_over,
         "layers": layers,
         "first_layer_out_of_tolerance": layers.first_failed.tap.name if layers and layers.first_failed else None,
     }

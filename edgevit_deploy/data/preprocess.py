@@ -5,33 +5,29 @@ follows the manifest with another library differs by that library's resampling; 
 nothing, which is why they are stored as tensors.
 """
 
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevit_deploy.data.counting import now_and_then
+from edgevit_deploy.data.pictures import PictureFolder, read_picture
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.spec import InputKind, Preprocess, Size
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image, Resampling
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+MAX_CROP_SIDE = 4096
+"""Of an input, in pixels; no EdgeViT is run at more, and a bundle from anywhere may not make us allocate at will."""
 
-
-def find_images(folder: Path) -> list[Path]:
-    """Return the picture files of a folder (not of its subfolders), sorted by name.
-
-    Raises:
-        UsageError: it is no folder, or there is no picture in it.
-    """
-    if not folder.is_dir():
-        raise UsageError(f"--images {folder}: not a folder; give a folder of pictures")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not paths:
-        raise UsageError(f"--images {folder}: no picture in it; expected {', '.join(IMAGE_SUFFIXES)}")
-    return paths
+WHOLE_PIXELS = 2**25
+"""A picture is resized whole up to this many pixels on the way: every photograph is. Beyond (a strip of 1 pixel by hundreds, a
+manifest with an absurd `resize`) only the region that the crop keeps is sampled. There Pillow may take its two passes in another
+order and rounds positions to float32, so that some bytes are other ones."""
 
 
 def read_pixels(path: Path, preprocess: Preprocess) -> NDArray[np.uint8]:
@@ -41,16 +37,10 @@ def read_pixels(path: Path, preprocess: Preprocess) -> NDArray[np.uint8]:
         uint8 (height, width, 3), RGB, 0 to 255, of the crop's size.
 
     Raises:
-        UsageError: the file is not a picture that Pillow can decode.
+        UsageError: the file is not a picture that can be read, or the preprocessing asks for sizes that no input has.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            picture = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise UsageError(f"{path}: cannot be read as a picture ({str(error).splitlines()[0]})") from error
-    return np.asarray(_crop(_resize(picture, preprocess), preprocess.crop))
+    _check_sizes(preprocess)
+    return np.asarray(_resize_and_crop(read_picture(path), preprocess))
 
 
 def normalise(pixels: NDArray[np.uint8], preprocess: Preprocess, takes: InputKind) -> NDArray[np.float32]:
@@ -72,25 +62,78 @@ def normalise(pixels: NDArray[np.uint8], preprocess: Preprocess, takes: InputKin
     return np.ascontiguousarray(planes, dtype=np.float32)
 
 
-def read_inputs(paths: list[Path], preprocess: Preprocess, takes: InputKind) -> NDArray[np.float32]:
-    """Read picture files into one input, float32 (pictures, 3, height, width)."""
-    return normalise(np.stack([read_pixels(path, preprocess) for path in paths]), preprocess, takes)
+def read_inputs(paths: Sequence[Path], preprocess: Preprocess, takes: InputKind) -> NDArray[np.float32]:
+    """Read picture files into one input, float32 (pictures, 3, height, width).
+
+    Raises:
+        UsageError: as `read_pixels`.
+    """
+    return np.concatenate([normalise(read_pixels(path, preprocess)[np.newaxis], preprocess, takes) for path in paths])
 
 
-def _resize(picture: "Image", preprocess: Preprocess) -> "Image":
+def read_some(
+    folder: PictureFolder, count: int, preprocess: Preprocess, step: Callable[[str], None]
+) -> dict[str, NDArray[np.uint8]]:
+    """Decode every picture of a folder, and keep at most `count`, spread evenly: file name -> pixels as `read_pixels` gives them.
+
+    Raises:
+        UsageError: as `read_pixels`.
+    """
+    wanted, tell = set(folder.spread(count)), now_and_then(step)
+    kept: dict[str, NDArray[np.uint8]] = {}
+    for done, path in enumerate(folder.paths):
+        tell(f"reading the photographs: {done} of {len(folder.paths)}")
+        pixels = read_pixels(path, preprocess)
+        if path in wanted:
+            kept[path.name] = pixels
+    return kept
+
+
+def _check_sizes(preprocess: Preprocess) -> None:
+    sides = (*preprocess.crop, *preprocess.resize)
+    if min(sides) < 1 or max(preprocess.crop) > MAX_CROP_SIDE:
+        raise UsageError(
+            f"preprocessing that resizes to {preprocess.resize} and crops to {preprocess.crop} pixels; "
+            f"expected a crop of at most {MAX_CROP_SIDE} a side; convert again"
+        )
+
+
+def _resized_size(picture: "Image", preprocess: Preprocess) -> Size:
+    """Return the (height, width) to which the whole picture is resized."""
+    height, width = preprocess.resize
+    if preprocess.fit == "stretch":
+        return height, width
+    if height * picture.width >= width * picture.height:
+        return height, int(height * picture.width / picture.height)
+    return int(width * picture.height / picture.width), width
+
+
+def _resize_and_crop(picture: "Image", preprocess: Preprocess) -> "Image":
     from PIL.Image import Resampling
 
-    height, width = preprocess.resize
-    if preprocess.fit == "cover":
-        if height * picture.width >= width * picture.height:
-            width = int(height * picture.width / picture.height)
-        else:
-            height = int(width * picture.height / picture.width)
-    filters = {"bicubic": Resampling.BICUBIC, "bilinear": Resampling.BILINEAR}
-    return picture.resize((width, height), filters[preprocess.interpolation])
+    resample = {"bicubic": Resampling.BICUBIC, "bilinear": Resampling.BILINEAR}[preprocess.interpolation]
+    height, width = _resized_size(picture, preprocess)
+    crop_height, crop_width = preprocess.crop
+    top, left = round((height - crop_height) / 2), round((width - crop_width) / 2)
+    if max(height, picture.height) * width > WHOLE_PIXELS or height * max(width, picture.width) > WHOLE_PIXELS:
+        kept = max(0, top), min(height, top + crop_height), max(0, left), min(width, left + crop_width)
+        return _region(picture, (height, width), kept, resample).crop(
+            (left - kept[2], top - kept[0], left - kept[2] + crop_width, top - kept[0] + crop_height)
+        )
+    return picture.resize((width, height), resample).crop((left, top, left + crop_width, top + crop_height))
 
 
-def _crop(picture: "Image", crop: Size) -> "Image":
-    height, width = crop
-    top, left = round((picture.height - height) / 2), round((picture.width - width) / 2)
-    return picture.crop((left, top, left + width, top + height))
+def _region(picture: "Image", resized: Size, kept: tuple[int, int, int, int], resample: "Resampling") -> "Image":
+    """Return the part (top, bottom, left, right) of a resized picture, without making the rest of it."""
+    top, bottom, left, right = kept
+    rows, columns = _sampled(picture.height, resized[0], top, bottom), _sampled(picture.width, resized[1], left, right)
+    source = picture.crop((columns[0], rows[0], columns[1], rows[1]))
+    return source.resize((right - left, bottom - top), resample, box=(columns[2], rows[2], columns[3], rows[3]))
+
+
+def _sampled(side: int, resized: int, start: int, stop: int) -> tuple[int, int, float, float]:
+    """Return from where to where a side of the source is needed for a part of the resized one, and where in it that part lies."""
+    scale = side / resized
+    reach = 2 * max(scale, 1) + 1  # the bicubic filter is the wider one: two pixels of the coarser of the two pictures
+    low, high = max(0, math.floor(start * scale - reach)), min(side, math.ceil(stop * scale + reach))
+    return low, high, start * scale - low, min(stop * scale, high) - low

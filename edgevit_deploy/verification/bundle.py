@@ -9,16 +9,17 @@ from numpy.typing import NDArray
 
 from edgevit_deploy.bundle.folder import open_bundle, read_golden, read_labels, recorded_path
 from edgevit_deploy.bundle.manifest import Manifest
-from edgevit_deploy.data.preprocess import read_inputs
-from edgevit_deploy.errors import BundleError, MissingError, UsageError
+from edgevit_deploy.data.pictures import NO_PICTURES, PassedOver, PictureFolder
+from edgevit_deploy.errors import BundleError, UsageError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.model.loading import LoadedModel
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.parity.bounds import NOISE_CEILING, NoiseMultiple
-from edgevit_deploy.parity.gate import NOT_FINITE, ParityReport, Status, run_in_batches, top_classes
+from edgevit_deploy.parity.gate import NOT_FINITE, ParityReport, Status, run_in_batches
 from edgevit_deploy.parity.reference import Ends
-from edgevit_deploy.spec import PROGRAM, TensorSpec, second_size, task_of
+from edgevit_deploy.spec import TensorSpec, second_size, task_of
 from edgevit_deploy.verification.layers import LayerReport, check_layers
+from edgevit_deploy.verification.pictures import classify_pictures
 from edgevit_deploy.verification.replan import plan_of
 from edgevit_deploy.workbench import Host, Step, Workbench, promised_batches, quiet
 
@@ -50,7 +51,8 @@ class GoldenCheck:
 class Verification:
     """The result of verifying one bundle.
 
-    `parity` is there when the weights were given, `layers` when they were asked for, `top5` when pictures were given.
+    `parity` is there when the weights were given, `layers` when they were asked for, `top5` when pictures were given;
+    `passed_over` is what else was in their folder.
     """
 
     bundle: Path
@@ -59,6 +61,7 @@ class Verification:
     parity: ParityReport | None = None
     layers: LayerReport | None = None
     top5: dict[str, list[tuple[str, float]]] | None = None
+    passed_over: tuple[PassedOver, ...] = ()
 
     @property
     def status(self) -> Status:
@@ -76,7 +79,7 @@ def verify(
     *,
     workbench: Workbench | None = None,
     layers: bool = False,
-    pictures: Sequence[Path] = (),
+    pictures: PictureFolder = NO_PICTURES,
 ) -> Verification:
     """Re-hash, load, run and compare one bundle; nothing in it is executed but the model file, by its runtime.
 
@@ -89,7 +92,7 @@ def verify(
         pictures: photographs to run to top-5.
 
     Raises:
-        UsageError: not a bundle that this version reads, or weights that are not the bundle's.
+        UsageError: not a bundle that this version reads, weights that are not the bundle's, or a bad picture.
         BundleError: a file is missing, changed or unrecorded.
         RunError: the runtime could not load or run the file.
     """
@@ -109,10 +112,17 @@ def verify(
         parity = check_weights(manifest, artifact, workbench)
         if layers:
             report = check_layers(workbench, plan_of(manifest, workbench.model, host.find_exporter(manifest.target)))
-    if pictures:
-        step("running the pictures")
-        top5 = classify_pictures(pictures, manifest, artifact, labels, host)
-    return Verification(bundle=bundle, manifest=manifest, golden=golden, parity=parity, layers=report, top5=top5)
+    if pictures.paths:
+        top5 = classify_pictures(pictures.paths, manifest, runnable(artifact, host), labels, host, step)
+    return Verification(
+        bundle=bundle,
+        manifest=manifest,
+        golden=golden,
+        parity=parity,
+        layers=report,
+        top5=top5,
+        passed_over=pictures.passed_over,
+    )
 
 
 def artifact_of(bundle: Path, manifest: Manifest) -> Artifact:
@@ -246,27 +256,6 @@ def bound_of(manifest: Manifest, host: Host) -> NoiseMultiple:
     if manifest.precision not in precisions:
         raise UsageError(unknown)
     return precisions[manifest.precision]
-
-
-def classify_pictures(
-    pictures: Sequence[Path], manifest: Manifest, artifact: Artifact, labels: tuple[str, ...], host: Host
-) -> dict[str, list[tuple[str, float]]]:
-    """Run photographs through decoding, resize, crop, normalisation and the model; return the top-5 of each by file name.
-
-    Raises:
-        UsageError: the bundle's network does not classify.
-        MissingError: no runtime of this host runs the bundle's model or what it was built from.
-    """
-    if task_of(manifest.conversion.returns) != "classify":
-        raise UsageError(f"--images shows classes, and this bundle returns {manifest.conversion.returns}; drop --images")
-    chosen = runnable(artifact, host)
-    session_type = host.find_session(chosen.target) if chosen else None
-    if chosen is None or session_type is None:
-        raise MissingError(f"no runtime for {artifact.target} on this host, so no picture can be run; see `{PROGRAM} doctor`")
-    inputs = read_inputs(list(pictures), manifest.preprocess, manifest.conversion.takes)
-    with session_type(chosen.path, inputs=chosen.inputs, outputs=chosen.outputs) as session:
-        (outputs,) = run_in_batches(session, inputs, promised_batches(chosen)[0]).values()
-    return dict(zip((path.name for path in pictures), top_classes(outputs, labels), strict=True))
 
 
 def check_weights(manifest: Manifest, artifact: Artifact, workbench: Workbench) -> ParityReport:

@@ -1,0 +1,21 @@
+"""How far a folder of pictures has been run, told now and then."""
+
+import math
+import time
+from collections.abc import Callable
+
+PAUSE_S = 0.5
+"""Between two counts: where there is no terminal each is a line."""
+
+
+def now_and_then(step: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a step that passes on the first word, and then at most one in `PAUSE_S`; the others are dropped."""
+    told_s = -math.inf
+
+    def tell(text: str) -> None:
+        nonlocal told_s
+        if time.monotonic() - told_s >= PAUSE_S:
+            told_s = time.monotonic()
+            step(text)
+
+    return tell

@@ -1,0 +1,260 @@
+"""Picture files from outside: which files of a folder are pictures, and their pixels. Nothing else in the package opens one.
+
+What is a picture is decided by its content, whatever its name says, and the size that it claims is checked before it is decoded.
+"""
+
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from edgevit_deploy.errors import UsageError, first_line
+from edgevit_deploy.files import open_regular
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "AVIF", "PPM")
+"""Formats that are read; what phones write as MPO is opened as JPEG. Pillow knows others that it does not read itself: PostScript
+it hands to the first `gs` on the PATH, so that a stranger's picture would be run as a program."""
+
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+"""First bytes that text does not begin with by chance."""
+
+EXPECTED = "JPEG, PNG, BMP, WebP, GIF, TIFF, AVIF or PPM"
+
+MAX_PIXELS = 2**28
+"""268 million; phones write 200 million today."""
+
+MAX_SIDE = 2**17
+"""Of a picture, in pixels; with it, one pass of a resize stays in bounds too."""
+
+CONVERTED = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+"""Pillow's modes of 8 bits a channel that become RGB by its own rules; transparency is dropped."""
+
+ORIENTATION = 0x0112
+"""The EXIF field that says how the camera was held."""
+
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
+"""Fields of a TIFF file."""
+
+NAMED = 5
+"""How many files a line names before it counts the others."""
+
+_ONE_AT_A_TIME = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOver:
+    """A file of a folder of pictures that is not run: its name, and in a few words why."""
+
+    file: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureFolder:
+    """What a folder of pictures holds: the pictures, sorted by name, and what else lies there."""
+
+    paths: tuple[Path, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
+
+    def spread(self, count: int) -> tuple[Path, ...]:
+        """Return at most `count` of the pictures, evenly over the sorted names."""
+        count = min(count, len(self.paths))
+        return tuple(self.paths[index * len(self.paths) // count] for index in range(count))
+
+
+NO_PICTURES = PictureFolder()
+
+
+class NoPictureError(Exception):
+    """A file that is no picture, or cannot be opened; the text says why in a few words."""
+
+
+def find_pictures(folder: Path) -> PictureFolder:
+    """Look at the header of every file of a folder (not of its subfolders).
+
+    Raises:
+        UsageError: it is no folder, there is no picture in it, or one in it is too large or of a mode that is not converted.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"--images {folder}: not a folder; give a folder of pictures")
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"--images {folder}: cannot be read ({error.strerror}); check its permissions") from error
+    reasons = {path: _why_not(path) for path in entries}
+    paths = tuple(path for path, why in reasons.items() if not why)
+    passed_over = tuple(PassedOver(file=path.name, why=why) for path, why in reasons.items() if why)
+    if not paths:
+        found = f"only {named(passed_over)}" if passed_over else "it is empty"
+        raise UsageError(f"--images {folder}: no picture in it, {found}; give a folder of {EXPECTED} files")
+    return PictureFolder(paths=paths, passed_over=passed_over)
+
+
+def named(passed_over: Sequence[PassedOver]) -> str:
+    """Return the first few files with the reason of each, and how many more there are."""
+    first = ", ".join(f"{item.file} ({item.why})" for item in passed_over[:NAMED])
+    return first if len(passed_over) <= NAMED else f"{first} and {len(passed_over) - NAMED} more"
+
+
+def read_picture(path: Path) -> "Image":
+    """Decode one picture, in 8 bits a channel, RGB, turned upright.
+
+    Grey pictures of more bits keep their upper eight, as colour pictures do when Pillow reads them.
+
+    Raises:
+        UsageError: no picture, a damaged one, one that is too large, or one of a mode that is not converted.
+    """
+    try:
+        with _opened(path) as image:
+            image.load()
+            return _upright(_rgb(image), _orientation(image))
+    except UsageError:
+        raise
+    except NoPictureError as error:
+        raise UsageError(f"{path}: cannot be read as a picture ({error}); give {EXPECTED}") from error
+    except Exception as error:  # of a decoder on arbitrary bytes; no list of them is complete
+        raise UsageError(f"{path}: damaged, cannot be read as a picture ({first_line(error)}); copy it again") from error
+
+
+def _why_not(path: Path) -> str:
+    """Say why a file is passed over; nothing for a picture."""
+    if path.name.startswith("."):
+        return "hidden"
+    if path.is_dir():
+        return "folder"
+    try:
+        with _opened(path):
+            return ""
+    except NoPictureError as error:
+        return str(error)
+
+
+@contextmanager
+def _opened(path: Path) -> "Iterator[ImageFile]":
+    """Open a picture and read its header; nothing is decoded yet.
+
+    Raises:
+        NoPictureError: the file cannot be opened, or is nothing that is read here.
+        UsageError: a picture that is too large, or of a mode that is not converted.
+    """
+    try:
+        file = open_regular(path)
+    except OSError as error:
+        raise NoPictureError(error.strerror or "cannot be opened") from error
+    with file, _our_limits():
+        from PIL import Image
+
+        Image.init()
+        known = [name for name in FORMATS if name in Image.OPEN]  # older ones of Pillow do not know all
+        too_large = UsageError(
+            f"{path}: more than {MAX_PIXELS} pixels, or a side of more than {MAX_SIDE}, by its header; make it smaller"
+        )
+        try:
+            image = Image.open(file, formats=known)
+        except Image.DecompressionBombError as error:
+            raise too_large from error
+        except Exception as error:  # of a parser on arbitrary bytes; no list of them is complete
+            raise _not_opened(path, file, known) from error
+        if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
+            raise too_large
+        if (image.mode not in CONVERTED and _grey_bits(image) is None) or _signed(image):
+            signed = "signed " if _signed(image) else ""
+            raise UsageError(
+                f"{path}: nothing says how {signed}pixels of mode {image.mode} become 8-bit RGB; "
+                "save it as 8-bit RGB, or as 8-bit or 16-bit grey"
+            )
+        yield image
+
+
+def _not_opened(path: Path, file: BinaryIO, known: Sequence[str]) -> Exception:
+    """Return what is wrong with a file that Pillow did not open."""
+    file.seek(0)
+    start = file.read(12)
+    avif = start[4:] in (b"ftypavif", b"ftypavis")
+    if avif and "AVIF" not in known:
+        return NoPictureError("AVIF, which needs a newer Pillow")
+    if avif or (start[:4], start[8:]) == (b"RIFF", b"WEBP"):  # these two are opened only when they are complete
+        return UsageError(f"{path}: damaged, cannot be read as a picture; copy it again")
+    return NoPictureError("damaged header" if start.startswith(SIGNATURES) else "no picture")
+
+
+@contextmanager
+def _our_limits() -> Iterator[None]:
+    """Let Pillow refuse what we refuse, and keep its warnings from stderr; afterwards it is as it was.
+
+    Both are settings of the whole process, so only one thread is in here.
+    """
+    from PIL import Image
+
+    with _ONE_AT_A_TIME, warnings.catch_warnings(action="ignore"):
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _grey_bits(image: "ImageFile") -> int | None:
+    """Return how many bits a grey picture of more than eight has; None where the range of its values is not known."""
+    if image.mode.startswith("I;16"):
+        return 12 if _tiff_field(image, BITS_PER_SAMPLE) == (12,) else 16
+    return 16 if image.mode == "I" and image.format == "PPM" else None  # Pillow scales any maximum of a PGM to 16 bits
+
+
+def _signed(image: "ImageFile") -> bool:
+    """Say whether samples are signed, which Pillow reads as if they were not."""
+    formats = _tiff_field(image, SAMPLE_FORMAT)
+    return isinstance(formats, tuple) and 2 in formats
+
+
+def _tiff_field(image: "ImageFile", tag: int) -> object:
+    """Return a field of a TIFF picture; None where there is none, or in another format."""
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    return image.tag_v2.get(tag) if isinstance(image, TiffImageFile) else None
+
+
+def _rgb(image: "ImageFile") -> "Image":
+    from PIL import Image
+
+    bits = _grey_bits(image)
+    if bits is None:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    grey = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+    if _tiff_field(image, PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds in 8 bits only
+        grey = 255 - grey
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _orientation(image: "ImageFile") -> object:
+    """Return the orientation that EXIF gives; 1, upright, where EXIF is broken. No other field of it is looked at."""
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - of a parser on arbitrary bytes; viewers show such a picture as it is
+        return 1
+
+
+def _upright(picture: "Image", orientation: object) -> "Image":
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    turn = turns.get(orientation) if isinstance(orientation, int) else None
+    return picture if turn is None else picture.transpose(turn)
