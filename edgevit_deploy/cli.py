@@ -14,9 +14,10 @@ from typing import Annotated, Any, NoReturn, get_args
 from cyclopts import App, CycloptsError, Parameter, Token, convert
 
 from edgevit_deploy.commands.console import print_error
-from edgevit_deploy.errors import DeployError, UsageError, did_you_mean, system_refusal
+from edgevit_deploy.errors import DeployError, ExportError, RunError, UsageError, did_you_mean, system_refusal
 from edgevit_deploy.host import TARGETS
 from edgevit_deploy.process.interrupts import INTERRUPTS
+from edgevit_deploy.process.memory import address_space_note
 from edgevit_deploy.spec import PROGRAM, VERSION, Precision
 from edgevit_deploy.text import shortened
 
@@ -77,7 +78,7 @@ def run(tokens: Sequence[str]) -> int:
         print_error(" ".join(str(error).split()))
         return UsageError.exit_code
     except DeployError as error:
-        print_error(str(error))
+        print_error(f"{error}{address_space_note()}" if isinstance(error, ExportError | RunError) else str(error))
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         print_error(str(interrupt) or "interrupted; nothing half-written was kept")

@@ -28,3 +28,15 @@ def physical_memory_bytes() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
+
+
+def address_space_note() -> str:
+    """Return the end of a sentence about a failure, where this process's address space is limited: few libraries say so."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return ""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return ""
+    return f"; memory is limited to {limit / 2**30:.3g} GiB here (`ulimit -v`), which may be why: lift the limit"

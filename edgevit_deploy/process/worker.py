@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from edgevit_deploy.process.child import ChildFailure, end_group, environment, how_it_ended, python
+from edgevit_deploy.process.memory import address_space_note
 from edgevit_deploy.process.messages import receive, receive_arrays, send
 from edgevit_deploy.session import Array
 from edgevit_deploy.spec import TensorSpec
@@ -170,7 +171,7 @@ class Worker:
 
     def with_limit(self, reason: str) -> str:
         """Say what the process's memory was limited to, where that may be why it failed."""
-        if self._memory_bytes is None or not OUT_OF_MEMORY.search(reason):
+        if self._memory_bytes is None or not OUT_OF_MEMORY.search(reason) or address_space_note():
             return reason
         return f"{reason}; its memory is limited to {self._memory_bytes / 2**30:.3g} GiB, {MEMORY_VARIABLE}=N allows N GiB"
 
