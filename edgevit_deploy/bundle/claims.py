@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 MAX_DEPTH = 64
 """Blocks in a stage; the deepest published stage has 10."""
 
+MAX_FILE_BYTES = 2**34
+"""Of one file; the largest network that a manifest may claim has less. A sparse file costs nothing to make, and hours to hash."""
+
 MAX_PROBES = 64
 """Golden inputs; a bundle has a batch of them, or two."""
 
@@ -25,6 +28,7 @@ def objections(manifest: "Manifest") -> Iterator[str]:
     ends = [*manifest.inputs, *manifest.outputs, *((*built_from.inputs, *built_from.outputs) if built_from else ())]
     for spec in ends:
         yield from _tensor(spec)
+    yield from _free_axes(manifest)
     yield from _golden(manifest)
     yield from _files(manifest)
 
@@ -74,6 +78,20 @@ def _tensor(spec: TensorSpec) -> Iterator[str]:
         yield f"{spec.name!r} of shape {spec.shape} {reason}"
 
 
+def _free_axes(manifest: "Manifest") -> Iterator[str]:
+    """Axes are free where the conversion left them so; otherwise one could be named free that the file has fixed."""
+    batch, size = manifest.conversion.batch, manifest.conversion.image_size
+    first = "batch" if batch == "dynamic" else batch
+    sides = ("height", "width") if size == "dynamic" else size
+    for spec in manifest.inputs:
+        if spec.shape != (first, 3, *sides):
+            yield f"{spec.name!r} has the shape {spec.shape}, expected {(first, 3, *sides)}"
+    for spec in manifest.outputs:
+        named = [axis for axis in spec.shape[1:] if isinstance(axis, str)]
+        if spec.shape[:1] != (first,) or (named and size != "dynamic"):
+            yield f"{spec.name!r} has the shape {spec.shape}, expected a batch of {batch} and axes that are not free"
+
+
 def _golden(manifest: "Manifest") -> Iterator[str]:
     golden, sizes = manifest.golden, {record.path: record.bytes for record in manifest.files}
     for array in (golden.input, *golden.outputs):
@@ -93,6 +111,8 @@ def _files(manifest: "Manifest") -> Iterator[str]:
         yield "a file is recorded twice"
     if any(record.bytes < 0 for record in manifest.files):
         yield "a file of less than no bytes is recorded"
+    if any(record.bytes > MAX_FILE_BYTES for record in manifest.files):
+        yield f"a file of more than {MAX_FILE_BYTES} bytes is recorded"
     built_from = [manifest.built_from.path] if manifest.built_from else []
     for inside in (manifest.path, manifest.labels.path, *built_from):
         if not any(path == inside or path.startswith(f"{inside}/") for path in paths):
