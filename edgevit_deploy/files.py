@@ -42,6 +42,11 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
     return data
 
 
+def real_path(path: Path) -> Path:
+    """Return where a name leads, all links followed; `Path.resolve` would raise where they lead in a circle."""
+    return Path(os.path.realpath(path))
+
+
 def is_regular(path: Path) -> bool:
     """Say whether there is a regular file; any name may be asked for."""
     try:
