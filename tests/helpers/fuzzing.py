@@ -108,7 +108,10 @@ def seek(cases: st.SearchStrategy[Case], check: Callable[[Case], None], examples
     )
     @given(cases)
     def holds(case: Case) -> None:
-        check(case)
+        try:
+            check(case)
+        except FindingError as error:
+            raise FindingError(f"{error}\nin {case!r}") from error
 
     holds()
 
@@ -164,15 +167,24 @@ class Asker:
         try:
             code = run(tokens)
         except (Exception, SystemExit) as error:
+            self._tidy(before)
             raise FindingError(f"raised {type(error).__name__}: {error}") from error
         captured = self._capture.readouterr()
         answer = Answer(code=code, out=captured.out, err=captured.err.decode("utf-8", "replace"))
+        after = self._tidy(before)
         check_answer(answer, says_json="--json" in tokens)
-        after = look_at(self.root)
         changed = [path for path in sorted(before.keys() | after.keys()) if before.get(path) != after.get(path)]
         left = [path for path in changed if code not in (0, 1) or not may_write(path)]
         expect(not left, f"files were changed or left: {left[:3]}")
         return answer
+
+    def _tidy(self, before: Mapping[str, object]) -> Mapping[str, object]:
+        """Return what is there, and remove what was not there before: the same case must come to the same end again."""
+        after = look_at(self.root)
+        for path in sorted(after.keys() - before.keys(), reverse=True):
+            found = self.root / path
+            found.rmdir() if found.is_dir() and not found.is_symlink() else found.unlink()
+        return after
 
 
 def check_answer(answer: Answer, *, says_json: bool) -> None:
@@ -195,7 +207,7 @@ def check_answer(answer: Answer, *, says_json: bool) -> None:
         refused = document is None
     else:
         expect(not answer.out, "something is on stdout without --json")
-        refused = answer.code > 1
+        refused = answer.code > 1 or (answer.code == 1 and bool(answer.errors))
     expect(len(answer.errors) == int(refused), f"{len(answer.errors)} error lines with exit code {answer.code}")
     expect(answer.code != 0 or not refused, "ended well without a word")
 
