@@ -1,0 +1,46 @@
+"""What stands for names and objects of a pickle that nobody imports and nobody makes."""
+
+import pickle
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A class or function that a pickle names, as `module.name`; nobody looked whether there is one."""
+
+    text: str
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class StandIn:
+    """What stands for an object that was not made.
+
+    Attributes:
+        name: of the class or function that would have made it.
+        arguments: of that call.
+        state: its attributes, for the usual class; None when the pickle sets none.
+        entries: what would have been set in it by key, a dictionary's items for example.
+        items: what would have been appended or added to it.
+    """
+
+    name: str
+    arguments: tuple[Any, ...] = ()
+    state: Any = None
+    entries: list[tuple[Any, Any]] = field(default_factory=list)
+    items: list[Any] = field(default_factory=list)
+
+    @property
+    def is_tensor(self) -> bool:
+        """Whether it stands for a tensor that has other values than its storage, or none."""
+        return self.name.startswith(("torch._utils._rebuild_", "torch._tensor._rebuild_"))
+
+
+def as_key(value: object) -> object:
+    """Return a key; the hash of tuples in tuples takes for ever when each is used twice by the next."""
+    parts = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(part, str | bytes | int | float | Name | StandIn | Tensor | None) for part in parts):
+        raise pickle.UnpicklingError(f"a key that is a {type(value).__name__}")
+    return value

@@ -1,0 +1,117 @@
+"""Where a file holds tensors: every dictionary and every network in it, found by structure and not by a list of names."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.model.inert import StandIn
+
+MAX_DEPTH = 16
+MAX_MODULES = 2**14
+MAX_MODULE_DEPTH = 32
+
+Step = tuple[tuple[str, ...], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One dictionary with tensors.
+
+    Attributes:
+        path: keys and attributes that lead to it from the top of the file.
+        entries: everything in it; of a whole network what its `state_dict()` would be.
+    """
+
+    path: tuple[str, ...]
+    entries: Mapping[Any, object]
+
+    @property
+    def name(self) -> str:
+        """The path as one word."""
+        return ".".join(self.path)
+
+
+def is_tensor(value: object) -> bool:
+    """Say whether a value is a tensor, of whatever kind."""
+    return isinstance(value, Tensor) or (isinstance(value, StandIn) and value.is_tensor)
+
+
+def find_places(tree: object) -> Iterator[Place]:
+    """Yield every dictionary that has tensors, the outer ones first.
+
+    Raises:
+        UsageError: a network whose modules have no end.
+    """
+    seen: set[int] = set()
+    queue: deque[Step] = deque([((), tree)])
+    while queue:
+        path, value = queue.popleft()
+        if id(value) in seen or len(path) > MAX_DEPTH:
+            continue
+        seen.add(id(value))
+        entries = module_state(value) if _is_module(value) else fields(value)
+        if any(map(is_tensor, entries.values())):
+            yield Place(path=path, entries=entries)
+        if not _is_module(value):
+            queue.extend((path + step, child) for step, child in _children(value, entries))
+
+
+def fields(value: object) -> Mapping[Any, object]:
+    """Return the entries of a dictionary, or the attributes and entries of what stands for an object."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, StandIn):
+        return {**(value.state if isinstance(value.state, dict) else {}), **dict(value.entries)}
+    return {}
+
+
+def module_state(module: object) -> dict[str, object]:
+    """Return what `state_dict()` of a pickled network would, by the attributes in which every `nn.Module` keeps it.
+
+    Raises:
+        UsageError: more modules, or deeper ones, than any EdgeViT has.
+    """
+    state: dict[str, object] = {}
+    todo: list[tuple[tuple[str, ...], object]] = [((), module)]
+    for _ in range(MAX_MODULES):
+        if not todo:
+            return state
+        path, current = todo.pop()
+        if len(path) > MAX_MODULE_DEPTH:
+            break
+        attributes = fields(current)
+        transient = attributes.get("_non_persistent_buffers_set")
+        for name, tensor in (*_group(attributes, "_parameters"), *_group(attributes, "_buffers")):
+            if tensor is not None and not (isinstance(transient, set) and name in transient):
+                state[".".join((*path, name))] = tensor
+        children = [((*path, name), child) for name, child in _group(attributes, "_modules") if _is_module(child)]
+        todo.extend(reversed(children))
+    raise UsageError(f"holds a network of more than {MAX_MODULES} modules, or modules that contain themselves; no EdgeViT has")
+
+
+def _is_module(value: object) -> bool:
+    if not isinstance(value, StandIn) or not isinstance(value.state, dict):
+        return False
+    return all(isinstance(value.state.get(group), dict) for group in ("_parameters", "_buffers", "_modules"))
+
+
+def _group(attributes: Mapping[Any, object], name: str) -> list[tuple[str, object]]:
+    group = attributes.get(name)
+    return [(key, value) for key, value in group.items() if isinstance(key, str)] if isinstance(group, dict) else []
+
+
+def _children(value: object, entries: Mapping[Any, object]) -> Iterator[Step]:
+    """Yield what may hold a dictionary, and the step to it; what an object was made of is at the object's own place."""
+    for key, child in entries.items():
+        if isinstance(child, dict | list | tuple | StandIn):
+            yield (key if isinstance(key, str) else str(key) if type(key) is int and abs(key) < 2**63 else "?",), child
+    parts = (value.arguments, value.items, value.state) if isinstance(value, StandIn) else (value,)
+    for part in parts:
+        if isinstance(part, list | tuple):
+            for index, child in enumerate(part):
+                if isinstance(child, dict | list | tuple | StandIn):
+                    yield (() if isinstance(value, StandIn) else (str(index),)), child
