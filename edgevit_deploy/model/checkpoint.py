@@ -136,11 +136,14 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 def _refuse_shared_values(known: Mapping[str, Tensor], dialect: Dialect) -> None:
     """Refuse tensors that use values of the file again and again (strides of 0, one storage for many)."""
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in known.values()}
-    claimed = {key: tensor.numel() * tensor.element_size() for key, tensor in known.items()}
-    if sum(claimed.values()) > sum(storages.values()):
-        largest = max(claimed, key=lambda key: claimed[key] / max(1, known[key].untyped_storage().nbytes()))
-        name, count = dialect.to_file(largest), known[largest].numel()
-        raise UsageError(f"{name} claims {count} values but the file holds fewer; copy or download it again")
+    claimed_bytes = {key: tensor.numel() * tensor.element_size() for key, tensor in known.items()}
+    for key, tensor in known.items():
+        if claimed_bytes[key] > tensor.untyped_storage().nbytes():
+            raise UsageError(
+                f"{dialect.to_file(key)} claims {tensor.numel()} values but the file holds fewer; copy or download it again"
+            )
+    if sum(claimed_bytes.values()) > sum(storages.values()):
+        raise UsageError("several of its tensors are the same values, which no EdgeViT has; save model.state_dict()")
 
 
 def _converted(key: str, stored: Tensor | None, dialect: Dialect) -> Tensor:

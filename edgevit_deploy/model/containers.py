@@ -102,7 +102,7 @@ def _parsing(kind: str) -> Iterator[None]:
     except UsageError:
         raise
     except Exception as error:
-        reason = re.split(r"[.\n]\s", f"{type(error).__name__}: {error} ")[0].strip()
+        reason = re.split(r"[.\n]\s", f"{type(error).__name__}: {error} ")[0].strip(": ")
         raise UsageError(f"truncated or damaged {kind} ({reason}); copy or download it again") from error
 
 

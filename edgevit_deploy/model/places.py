@@ -107,11 +107,15 @@ def _group(attributes: Mapping[Any, object], name: str) -> list[tuple[str, objec
 def _children(value: object, entries: Mapping[Any, object]) -> Iterator[Step]:
     """Yield what may hold a dictionary, and the step to it; what an object was made of is at the object's own place."""
     for key, child in entries.items():
-        if isinstance(child, dict | list | tuple | StandIn):
+        if _may_hold(child):
             yield (key if isinstance(key, str) else str(key) if type(key) is int and abs(key) < 2**63 else "?",), child
     parts = (value.arguments, value.items, value.state) if isinstance(value, StandIn) else (value,)
     for part in parts:
         if isinstance(part, list | tuple):
             for index, child in enumerate(part):
-                if isinstance(child, dict | list | tuple | StandIn):
+                if _may_hold(child):
                     yield (() if isinstance(value, StandIn) else (str(index),)), child
+
+
+def _may_hold(value: object) -> bool:
+    return isinstance(value, StandIn) or (isinstance(value, dict | list | tuple) and len(value) > 0)

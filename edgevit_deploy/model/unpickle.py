@@ -12,11 +12,12 @@ from typing import Any, Protocol
 
 import torch
 
+from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.inert import Name, StandIn, as_key
 from edgevit_deploy.model.pickled_tensors import CALLS, STORAGE_DTYPES, Storage
 
-MAX_INSTRUCTIONS = 2**21
-"""Each may make an object of 300 bytes out of one byte in the file. A checkpoint with both moments of Adam has about 100,000."""
+MAX_INSTRUCTIONS = 2_000_000
+"""One of them makes an object of 220 bytes out of one byte in the file. Weights with both moments of Adam have about 30,000."""
 
 MOVED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 """Modules that had another name in Python 2, whose names protocols 0 to 2 use."""
@@ -45,7 +46,7 @@ class Unpickler(pickle._Unpickler):
     proto: int
     read: Callable[[int], bytes]
     readline: Callable[[], bytes]
-    append: Callable[[Any], None]
+    append: Callable[[Any], None]  # to the stack above the last mark: another method after `pop_mark`
     pop_mark: Callable[[], list[Any]]
 
     def __init__(self, file: PickleFile, build_storage: BuildStorage | None = None) -> None:
@@ -89,7 +90,8 @@ class Unpickler(pickle._Unpickler):
     def load_inst(self) -> None:
         """Make an object of a class that is named here, as protocol 0 does."""
         module, name = (self.readline()[:-1].decode("utf-8") for _ in range(2))
-        self.append(self._called(self.find_class(module, name), tuple(self.pop_mark())))
+        arguments = tuple(self.pop_mark())
+        self.append(self._called(self.find_class(module, name), arguments))
 
     def load_obj(self) -> None:
         """Make an object of a class that lies below its arguments, as protocol 1 does."""
@@ -133,7 +135,8 @@ class Unpickler(pickle._Unpickler):
 
     def load_frozenset(self) -> None:
         """Make a set of the values above the mark."""
-        self.append(frozenset(map(as_key, self.pop_mark())))
+        items = self.pop_mark()
+        self.append(frozenset(map(as_key, items)))
 
     def load_dict(self) -> None:
         """Make a dictionary of the values above the mark."""
@@ -187,7 +190,7 @@ class _Counted(dict[int, Callable[[Any], None]]):
     def __getitem__(self, instruction: int) -> Callable[[Any], None]:
         self.left -= 1
         if self.left < 0:
-            raise pickle.UnpicklingError(f"more than {MAX_INSTRUCTIONS} instructions in one pickle")
+            raise UsageError(f"holds more than {MAX_INSTRUCTIONS} values beside its tensors; save model.state_dict() alone")
         found = self.get(instruction)
         if found is None:
             raise pickle.UnpicklingError(f"instruction {instruction}, which no checkpoint has")

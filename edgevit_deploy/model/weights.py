@@ -38,11 +38,13 @@ COUNTERS = {"n_averaged": "AveragedModel", "total_ops": "thop", "total_params": 
 MAX_TENSORS = 2**15
 """More than any EdgeViT of at most 64 blocks a stage has, with thop's counters in each module."""
 
-SEQUENCE = re.compile(r"head\.(\d+(?:\.\d+)*)\.(?:weight|bias)")
+SEQUENCE = re.compile(r"(head(?:\.\d+)+)\.(?:weight|bias)")
 EXOTIC = {
     "torch._utils._rebuild_qtensor": "a quantised tensor",
     "torch._utils._rebuild_sparse_tensor": "a sparse tensor",
     "torch._utils._rebuild_nested_tensor": "a nested tensor",
+    "torch._utils._rebuild_tensor_v2": "a negated or conjugated tensor",
+    "torch._utils._rebuild_tensor_v3": "a negated or conjugated tensor",
     "torch._utils._rebuild_meta_tensor_no_storage": "a meta tensor, which has no values",
 }
 
@@ -92,8 +94,8 @@ def find_weights(contents: Contents, file: str) -> Weights:
     taken, *others = _candidates(contents.tree)
     tensors, notes = _own_tensors(taken)
     references = {key: taken.dialect.to_reference(taken.names[key]) for key in tensors}
-    known = {reference: tensors[key] for key, reference in references.items() if reference is not None}
-    known, head_notes = _with_plain_head(known, taken.dialect)
+    renamed = {reference: tensors[key] for key, reference in references.items() if reference is not None}
+    known, head_notes = _with_plain_head(renamed, taken.dialect)
     foreign = [f"read without executing: {listed(contents.foreign)}"] if contents.foreign else []
     return Weights(
         known=known,
@@ -177,7 +179,7 @@ def _refuse_others(own: Mapping[str, object], keys: list[object]) -> None:
     """Refuse what is no tensor of real numbers, and keys that are no text."""
     for key, value in own.items():
         if isinstance(value, StandIn) and value.is_tensor:
-            described = EXOTIC.get(value.name, "a tensor that has other values than its storage")
+            described = EXOTIC.get(value.name, "a tensor of a class of its own")
             raise UsageError(f"{key} is stored as {described}; give unquantised real weights")
     others = [*(key for key, value in own.items() if not is_tensor(value)), *(repr(key)[:40] for key in keys)]
     if others:
@@ -197,19 +199,18 @@ def _counter_notes(counters: list[str]) -> Iterator[str]:
         yield f"{tool}'s counters ignored: {count} of {', '.join(mine)}"
 
 
-def _with_plain_head(known: Mapping[str, Tensor], dialect: Dialect) -> tuple[dict[str, Tensor], list[str]]:
+def _with_plain_head(known: Mapping[str, Tensor], dialect: Dialect) -> tuple[Mapping[str, Tensor], list[str]]:
     """Take the one linear layer of a head that is a sequence for the head."""
-    found = [match for match in map(SEQUENCE.fullmatch, known) if match is not None]
-    layers = {f"head.{match[1]}" for match in found}
-    others = [key for key in known if key.startswith("head.") and SEQUENCE.fullmatch(key) is None]
-    layer = next(iter(layers), "")
-    if len(layers) != 1 or others or f"{layer}.weight" not in known or known[f"{layer}.weight"].ndim != 2:
-        return dict(known), []
-    plain = {key.replace(layer, "head", 1) if key.startswith(f"{layer}.") else key: value for key, value in known.items()}
-    note = (
-        f"the head is a sequence; its linear layer `{dialect.to_file(layer)}` is taken, and what has no weights there is dropout"
-    )
-    return plain, [note]
+    parts = [key for key in known if key.startswith("head.")]
+    if "head.weight" in parts or parts in ([], ["head.bias"]):
+        return known, []
+    layers = {match[1] if (match := SEQUENCE.fullmatch(key)) else key for key in parts}
+    layer = layers.pop()
+    if layers or f"{layer}.weight" not in parts or known[f"{layer}.weight"].ndim != 2:
+        names = listed(str(dialect.to_file(key)) for key in parts)
+        raise UsageError(f"its head is more than one linear layer: {names}; give a classifier whose head is one")
+    plain = {f"head.{key.removeprefix(layer)[1:]}" if key in parts else key: tensor for key, tensor in known.items()}
+    return plain, [f"the head is a sequence; its linear layer `{dialect.to_file(layer)}` is taken, the rest of it for dropout"]
 
 
 def _extras(contents: Contents, place: Place) -> Extras:
