@@ -168,7 +168,7 @@ def _empty_storage(size_bytes: int) -> torch.UntypedStorage:
 
 def _swapped(data: bytes, dtype: torch.dtype) -> bytes:
     """Return the bytes of each number in the other order; a complex number is two."""
-    return np.frombuffer(data, f"V{dtype.itemsize // (2 if dtype.is_complex else 1)}").byteswap().tobytes()
+    return np.frombuffer(data, f"u{dtype.itemsize // (2 if dtype.is_complex else 1)}").byteswap().tobytes()
 
 
 def _fill(storage: torch.UntypedStorage, data: bytes) -> None:

@@ -1,6 +1,5 @@
 """What stands for names and objects of a pickle that nobody imports and nobody makes."""
 
-import pickle
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,8 +38,10 @@ class StandIn:
 
 
 def as_key(value: object) -> object:
-    """Return a key; the hash of tuples in tuples takes for ever when each is used twice by the next."""
+    """Return what stands for a value as a key: itself, if its hash is soon found.
+
+    The hash of tuples in tuples takes for ever when each is used twice by the next, so such a key is kept in a `StandIn`.
+    """
     parts = value if isinstance(value, tuple) else (value,)
-    if not all(isinstance(part, str | bytes | int | float | Name | StandIn | Tensor | None) for part in parts):
-        raise pickle.UnpicklingError(f"a key that is a {type(value).__name__}")
-    return value
+    plain = all(isinstance(part, str | bytes | int | float | Name | StandIn | Tensor | None) for part in parts)
+    return value if plain else StandIn(type(value).__name__, (value,))

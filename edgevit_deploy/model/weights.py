@@ -144,7 +144,8 @@ def _candidates(tree: object) -> list[_Candidate]:
 
 def _described(tree: object) -> str:
     if isinstance(tree, dict):
-        return f"no weights, only {listed(str(key) for key in tree if isinstance(key, str))}" if tree else "no weights"
+        names = listed(key for key in tree if isinstance(key, str))
+        return f"no weights, only {names}" if names else "no weights"
     return f"a {tree.name if isinstance(tree, StandIn) else type(tree).__name__}, not a dictionary of weights"
 
 

@@ -98,6 +98,18 @@ def test_an_object_keeps_what_it_would_be_made_of(protocol: int) -> None:
     assert found[7] == 2**70
 
 
+def test_keys_of_every_kind_are_kept(tmp_path: Path) -> None:
+    """Also those whose hash may take long: as stand-ins, since no weights are under them."""
+    keys = ["a", b"b", 1, 2.5, None, True, (1, "c"), ((1, 2), 3), frozenset([4]), torch.float32]
+    found = Unpickler(io.BytesIO(pickle.dumps(dict.fromkeys(keys, 7), 4))).load()
+    assert list(found.values()) == [7] * 9, "True is 1"
+    assert {key for key in found if isinstance(key, str | bytes | int | float | tuple | None)} == {*keys[:7]}
+    assert [key.arguments for key in found if isinstance(key, StandIn)] == [(((1, 2), 3),), (frozenset([4]),)]
+    content = {"model": seeded_state(), "cache": {((3, 3), 64): "fast"}}
+    torch.save(content, tmp_path / "weights.pth")
+    assert_state(read_checkpoint(tmp_path / "weights.pth"), seeded_state())
+
+
 class Exotic:
     """Pickles as the call that it is given."""
 
