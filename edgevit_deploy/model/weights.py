@@ -135,7 +135,7 @@ def _candidates(tree: object) -> list[_Candidate]:
             f"holds {max(len(place.entries) for place in places)} tensors in one dictionary; an EdgeViT of at most {MAX_BLOCKS} "
             f"blocks a stage has no more than {MAX_TENSORS}"
         )
-    if not places:
+    if not any(names for _, names in small):
         raise UsageError(f"holds {_described(tree)}; save model.state_dict()")
     _, names = max(small, key=lambda found: len(found[1]))
     find_dialect(names.values())

@@ -29,6 +29,7 @@ from tests.helpers.checkpoints import NEITHER, NO_TENSORS, refusal, saved, seede
         (lambda path: saved([torch.zeros(2)], path), "holds a list, not a dictionary of weights"),
         (lambda path: saved(torch.zeros(2), path), "holds a Tensor, not a dictionary of weights"),
         (lambda path: saved({"epoch": 3, "optimizer": {}}, path), "holds no weights, only epoch, optimizer"),
+        (lambda path: saved({"state": {0: torch.zeros(2)}}, path), "holds no weights, only state; save"),
         (lambda path: saved({}, path), "holds no weights; save model.state_dict()"),
         (lambda path: saved(argparse.Namespace(lr=1), path), "holds a argparse.Namespace, not a dictionary of weights"),
         (lambda path: saved({**seeded_state(), "epoch": 3}, path), f"{NO_TENSORS}: epoch"),

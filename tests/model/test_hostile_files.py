@@ -184,6 +184,16 @@ def endless_module(path: Path) -> Path:
     return saved(module, path)
 
 
+@pytest.mark.parametrize("stated", [76, 78, -1, 2**40])
+def test_a_legacy_storage_that_states_another_size_is_refused(stated: int, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"head.weight": torch.zeros(77)}, path, _use_new_zipfile_serialization=False)
+    start, zeros = path.read_bytes()[: -8 - 4 * 77], bytes(4 * 77)
+    assert path.read_bytes() == start + (77).to_bytes(8, "little") + zeros
+    path.write_bytes(start + stated.to_bytes(8, "little", signed=True) + zeros)
+    assert refusal(path).startswith(f"{DAMAGED}a storage of 77 values has {stated} in 308 bytes")
+
+
 NO_LIST = "holds a list, not a dictionary of weights"
 TOO_MANY = "holds more than 2000000 values beside its tensors"
 ENDLESS = "holds a network of more than 16384 modules, or modules that contain themselves"
@@ -218,6 +228,8 @@ HOSTILE: tuple[tuple[Callable[[Path], Path], str], ...] = (
     (of_instructions(b"(", b"}" * 1_900_000, b"l"), NO_LIST),
     (of_instructions(b"(", b"]Na" * 660_000, b"l"), NO_LIST),
     (of_instructions(b"cos\nmkdir\nq\x00(", b"h\x00)\x81" * 660_000, b"l"), NO_LIST),
+    (of_instructions(b"]" * 600_000, b"a" * 599_999), NO_LIST),
+    (of_instructions(b")", b"\x85" * 600_000), "holds a tuple, not a dictionary of weights"),
     (of_instructions(b"\x8e", size(2**62)), CUT_SHORT),
     (of_instructions(b"\x96", size(2**62)), CUT_SHORT),
     (of_instructions(b"\x8b", size(2**31 - 1, 4)), CUT_SHORT),
