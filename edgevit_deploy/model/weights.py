@@ -172,7 +172,8 @@ def _own_tensors(taken: _Candidate) -> tuple[dict[str, Tensor], list[str]]:
     if taken.dialect.place:
         notes.insert(0, f"prefix `{taken.dialect.place}` removed")
     if beside:
-        notes.append(f"{len(beside)} tensors beside the network ignored: {listed(beside)}")
+        what = "tensors" if all(is_tensor(taken.place.entries[key]) for key in beside) else "entries"
+        notes.append(f"{len(beside)} {what} beside the network ignored: {listed(beside)}")
     return {key: value for key, value in own.items() if isinstance(value, Tensor)}, notes
 
 

@@ -50,6 +50,7 @@ def test_a_trainers_file_is_read_and_nothing_executed(name: str, zipped: bool, t
     assert_state(checkpoint, seeded_state())
     assert [note for note in checkpoint.notes if not note.startswith(EXECUTED)] == list(trainer.notes)
     assert [note for note in checkpoint.notes if note.startswith(EXECUTED)] == [EXECUTED + ", ".join(trainer.foreign)]
+    assert run(["inspect", str(path)]) == 0
     assert not sprung.exists()
     assert not {"their_code", "deepspeed_fp16"} & set(sys.modules)
 
@@ -79,36 +80,36 @@ def test_the_command_for_the_other_weights_gives_them(name: str, tmp_path: Path,
 
 @pytest.mark.parametrize("prefix", ["model.", "edgevit.", "backbone.", "net.student."])
 @pytest.mark.parametrize("file", ["pytorch_model.bin", "model.safetensors"])
-def test_hugging_faces_trainer(file: str, prefix: str, tmp_path: Path) -> None:
+def test_hugging_faces_trainer(file: str, prefix: str, tmp_path: Path, sprung: Path) -> None:
     """Names of the attributes of a PreTrainedModel, whose loss may have weights; in transformers' own two files."""
     state = {**prefixed(seeded_state(), prefix), "loss_function.weight": torch.ones(10)}
     if file.endswith(".bin"):
-        torch.save(state, tmp_path / file)
+        torch.save({**state, "trainer": Malice(sprung)}, tmp_path / file)
+        said = ("2 entries beside the network ignored: loss_function.weight, trainer", EXECUTED + Malice.name)
     else:
         save_file(state, tmp_path / file, metadata={"format": "pt"})
+        said = ("1 tensors beside the network ignored: loss_function.weight",)
     checkpoint = read_checkpoint(tmp_path / file)
     assert_state(checkpoint, seeded_state())
-    assert checkpoint.notes == (
-        f"prefix `{prefix}` removed",
-        "1 tensors beside the network ignored: loss_function.weight",
-        ASSUMED,
-    )
+    assert checkpoint.notes == (f"prefix `{prefix}` removed", *said, ASSUMED)
+    assert not sprung.exists()
 
 
-def test_averaged_model(tmp_path: Path) -> None:
+def test_averaged_model(tmp_path: Path, sprung: Path) -> None:
     averaged = AveragedModel(network())
     notes = ("wrapper names `module.` removed from 251 keys", "AveragedModel's counters ignored: 1 of n_averaged")
     state = read(averaged.state_dict(), tmp_path)
     assert_state(state, seeded_state())
     assert state.notes == (*notes, ASSUMED)
-    whole = read({"epoch": 1, "ema_model": averaged}, tmp_path)
+    whole = read({"epoch": 1, "ema_model": averaged, "canary": Malice(sprung)}, tmp_path)
+    assert not sprung.exists()
     assert_state(whole, seeded_state())
     assert whole.notes[:3] == ("weights found under `ema_model`", *notes)
     assert whole.notes[3].startswith(f"{EXECUTED}edgevit_deploy.model.edgevit.ConvMlp, ")
 
 
 @pytest.mark.parametrize("part", ["all", "blocks", "LocalAgg"])
-def test_compiled_networks(part: str, tmp_path: Path) -> None:
+def test_compiled_networks(part: str, tmp_path: Path, sprung: Path) -> None:
     model = network()
     if part == "blocks":
         for blocks in (model.blocks1, model.blocks3):
@@ -118,13 +119,15 @@ def test_compiled_networks(part: str, tmp_path: Path) -> None:
     state = (torch.compile(model) if part == "all" else model).state_dict()
     changed = sum("_orig_mod." in key for key in state)
     assert changed
-    checkpoint = read({"state_dict": state}, tmp_path)
+    checkpoint = read({"state_dict": state, "canary": Malice(sprung)}, tmp_path)
     assert_state(checkpoint, seeded_state())
-    assert checkpoint.notes == (f"wrapper names `_orig_mod.` removed from {changed} keys", ASSUMED)
+    said = f"wrapper names `_orig_mod.` removed from {changed} keys"
+    assert checkpoint.notes == (said, EXECUTED + Malice.name, ASSUMED)
+    assert not sprung.exists()
 
 
 @pytest.mark.parametrize("wrapper", [_common_utils.FSDP_WRAPPED_MODULE, checkpoint_wrapper._CHECKPOINT_WRAPPED_MODULE])
-def test_fsdp_and_activation_checkpointing(wrapper: str, tmp_path: Path) -> None:
+def test_fsdp_and_activation_checkpointing(wrapper: str, tmp_path: Path, sprung: Path) -> None:
     """The names are PyTorch's own constants; FSDP wraps the network and its blocks, checkpointing the blocks."""
 
     def wrapped(key: str) -> str:
@@ -133,12 +136,13 @@ def test_fsdp_and_activation_checkpointing(wrapper: str, tmp_path: Path) -> None
         return f"{wrapper}.{inner}" if wrapper == _common_utils.FSDP_WRAPPED_MODULE else inner
 
     state: State = {wrapped(key): tensor for key, tensor in seeded_state().items()}
-    changed = sum(key not in seeded_state() for key in state)
-    checkpoint = read({"model": {"module." + key: tensor for key, tensor in state.items()}}, tmp_path)
+    assert any(key not in seeded_state() for key in state)
+    checkpoint = read({"model": prefixed(state, "module."), "canary": Malice(sprung)}, tmp_path)
     assert_state(checkpoint, seeded_state())
-    assert checkpoint.notes == (f"wrapper names `module.`, `{wrapper}.` removed from {len(state)} keys", ASSUMED)
+    said = f"wrapper names `module.`, `{wrapper}.` removed from {len(state)} keys"
+    assert checkpoint.notes == (said, EXECUTED + Malice.name, ASSUMED)
+    assert not sprung.exists()
     assert_state(read(state, tmp_path), seeded_state())
-    assert changed
 
 
 @pytest.mark.parametrize("under", [(), ("model",), ("ema",), ("a", "b")])
