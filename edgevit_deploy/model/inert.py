@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
+MAX_KEY_PARTS = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Name:
@@ -40,8 +42,15 @@ class StandIn:
 def as_key(value: object) -> object:
     """Return what stands for a value as a key: itself, if its hash is soon found.
 
-    The hash of tuples in tuples takes for ever when each is used twice by the next, so such a key is kept in a `StandIn`.
+    The hash of tuples in tuples takes for ever when each is used twice by the next, and that of a long number or tuple is found
+    anew each time; such a key is kept in a `StandIn`.
     """
     parts = value if isinstance(value, tuple) else (value,)
-    plain = all(isinstance(part, str | bytes | int | float | Name | StandIn | Tensor | None) for part in parts)
+    plain = len(parts) <= MAX_KEY_PARTS and all(map(_is_soon_hashed, parts))
     return value if plain else StandIn(type(value).__name__, (value,))
+
+
+def _is_soon_hashed(value: object) -> bool:
+    if isinstance(value, int):
+        return value.bit_length() <= 64
+    return isinstance(value, str | bytes | float | Name | StandIn | Tensor | None)

@@ -6,14 +6,14 @@ values of a storage: a quantised, sparse or nested tensor, or one of a class of 
 
 import math
 import pickle
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from edgevit_deploy.model.inert import Name, as_key
+from edgevit_deploy.model.inert import Name
 
 DTYPES = {f"torch.{name}": value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
 STORAGE_DTYPES = {
@@ -36,6 +36,7 @@ STORAGE_DTYPES = {
     "torch.ShortStorage": torch.int16,
     "torch.storage.UntypedStorage": torch.uint8,
 }
+MAX_AXES = 64
 PLAIN_TENSORS = ("torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer")
 """Classes of tensors whose values are those of their storage and nothing else."""
 
@@ -50,8 +51,10 @@ class Storage:
 
 def _tensor(storage: Storage, dtype: torch.dtype, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
     """Return a view of a storage; by itself, torch would enlarge a storage that is too small."""
+    if not len(size) == len(stride) <= MAX_AXES:
+        raise pickle.UnpicklingError("a tensor whose size or strides are none")
     numbers = (offset, *size, *stride)
-    if len(size) != len(stride) or any(type(number) is not int or not 0 <= number < 2**48 for number in numbers):
+    if any(type(number) is not int or not 0 <= number < 2**48 for number in numbers):
         raise pickle.UnpicklingError("a tensor whose size or strides are none")
     reach = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True)) + 1 if all(size) else offset
     if reach * dtype.itemsize > storage.data.nbytes() or math.prod(size) >= 2**62:
@@ -59,16 +62,19 @@ def _tensor(storage: Storage, dtype: torch.dtype, offset: int, size: tuple[int, 
     return torch.empty(0, dtype=dtype).set_(storage.data, offset, size, stride)
 
 
-def _ordered_dict(pairs: Iterable[Iterable[Any]] = ()) -> dict[object, Any]:
-    return {as_key(key): value for key, value in pairs}
+# These give back what they are given: a copy for each of many calls of one long list would be much more than the file.
 
 
-def _set(items: Iterable[Any] = ()) -> set[object]:
-    return set(map(as_key, items))
+def _ordered_dict(*arguments: Any) -> dict[object, Any] | None:
+    return None if arguments else {}
 
 
-def _size(sides: Iterable[int] = ()) -> tuple[int, ...]:
-    return tuple(sides)
+def _set(items: Any = ()) -> list[Any] | tuple[Any, ...] | None:
+    return items if isinstance(items, list | tuple) else None
+
+
+def _size(sides: Any = ()) -> tuple[Any, ...] | None:
+    return sides if isinstance(sides, tuple) else None
 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any) -> Tensor | None:
@@ -109,5 +115,6 @@ CALLS: Mapping[str, Callable[..., Any]] = {
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
     "collections.OrderedDict": _ordered_dict,
     "builtins.set": _set,
+    "builtins.frozenset": _set,
     "torch.Size": _size,
 }

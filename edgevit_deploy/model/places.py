@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import Tensor
 
@@ -12,6 +12,7 @@ from edgevit_deploy.model.inert import StandIn
 
 MAX_DEPTH = 16
 MAX_MODULES = 2**14
+MAX_NETWORKS = 64
 MAX_MODULE_DEPTH = 32
 
 Step = tuple[tuple[str, ...], object]
@@ -46,18 +47,31 @@ def find_places(tree: object) -> Iterator[Place]:
     Raises:
         UsageError: a network whose modules have no end.
     """
-    seen: set[int] = set()
+    seen: dict[int, object] = {}  # with what it was: the number of an object that is gone is given to another one
+    networks = 0
     queue: deque[Step] = deque([((), tree)])
     while queue:
         path, value = queue.popleft()
         if id(value) in seen or len(path) > MAX_DEPTH:
             continue
-        seen.add(id(value))
-        entries = module_state(value) if _is_module(value) else fields(value)
-        if any(map(is_tensor, entries.values())):
-            yield Place(path=path, entries=entries)
-        if not _is_module(value):
-            queue.extend((path + step, child) for step, child in _children(value, entries))
+        seen[id(value)] = value
+        if _is_module(value):
+            networks += 1
+            if networks > MAX_NETWORKS:
+                raise UsageError(f"holds more than {MAX_NETWORKS} networks; save model.state_dict() of one")
+            yield from _as_place(path, module_state(value))
+        elif isinstance(value, StandIn):
+            parts = (value.state, dict(value.entries), value.arguments, value.items)
+            queue.extend((path, part) for part in parts if _may_hold(part))
+        else:
+            if isinstance(value, dict):
+                yield from _as_place(path, value)
+            queue.extend((path + step, child) for step, child in _children(value))
+
+
+def _as_place(path: tuple[str, ...], entries: Mapping[Any, object]) -> Iterator[Place]:
+    if any(map(is_tensor, entries.values())):
+        yield Place(path=path, entries=entries)
 
 
 def fields(value: object) -> Mapping[Any, object]:
@@ -69,31 +83,35 @@ def fields(value: object) -> Mapping[Any, object]:
     return {}
 
 
-def module_state(module: object) -> dict[str, object]:
+def module_state(module: StandIn) -> dict[str, object]:
     """Return what `state_dict()` of a pickled network would, by the attributes in which every `nn.Module` keeps it.
 
     Raises:
         UsageError: more modules, or deeper ones, than any EdgeViT has.
     """
     state: dict[str, object] = {}
-    todo: list[tuple[tuple[str, ...], object]] = [((), module)]
+    todo: list[tuple[tuple[str, ...], StandIn]] = [((), module)]
     for _ in range(MAX_MODULES):
         if not todo:
             return state
         path, current = todo.pop()
         if len(path) > MAX_MODULE_DEPTH:
             break
-        attributes = fields(current)
-        transient = attributes.get("_non_persistent_buffers_set")
+        attributes = current.state
+        transient = _texts(attributes.get("_non_persistent_buffers_set"))
         for name, tensor in (*_group(attributes, "_parameters"), *_group(attributes, "_buffers")):
-            if tensor is not None and not (isinstance(transient, set) and name in transient):
+            if tensor is not None and name not in transient:
                 state[".".join((*path, name))] = tensor
         children = [((*path, name), child) for name, child in _group(attributes, "_modules") if _is_module(child)]
         todo.extend(reversed(children))
     raise UsageError(f"holds a network of more than {MAX_MODULES} modules, or modules that contain themselves; no EdgeViT has")
 
 
-def _is_module(value: object) -> bool:
+def _texts(values: object) -> set[str]:
+    return {value for value in values if isinstance(value, str)} if isinstance(values, set | list | tuple) else set()
+
+
+def _is_module(value: object) -> TypeGuard[StandIn]:
     if not isinstance(value, StandIn) or not isinstance(value.state, dict):
         return False
     return all(isinstance(value.state.get(group), dict) for group in ("_parameters", "_buffers", "_modules"))
@@ -104,17 +122,16 @@ def _group(attributes: Mapping[Any, object], name: str) -> list[tuple[str, objec
     return [(key, value) for key, value in group.items() if isinstance(key, str)] if isinstance(group, dict) else []
 
 
-def _children(value: object, entries: Mapping[Any, object]) -> Iterator[Step]:
-    """Yield what may hold a dictionary, and the step to it; what an object was made of is at the object's own place."""
-    for key, child in entries.items():
-        if _may_hold(child):
-            yield (key if isinstance(key, str) else str(key) if type(key) is int and abs(key) < 2**63 else "?",), child
-    parts = (value.arguments, value.items, value.state) if isinstance(value, StandIn) else (value,)
-    for part in parts:
-        if isinstance(part, list | tuple):
-            for index, child in enumerate(part):
-                if _may_hold(child):
-                    yield (() if isinstance(value, StandIn) else (str(index),)), child
+def _children(value: object) -> Iterator[Step]:
+    """Yield what may hold a dictionary, and the step to it."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            if _may_hold(child):
+                yield (key if isinstance(key, str) else str(key) if isinstance(key, int) else "?",), child
+    elif isinstance(value, list | tuple):
+        for index, child in enumerate(value):
+            if _may_hold(child):
+                yield (str(index),), child
 
 
 def _may_hold(value: object) -> bool:

@@ -19,6 +19,9 @@ from edgevit_deploy.model.pickled_tensors import CALLS, STORAGE_DTYPES, Storage
 MAX_INSTRUCTIONS = 2_000_000
 """One of them makes an object of 220 bytes out of one byte in the file. Weights with both moments of Adam have about 30,000."""
 
+MAX_NAME_CHARACTERS = 1000
+MAX_STORAGE_PARTS = 6
+
 MOVED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 """Modules that had another name in Python 2, whose names protocols 0 to 2 use."""
 
@@ -57,10 +60,14 @@ class Unpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Name:
         """Return the name as it is; nothing is imported."""
+        if len(module) + len(name) > MAX_NAME_CHARACTERS:
+            raise pickle.UnpicklingError(f"a name of {len(module) + len(name)} characters")
         return Name(f"{MOVED.get(module, module) if self.proto < 3 else module}.{name}")
 
     def persistent_load(self, pid: Any) -> Any:
         """Return a storage of the file, or the class that stands in an old file before its source text."""
+        if not isinstance(pid, tuple) or len(pid) > MAX_STORAGE_PARTS:
+            raise pickle.UnpicklingError("something else than a storage lies outside of the pickle")
         match pid:
             case ("module", Name() as name, *_):
                 return name
@@ -85,7 +92,7 @@ class Unpickler(pickle._Unpickler):
         """Make an object of a class, with keyword arguments."""
         keywords = self.stack.pop()
         arguments = self.stack.pop()
-        self.stack[-1] = self._called(self.stack[-1], (*arguments, keywords))
+        self.stack[-1] = self._called(self.stack[-1], (arguments, keywords))
 
     def load_inst(self) -> None:
         """Make an object of a class that is named here, as protocol 0 does."""
@@ -177,7 +184,7 @@ class Unpickler(pickle._Unpickler):
         if type(target) is dict:
             target.update((as_key(key), value) for key, value in pairs)
         elif isinstance(target, StandIn):
-            target.entries.extend(pairs)
+            target.entries.extend((as_key(key), value) for key, value in pairs)
         else:
             raise pickle.UnpicklingError(f"entries set in a {type(target).__name__}")
 

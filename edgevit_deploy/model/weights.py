@@ -220,7 +220,7 @@ def _extras(contents: Contents, place: Place) -> Extras:
     if not place.path or not isinstance(contents.tree, dict):
         return contents.metadata
     return {
-        key: fields(value) if isinstance(value, StandIn) else value
+        key: fields(value) if key == "args" else value
         for key, value in contents.tree.items()
         if isinstance(key, str) and key != place.path[0]
     }
