@@ -4,6 +4,7 @@ Exit codes: 0 good; 1 the result is bad; 2 wrong usage or bad input; 3 a depende
 Nothing heavy is imported here or by `--help`.
 """
 
+import errno
 import os
 import re
 import sys
@@ -88,7 +89,8 @@ def run(tokens: Sequence[str]) -> int:
         if (refusal := system_refusal(error)) is None:
             raise
         print_error(refusal)
-        return DeployError.exit_code
+        bad_name = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
+        return UsageError.exit_code if bad_name else DeployError.exit_code
     return int(result or 0)
 
 

@@ -5,10 +5,11 @@ conversion gets a fresh one. The network travels down its pipe, since a disk may
 """
 
 import io
+import os
 import traceback
 import types
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ class Job:
     """What is to be exported: by which exporter ("module:Class"), where to, and the pickled network and plan that follow."""
 
     exporter: str
-    folder: str
+    folder: bytes  # a name need not be UTF-8, JSON is
     arrays: tuple[TensorSpec, ...]
 
 
@@ -72,7 +73,7 @@ class ExportWorkers:
         """
         worker = self._ready()
         content = _packed(module, plan)
-        job = Job(exporter=location, folder=str(folder), arrays=describe(content))
+        job = Job(exporter=location, folder=os.fsencode(folder.absolute()), arrays=describe(content))
         try:
             done, _ = worker.ask(job, list(content.values()), Done, (), EXPORT_TIMEOUT_S)
         except ChildFailure as failure:
@@ -83,7 +84,7 @@ class ExportWorkers:
             raise
         if done.artifact is None:
             raise _error_of(done, worker)
-        return read_artifact(done.artifact)
+        return read_artifact(done.artifact, folder)
 
     def close(self) -> None:
         """End the worker, if there is one; the next export starts another."""
@@ -137,10 +138,11 @@ def serve() -> None:
 def perform(job: Job, content: dict[str, Any]) -> Done:
     """Do one job; whatever is raised is the answer."""
     try:
-        with scratch_beside(Path(job.folder)) as scratch:
+        os.chdir(os.fsdecode(job.folder))  # libraries take names in UTF-8 only
+        with scratch_beside(Path()) as scratch:
             use_for_temporary_files(scratch)
             module, plan = _unpacked(content)
-            artifact = load_class(job.exporter)().export(module, plan, Path(job.folder))
+            artifact = load_class(job.exporter)().export(module, plan, Path())
         return Done(artifact=msgspec.to_builtins(artifact, enc_hook=str))
     except Exception as error:  # noqa: BLE001 - whatever a library raises is the answer
         text = str(error) if isinstance(error, DeployError) else f"{type(error).__name__}: {error}"
@@ -152,9 +154,14 @@ def perform(job: Job, content: dict[str, Any]) -> Done:
         )
 
 
-def read_artifact(document: dict[str, Any]) -> Artifact:
-    """Return an artifact from what the worker says of it."""
-    return msgspec.convert(document, Artifact, dec_hook=lambda kind, value: kind(value))
+def read_artifact(document: dict[str, Any], folder: Path) -> Artifact:
+    """Return an artifact from what the worker, which was in its folder, says of it."""
+    return _inside(msgspec.convert(document, Artifact, dec_hook=lambda kind, value: kind(value)), folder)
+
+
+def _inside(artifact: Artifact, folder: Path) -> Artifact:
+    origin = artifact.built_from
+    return replace(artifact, path=folder / artifact.path, built_from=None if origin is None else _inside(origin, folder))
 
 
 def _error_of(done: Done, worker: Worker) -> Exception:

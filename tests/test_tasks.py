@@ -61,7 +61,7 @@ def test_feature_maps_pass_the_same_gate_and_make_a_bundle(
     assert all(0 < diff.noise_ratio <= diff.tolerance.k for diff in diffs)
     manifest = read_manifest(conversion.bundle)
     assert [spec.shape for spec in manifest.outputs] == SHAPES
-    inputs, outputs = read_golden(conversion.bundle, manifest.golden)
+    inputs, outputs = read_golden(conversion.bundle, manifest)
     assert {name: values.shape[1:] for name, values in outputs.items()} == {
         f"stage{number}": shape[1:] for number, shape in enumerate(SHAPES, start=1)
     }

@@ -113,7 +113,9 @@ def _files(manifest: "Manifest") -> Iterator[str]:
         yield "a file of less than no bytes is recorded"
     if any(record.bytes > MAX_FILE_BYTES for record in manifest.files):
         yield f"a file of more than {MAX_FILE_BYTES} bytes is recorded"
+    if manifest.labels.path not in paths:
+        yield f"{manifest.labels.path} is named but not among its files"
     built_from = [manifest.built_from.path] if manifest.built_from else []
-    for inside in (manifest.path, manifest.labels.path, *built_from):
+    for inside in (manifest.path, *built_from):
         if not any(path == inside or path.startswith(f"{inside}/") for path in paths):
             yield f"{inside} is named but not among its files"

@@ -19,18 +19,21 @@ timm      timm has no EdgeViT of its own. This is its house naming applied to th
 The inner LayerNorms (patch embeddings, after LocalProp) have PyTorch's default 1e-5 in all of them.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from edgevit_deploy.errors import UsageError
 
-T = TypeVar("T")
 Renames = tuple[tuple[str, str], ...]
 """Pairs of (reference, file)."""
 
-WRAPPER_PREFIXES = ("module.", "_orig_mod.")
-"""What DistributedDataParallel and torch.compile put before every key, in any order."""
+WRAPPER_SEGMENTS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""What DistributedDataParallel and AveragedModel, torch.compile, FSDP and activation checkpointing put before the names of what
+they wrap: before every key, or inside those of the parts that they wrap."""
+
+MAX_PREFIX_SEGMENTS = 8
+MAX_KEY_CHARACTERS = 300
 
 STAGES = (1, 2, 3, 4)
 SNAKE_CASE: Renames = (("LocalAgg", "local_agg"), ("SelfAttn", "self_attn"), ("LocalProp", "local_prop"))
@@ -43,21 +46,26 @@ class Dialect:
     """One naming of the tensors.
 
     `norm_eps` is the epsilon that this source gives the LayerNorms around attention and FFN: no file holds it. `prefixes`
-    cover every reference key; `segments` rename single parts between dots behind the prefix.
+    cover every reference key; `segments` rename single parts between dots behind the prefix. `place` stands before every key:
+    the attributes that hold the network in what was saved, `model.` for example.
     """
 
     name: str
     norm_eps: float
     prefixes: Renames
     segments: Renames = ()
+    place: str = ""
 
     def to_file(self, reference_key: str) -> str | None:
         """Return the key that this dialect gives a reference key; None when it is not a reference key."""
-        return _rename(reference_key, self.prefixes, self.segments)
+        renamed = _rename(reference_key, self.prefixes, self.segments)
+        return None if renamed is None else self.place + renamed
 
     def to_reference(self, file_key: str) -> str | None:
         """Return the reference key of a key in a file; None when this dialect has no such key."""
-        reference = _rename(file_key, _reversed(self.prefixes), _reversed(self.segments))
+        if not file_key.startswith(self.place):
+            return None
+        reference = _rename(file_key.removeprefix(self.place), _reversed(self.prefixes), _reversed(self.segments))
         return reference if reference is not None and self.to_file(reference) == file_key else None
 
 
@@ -106,10 +114,11 @@ TIMM = Dialect(
 )
 
 DIALECTS = (SAIC, EASYCV, EASYCV_ONE_HEAD, BIRDER, TIMM)
+STARTS = tuple((dialect, tuple(file for _, file in dialect.prefixes)) for dialect in DIALECTS)
 
 
 def find_dialect(keys: Iterable[str]) -> Dialect:
-    """Return the dialect that knows the most keys of a file, if it knows at least half of them.
+    """Return the dialect, at its place, that knows the most keys of a file, if it knows at least half of those at that place.
 
     Raises:
         UsageError: the keys are those of another network.
@@ -120,28 +129,56 @@ def find_dialect(keys: Iterable[str]) -> Dialect:
             "this is the network of the paper's first arXiv version (GroupNorm, LocalAgg in all stages; 1hunters/EdgeViT), "
             "another network than the published one; give a checkpoint of the published code"
         )
-    known = {dialect: sum(dialect.to_reference(name) is not None for name in names) for dialect in DIALECTS}
-    best = max(known, key=lambda dialect: known[dialect])
-    if 2 * known[best] < len(names):
+    found = matching_dialect(names)
+    if found is None:
         raise UsageError(
-            f"not an EdgeViT: its tensors have names like {', '.join(names[:3])}; "
-            f"expected the names of {', '.join(dict.fromkeys(dialect.name for dialect in DIALECTS))}"
+            f"not an EdgeViT: its tensors have names like {', '.join(name[:MAX_KEY_CHARACTERS] for name in names[:3])}; "
+            f"expected the names of {', '.join(dict.fromkeys(dialect.name for dialect in DIALECTS))}{_nearest(names)}"
         )
-    return best
+    return found
 
 
-def strip_prefixes(tensors: Mapping[str, T]) -> dict[str, T]:
-    """Return the same tensors without the prefixes of training wrappers.
+def matching_dialect(names: list[str]) -> Dialect | None:
+    """Return what `find_dialect` does, or None where it refuses."""
+    best = _most_known(names)
+    return best if best is not None and _is_network(names, best) else None
 
-    Raises:
-        UsageError: two keys become the same.
-    """
-    stripped: dict[str, T] = {}
-    for key, tensor in tensors.items():
-        name = key
-        while name.startswith(WRAPPER_PREFIXES):
-            name = name.partition(".")[2]
-        if name in stripped:
-            raise UsageError(f"{name} is in it twice, with and without a `module.` or `_orig_mod.` prefix; save one of them")
-        stripped[name] = tensor
-    return stripped
+
+def without_wrappers(key: str) -> str:
+    """Return a key without the names of training wrappers in it."""
+    return ".".join(segment for segment in key.split(".") if segment not in WRAPPER_SEGMENTS)
+
+
+def _most_known(names: list[str]) -> Dialect | None:
+    """Return the dialect at the place where it knows the most keys: the shortest such place, and the first such dialect."""
+    counts = Counter((dialect, place) for name in names for dialect, place in _readings(name))
+    if not counts:
+        return None
+    dialect, place = max(counts, key=lambda found: (counts[found], -len(found[1]), -DIALECTS.index(found[0])))
+    return replace(dialect, place=place)
+
+
+def _readings(name: str) -> Iterator[tuple[Dialect, str]]:
+    """Yield each dialect to which the end of a key belongs, and what stands before that end."""
+    segments = name.split(".", MAX_PREFIX_SEGMENTS + 1) if len(name) <= MAX_KEY_CHARACTERS else []
+    start = 0
+    for segment in segments[: MAX_PREFIX_SEGMENTS + 1]:
+        for dialect, starts in STARTS:
+            if name.startswith(starts, start) and dialect.to_reference(name[start:]) is not None:
+                yield dialect, name[:start]
+        start += len(segment) + 1
+
+
+def _is_network(names: list[str], dialect: Dialect) -> bool:
+    """Say whether at least half of the keys at a dialect's place are its own, and not only those of a head behind a norm."""
+    at_place = [name for name in names if name.startswith(dialect.place)]
+    known = [reference for reference in map(dialect.to_reference, at_place) if reference is not None]
+    return 2 * len(known) >= len(at_place) and any(reference.startswith(("patch_embed", "blocks")) for reference in known)
+
+
+def _nearest(names: list[str]) -> str:
+    dialect = _most_known(names)
+    if dialect is None:
+        return ""
+    known = sum(dialect.to_reference(name) is not None for name in names)
+    return f", of which {dialect.name} is the nearest: it knows {known} of {len(names)}"

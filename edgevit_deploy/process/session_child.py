@@ -1,6 +1,7 @@
 """Sessions in a child process: whatever runs a file from outside runs there, and `isolated` puts any session there."""
 
 import inspect
+import os
 import types
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -51,7 +52,7 @@ class ChildSession(Session):
     def _load(self) -> None:
         setup = Setup(
             session=self.session,
-            path=str(self.path.absolute()),
+            path=os.fsencode(self.path.absolute()),
             inputs=self.inputs,
             outputs=self.outputs,
             threads=self.threads,

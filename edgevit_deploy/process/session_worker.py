@@ -1,6 +1,7 @@
 """The child's side of `session_child`: what is said, and the loop that enters a session and answers requests."""
 
 import importlib
+import os
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -21,7 +22,7 @@ class Setup:
     """The first message: which session ("module:Class") to enter on which file."""
 
     session: str
-    path: str
+    path: bytes  # a name need not be UTF-8, JSON is
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     threads: int | None
@@ -71,10 +72,12 @@ def serve() -> None:
 
 
 def make_session(setup: Setup) -> Session:
-    """Import and construct the session that the parent named."""
+    """Import and construct the session that the parent named, in the folder of its file: libraries take names in UTF-8 only."""
+    path = Path(os.fsdecode(setup.path))
+    os.chdir(path.parent)
     module, _, name = setup.session.partition(":")
     session_type: type[Session] = getattr(importlib.import_module(module), name)
-    return session_type(Path(setup.path), inputs=setup.inputs, outputs=setup.outputs, threads=setup.threads)
+    return session_type(Path(path.name), inputs=setup.inputs, outputs=setup.outputs, threads=setup.threads)
 
 
 def perform(session: Session, request: Request, feeds: Mapping[str, Array]) -> tuple[Reply, list[Array]]:

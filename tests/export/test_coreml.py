@@ -23,7 +23,7 @@ from tests.helpers.coreml import (
     raise_an_epsilon,
     scale_an_attention,
 )
-from tests.helpers.targets import images
+from tests.helpers.targets import images, left_in
 
 K = 4
 """The project's own multiple of PyTorch's noise for fp32 Core ML files."""
@@ -195,7 +195,7 @@ def test_a_converter_error_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
         ExportError, match=r"^coremltools could not convert the model: PyTorch convert function .* implemented\.$"
     ):
         SMALL.build(SMALL.plan_of(), tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert left_in(tmp_path) == []
 
 
 def test_a_damaged_model_file_is_refused(plain: Artifact, tmp_path: Path) -> None:

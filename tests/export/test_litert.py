@@ -26,7 +26,7 @@ from tests.helpers.bounds import bound_of
 from tests.helpers.hosts import registered
 from tests.helpers.litert import SMALL, changed
 from tests.helpers.small import truth_and_noise
-from tests.helpers.targets import NETWORK, images
+from tests.helpers.targets import NETWORK, images, left_in
 
 K = bound_of("litert", "fp32").k
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
@@ -196,7 +196,7 @@ def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(tmp_path: Path)
     with pytest.raises(ExportError, match=r"litert-torch could not convert the model: RuntimeError: .*complex") as caught:
         SMALL.build(SMALL.plan_of(), tmp_path, Spectrum())
     assert "\n" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
+    assert left_in(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -214,14 +214,14 @@ def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(tmp_path: Path)
 def test_a_child_that_fails_is_one_line(tmp_path: Path, code: str, message: str) -> None:
     with pytest.raises(ExportError, match=message):
         convert_in_child(nn.Identity(), tmp_path / "model.tflite", spec(1, 2), "logits", code)
-    assert list(tmp_path.iterdir()) == []
+    assert left_in(tmp_path) == []
 
 
 def test_a_child_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(converting, "CONVERT_TIMEOUT_S", 1.0)
     with pytest.raises(ExportError, match=r"litert-torch did not end within 1 s$"):
         convert_in_child(nn.Identity(), tmp_path / "model.tflite", spec(1, 2), "logits", "import time; time.sleep(60)")
-    assert list(tmp_path.iterdir()) == []
+    assert left_in(tmp_path) == []
 
 
 @pytest.mark.slow

@@ -1,7 +1,12 @@
 """Checkpoint files for tests: good ones by seed, changed ones, and the message of a refusal."""
 
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -39,6 +44,42 @@ def saved(content: object, path: Path) -> Path:
 
 def read(content: object, folder: Path) -> Checkpoint:
     return read_checkpoint(saved(content, folder / "weights.pth"))
+
+
+class Malice:
+    """Creates a folder when it is unpickled."""
+
+    name = "os.makedirs"
+
+    def __init__(self, trap: Path) -> None:
+        self.trap = trap
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.makedirs, (str(self.trap), 0o777, True))
+
+
+Define = Callable[[str, type], type]
+"""Makes a class from `module.name` and its base."""
+
+
+@contextmanager
+def foreign_code() -> Iterator[Define]:
+    """Let classes of modules that nobody can import be saved in this context; behind it, reading cannot import them."""
+    made: list[str] = []
+
+    def define(full_name: str, base: type = object) -> type:
+        module, _, name = full_name.rpartition(".")
+        kind = type(name, (base,), {"__module__": module})
+        sys.modules[module] = ModuleType(module)
+        setattr(sys.modules[module], name, kind)
+        made.append(module)
+        return kind
+
+    try:
+        yield define
+    finally:
+        for module in made:
+            del sys.modules[module]
 
 
 def refusal(path: Path) -> str:

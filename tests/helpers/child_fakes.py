@@ -1,18 +1,25 @@
-"""Sessions that misbehave in a child process, one way each."""
+"""Sessions and an exporter that misbehave in a child process, one way each."""
 
+import errno
 import os
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import torch
 
-from edgevit_deploy.errors import RunError
+from edgevit_deploy.errors import ExportError, RunError, UsageError
+from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.registry import Availability
 from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import Precision
+from tests.helpers.fakes import FakeExporter, FakeOptions
 
 
 class Doubles(Session):
@@ -111,3 +118,46 @@ class SpeaksOutOfTurn(Doubles):
             except OSError:
                 continue
         return {"y": feeds["x"]}
+
+
+class HangsWithGrandchild(Doubles):
+    """Starts a program of its own, tells its id in a file, and never answers."""
+
+    def _run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+        program = subprocess.Popen(["sleep", "600"])
+        Path(os.environ["GRANDCHILD"]).write_text(str(program.pid))
+        time.sleep(600)
+        return feeds
+
+
+class TakesMemory(Doubles):
+    """Allocates as many GiB as its input says, and fills them."""
+
+    def _run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+        taken = np.ones(int(feeds["x"].flat[0] * 2**30), np.uint8)
+        return {"y": np.full_like(feeds["x"], taken[-1])}
+
+
+def _fail(error: Exception) -> None:
+    raise error
+
+
+FAULTS: dict[str, Callable[[], object]] = {
+    "abort": os.abort,
+    "segmentation": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "exit": lambda: os._exit(3),
+    "usage": lambda: _fail(UsageError("use another flag")),
+    "export": lambda: _fail(ExportError("it cannot be converted")),
+    "defect": lambda: 1 // 0,
+    "memory": lambda: _fail(MemoryError()),
+    "disk": lambda: _fail(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))),
+}
+
+
+class FaultyExporter(FakeExporter):
+    """Does what its flag says, else what the fake one does; tells its process's id."""
+
+    def export(self, module: torch.nn.Module, plan: ExportPlan[FakeOptions], folder: Path) -> Artifact:
+        FAULTS.get(plan.options.fault, int)()
+        artifact = super().export(module, plan, folder)
+        return replace(artifact, facts={**artifact.facts, "pid": os.getpid()})

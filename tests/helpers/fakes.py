@@ -81,7 +81,8 @@ class FakeSession(Session):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._module = torch.jit.load(self.path)
+                with self.path.open("rb") as file:  # PyTorch cannot open a name that is not UTF-8
+                    self._module = torch.jit.load(file)
         except Exception as error:
             raise RunError(f"{self.name}: {error}") from error
 

@@ -64,3 +64,8 @@ class SmallTarget(Generic[OptionsT]):
         """Float64 outputs, and the largest error of PyTorch's own float32 run."""
         returns = self.exporter.returns(plan.options)
         return tests.helpers.small.truth_and_noise(NETWORK, inputs, plan.takes, returns)
+
+
+def left_in(folder: Path) -> list[str]:
+    """What a conversion has left in a folder, but for its scratch files, which go with the folder of a failed run."""
+    return [path.name for path in folder.iterdir() if not path.name.startswith(".scratch-")]

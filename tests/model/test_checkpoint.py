@@ -49,26 +49,34 @@ def test_the_loaded_network_is_the_one_that_was_saved(tmp_path: Path) -> None:
         ({"model": 0}, 0, None),
         ({"state_dict": 0, "optimizer": {"state": {}}, "epoch": 3, "arch": "edgevit_xxs", "metric": 0.5, "version": 2}, 0, None),
         ({"state": 0}, 0, None),
+        ({"net": 0}, 0, "weights found under `net`"),
+        ({"run": {"best": [{"weights": 0}]}}, 0, "weights found under `run.best.0.weights`"),
+        ({"model": {"ema": {}}, "any name": 0}, 0, "weights found under `any name`"),
         ({"meta": {"epoch": 1}, "state_dict": 0}, 0, None),
         ({"ema": 0}, 0, "averaged (EMA) weights taken, from `ema`"),
         ({"model_ema": 0, "epoch": 1}, 0, "averaged (EMA) weights taken, from `model_ema`"),
         ({"state_dict": 1, "state_dict_ema": 0}, 0, "averaged (EMA) weights taken, from `state_dict_ema`"),
-        ({"state_dict": 1, "state_dict_ema": 0}, 0, "`state_dict_ema` taken; for `state_dict` instead: torch.save("),
-        ({"model": 0, "model_ema": 1}, 0, "`model` taken; for `model_ema` instead: torch.save("),
-        ({"model": 0, "ema": 1}, 0, "`model` taken; for `ema` instead: torch.save("),
+        ({"state_dict": 1, "state_dict_ema": 0}, 0, "`state_dict_ema` taken; for `state_dict` instead: python -c "),
+        ({"model": 0, "model_ema": 1}, 0, "`model` taken; for `model_ema` instead: python -c "),
+        ({"model": 0, "ema": 1}, 0, "`model` taken; for `ema` instead: python -c "),
     ],
 )
 def test_wrappers(wrapped: dict[str, object], taken: int, said: str | None, tmp_path: Path) -> None:
-    seeds = {
-        key: seeded_state(seed=value) if type(value) is int and key not in ("epoch", "version") else value
-        for key, value in wrapped.items()
-    }
-    checkpoint = read(seeds, tmp_path)
+    checkpoint = read(with_states(wrapped), tmp_path)
     assert_state(checkpoint, seeded_state(seed=taken))
     if said is None:
         assert checkpoint.notes == (ASSUMED,)
     else:
         assert any(note.startswith(said) for note in checkpoint.notes)
+
+
+def with_states(content: object, key: str = "") -> object:
+    """Return the content with a state for each number, whose seed it is, except where the number is one."""
+    if isinstance(content, dict):
+        return {name: with_states(value, name) for name, value in content.items()}
+    if isinstance(content, list):
+        return [with_states(value) for value in content]
+    return seeded_state(seed=content) if type(content) is int and key not in ("epoch", "version") else content
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
