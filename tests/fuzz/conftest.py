@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import EpsImagePlugin
 
 import runtimes
 from edgevit_deploy.cli import run
+from edgevit_deploy.host import find_session
 from tests.helpers.fakes import FAKE_COMMAND, FAKE_RUNTIME, register_fake
 from tests.helpers.fuzzing import Asker, bounded_memory
 from tests.helpers.shared import made_once
@@ -39,6 +39,7 @@ def asker(
     """A world whose working folder is `here/now`, with a `gs` on the PATH that leaves a file where it is started."""
     remembering = replace(FAKE_RUNTIME, location="tests.helpers.fuzzing:RememberingSession")
     monkeypatch.setitem(runtimes.RUNTIMES, "fake", remembering)
+    find_session.cache_clear()
     root = tmp_path / "world"
     for name in ("here/now", "bin", "temporary", "outside"):
         (root / name).mkdir(parents=True)
@@ -47,7 +48,6 @@ def asker(
     program.write_text(f"#!/bin/sh\n: > '{root}/gs-was-started'\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
-    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
     monkeypatch.setattr(tempfile, "tempdir", str(root / "temporary"))
     monkeypatch.setenv("TMPDIR", str(root / "temporary"))
     monkeypatch.delenv("FORCE_COLOR", raising=False)
@@ -55,3 +55,4 @@ def asker(
     assert run(["verify", str(small_bundle)]) == 0  # what a check loads is loaded before memory is bounded
     with bounded_memory():
         yield Asker(root, capfdbinary)
+    find_session.cache_clear()
