@@ -193,6 +193,7 @@ FILE_FORMS: dict[str, Callable[[Path], object]] = {
     "missing": lambda path: None,
     "empty": lambda path: path.touch(),
     "text": lambda path: path.write_text("passed\n" * 3),
+    "ten lines": lambda path: path.write_text("passed\n" * 10),
     "endless": lambda path: (path.touch(), os.truncate(path, 2**40)),
 }
 
@@ -208,7 +209,7 @@ def form_of(random: Random) -> tuple[str, str, bool]:
     if kind == "manifest":
         return "manifest.json", random.choice(sorted(MANIFEST_FORMS)), False
     if kind == "file":
-        return random.choice(PLACES), random.choice(sorted(FILE_FORMS)), random.random() < 0.5
+        return random.choice(PLACES), random.choice((*sorted(FILE_FORMS), "ten lines", "ten lines")), random.random() < 0.5
     return random.choice(sorted(BESIDE)), "beside", False
 
 
@@ -232,7 +233,8 @@ def apply_form(form: tuple[str, str, bool], bundle: Path) -> bool:
         document = json.loads((bundle / "manifest.json").read_text())
         record_again(bundle, document)
         replace_file(bundle / "manifest.json", json.dumps(document).encode())
-    return (name == "README.md" and recorded) or (name == "extra" and kind in ("missing", "folder"))
+    text_alone = name == "README.md" or (name == "labels.txt" and kind == "ten lines")
+    return (text_alone and recorded) or (name == "extra" and kind in ("missing", "folder"))
 
 
 def golden_change(random: Random) -> Callable[[Path, Any], None]:

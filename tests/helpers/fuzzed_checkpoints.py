@@ -65,6 +65,9 @@ def rebuilt(*arguments: object) -> Call:
 
 
 CLAIMS = (
+    rebuilt(0, (5,), (1,), False, {}),
+    rebuilt(3, (2,), (1,), False, {}),
+    rebuilt(0, (10**7,), (1,), False, {}),
     rebuilt(0, (2**40,), (1,), False, {}),
     rebuilt(0, (2**47, 2**47), (0, 0), False, {}),
     rebuilt(3, (4,), (-1,), False, {}),
