@@ -38,6 +38,9 @@ MAX_SEED = 2**63 - 1
 
 MAX_LABELS_BYTES = 64 * 2**20
 
+MAX_FILE_BYTES = 2**34
+"""Of a checkpoint, or of one file of a bundle; no EdgeViT takes as much. A sparse file is made at once and hashed for hours."""
+
 MAX_TENSOR_BYTES = 2**31
 """Of one float32 input or output; what a file claims beyond that is not believed, and what a user asks beyond that not tried."""
 

@@ -4,16 +4,13 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from edgevit_deploy.spec import MAX_BATCH, MAX_CLASSES, MAX_SIDE, TensorSpec, tensor_bytes, too_large
+from edgevit_deploy.spec import MAX_BATCH, MAX_CLASSES, MAX_FILE_BYTES, MAX_SIDE, TensorSpec, tensor_bytes, too_large
 
 if TYPE_CHECKING:
     from edgevit_deploy.bundle.manifest import Manifest
 
 MAX_DEPTH = 64
 """Blocks in a stage; the deepest published stage has 10."""
-
-MAX_FILE_BYTES = 2**34
-"""Of one file; the largest network that a manifest may claim has less. A sparse file costs nothing to make, and hours to hash."""
 
 MAX_PROBES = 64
 """Golden inputs; a bundle has a batch of them, or two."""
@@ -94,7 +91,10 @@ def _free_axes(manifest: "Manifest") -> Iterator[str]:
 
 def _golden(manifest: "Manifest") -> Iterator[str]:
     golden, sizes = manifest.golden, {record.path: record.bytes for record in manifest.files}
-    for array in (golden.input, *golden.outputs):
+    arrays = (golden.input, *golden.outputs)
+    if len({array.name for array in arrays}) < len(arrays):  # only one of them would be compared, and an app may read the other
+        yield "golden data of one name are recorded twice"
+    for array in arrays:
         if not array.shape or min(array.shape) < 1 or array.shape[0] > MAX_PROBES * MAX_BATCH:
             yield f"{array.path} has the shape {array.shape}, expected sizes of 1 and more"
         elif array.path not in sizes:

@@ -25,6 +25,7 @@ import torch
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.files import open_regular
 from edgevit_deploy.model.unpickle import Unpickler
+from edgevit_deploy.spec import MAX_FILE_BYTES
 
 ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGICS = tuple(pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol) for protocol in range(6))
@@ -55,24 +56,17 @@ def read_contents(path: Path) -> Contents:
         UsageError: missing, empty or damaged, of another kind, or with sizes that are not the file's.
     """
     with _opened(path) as file:
-        sha256 = _sha256(file)
-        file.seek(0)
         start = file.read(64)
-        if not start:
-            raise UsageError("the file is empty; copy or download it again")
+        _check_start(start, os.fstat(file.fileno()).st_size)
+        file.seek(0)
+        sha256 = _sha256(file)
         if start.startswith(ZIP_MAGIC):
             tree, foreign = _read_zip(file)
         elif start.startswith(LEGACY_MAGICS):
             tree, foreign = _read_legacy(file)
-        elif start[8:9] == b"{":
+        else:
             tree, metadata = _read_safetensors(path)
             return Contents(tree=tree, metadata=metadata, foreign=(), sha256=sha256)
-        elif start.startswith(b"\x80"):
-            raise UsageError("a plain Python pickle, which torch.save did not write; save the weights with torch.save")
-        else:
-            raise UsageError(
-                f"neither a PyTorch checkpoint nor safetensors: it begins with {start[:16]!r}; copy or download it again"
-            )
     return Contents(tree=tree, metadata={}, foreign=foreign, sha256=sha256)
 
 
@@ -85,6 +79,19 @@ def _opened(path: Path) -> BinaryIO:
         raise UsageError(f"cannot be read ({error.strerror}); check its permissions") from error
     except OSError as error:
         raise UsageError(f"{error.strerror}; give a checkpoint (.pth, .pt, .bin or .safetensors)") from error
+
+
+def _check_start(start: bytes, size_bytes: int) -> None:
+    """Refuse what is no checkpoint by its first bytes, or too large for one, before hours go by with hashing it."""
+    if not start:
+        raise UsageError("the file is empty; copy or download it again")
+    if size_bytes > MAX_FILE_BYTES:
+        raise UsageError(f"{size_bytes} bytes, expected at most {MAX_FILE_BYTES}; save model.state_dict() alone")
+    if start.startswith((ZIP_MAGIC, *LEGACY_MAGICS)) or start[8:9] == b"{":
+        return
+    if start.startswith(b"\x80"):
+        raise UsageError("a plain Python pickle, which torch.save did not write; save the weights with torch.save")
+    raise UsageError(f"neither a PyTorch checkpoint nor safetensors: it begins with {start[:16]!r}; copy or download it again")
 
 
 def _sha256(file: BinaryIO) -> str:
