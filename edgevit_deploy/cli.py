@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn, get_args
 from cyclopts import App, CycloptsError, Parameter, Token, convert
 
 from edgevit_deploy.commands.console import print_error
-from edgevit_deploy.errors import DeployError, ExportError, RunError, UsageError, did_you_mean, system_refusal
+from edgevit_deploy.errors import DeployError, ExportError, RunError, UsageError, did_you_mean, first_line, system_refusal
 from edgevit_deploy.host import TARGETS
 from edgevit_deploy.process.interrupts import INTERRUPTS
 from edgevit_deploy.process.memory import address_space_note
@@ -85,9 +85,10 @@ def run(tokens: Sequence[str]) -> int:
         print_error(str(interrupt) or "interrupted; nothing half-written was kept")
         return INTERRUPTED
     except (OSError, MemoryError, RuntimeError, ImportError) as error:
-        if (refusal := system_refusal(error)) is None:
+        refusal, limited = system_refusal(error), address_space_note()
+        if refusal is None and not limited:
             raise
-        print_error(refusal)
+        print_error(refusal or f"{first_line(error)}{limited}")
         bad_name = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
         return UsageError.exit_code if bad_name else DeployError.exit_code
     return int(result or 0)
