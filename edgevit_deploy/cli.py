@@ -119,7 +119,7 @@ def _read_value(kind: Any, tokens: Sequence[Token]) -> Any:
     if int in (kind, *get_args(kind)):
         for token in tokens:
             if not WHOLE_NUMBER.fullmatch(token.value):
-                raise UsageError(f"{token.keyword} {shortened(token.value)}: expected a whole number")
+                raise UsageError(f"{token.keyword} {shortened(token.value)}: expected a whole number of at most 19 digits")
     return convert(kind, tokens)
 
 
