@@ -40,6 +40,7 @@ def supervise(clear: Callable[[Path], None]) -> None:
     child = os.fork()
     if child == 0:
         os.close(told)
+        os.setpgid(0, 0)  # so that Ctrl-C in a terminal comes once, from the parent
         return
     os.close(_places)
     for number in (signal.SIGINT, signal.SIGTERM):
