@@ -31,6 +31,7 @@ from edgevit_deploy.parity.taps import TappedNetwork
 from edgevit_deploy.process.scratch import scratch_folder
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import DYNAMIC_BATCHES, Graph, InputKind, Precision, Size
+from edgevit_deploy.text import figure
 
 Step = Callable[[str], None]
 """Told in a few words what is done next."""
@@ -245,7 +246,7 @@ class Workbench:
         worst = report.worst
         if report.status == "passed" and worst is not None:
             return Passed(artifact=artifact, worst=worst)
-        figures = f": {worst.noise_ratio:.2g} x noise, bound {worst.tolerance.k:g}" if worst else ""
+        figures = f": {figure(worst.noise_ratio)} x noise, bound {worst.tolerance.k:g}" if worst else ""
         return Refused(reason=f"parity {report.status}{figures}")
 
     def fresh_folder(self) -> Path:

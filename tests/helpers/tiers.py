@@ -18,6 +18,7 @@ CORE = (
     "measure",
     "model",
     "parity/test_negative_controls.py",
+    "parity/test_not_finite.py",
     "parity/test_probes.py",
     "parity/test_reference.py",
     "process",
