@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_args
 
 from cyclopts import App, CycloptsError, Parameter, Token, convert
@@ -115,12 +116,26 @@ def build_app(tokens: Sequence[str] = ()) -> App:
 
 
 def _read_value(kind: Any, tokens: Sequence[Token]) -> Any:
-    """Read what a flag was given; cyclopts alone would round 1.5 to 2, and take 1.0 and 0x1 for 1."""
-    if int in (kind, *get_args(kind)):
-        for token in tokens:
-            if not WHOLE_NUMBER.fullmatch(token.value):
-                raise UsageError(f"{token.keyword} {shortened(token.value)}: expected a whole number of at most 19 digits")
+    """Read what a flag was given; cyclopts alone would round 1.5 to 2, and take 1.0 and 0x1 for 1.
+
+    Where a file is meant, nothing is passed on that the system cannot look for: most of its calls would raise at that.
+    """
+    kinds = (kind, *get_args(kind))
+    for token in tokens:
+        if int in kinds and not WHOLE_NUMBER.fullmatch(token.value):
+            raise UsageError(f"{token.keyword} {shortened(token.value)}: expected a whole number of at most 19 digits")
+        if Path in kinds and not _can_be_a_name(token.value):
+            raise UsageError(
+                f"{token.keyword or 'the argument'} {shortened(token.value)}: no file can have this name; give another"
+            )
     return convert(kind, tokens)
+
+
+def _can_be_a_name(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # a lone surrogate that stands for no byte
+        return False
 
 
 def _check_command(tokens: Sequence[str]) -> None:

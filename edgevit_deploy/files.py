@@ -66,6 +66,11 @@ def _is_alive(process: str) -> bool:
     return True
 
 
+def real_path(path: Path) -> Path:
+    """Return where a name leads, all links followed; `Path.resolve` would raise where they lead in a circle."""
+    return Path(os.path.realpath(path))
+
+
 def is_regular(path: Path) -> bool:
     """Say whether there is a regular file; any name may be asked for."""
     try:

@@ -48,6 +48,19 @@ def json_bytes(document: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(plain), indent=2) + b"\n"
 
 
+def json_for_a_terminal(document: object) -> bytes:
+    """Serialise as `json_bytes`: the same document, but what a terminal could obey stands there as escapes of JSON."""
+    lines = json_bytes(document).decode("utf-8").split("\n")
+    return "\n".join(line if line.isprintable() else "".join(map(_json_escaped, line)) for line in lines).encode("utf-8")
+
+
+def _json_escaped(character: str) -> str:
+    if _is_shown(character):
+        return character
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[place : place + 2].hex()}" for place in range(0, len(units), 2))
+
+
 def _is_shown(character: str) -> bool:
     return character.isprintable() or unicodedata.category(character) == "Zs"
 

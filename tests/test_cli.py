@@ -198,3 +198,33 @@ def test_it_is_said_before_torch_is_loaded() -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment, check=True)
     assert result.stdout.strip() == "False PASSIVE"
+
+
+@pytest.mark.parametrize("name", ["\0", "a\0b.html", "\ud800"], ids=ascii)
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ["report", "{bundle}", "--output", "{name}"],
+        ["bench", "nothing", "--output", "{name}"],
+        ["verify", "{name}"],
+        ["inspect", "{name}"],
+        ["fake", "--weights", "{name}"],
+        ["friendliness", "--model", "edgevit_xxs", "--output={name}"],
+    ],
+    ids=lambda tokens: tokens[0],
+)
+def test_a_name_that_no_file_can_have_is_refused(
+    fake_bundle: Path, expect_error: Callable[..., str], tokens: list[str], name: str
+) -> None:
+    line = [token.format(bundle=fake_bundle, name=name) for token in tokens]
+    assert "no file can have this name" in expect_error(2, *line)
+
+
+@pytest.mark.parametrize("name", ["loop", "loop/page.html"])
+def test_a_link_in_a_circle_is_refused(fake_bundle: Path, expect_error: Callable[..., str], name: str) -> None:
+    loop = fake_bundle.parent / "loop"
+    loop.symlink_to("loop")
+    assert "--output" in expect_error(2, "report", fake_bundle, "--output", fake_bundle.parent / name)
+    assert "no bundle" in expect_error(2, "report", loop)
+    assert "no bundle" in expect_error(2, "bench", loop)
+    assert "--output" in expect_error(2, "bench", loop, "--output", loop)

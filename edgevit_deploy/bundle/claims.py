@@ -4,13 +4,13 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from edgevit_deploy.spec import MAX_BATCH, MAX_CLASSES, MAX_SIDE, TensorSpec, tensor_bytes, too_large
+from edgevit_deploy.spec import MAX_BATCH, MAX_BLOCKS, MAX_CLASSES, MAX_SIDE, TensorSpec, tensor_bytes, too_large
 
 if TYPE_CHECKING:
     from edgevit_deploy.bundle.manifest import Manifest
 
-MAX_DEPTH = 64
-"""Blocks in a stage; the deepest published stage has 10."""
+MAX_FILE_BYTES = 2**34
+"""Of one file; the largest network that a manifest may claim has less. A sparse file costs nothing to make, and hours to hash."""
 
 MAX_PROBES = 64
 """Golden inputs; a bundle has a batch of them, or two."""
@@ -25,6 +25,7 @@ def objections(manifest: "Manifest") -> Iterator[str]:
     ends = [*manifest.inputs, *manifest.outputs, *((*built_from.inputs, *built_from.outputs) if built_from else ())]
     for spec in ends:
         yield from _tensor(spec)
+    yield from _free_axes(manifest)
     yield from _golden(manifest)
     yield from _files(manifest)
 
@@ -35,8 +36,8 @@ def _model(manifest: "Manifest") -> Iterator[str]:
         yield f"{model.num_classes} classes, expected 1 to {MAX_CLASSES}"
     if labels.count != model.num_classes:
         yield f"{labels.count} labels for {model.num_classes} classes"
-    if not all(1 <= depth <= MAX_DEPTH for depth in model.depths):
-        yield f"depths {model.depths}, expected 1 to {MAX_DEPTH}"
+    if not all(1 <= depth <= MAX_BLOCKS for depth in model.depths):
+        yield f"depths {model.depths}, expected 1 to {MAX_BLOCKS}"
     yield from _sides("the image size", model.image_size, MAX_SIDE)
     if not all(math.isfinite(eps) and eps > 0 for eps in (model.norm_eps, model.inner_norm_eps)):
         yield "a LayerNorm epsilon is not above 0"
@@ -74,6 +75,20 @@ def _tensor(spec: TensorSpec) -> Iterator[str]:
         yield f"{spec.name!r} of shape {spec.shape} {reason}"
 
 
+def _free_axes(manifest: "Manifest") -> Iterator[str]:
+    """Axes are free where the conversion left them so; otherwise one could be named free that the file has fixed."""
+    batch, size = manifest.conversion.batch, manifest.conversion.image_size
+    first = "batch" if batch == "dynamic" else batch
+    sides = ("height", "width") if size == "dynamic" else size
+    for spec in manifest.inputs:
+        if spec.shape != (first, 3, *sides):
+            yield f"{spec.name!r} has the shape {spec.shape}, expected {(first, 3, *sides)}"
+    for spec in manifest.outputs:
+        named = [axis for axis in spec.shape[1:] if isinstance(axis, str)]
+        if spec.shape[:1] != (first,) or (named and size != "dynamic"):
+            yield f"{spec.name!r} has the shape {spec.shape}, expected a batch of {batch} and axes that are not free"
+
+
 def _golden(manifest: "Manifest") -> Iterator[str]:
     golden, sizes = manifest.golden, {record.path: record.bytes for record in manifest.files}
     for array in (golden.input, *golden.outputs):
@@ -93,6 +108,8 @@ def _files(manifest: "Manifest") -> Iterator[str]:
         yield "a file is recorded twice"
     if any(record.bytes < 0 for record in manifest.files):
         yield "a file of less than no bytes is recorded"
+    if any(record.bytes > MAX_FILE_BYTES for record in manifest.files):
+        yield f"a file of more than {MAX_FILE_BYTES} bytes is recorded"
     if manifest.labels.path not in paths:
         yield f"{manifest.labels.path} is named but not among its files"
     built_from = [manifest.built_from.path] if manifest.built_from else []

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.text import json_bytes, printable
+from edgevit_deploy.text import json_for_a_terminal, printable
 
 WIDTH_OF_A_FILE = 160
 """Of tables that go to no terminal."""
@@ -62,7 +62,7 @@ def print_json(document: object) -> None:
         RunError: stdout is closed, full, or a pipe that nobody reads.
     """
     try:
-        sys.stdout.buffer.write(json_bytes(document))
+        sys.stdout.buffer.write(json_for_a_terminal(document))
         sys.stdout.buffer.flush()
     except (OSError, ValueError, AttributeError) as error:  # closed before the start: there is no stdout, or one without a file
         _drop_stdout()

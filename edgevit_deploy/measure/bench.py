@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.files import real_path
 from edgevit_deploy.host import ThisHost
 from edgevit_deploy.measure.align_names import profile_by_module
 from edgevit_deploy.measure.benchmark import Candidate, benchmark
@@ -142,9 +143,9 @@ def check_bundles(bundles: Sequence[Path]) -> None:
     Raises:
         UsageError: naming it.
     """
-    resolved = [bundle.resolve() for bundle in bundles]
+    resolved = [real_path(bundle) for bundle in bundles]
     for index, bundle in enumerate(bundles):
-        if bundle.resolve() in resolved[:index]:
+        if real_path(bundle) in resolved[:index]:
             raise UsageError(f"{bundle} is given twice; give it once: the first bundle is always timed against itself too")
 
 

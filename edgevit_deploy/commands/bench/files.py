@@ -8,6 +8,7 @@ from edgevit_deploy.commands.bench.plot import svg_plot
 from edgevit_deploy.commands.bench.view import document, explanation, setting, tables
 from edgevit_deploy.commands.pages import markdown_text, write_together
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.files import real_path
 from edgevit_deploy.text import json_bytes
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def check_folder(output: Path, bundles: Sequence[Path]) -> None:
         UsageError: it lies in a bundle, which would then no longer verify, or it is a file.
     """
     for bundle in bundles:
-        if output.resolve().is_relative_to(bundle.resolve()):
+        if real_path(output).is_relative_to(real_path(bundle)):
             raise UsageError(f"--output {output} lies in the bundle {bundle}, which would then no longer verify; put it beside")
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output {output} is a file; name a folder")

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from edgevit_deploy.commands.console import print_json, say
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.files import real_path
 
 REPORT_NAME = "report.html"
 
@@ -28,7 +29,7 @@ def report_bundles(
     from edgevit_deploy.bundle.folder import open_bundle
     from edgevit_deploy.commands.report.page import Subject, render, write_page
 
-    folders = [bundle.resolve() for bundle in bundles]
+    folders = [real_path(bundle) for bundle in bundles]
     path = output or folders[0].parent / REPORT_NAME
     _check_outside(path, folders)
     labels = _labels(folders)
@@ -43,7 +44,7 @@ def report_bundles(
 
 def _check_outside(path: Path, folders: Sequence[Path]) -> None:
     for folder in folders:
-        if path.resolve().is_relative_to(folder):
+        if real_path(path).is_relative_to(folder):
             raise UsageError(
                 f"--output {path} lies inside the bundle {folder.name}, which would then no longer verify; put it beside"
             )
