@@ -52,7 +52,10 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
     tokens = sys.argv[1:] if tokens is None else tokens
     INTERRUPTS.listen()
     wait_passively(tokens)
-    sys.exit(run(tokens))
+    code = run(tokens)
+    if code == INTERRUPTED:
+        os._exit(code)  # whoever interrupts need not wait for libraries that tidy up
+    sys.exit(code)
 
 
 def wait_passively(tokens: Sequence[str]) -> None:
