@@ -91,7 +91,10 @@ def _free_axes(manifest: "Manifest") -> Iterator[str]:
 
 def _golden(manifest: "Manifest") -> Iterator[str]:
     golden, sizes = manifest.golden, {record.path: record.bytes for record in manifest.files}
-    for array in (golden.input, *golden.outputs):
+    arrays = (golden.input, *golden.outputs)
+    if len({array.name for array in arrays}) < len(arrays):  # only one of them would be compared, and an app may read the other
+        yield "golden data of one name are recorded twice"
+    for array in arrays:
         if not array.shape or min(array.shape) < 1 or array.shape[0] > MAX_PROBES * MAX_BATCH:
             yield f"{array.path} has the shape {array.shape}, expected sizes of 1 and more"
         elif array.path not in sizes:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgevit_deploy.cli import run
-from tests.helpers.bundles import edit_manifest
+from tests.helpers.bundles import edit_manifest, rehash
 
 ErrorCheck = Callable[..., str]
 
@@ -44,6 +44,21 @@ def test_free_axes_are_where_the_conversion_left_them(fake_target: None, tmp_pat
     shape = json.loads((tmp_path / "fake-fp32" / "manifest.json").read_text())["inputs"][0]["shape"]
     assert shape == ["batch", 3, "height", "width"]
     assert run(["verify", str(tmp_path / "fake-fp32")]) == 0
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["before", "behind"])
+def test_golden_data_of_one_name_are_there_once(fake_bundle: Path, expect_error: ErrorCheck, place: int) -> None:
+    """Of two, an app may replay the one that was never compared."""
+    path = fake_bundle / "golden" / "other.f32"
+    path.write_bytes(bytes((fake_bundle / "golden" / "output.f32").stat().st_size))
+
+    def claim(document: dict[str, Any]) -> None:
+        outputs = document["golden"]["outputs"]
+        outputs.insert(place, outputs[0] | {"path": "golden/other.f32"})
+
+    edit_manifest(fake_bundle, claim)
+    rehash(fake_bundle)
+    assert "recorded twice" in expect_error(2, "verify", fake_bundle)
 
 
 def test_a_file_of_a_terabyte_is_refused_before_it_is_hashed(fake_bundle: Path, expect_error: ErrorCheck) -> None:

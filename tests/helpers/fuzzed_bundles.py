@@ -72,6 +72,7 @@ POOLS = {
     "any": (*TEXTS, *NUMBERS, *OTHER_KINDS, *OF_THE_BUNDLE),
     "number": NUMBERS,
     "path": (*PATHS, *OF_THE_BUNDLE),
+    "record": OTHER_KINDS,
     "size": NUMBERS,
     "text": (*TEXTS, *OF_THE_BUNDLE),
 }
@@ -127,7 +128,7 @@ def edits_of(random: Random, document: Any) -> list[Edit]:
     for _ in range(choose((1, 1, 2))):
         group = choose(sorted(groups))
         place = choose(groups[group])
-        kind = choose(("set", "set", "set", "set", "delete", "add"))
+        kind = choose(("add", "add", "delete", "set") if group == "record" else ("set", "set", "set", "set", "delete", "add"))
         value = choose(POOLS[group]).replace("@PATH@", str(found_at(document, place)))
         edits.append(Edit(kind=kind, place=place, value=value))
     return edits
@@ -135,12 +136,14 @@ def edits_of(random: Random, document: Any) -> list[Edit]:
 
 def places_by_type(document: Any) -> dict[str, list[tuple[str | int, ...]]]:
     recorded = {record["path"] for record in document["files"]}
-    groups: dict[str, list[tuple[str | int, ...]]] = {"any": [], "number": [], "path": [], "size": [], "text": []}
+    groups: dict[str, list[tuple[str | int, ...]]] = {"any": [], "number": [], "path": [], "record": [], "size": [], "text": []}
     for place in places_in(document):
         groups["any"].append(place)
         value = found_at(document, place)
         if isinstance(value, str):
             groups["path" if value in recorded else "text"].append(place)
+        elif isinstance(value, dict) and isinstance(place[-1], int):
+            groups["record"].append(place)
         elif isinstance(value, int | float):
             groups["size" if place[0] in SIZED else "number"].append(place)
     return groups
