@@ -18,10 +18,10 @@ from cyclopts import App, CycloptsError, Parameter, Token, convert
 from edgevit_deploy.commands.console import print_error
 from edgevit_deploy.errors import DeployError, ExportError, RunError, UsageError, did_you_mean, first_line, system_refusal
 from edgevit_deploy.host import TARGETS
+from edgevit_deploy.outside.text import shortened
 from edgevit_deploy.process.interrupts import INTERRUPTS
 from edgevit_deploy.process.memory import address_space_note
 from edgevit_deploy.spec import PROGRAM, VERSION, Precision
-from edgevit_deploy.text import shortened
 
 COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its line in the list of commands
     "all": ("convert:convert_all", "Convert to every target that can run here; say what was done, skipped and failed, and why."),

@@ -20,10 +20,11 @@ from edgevit_deploy.data.preprocess import normalise, read_some
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.rewrite import DeployForm, to_deploy_form
 from edgevit_deploy.errors import DeployError
-from edgevit_deploy.export_child import WORKERS
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter.child import WORKERS
 from edgevit_deploy.model.ends import prepare
 from edgevit_deploy.model.loading import DEFAULT_SEED, LoadedModel
+from edgevit_deploy.outside.text import figure
 from edgevit_deploy.parity.gate import OutputDiff, ParityReport, Truth, check_session
 from edgevit_deploy.parity.probes import Probes, make_probes
 from edgevit_deploy.parity.reference import Arithmetic, Ends, Outputs, Reference
@@ -31,7 +32,6 @@ from edgevit_deploy.parity.taps import TappedNetwork
 from edgevit_deploy.process.scratch import scratch_folder
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import DYNAMIC_BATCHES, Graph, InputKind, Precision, Size
-from edgevit_deploy.text import figure
 
 Step = Callable[[str], None]
 """Told in a few words what is done next."""

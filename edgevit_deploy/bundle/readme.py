@@ -1,9 +1,9 @@
 """The README.md inside a bundle: what the file is, what to feed it, and how to prove it on the device."""
 
 from edgevit_deploy.bundle.manifest import Manifest
+from edgevit_deploy.outside.text import figure
 from edgevit_deploy.parity.gate import why_not_finite
 from edgevit_deploy.spec import TensorSpec
-from edgevit_deploy.text import figure
 
 TEMPLATE = """\
 # {variant}, {target} {precision}

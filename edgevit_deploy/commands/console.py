@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.text import json_for_a_terminal, printable
+from edgevit_deploy.outside.text import json_for_a_terminal, printable
 
 WIDTH_OF_A_FILE = 160
 """Of tables that go to no terminal."""

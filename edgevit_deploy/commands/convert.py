@@ -13,9 +13,9 @@ from edgevit_deploy.commands.flags import FileFlags, ModelFlags
 from edgevit_deploy.commands.pictures import photograph_notes, print_top5, say_passed_over
 from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.host import THIS_HOST, check_target
+from edgevit_deploy.outside.text import figure
 from edgevit_deploy.registry import install_command
 from edgevit_deploy.spec import PROGRAM, Precision
-from edgevit_deploy.text import figure
 
 if TYPE_CHECKING:
     from edgevit_deploy.data.pictures import PictureFolder

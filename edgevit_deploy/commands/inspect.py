@@ -7,7 +7,7 @@ import msgspec
 from cyclopts import Parameter
 
 from edgevit_deploy.commands.console import print_json, print_table
-from edgevit_deploy.text import figure
+from edgevit_deploy.outside.text import figure
 
 
 def inspect(file: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:

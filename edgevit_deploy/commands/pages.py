@@ -9,8 +9,8 @@ from rich.text import Text
 
 from edgevit_deploy.commands.console import print_table
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.files import unfinished
-from edgevit_deploy.text import writable
+from edgevit_deploy.outside.files import unfinished
+from edgevit_deploy.outside.text import writable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from edgevit_deploy.commands.console import print_json, print_table, progress, s
 from edgevit_deploy.commands.pictures import say_passed_over, show_top5
 from edgevit_deploy.errors import MissingError
 from edgevit_deploy.host import THIS_HOST
-from edgevit_deploy.text import figure
+from edgevit_deploy.outside.text import figure
 
 if TYPE_CHECKING:
     from edgevit_deploy.verification.bundle import Verification

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.files import open_regular
 from edgevit_deploy.model.unpickle import Unpickler
+from edgevit_deploy.outside.files import open_regular
 
 ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGICS = tuple(pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol) for protocol in range(6))

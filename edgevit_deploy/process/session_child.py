@@ -9,13 +9,13 @@ from functools import cache
 from typing import Any, ClassVar
 
 from edgevit_deploy.errors import RunError
+from edgevit_deploy.outside.text import one_line
 from edgevit_deploy.process.child import ChildFailure
 from edgevit_deploy.process.messages import describe
 from edgevit_deploy.process.session_worker import Reply, Request, Setup
 from edgevit_deploy.process.worker import Worker
 from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import DYNAMIC_BATCHES, TensorSpec, tensor_bytes
-from edgevit_deploy.text import one_line
 
 SERVE = "from edgevit_deploy.process.session_worker import serve; serve()"
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from edgevit_deploy.errors import ExportError, UsageError
 from edgevit_deploy.exporter import Artifact
-from edgevit_deploy.files import unfinished
 from edgevit_deploy.formats.tensorrt.library import Library, create_network, message_log
 from edgevit_deploy.formats.tensorrt.probe import Capability
+from edgevit_deploy.outside.files import unfinished
 from edgevit_deploy.spec import TensorSpec
 
 INSPECTOR_NAME = "inspector.json"

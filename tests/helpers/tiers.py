@@ -17,6 +17,7 @@ CORE = (
     "deploy",
     "measure",
     "model",
+    "outside",
     "parity/test_negative_controls.py",
     "parity/test_not_finite.py",
     "parity/test_probes.py",

@@ -10,9 +10,9 @@ import pytest
 from edgevit_deploy.bundle.manifest import read_manifest
 from edgevit_deploy.bundle.readme import bundle_readme
 from edgevit_deploy.cli import run
+from edgevit_deploy.outside.text import figure
 from edgevit_deploy.parity.gate import NOT_FINITE, OutputDiff, Truth, compare, why_not_finite
 from edgevit_deploy.parity.probes import Probes
-from edgevit_deploy.text import figure
 from tests.helpers.fakes import FAKE_COMMAND, FakeExporter
 
 

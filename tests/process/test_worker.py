@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from edgevit_deploy.errors import ExportError, RunError, UsageError
-from edgevit_deploy.export_child import ExportWorkers, isolated, read_artifact
 from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.exporter.child import ExportWorkers, isolated, read_artifact
 from edgevit_deploy.process.child import environment, python
 from edgevit_deploy.process.memory import address_space_note, physical_memory_bytes
 from edgevit_deploy.process.scratch import scratch_beside, scratch_folder

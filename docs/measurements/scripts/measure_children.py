@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from edgevit_deploy import create_model
-from edgevit_deploy.export_child import ExportWorkers
+from edgevit_deploy.exporter.child import ExportWorkers
 from edgevit_deploy.host import RUNTIMES, TARGETS, load_session
 from edgevit_deploy.model.ends import prepare
 from edgevit_deploy.model.random_weights import randomise

@@ -18,9 +18,9 @@ from edgevit_deploy.bundle.manifest import FileRecord, GoldenRecord, Manifest
 from edgevit_deploy.commands.pages import write_beside
 from edgevit_deploy.commands.report.axis import Axis, Tick, axis_for
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.outside.text import figure
 from edgevit_deploy.parity.gate import OutputDiff, Status
 from edgevit_deploy.spec import Size, TensorSpec
-from edgevit_deploy.text import figure
 
 TEMPLATE = "page.html.j2"
 HTML_SUFFIXES = (".html", ".htm")

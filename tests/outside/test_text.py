@@ -13,9 +13,9 @@ import pytest
 from edgevit_deploy.cli import run
 from edgevit_deploy.commands import console
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.files import is_regular, open_regular, read_bounded, unfinished
+from edgevit_deploy.outside.files import is_regular, open_regular, read_bounded, unfinished
+from edgevit_deploy.outside.text import json_bytes, one_line, printable, shortened
 from edgevit_deploy.process.child import environment
-from edgevit_deploy.text import json_bytes, one_line, printable, shortened
 from tests.helpers.bundles import edit_manifest
 from tests.helpers.fakes import FAKE_COMMAND
 
@@ -107,7 +107,7 @@ sys.exit(run(["doctor", "--json"]))
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("how", ["closed", "full", "nobody reads"])
 def test_a_stdout_that_takes_nothing_is_one_line(how: str) -> None:
-    command = [sys.executable, "-c", STDOUT.format(root=str(Path(__file__).parent.parent))]
+    command = [sys.executable, "-c", STDOUT.format(root=str(Path(__file__).parent.parent.parent))]
     shell = {"closed": '"$@" >&-', "full": '"$@" >/dev/full', "nobody reads": '"$@" | true; exit ${PIPESTATUS[0]}'}[how]
     result = subprocess.run(
         ["bash", "-c", shell, "-", *command], env=environment(), stderr=subprocess.PIPE, text=True, check=False

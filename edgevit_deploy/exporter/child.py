@@ -31,7 +31,7 @@ from edgevit_deploy.spec import TensorSpec
 if TYPE_CHECKING:
     from torch import nn
 
-SERVE = "from edgevit_deploy.export_child import serve; serve()"
+SERVE = "from edgevit_deploy.exporter.child import serve; serve()"
 EXPORT_TIMEOUT_S = 3600.0
 """A conversion takes seconds, the slowest converter minutes on a busy machine; more than this is a hang."""
 
