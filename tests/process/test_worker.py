@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,16 @@ def test_one_worker_serves_several_conversions(faulty: Any, tmp_path: Path) -> N
         pids.add(faulty("", tmp_path / name).facts["pid"])
     assert len(pids) == 1
     assert os.getpid() not in pids
+
+
+def test_threads_take_turns(faulty: Any, tmp_path: Path) -> None:
+    def export(name: str) -> int:
+        (tmp_path / name).mkdir()
+        return int(faulty("", tmp_path / name).facts["pid"])
+
+    with ThreadPoolExecutor(3) as threads:
+        pids = set(threads.map(export, ["first", "second", "third"]))
+    assert len(pids) == 1
 
 
 def test_an_isolated_exporter_says_what_the_other_one_says() -> None:
