@@ -3,8 +3,12 @@
 import os
 import signal
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NO_MEMORY = b"error: memory ran out before anything was begun; lift the memory limit (`ulimit -v`, a container's)\n"
 INTERRUPTED = b"error: interrupted; nothing was begun\n"
 
 
@@ -14,12 +18,26 @@ def main() -> NoReturn:
         if signal.getsignal(number) is not signal.SIG_IGN:  # a shell has its background jobs ignore Ctrl-C
             signal.signal(number, _leave)
     from edgevit_deploy.errors import DeployError
+    from edgevit_deploy.process.supervisor import supervise
+
+    supervise(_clear)
 
     try:
         from edgevit_deploy.cli import main as command_line
     except DeployError as error:
         sys.exit(_refuse(error))
+    except MemoryError:
+        os.write(2, NO_MEMORY)
+        os._exit(1)
     command_line()
+
+
+def _clear(place: "Path") -> None:
+    """Remove what a killed run has left beside a bundle's place, as the next run would."""
+    from edgevit_deploy.bundle.place import staged_bundle
+
+    with staged_bundle(place):
+        pass
 
 
 def _leave(*_: object) -> NoReturn:

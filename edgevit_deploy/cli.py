@@ -16,12 +16,12 @@ from typing import Annotated, Any, NoReturn, get_args
 from cyclopts import App, CycloptsError, Parameter, Token, convert
 
 from edgevit_deploy.commands.console import print_error
-from edgevit_deploy.errors import DeployError, ExportError, RunError, UsageError, did_you_mean, system_refusal
+from edgevit_deploy.errors import DeployError, ExportError, RunError, UsageError, did_you_mean, first_line, system_refusal
 from edgevit_deploy.host import TARGETS
+from edgevit_deploy.outside.text import shortened
 from edgevit_deploy.process.interrupts import INTERRUPTS
 from edgevit_deploy.process.memory import address_space_note
 from edgevit_deploy.spec import PROGRAM, VERSION, Precision
-from edgevit_deploy.text import shortened
 
 COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its line in the list of commands
     "all": ("convert:convert_all", "Convert to every target that can run here; say what was done, skipped and failed, and why."),
@@ -52,7 +52,10 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
     tokens = sys.argv[1:] if tokens is None else tokens
     INTERRUPTS.listen()
     wait_passively(tokens)
-    sys.exit(run(tokens))
+    code = run(tokens)
+    if code == INTERRUPTED:
+        os._exit(code)  # whoever interrupts need not wait for libraries that tidy up
+    sys.exit(code)
 
 
 def wait_passively(tokens: Sequence[str]) -> None:
@@ -86,9 +89,10 @@ def run(tokens: Sequence[str]) -> int:
         print_error(str(interrupt) or "interrupted; nothing half-written was kept")
         return INTERRUPTED
     except (OSError, MemoryError, RuntimeError, ImportError) as error:
-        if (refusal := system_refusal(error)) is None:
+        refusal, limited = system_refusal(error), address_space_note()
+        if refusal is None and not limited:
             raise
-        print_error(refusal)
+        print_error(refusal or f"{first_line(error)}{limited}")
         bad_name = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
         return UsageError.exit_code if bad_name else DeployError.exit_code
     return int(result or 0)
@@ -122,7 +126,7 @@ def _read_value(kind: Any, tokens: Sequence[Token]) -> Any:
     kinds = (kind, *get_args(kind))
     for token in tokens:
         if int in kinds and not WHOLE_NUMBER.fullmatch(token.value):
-            raise UsageError(f"{token.keyword} {shortened(token.value)}: expected a whole number")
+            raise UsageError(f"{token.keyword} {shortened(token.value)}: expected a whole number of at most 19 digits")
         if Path in kinds and not _can_be_a_name(token.value):
             raise UsageError(
                 f"{token.keyword or 'the argument'} {shortened(token.value)}: no file can have this name; give another"

@@ -84,7 +84,7 @@ def load_exporter(line: "Target[Exporter[Any]]") -> type[Exporter[Any]]:
     """Return a target's exporter: the registered class, or where it is to be isolated, one that exports in a child process."""
     if not line.isolated:
         return line.load()
-    from edgevit_deploy.export_child import isolated
+    from edgevit_deploy.exporter.child import isolated
 
     return isolated(line.load(), line.location)
 

@@ -11,8 +11,8 @@ from edgevit_deploy.deploy.form import Form, read_form
 from edgevit_deploy.errors import UsageError, did_you_mean
 from edgevit_deploy.exporter import Exporter, ExportPlan
 from edgevit_deploy.model.loading import LoadedModel
+from edgevit_deploy.outside.text import shortened
 from edgevit_deploy.spec import MAX_BATCH, Graph, InputKind, Precision, Size, Task, check_image_size
-from edgevit_deploy.text import shortened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,9 @@ MAX_SIDE = 4096
 
 MAX_BATCH = 1024
 MAX_CLASSES = 2**20
+MAX_BLOCKS = 64
+"""In one stage; the deepest published one has 10."""
+
 MAX_SEED = 2**63 - 1
 """What JSON readers in every language hold."""
 

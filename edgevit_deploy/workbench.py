@@ -20,10 +20,11 @@ from edgevit_deploy.data.preprocess import normalise, read_some
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.rewrite import DeployForm, to_deploy_form
 from edgevit_deploy.errors import DeployError
-from edgevit_deploy.export_child import WORKERS
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter.child import WORKERS
 from edgevit_deploy.model.ends import prepare
 from edgevit_deploy.model.loading import DEFAULT_SEED, LoadedModel
+from edgevit_deploy.outside.text import figure
 from edgevit_deploy.parity.gate import OutputDiff, ParityReport, Truth, check_session
 from edgevit_deploy.parity.probes import Probes, make_probes
 from edgevit_deploy.parity.reference import Arithmetic, Ends, Outputs, Reference
@@ -245,7 +246,7 @@ class Workbench:
         worst = report.worst
         if report.status == "passed" and worst is not None:
             return Passed(artifact=artifact, worst=worst)
-        figures = f": {worst.noise_ratio:.2g} x noise, bound {worst.tolerance.k:g}" if worst else ""
+        figures = f": {figure(worst.noise_ratio)} x noise, bound {worst.tolerance.k:g}" if worst else ""
         return Refused(reason=f"parity {report.status}{figures}")
 
     def fresh_folder(self) -> Path:

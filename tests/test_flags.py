@@ -43,13 +43,13 @@ def test_a_flag_that_counts_takes_whole_numbers_alone(
         ((*FAKE_COMMAND, "--batch", 10**30), "expected a whole number from 1 to 1024"),
         ((*FAKE_COMMAND, "--batch", "9" * 5000), "expected a whole number from 1 to 1024"),
         (("bench", "x", "--runs", 10**18), "--runs: at most 100000"),
-        ((*FAKE_COMMAND, "--output", "a\0b"), "zero byte"),
+        ((*FAKE_COMMAND, "--output", "a\0b"), "no file can have this name"),
         ((*FAKE_COMMAND, "--output", "x" * 5000), "cannot be written"),
         ((*FAKE_COMMAND, "--labels", "x" * 5000), "cannot be read"),
-        ((*FAKE_COMMAND, "--weights", "a\0b"), "a\\x00b"),
+        ((*FAKE_COMMAND, "--weights", "a\0b"), "no file can have this name"),
         ((*FAKE_COMMAND, "--images", "x" * 5000), "File name too long"),
         (("verify", "x" * 5000), "no bundle"),
-        (("verify", "a\0b"), "no bundle"),
+        (("verify", "a\0b"), "no file can have this name"),
     ],
 )
 def test_what_no_flag_can_mean_is_one_line(

@@ -4,13 +4,10 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from edgevit_deploy.spec import MAX_BATCH, MAX_CLASSES, MAX_FILE_BYTES, MAX_SIDE, TensorSpec, tensor_bytes, too_large
+from edgevit_deploy.spec import MAX_BATCH, MAX_BLOCKS, MAX_CLASSES, MAX_FILE_BYTES, MAX_SIDE, TensorSpec, tensor_bytes, too_large
 
 if TYPE_CHECKING:
     from edgevit_deploy.bundle.manifest import Manifest
-
-MAX_DEPTH = 64
-"""Blocks in a stage; the deepest published stage has 10."""
 
 MAX_PROBES = 64
 """Golden inputs; a bundle has a batch of them, or two."""
@@ -36,8 +33,8 @@ def _model(manifest: "Manifest") -> Iterator[str]:
         yield f"{model.num_classes} classes, expected 1 to {MAX_CLASSES}"
     if labels.count != model.num_classes:
         yield f"{labels.count} labels for {model.num_classes} classes"
-    if not all(1 <= depth <= MAX_DEPTH for depth in model.depths):
-        yield f"depths {model.depths}, expected 1 to {MAX_DEPTH}"
+    if not all(1 <= depth <= MAX_BLOCKS for depth in model.depths):
+        yield f"depths {model.depths}, expected 1 to {MAX_BLOCKS}"
     yield from _sides("the image size", model.image_size, MAX_SIDE)
     if not all(math.isfinite(eps) and eps > 0 for eps in (model.norm_eps, model.inner_norm_eps)):
         yield "a LayerNorm epsilon is not above 0"

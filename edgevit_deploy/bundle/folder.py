@@ -23,7 +23,7 @@ from edgevit_deploy.bundle.manifest import (
 )
 from edgevit_deploy.bundle.place import files_in
 from edgevit_deploy.errors import BundleError, UsageError
-from edgevit_deploy.files import is_regular, open_regular, read_bounded
+from edgevit_deploy.outside.files import is_regular, open_regular, read_bounded
 from edgevit_deploy.spec import INPUT_NAME, MAX_LABELS_BYTES
 
 LABELS_NAME = "labels.txt"

@@ -9,11 +9,11 @@ import msgspec
 from edgevit_deploy.bundle.claims import objections
 from edgevit_deploy.bundle.schema_1 import from_schema_1
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.files import read_bounded
 from edgevit_deploy.model.record import ModelRecord
+from edgevit_deploy.outside.files import read_bounded
+from edgevit_deploy.outside.text import json_bytes
 from edgevit_deploy.parity.gate import ParityReport
 from edgevit_deploy.spec import Graph, InputKind, OutputKind, Placement, Precision, Preprocess, Size, TensorSpec
-from edgevit_deploy.text import json_bytes
 
 SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"

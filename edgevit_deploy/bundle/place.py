@@ -20,6 +20,7 @@ from edgevit_deploy.bundle.lock import locked
 from edgevit_deploy.bundle.manifest import MANIFEST_NAME, Manifest, read_manifest
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.process.interrupts import INTERRUPTS
+from edgevit_deploy.process.supervisor import writes
 
 MARK = ".being-written-by-edgevit-deploy"
 NEW, OLD = "new", "old"
@@ -78,6 +79,7 @@ def staged_bundle(destination: Path, needs: Needs = Needs()) -> Iterator[StagedB
         _check_writable(destination)
         for place in (destination, _failed(destination)):
             check_replaceable(place)
+        writes(destination)
         lock = locked(_beside(destination, "lock"), destination)
         with _made(destination.parent), lock, _partial_folder(destination, needs) as folder:
             yield StagedBundle(folder=folder, destination=destination)

@@ -1,6 +1,8 @@
 """The README.md inside a bundle: what the file is, what to feed it, and how to prove it on the device."""
 
 from edgevit_deploy.bundle.manifest import Manifest
+from edgevit_deploy.outside.text import figure
+from edgevit_deploy.parity.gate import why_not_finite
 from edgevit_deploy.spec import TensorSpec
 
 TEMPLATE = """\
@@ -67,7 +69,7 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         golden=golden,
         golden_count=golden.input.shape[0],
         golden_outputs=", ".join(f"`{array.path}` {array.shape}" for array in golden.outputs),
-        measured=f"was {worst.max_abs:.2g}" if worst and ran else "was not measured (the file could not run there)",
+        measured=f"was {figure(worst.max_abs)}" if worst and ran else "was not measured (the file could not run there)",
         atol=f"{worst.tolerance.atol:.2g}" if worst else "the noise of its precision",
         verdict=_verdict(manifest),
         notes="".join(f"- {note}\n" for note in manifest.notes),
@@ -117,9 +119,11 @@ def _verdict(manifest: Manifest) -> str:
         return f"**Built, not run**: the host that made it could not run it as it is. Checked instead: {parity.instead}."
     worst = parity.worst
     details = (
-        f" Largest error {worst.max_abs:.3g} on {worst.worst_probe!r}, bound {worst.tolerance.atol:.3g} "
+        f" Largest error {figure(worst.max_abs, 3)} on {worst.worst_probe!r}, bound {worst.tolerance.atol:.3g} "
         f"({worst.tolerance.k:g} x PyTorch's own noise {worst.tolerance.noise:.3g})."
         if worst
         else ""
     )
+    if worst and (why := why_not_finite(worst, manifest.precision)):
+        details = f"{details} {why}"
     return f"**{parity.status.capitalize()}** on {parity.runtime}.{details}"

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.text import json_for_a_terminal, printable
+from edgevit_deploy.outside.text import json_for_a_terminal, printable
 
 WIDTH_OF_A_FILE = 160
 """Of tables that go to no terminal."""
@@ -38,8 +38,8 @@ STYLES = {
 def stderr() -> Console:
     """Return the console for people; made anew each time, so that a redirected stderr is honoured, and one that is closed."""
     if sys.stderr is None or sys.stderr.closed:
-        return Console(file=io.StringIO(), highlight=False)
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+        return Console(file=io.StringIO(), highlight=False, emoji=False)
+    return Console(stderr=True, highlight=False, emoji=False, soft_wrap=not sys.stderr.isatty())
 
 
 def say(text: str) -> None:
@@ -48,8 +48,11 @@ def say(text: str) -> None:
 
 
 def print_error(text: str) -> None:
-    """Print one error line."""
-    stderr().print(f"[bold red]error:[/] {_safe(text)}", soft_wrap=True)
+    """Print one error line, also where there is no memory for colours."""
+    try:
+        stderr().print(f"[bold red]error:[/] {_safe(text)}", soft_wrap=True)
+    except MemoryError:
+        os.write(2, f"error: {printable(text)}\n".encode())
 
 
 def print_json(document: object) -> None:
@@ -100,7 +103,7 @@ def print_table(
     """
     console = stderr()
     if not console.is_terminal:
-        console = Console(file=console.file, highlight=False, width=WIDTH_OF_A_FILE)
+        console = Console(file=console.file, highlight=False, emoji=False, width=WIDTH_OF_A_FILE)
     left_out: set[str] = set()
     table = _table(title, columns, rows, left_out)
     for column in optional:

@@ -13,6 +13,7 @@ from edgevit_deploy.commands.flags import FileFlags, ModelFlags
 from edgevit_deploy.commands.pictures import photograph_notes, print_top5, say_passed_over
 from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.host import THIS_HOST, check_target
+from edgevit_deploy.outside.text import figure
 from edgevit_deploy.registry import install_command
 from edgevit_deploy.spec import PROGRAM, Precision
 
@@ -47,7 +48,7 @@ class Row:
     def cells(self) -> list[str | Text]:
         """Return the row as the table's cells."""
         seconds = "" if self.duration_s is None else f"{self.duration_s:.1f}"
-        numbers = [f"{value:.2g}" if value is not None else "" for value in (self.max_abs, self.atol, self.noise_ratio)]
+        numbers = [figure(value) if value is not None else "" for value in (self.max_abs, self.atol, self.noise_ratio)]
         agreement = "" if self.top1_agreement is None else f"{self.top1_agreement:.0%}"
         size = "" if self.size_bytes is None else f"{self.size_bytes / 1e6:.1f}"
         where = "" if self.bundle is None else str(self.bundle)
@@ -150,18 +151,24 @@ def _row(conversion: "Conversion") -> Row:
         size_bytes=manifest.model_bytes,
         duration_s=conversion.duration_s,
         bundle=conversion.bundle,
-        detail=_detail(manifest.target, report),
+        detail=_detail(manifest.target, manifest.precision, report),
     )
 
 
-def _detail(target: str, report: "ParityReport") -> str:
+def _detail(target: str, precision: Precision, report: "ParityReport") -> str:
+    from edgevit_deploy.parity.gate import why_not_finite
+
     worst = report.worst
     if report.status == "built, not run":
-        ratio = f", {worst.noise_ratio:.2g} x noise" if worst else ""
+        ratio = f", {figure(worst.noise_ratio)} x noise" if worst else ""
         why = THIS_HOST.why_not_run(target)
         return f"{why}{'. ' if why else ''}Checked instead: {report.instead}{ratio}."
     if report.status == "failed" and worst is not None:
-        return f"worst on {worst.worst_probe!r}; kept apart for study, do not ship it. {report.instead}"
+        bound = f"The bound is {worst.tolerance.k:g} x noise: {worst.tolerance.reason}."
+        words = (
+            f"worst on {worst.worst_probe!r}; kept apart for study, do not ship it. {why_not_finite(worst, precision) or bound}"
+        )
+        return f"{words} {report.instead}".rstrip()
     return ""
 
 

@@ -7,6 +7,7 @@ import msgspec
 from cyclopts import Parameter
 
 from edgevit_deploy.commands.console import print_json, print_table
+from edgevit_deploy.outside.text import figure
 
 
 def inspect(file: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
@@ -63,5 +64,5 @@ def _bundle_facts(folder: Path) -> dict[str, Any]:
         "kind": "bundle",
         **document,
         "files": f"{len(files)} files, {sum(record['bytes'] for record in files)} bytes, all hashes match",
-        "parity": f"{parity['status']} on {parity['runtime']}" + (f", {worst.noise_ratio:.2g} x noise" if worst else ""),
+        "parity": f"{parity['status']} on {parity['runtime']}" + (f", {figure(worst.noise_ratio)} x noise" if worst else ""),
     }

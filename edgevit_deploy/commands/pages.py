@@ -1,7 +1,6 @@
 """Tables for the terminal and for Markdown pages, and files that are written together or not at all."""
 
 import contextlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from rich.text import Text
 
 from edgevit_deploy.commands.console import print_table
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.text import writable
+from edgevit_deploy.outside.files import unfinished
+from edgevit_deploy.outside.text import writable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,17 +60,18 @@ def write_beside(contents: Mapping[Path, str], *, output: Path) -> None:
     Raises:
         UsageError: a place cannot be written.
     """
-    unfinished = {path: path.with_name(f".{path.name}.unfinished-{os.getpid()}") for path in contents}
+    beside: dict[Path, Path] = {}
     try:
         for path, text in contents.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished[path].write_text(writable(text), encoding="utf-8", newline="\n")
-        for path, beside in unfinished.items():
-            beside.replace(path)
+            beside[path] = unfinished(path)
+            beside[path].write_text(writable(text), encoding="utf-8", newline="\n")
+        for path, written in beside.items():
+            written.replace(path)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"--output {output} cannot be written ({reason}); give another place") from error
     finally:
-        for beside in unfinished.values():
+        for written in beside.values():
             with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
+                written.unlink(missing_ok=True)

@@ -14,9 +14,9 @@ from edgevit_deploy.deploy.form import ChosenForm, Form, as_toml
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.machine import read_machine
+from edgevit_deploy.outside.text import json_bytes
 from edgevit_deploy.request import FileRequest
 from edgevit_deploy.spec import PROGRAM, Precision
-from edgevit_deploy.text import json_bytes
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.machine import Machine

@@ -10,6 +10,7 @@ from edgevit_deploy.commands.console import print_json, print_table, progress, s
 from edgevit_deploy.commands.pictures import say_passed_over, show_top5
 from edgevit_deploy.errors import MissingError
 from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.outside.text import figure
 
 if TYPE_CHECKING:
     from edgevit_deploy.verification.bundle import Verification
@@ -73,14 +74,14 @@ def _show_layers(name: str, report: "LayerReport") -> None:
         return
     diff = failed.diff
     say(
-        f"{name}: the first layer out of tolerance is {failed.tap.name} ({failed.tap.part}): error {diff.max_abs:.2g} on "
+        f"{name}: the first layer out of tolerance is {failed.tap.name} ({failed.tap.part}): error {figure(diff.max_abs)} on "
         f"{diff.worst_probe!r}, bound {diff.tolerance.atol:.2g}; everything before it is good"
     )
 
 
 def _layer_cells(layer: "LayerDiff") -> "list[str | Text]":
     diff = layer.diff
-    figures = [f"{layer.scale:.3g}", f"{diff.max_abs:.2g}", f"{diff.tolerance.atol:.2g}", f"{diff.noise_ratio:.2g}"]
+    figures = [f"{layer.scale:.3g}", figure(diff.max_abs), f"{diff.tolerance.atol:.2g}", figure(diff.noise_ratio)]
     return [layer.tap.name, layer.tap.part, str(layer.tap.values), *figures, status("passed" if diff.ok else "failed")]
 
 
@@ -105,8 +106,8 @@ def _cells(result: "Verification") -> "list[str | Text]":
         status(result.status),
         golden.file,
         golden.runtime,
-        "" if golden.max_abs is None else f"{golden.max_abs:.2g}",
+        "" if golden.max_abs is None else figure(golden.max_abs),
         f"{golden.atol:.2g}",
-        "" if worst is None else f"{worst.max_abs:.2g}, bound {worst.tolerance.atol:.2g}",
+        "" if worst is None else f"{figure(worst.max_abs)}, bound {worst.tolerance.atol:.2g}",
         "failed parity when it was made" if result.manifest.parity.verdict == "failed" else "",
     ]

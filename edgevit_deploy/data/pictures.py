@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from edgevit_deploy.errors import UsageError, first_line
-from edgevit_deploy.files import open_regular
+from edgevit_deploy.outside.files import open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image

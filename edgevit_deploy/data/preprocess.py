@@ -16,13 +16,10 @@ from numpy.typing import NDArray
 from edgevit_deploy.data.counting import now_and_then
 from edgevit_deploy.data.pictures import PictureFolder, read_picture
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.spec import InputKind, Preprocess, Size
+from edgevit_deploy.spec import MAX_SIDE, InputKind, Preprocess, Size
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
-
-MAX_CROP_SIDE = 4096
-"""Of an input, in pixels; no EdgeViT is run at more, and a bundle from anywhere may not make us allocate at will."""
 
 WHOLE_PIXELS = 2**25
 """A picture is resized whole up to this many pixels on the way: every photograph is. Beyond (a strip of 1 pixel by hundreds, a
@@ -91,10 +88,10 @@ def read_some(
 
 def _check_sizes(preprocess: Preprocess) -> None:
     sides = (*preprocess.crop, *preprocess.resize)
-    if min(sides) < 1 or max(preprocess.crop) > MAX_CROP_SIDE:
+    if min(sides) < 1 or max(preprocess.crop) > MAX_SIDE:
         raise UsageError(
             f"preprocessing that resizes to {preprocess.resize} and crops to {preprocess.crop} pixels; "
-            f"expected a crop of at most {MAX_CROP_SIDE} a side; convert again"
+            f"expected a crop of at most {MAX_SIDE} a side; convert again"
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Self, get_args
 
 from edgevit_deploy.errors import UsageError, did_you_mean, first_line
-from edgevit_deploy.files import read_bounded
+from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.spec import PROGRAM
 
 FORM_NAME = "form.toml"

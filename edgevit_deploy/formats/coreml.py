@@ -4,7 +4,9 @@ import importlib
 import json
 import logging
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,9 @@ HARMLESS = re.compile(
 LiteRT's converter has installed it) on GPUs only, and newer versions of libraries than it was tested with are guarded by our
 pinned ranges and by the parity check of every written file."""
 
+IDLE = ("executorch", "libsvm", "sklearn", "tensorflow", "torchao", "transformers", "xgboost")
+"""coremltools imports these, where they are installed, for conversions that are not ours; that is half of the time it takes."""
+
 BLOB_NAME = re.compile(r"@model_path/weights/[\w-]+\.bin")
 
 
@@ -30,7 +35,20 @@ def import_coremltools() -> Any:
     """Import coremltools, keeping only the log lines that tell a user something."""
     for library in ("coremltools", "torchao", "torch.utils._pytree"):
         logging.getLogger(library).addFilter(_is_news)
-    return importlib.import_module("coremltools")
+    with _as_if_missing(IDLE):
+        return importlib.import_module("coremltools")
+
+
+@contextmanager
+def _as_if_missing(names: Iterable[str]) -> Iterator[None]:
+    """Let imports of these fail, unless they were imported before."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None stands for what is not there
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def _is_news(record: logging.LogRecord) -> bool:

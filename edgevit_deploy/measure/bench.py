@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.files import real_path
 from edgevit_deploy.host import ThisHost
 from edgevit_deploy.measure.align_names import profile_by_module
 from edgevit_deploy.measure.benchmark import Candidate, benchmark
@@ -16,6 +15,7 @@ from edgevit_deploy.measure.profile import Profile, macs_by_part, measure_peak_g
 from edgevit_deploy.measure.result import PAPER_RUNS, REGIMES, Benchmark, Regime
 from edgevit_deploy.measure.subjects import Ready, Skipped, candidate_of, common_batch, read_subject
 from edgevit_deploy.model.loading import ModelOrigin, check_seed, load_model
+from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.process.scratch import scratch_folder
 from edgevit_deploy.spec import PROGRAM
 from edgevit_deploy.verification.replan import plan_of

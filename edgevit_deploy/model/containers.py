@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.files import open_regular
 from edgevit_deploy.model.unpickle import Unpickler
+from edgevit_deploy.outside.files import open_regular
 from edgevit_deploy.spec import MAX_FILE_BYTES
 
 ZIP_MAGIC = b"PK\x03\x04"

@@ -14,7 +14,7 @@ import msgspec
 
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.dialects import BIRDER, Dialect
-from edgevit_deploy.spec import SIZE_STEP, Preprocess, Size, check_image_size, imagenet_preprocess
+from edgevit_deploy.spec import MAX_SIDE, SIZE_STEP, Preprocess, Size, check_image_size, imagenet_preprocess
 
 Extras = Mapping[str, object]
 """What a file holds beside the weights, by name: untrusted, and typed only by the reader that wants it."""
@@ -24,8 +24,6 @@ Triple = tuple[float, float, float]
 T = TypeVar("T")
 
 PUBLISHED_SIZE = (224, 224)
-MAX_SIDE = 4096
-"""Pixels; a picture of 32000 x 32000 would take 12 GB as the input of the network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +186,4 @@ def _signed_size(signature: _Signature, num_classes: int) -> Size:
         raise UsageError(f"its `signature` says {output.data_shape[1]} classes but its head has {num_classes}")
     _, _, height, width = image.data_shape
     check_image_size(height, width)
-    if max(height, width) > MAX_SIDE:
-        raise UsageError(f"its `signature` says {height}x{width} pixels; a side has at most {MAX_SIDE}")
     return height, width

@@ -12,14 +12,10 @@ from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.dialects import BIRDER, SAIC, STAGES, Dialect
 from edgevit_deploy.model.extras import Extras, Quad, check_config, read_extras
 from edgevit_deploy.model.variants import VARIANTS
-from edgevit_deploy.spec import ModelSpec
+from edgevit_deploy.spec import MAX_BLOCKS, MAX_CLASSES, ModelSpec
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Reference key -> shape."""
-
-MAX_CLASSES = 2**20
-MAX_BLOCKS = 64
-"""In one stage; the deepest published one has 5."""
 
 MAX_NAME_CHARACTERS = 120
 HEAD_DIMS = {spec.channels: spec.head_dim for spec in VARIANTS.values()}

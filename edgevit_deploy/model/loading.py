@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.files import read_bounded
 from edgevit_deploy.model.record import ModelRecord
+from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.spec import MAX_LABELS_BYTES, MAX_SEED, ModelSpec, Size
 
 if TYPE_CHECKING:

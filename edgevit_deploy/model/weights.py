@@ -19,8 +19,9 @@ from edgevit_deploy.model.containers import Contents, read_contents
 from edgevit_deploy.model.dialects import WRAPPER_SEGMENTS, Dialect, find_dialect, matching_dialect, without_wrappers
 from edgevit_deploy.model.extras import Extras
 from edgevit_deploy.model.inert import StandIn
-from edgevit_deploy.model.infer import MAX_BLOCKS, listed
+from edgevit_deploy.model.infer import listed
 from edgevit_deploy.model.places import Place, fields, find_places, is_tensor
+from edgevit_deploy.spec import MAX_BLOCKS
 
 WRAPPERS = ("state_dict_ema", "state_dict", "state", "model", "model_ema", "ema")
 """Entries that hold weights; where a file has several, the first of these is taken and the others are named in the notes.

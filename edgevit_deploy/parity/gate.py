@@ -113,6 +113,18 @@ class ParityReport:
         return max(self.diffs, key=lambda diff: diff.noise_ratio, default=None)
 
 
+def why_not_finite(diff: OutputDiff, precision: Precision) -> str:
+    """Return in a sentence why an error is not finite, and what to do; nothing where it is."""
+    if diff.max_abs < NOT_FINITE:
+        return ""
+    if precision == "fp16":
+        return (
+            "Its outputs are not finite: half precision ends at 65504, and a value of this network is larger. Use fp32, or bf16 "
+            "where the target has it."
+        )
+    return "Its outputs are not finite."
+
+
 def compare(name: str, outputs: NDArray[Any], truth: Truth, bound: NoiseMultiple, batch: int) -> OutputDiff:
     """Compare one output (probes, ...) with the truth of that name; any NaN or infinity counts as the largest error there is."""
     exact = truth.outputs[name].reshape(len(truth.probes.names), -1)

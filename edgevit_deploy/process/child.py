@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevit_deploy.text import one_line
+from edgevit_deploy.outside.text import one_line
 
 IN_A_WORKER = "EDGEVIT_DEPLOY_WORKER"
 

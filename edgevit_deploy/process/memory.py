@@ -30,13 +30,19 @@ def physical_memory_bytes() -> int | None:
         return None
 
 
-def address_space_note() -> str:
-    """Return the end of a sentence about a failure, where this process's address space is limited: few libraries say so."""
+def address_space_bytes() -> int | None:
+    """Return how much address space this process may take (`ulimit -v`), or None where it is not limited."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
-        return ""
+        return None
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit == resource.RLIM_INFINITY:
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def address_space_note() -> str:
+    """Return the end of a sentence about a failure, where this process's address space is limited: few libraries say so."""
+    limit = address_space_bytes()
+    if limit is None:
         return ""
     return f"; memory is limited to {limit / 2**30:.3g} GiB here (`ulimit -v`), which may be why: lift the limit"

@@ -9,20 +9,20 @@ from functools import cache
 from typing import Any, ClassVar
 
 from edgevit_deploy.errors import RunError
+from edgevit_deploy.outside.text import one_line
 from edgevit_deploy.process.child import ChildFailure
 from edgevit_deploy.process.messages import describe
 from edgevit_deploy.process.session_worker import Reply, Request, Setup
 from edgevit_deploy.process.worker import Worker
 from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import DYNAMIC_BATCHES, TensorSpec, tensor_bytes
-from edgevit_deploy.text import one_line
 
 SERVE = "from edgevit_deploy.process.session_worker import serve; serve()"
 
 BASE_MEMORY_BYTES = 4 << 30
 MEMORY_PER_INPUT = 128
-"""What a network computes on the way is up to some 30 times its input at the published sizes; attention grows faster than the
-picture, so that it is up to 100 times at 2048 x 2048 pixels."""
+"""Chosen to be generous. Attention grows faster than the picture, so a very large one may need more; then the error names the
+limit and what lifts it."""
 
 FREE_SIDE = 1024
 """What a free height or width is taken for, in pixels."""

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgevit_deploy.errors import DeployError
+from edgevit_deploy.outside.text import one_line
 from edgevit_deploy.process.memory import peak_memory_bytes
 from edgevit_deploy.process.messages import describe, receive, receive_arrays, send
 from edgevit_deploy.process.worker_side import take_over_pipes
 from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import TensorSpec
-from edgevit_deploy.text import one_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

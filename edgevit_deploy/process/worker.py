@@ -21,12 +21,12 @@ from typing import IO, Protocol, TypeVar
 import msgspec
 import numpy as np
 
+from edgevit_deploy.outside.text import one_line
 from edgevit_deploy.process.child import ChildFailure, end_group, environment, how_it_ended, python
 from edgevit_deploy.process.memory import address_space_note
 from edgevit_deploy.process.messages import receive, receive_arrays, send
 from edgevit_deploy.session import Array
 from edgevit_deploy.spec import TensorSpec
-from edgevit_deploy.text import one_line
 
 BEGIN = "import sys; from edgevit_deploy.process.worker_side import begin; begin(*sys.argv[1:3]); "
 MAX_OUTPUT_BYTES = 1 << 30

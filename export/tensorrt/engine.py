@@ -1,7 +1,6 @@
 """Building and inspecting one engine: the calls into TensorRT's builder, the same for TensorRT 10, 11 and RTX."""
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from edgevit_deploy.errors import ExportError, UsageError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.formats.tensorrt.library import Library, create_network, message_log
 from edgevit_deploy.formats.tensorrt.probe import Capability
+from edgevit_deploy.outside.files import unfinished
 from edgevit_deploy.spec import TensorSpec
 
 INSPECTOR_NAME = "inspector.json"
@@ -133,7 +133,7 @@ def _attach_timing_cache(config: Any, path: Path) -> None:
 
 
 def _save_timing_cache(config: Any, path: Path) -> None:
-    beside = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    beside = unfinished(path)
     beside.write_bytes(config.get_timing_cache().serialize())
     beside.replace(path)
 

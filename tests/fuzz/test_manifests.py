@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edgevit_deploy.bundle import claims, manifest
 from edgevit_deploy.bundle import folder as bundle_folder
 from edgevit_deploy.commands import console
-from edgevit_deploy.text import json_bytes
+from edgevit_deploy.outside.text import json_bytes
 from edgevit_deploy.verification import bundle as verification
 from tests.helpers.fuzzed_bundles import UNKNOWN, Edit, apply_form, edited, edits_of, form_of, golden_change, record_again
 from tests.helpers.fuzzing import Asker, expect, link_tree, must_find, replace_file, seek, varied

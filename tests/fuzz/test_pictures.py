@@ -12,7 +12,7 @@ from PIL import EpsImagePlugin
 from edgevit_deploy.commands import console
 from edgevit_deploy.data import pictures
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.text import writable
+from edgevit_deploy.outside.text import writable
 from tests.helpers.fuzzed_pictures import MODES, Entry, entry_of
 from tests.helpers.fuzzing import Asker, FindingError, expect, link_tree, must_find, seek, varied
 from tests.helpers.pictures import gradient, save

@@ -52,6 +52,8 @@ class FakeExporter(Exporter[FakeOptions]):
         module = copy.deepcopy(module)
         if plan.options.fault == "bias":
             module.get_submodule("network.head").bias[0] += 0.01
+        if plan.options.fault == "infinite":
+            module.get_submodule("network.head").bias[0] = torch.inf
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.jit.trace(module, torch.zeros(plan.batch, 3, *plan.image_size), check_trace=False)

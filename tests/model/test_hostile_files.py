@@ -221,7 +221,7 @@ HOSTILE: tuple[tuple[Callable[[Path], Path], str], ...] = (
     (thirty_thousand_blocks, "blocks1. has 30000 blocks; a stage has at most 64"),
     (head_for_many, "head.weight is for 10000000 classes; a head has at most 1048576"),
     (many_blocks, "several of its tensors are the same values"),
-    (birder, "its `signature` says 32000x32000 pixels; a side has at most 4096"),
+    (birder, "image height is too large; the largest that works: 4096"),
     (lambda path: legacy(path, 2**40), f"{DAMAGED}storage "),
     (of_instructions(b"}" * 2**23), TOO_MANY),
     (of_instructions(b"\x8f" * 2**23), TOO_MANY),

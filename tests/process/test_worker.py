@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ import numpy as np
 import pytest
 
 from edgevit_deploy.errors import ExportError, RunError, UsageError
-from edgevit_deploy.export_child import ExportWorkers, isolated, read_artifact
 from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.exporter.child import ExportWorkers, isolated, read_artifact
 from edgevit_deploy.process.child import environment, python
 from edgevit_deploy.process.memory import address_space_note, physical_memory_bytes
 from edgevit_deploy.process.scratch import scratch_beside, scratch_folder
@@ -169,6 +170,16 @@ def test_one_worker_serves_several_conversions(faulty: Any, tmp_path: Path) -> N
         pids.add(faulty("", tmp_path / name).facts["pid"])
     assert len(pids) == 1
     assert os.getpid() not in pids
+
+
+def test_threads_take_turns(faulty: Any, tmp_path: Path) -> None:
+    def export(name: str) -> int:
+        (tmp_path / name).mkdir()
+        return int(faulty("", tmp_path / name).facts["pid"])
+
+    with ThreadPoolExecutor(3) as threads:
+        pids = set(threads.map(export, ["first", "second", "third"]))
+    assert len(pids) == 1
 
 
 def test_an_isolated_exporter_says_what_the_other_one_says() -> None:

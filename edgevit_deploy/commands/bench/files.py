@@ -8,8 +8,8 @@ from edgevit_deploy.commands.bench.plot import svg_plot
 from edgevit_deploy.commands.bench.view import document, explanation, setting, tables
 from edgevit_deploy.commands.pages import markdown_text, write_together
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.files import real_path
-from edgevit_deploy.text import json_bytes
+from edgevit_deploy.outside.files import real_path
+from edgevit_deploy.outside.text import json_bytes
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.bench import BenchRun

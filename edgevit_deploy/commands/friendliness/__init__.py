@@ -12,8 +12,8 @@ from edgevit_deploy.commands.friendliness.view import Matrix, document, markdown
 from edgevit_deploy.commands.pages import write_together
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import THIS_HOST, check_target
+from edgevit_deploy.outside.text import json_bytes
 from edgevit_deploy.request import FileRequest
-from edgevit_deploy.text import json_bytes
 
 NO_PEER = "none"
 MARKDOWN_NAME, JSON_NAME = "friendliness.md", "friendliness.json"

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from edgevit_deploy.commands.console import print_json, say
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.files import real_path
+from edgevit_deploy.outside.files import real_path
 
 REPORT_NAME = "report.html"
 

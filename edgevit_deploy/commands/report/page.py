@@ -18,7 +18,8 @@ from edgevit_deploy.bundle.manifest import FileRecord, GoldenRecord, Manifest
 from edgevit_deploy.commands.pages import write_beside
 from edgevit_deploy.commands.report.axis import Axis, Tick, axis_for
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.parity.gate import NOT_FINITE, OutputDiff, Status
+from edgevit_deploy.outside.text import figure
+from edgevit_deploy.parity.gate import OutputDiff, Status
 from edgevit_deploy.spec import Size, TensorSpec
 
 TEMPLATE = "page.html.j2"
@@ -151,9 +152,9 @@ def _card(anchor: str, subject: Subject, axis: Axis) -> Card:
         status=status,
         badge=BADGES[status],
         runtime=parity.runtime,
-        max_abs=_number(worst.max_abs) if worst else "-",
-        atol=_number(worst.tolerance.atol) if worst else "-",
-        noise_ratio=_number(worst.noise_ratio) if worst else "-",
+        max_abs=figure(worst.max_abs) if worst else "-",
+        atol=figure(worst.tolerance.atol) if worst else "-",
+        noise_ratio=figure(worst.noise_ratio) if worst else "-",
         agreement=_share(parity.top1_agreement) if worst else "-",
         megabytes=f"{manifest.model_bytes / 1e6:.1f}",
         sentence=_sentence(manifest),
@@ -187,18 +188,18 @@ def _sentence(manifest: Manifest) -> str:
 def _bar(diff: OutputDiff, axis: Axis) -> Bar:
     bound = axis.position(diff.tolerance.atol)
     figures = {
-        "largest error": f"{_number(diff.max_abs)} on {diff.worst_probe!r}",
-        "bound": _number(diff.tolerance.atol),
-        "PyTorch's own noise": _number(diff.tolerance.noise),
-        "x noise": _number(diff.noise_ratio),
+        "largest error": f"{figure(diff.max_abs)} on {diff.worst_probe!r}",
+        "bound": figure(diff.tolerance.atol),
+        "PyTorch's own noise": figure(diff.tolerance.noise),
+        "x noise": figure(diff.noise_ratio),
         "top-1 agrees": _share(diff.top1_agreement),
-        "smallest margin": "-" if diff.smallest_margin is None else _number(diff.smallest_margin),
+        "smallest margin": "-" if diff.smallest_margin is None else figure(diff.smallest_margin),
         "SQNR": "-" if diff.sqnr_db is None else f"{diff.sqnr_db:.1f} dB",
-        "1 - cosine": _number(1 - diff.cosine),
+        "1 - cosine": figure(1 - diff.cosine),
     }
     return Bar(
         title=f"{diff.output}, batch {diff.batch}, {_size(diff.image_size)}, {diff.probes} probes",
-        description=f"largest error {_number(diff.max_abs)}, bound {_number(diff.tolerance.atol)}, on a logarithmic scale",
+        description=f"largest error {figure(diff.max_abs)}, bound {figure(diff.tolerance.atol)}, on a logarithmic scale",
         badge="good" if diff.ok else "bad",
         error=axis.position(diff.max_abs),
         bound=bound,
@@ -255,10 +256,6 @@ def _text(value: object) -> str:
 
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode().replace(",", ", ")
-
-
-def _number(value: float) -> str:
-    return f"{value:.2g}" if abs(value) < NOT_FINITE else "not finite"
 
 
 def _share(value: float | None) -> str:

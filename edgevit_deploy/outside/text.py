@@ -4,6 +4,7 @@ A terminal obeys control characters: with them a bundle could repaint its own ve
 Python spells a file name that is not UTF-8.
 """
 
+import sys
 import unicodedata
 from pathlib import PurePath
 
@@ -29,6 +30,11 @@ def one_line(text: str) -> str:
 def shortened(text: str) -> str:
     """Return what a flag was given, for an error line, not endless."""
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def figure(value: float, digits: int = 2) -> str:
+    """Return a number for people; an error that is not finite is kept as the largest number there is (`parity.gate`)."""
+    return f"{value:.{digits}g}" if abs(value) < sys.float_info.max else "not finite"
 
 
 def writable(text: str) -> str:

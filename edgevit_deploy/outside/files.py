@@ -5,8 +5,10 @@ an `OSError` whose `strerror` says it.
 """
 
 import errno
+import glob
 import os
 import stat
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 
@@ -40,6 +42,28 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise OSError(errno.EFBIG, f"larger than {max_bytes} bytes")
     return data
+
+
+def unfinished(path: Path) -> Path:
+    """Return the name beside a file under which this process writes it, and remove what killed ones have left there."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.unfinished-*"):
+        if not _is_alive(leftover.name.rpartition("-")[2]):
+            with suppress(OSError):
+                leftover.unlink()
+    return path.with_name(f".{path.name}.unfinished-{os.getpid()}")
+
+
+def _is_alive(process: str) -> bool:
+    """Say whether a process of that number may still run; anything but a number is somebody else's."""
+    if not (process.isascii() and process.isdecimal() and len(process) < 10):
+        return True
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def real_path(path: Path) -> Path:

@@ -13,9 +13,9 @@ import pytest
 from edgevit_deploy.cli import run
 from edgevit_deploy.commands import console
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.files import is_regular, open_regular, read_bounded
+from edgevit_deploy.outside.files import is_regular, open_regular, read_bounded, unfinished
+from edgevit_deploy.outside.text import json_bytes, one_line, printable, shortened
 from edgevit_deploy.process.child import environment
-from edgevit_deploy.text import json_bytes, one_line, printable, shortened
 from tests.helpers.bundles import edit_manifest
 from tests.helpers.fakes import FAKE_COMMAND
 
@@ -107,7 +107,7 @@ sys.exit(run(["doctor", "--json"]))
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("how", ["closed", "full", "nobody reads"])
 def test_a_stdout_that_takes_nothing_is_one_line(how: str) -> None:
-    command = [sys.executable, "-c", STDOUT.format(root=str(Path(__file__).parent.parent))]
+    command = [sys.executable, "-c", STDOUT.format(root=str(Path(__file__).parent.parent.parent))]
     shell = {"closed": '"$@" >&-', "full": '"$@" >/dev/full', "nobody reads": '"$@" | true; exit ${PIPESTATUS[0]}'}[how]
     result = subprocess.run(
         ["bash", "-c", shell, "-", *command], env=environment(), stderr=subprocess.PIPE, text=True, check=False
@@ -169,3 +169,17 @@ def test_a_pipe_for_a_flag_is_refused_and_not_waited_for(
 ) -> None:
     message = expect_error(2, *FAKE_COMMAND, flag, not_regular["pipe"], "--output", tmp_path / "out")
     assert "regular file" in message or "not a file" in message
+
+
+@pytest.mark.skipif(os.name != "posix", reason="numbers of processes are looked up otherwise")
+def test_what_killed_runs_left_beside_a_page_is_removed(fake_bundle: Path, tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    page = tmp_path / "page.html"
+    dead = tmp_path / f".page.html.unfinished-{ended.stdout.strip()}"
+    others = [tmp_path / f".page.html.unfinished-{os.getppid()}", tmp_path / ".page.html.unfinished-mine", tmp_path / "x"]
+    for path in (dead, *others):
+        path.touch()
+    assert run(["report", str(fake_bundle), "--output", str(page)]) == 0
+    assert not dead.exists()
+    assert all(path.exists() for path in others), "of a run that goes on, or of somebody else"
+    assert unfinished(page).name == f".page.html.unfinished-{os.getpid()}"

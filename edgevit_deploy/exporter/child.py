@@ -6,6 +6,7 @@ conversion gets a fresh one. The network travels down its pipe, since a disk may
 
 import io
 import os
+import threading
 import traceback
 import types
 from contextlib import ExitStack, suppress
@@ -31,7 +32,7 @@ from edgevit_deploy.spec import TensorSpec
 if TYPE_CHECKING:
     from torch import nn
 
-SERVE = "from edgevit_deploy.export_child import serve; serve()"
+SERVE = "from edgevit_deploy.exporter.child import serve; serve()"
 EXPORT_TIMEOUT_S = 3600.0
 """A conversion takes seconds, the slowest converter minutes on a busy machine; more than this is a hang."""
 
@@ -58,10 +59,11 @@ class Done:
 
 
 class ExportWorkers:
-    """The one worker that exports at present; `close` ends it."""
+    """The one worker that exports at present; `close` ends it. Threads take turns."""
 
     def __init__(self) -> None:
         self._worker: Worker | None = None
+        self._turn = threading.RLock()
 
     def export(self, location: str, module: "nn.Module", plan: ExportPlan[Any], folder: Path) -> Artifact:
         """Let the exporter of that location write into a folder, in the worker.
@@ -71,26 +73,28 @@ class ExportWorkers:
             OSError: the system refused something; `errno` says what.
             ExportError: the worker crashed, hung or ran out of memory.
         """
-        worker = self._ready()
         content = _packed(module, plan)
         job = Job(exporter=location, folder=os.fsencode(folder.absolute()), arrays=describe(content))
-        try:
-            done, _ = worker.ask(job, list(content.values()), Done, (), EXPORT_TIMEOUT_S)
-        except ChildFailure as failure:
-            self.close()
-            raise ExportError(f"{plan.target} could not be written: {failure}") from None
-        except BaseException:
-            self.close()
-            raise
+        with self._turn:
+            worker = self._ready()
+            try:
+                done, _ = worker.ask(job, list(content.values()), Done, (), EXPORT_TIMEOUT_S)
+            except ChildFailure as failure:
+                self.close()
+                raise ExportError(f"{plan.target} could not be written: {failure}") from None
+            except BaseException:
+                self.close()
+                raise
         if done.artifact is None:
             raise _error_of(done, worker)
         return read_artifact(done.artifact, folder)
 
     def close(self) -> None:
         """End the worker, if there is one; the next export starts another."""
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.close()
+        with self._turn:
+            worker, self._worker = self._worker, None
+            if worker is not None:
+                worker.close()
 
     def _ready(self) -> Worker:
         if self._worker is not None and not self._worker.alive:

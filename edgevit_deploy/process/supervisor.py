@@ -1,0 +1,64 @@
+"""The program in a child of its own where its address space is limited: libraries abort there while they are loaded.
+
+A limit of the address space (`ulimit -v`) is the one fault that reaches the main process itself, since it also holds for loading
+PyTorch. The parent is forked before anything is imported, so it is small; it says how the child ended, and clears what it left.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+LEAST_BYTES = 2**29
+"""PyTorch cannot be loaded in less, and there are libraries that wait for ever for a thread that they are refused."""
+
+OWN_CODES = (0, 1, 2, 3, 130)
+"""Exit codes of the program; the loader of the system has others, 127 for example."""
+
+_places: int | None = None
+"""Where a supervised process says what it writes; None where nobody supervises."""
+
+
+def supervise(clear: Callable[[Path], None]) -> None:
+    """Return in the process that is to go on; the parent of it, where there is one, ends here with its status.
+
+    Args:
+        clear: removes what a killed process has left beside the place of a bundle.
+    """
+    global _places
+    from edgevit_deploy.process.memory import address_space_bytes, address_space_note
+
+    limit, note = address_space_bytes(), address_space_note()
+    if limit is None or not hasattr(os, "fork"):
+        return
+    if limit < LEAST_BYTES:
+        print(f"error: this needs {LEAST_BYTES / 2**30:g} GiB at least{note}", file=sys.stderr)  # noqa: T201
+        os._exit(1)
+    told, _places = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(told)
+        os.setpgid(0, 0)  # so that Ctrl-C in a terminal comes once, from the parent
+        return
+    os.close(_places)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: os.kill(child, number))
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code in OWN_CODES:
+        os._exit(code)
+    with os.fdopen(told, "rb") as lines:
+        for place in filter(None, lines.read().split(b"\0")):
+            with contextlib.suppress(Exception):  # what is in the way here is left to the next run
+                clear(Path(os.fsdecode(place)))
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    print(f"error: the program {how}{note}", file=sys.stderr, flush=True)  # noqa: T201 - too small for the console
+    os._exit(1)
+
+
+def writes(place: Path) -> None:
+    """Say at which place a bundle is being written, in case this process cannot clear it itself."""
+    if _places is not None:
+        os.write(_places, os.fsencode(place.absolute()) + b"\0")
