@@ -18,7 +18,7 @@ from tests.helpers.fuzzing import Asker, expect, must_find, seek, varied
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = 160
+EXAMPLES = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
