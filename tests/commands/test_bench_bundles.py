@@ -134,7 +134,7 @@ def test_unlike_batches_are_refused(fake_bundle: Path, expect_error: ErrorCheck,
     other = Path(shutil.copytree(fake_bundle, tmp_path / "two"))
     path = other / "manifest.json"
     document = json.loads(path.read_text())
-    document["inputs"][0]["shape"][0] = document["outputs"][0]["shape"][0] = 2
+    document["inputs"][0]["shape"][0] = document["outputs"][0]["shape"][0] = document["conversion"]["batch"] = 2
     path.write_text(json.dumps(document))
     assert "have batches 1, 2" in expect_error(2, "bench", fake_bundle, other)
 

@@ -146,7 +146,7 @@ def test_everything_in_a_hostile_manifest_is_text(fake_bundle: Path) -> None:
             diff["worst_probe"] = diff["tolerance"]["reason"] = HOSTILE
         document["model"].update(variant=HOSTILE, dialect=HOSTILE, weights_sha256=HOSTILE, random_seed=None)
         for spec in (*document["inputs"], *document["outputs"]):
-            spec.update(name=HOSTILE, dtype=HOSTILE, shape=[HOSTILE, 3])
+            spec.update(name=HOSTILE, dtype=HOSTILE)
 
     clean = Page(report(fake_bundle))
     edit_manifest(fake_bundle, change)
