@@ -6,6 +6,7 @@ conversion gets a fresh one. The network travels down its pipe, since a disk may
 
 import io
 import os
+import pickle
 import threading
 import traceback
 import types
@@ -184,7 +185,10 @@ def _packed(module: "nn.Module", plan: ExportPlan[Any]) -> dict[str, Any]:
     import torch
 
     buffer = io.BytesIO()
-    torch.save((module, plan), buffer)
+    try:
+        torch.save((module, plan), buffer)
+    except (AttributeError, TypeError, pickle.PicklingError) as error:  # hooks of somebody's own, for example
+        raise ExportError(f"the network cannot be sent to the converter's process: {first_line(error)}") from error
     return {"network and plan": np.frombuffer(buffer.getbuffer(), np.uint8)}
 
 

@@ -68,7 +68,7 @@ def skip_without(target: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("megabytes", [1, 4, 12])
-@pytest.mark.parametrize("target", list(TARGETS))
+@pytest.mark.parametrize("target", every_target())
 def test_a_disk_too_small_for_the_file(tmp_path: Path, target: str, megabytes: int) -> None:
     skip_without(target)
     with small_disk(tmp_path / "disk", megabytes) as disk:
@@ -116,7 +116,7 @@ def test_no_folder_for_temporary_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gibibytes", [0.2, 0.55, 1, 1.5])
+@pytest.mark.parametrize("gibibytes", [0.2, 0.55, 1, pytest.param(1.5, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("target", every_target())
 def test_little_address_space(tmp_path: Path, target: str, gibibytes: float) -> None:
     skip_without(target)
@@ -129,10 +129,10 @@ def test_little_address_space(tmp_path: Path, target: str, gibibytes: float) -> 
         assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{target}-fp32"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX's")
 def test_twenty_kills_in_a_row_leave_nothing_after_one_rerun(tmp_path: Path) -> None:
-    """At random moments of a conversion over an older bundle, which is whole each time."""
+    """At random moments of a real conversion over an older bundle, whole each time; `bundle/test_place.py` tries every moment."""
     command = [
         sys.executable,
         "convert.py",

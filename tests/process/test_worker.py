@@ -182,6 +182,14 @@ def test_threads_take_turns(faulty: Any, tmp_path: Path) -> None:
     assert len(pids) == 1
 
 
+def test_a_network_that_cannot_be_sent_is_one_line(tmp_path: Path) -> None:
+    network = tiny_network(seed=0)
+    network.register_forward_hook(lambda *_: None)
+    plan = plan_for(network.spec, FaultyExporter.options_type(fault=""))
+    with pytest.raises(ExportError, match="cannot be sent to the converter's process"):
+        ExportWorkers().export(LOCATION, network, plan, tmp_path)
+
+
 def test_an_isolated_exporter_says_what_the_other_one_says() -> None:
     exporter = isolated(FaultyExporter, LOCATION)
     assert issubclass(exporter, FaultyExporter)
