@@ -99,6 +99,14 @@ def find_pictures(folder: Path) -> PictureFolder:
     return PictureFolder(paths=paths, passed_over=passed_over)
 
 
+def is_picture(path: Path) -> bool:
+    """Say whether a file's header is that of a picture that is read here; its contents may still be damaged."""
+    try:
+        return not _why_not(path)
+    except UsageError:  # too large, or of a mode that is not converted: a picture, and whoever reads it says so
+        return True
+
+
 def named(passed_over: Sequence[PassedOver]) -> str:
     """Return the first few files with the reason of each, and how many more there are."""
     first = ", ".join(f"{item.file} ({item.why})" for item in passed_over[:NAMED])
