@@ -28,6 +28,7 @@ from runtimes import RUNTIMES, runtimes_for
 from tests.helpers.hosts import registered, runs_here
 from tests.helpers.shared import shared_bundle
 from tests.helpers.small import plan_for
+from tests.helpers.tiers import slow_or_nightly
 
 ROOT = Path(__file__).parent.parent.parent
 PAIRS = [
@@ -143,8 +144,7 @@ def test_a_bundle_names_no_machine_path(target: str, precision: Precision) -> No
             assert not [needle for needle in needles if needle in data], path
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("target", "precision"), PAIRS)
+@pytest.mark.parametrize(("target", "precision"), [pytest.param(*pair.values, marks=slow_or_nightly(pair.values[0])) for pair in PAIRS])
 def test_a_rebuild_is_byte_identical_or_says_why_not(tmp_path: Path, target: str, precision: Precision) -> None:
     """Rebuilt in another process, with another hash seed and another working directory."""
     first = bundle_of(target, precision)

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 import export
 import runtimes
 
@@ -38,6 +40,11 @@ CONVERTERS = frozenset(name for line in (*export.LINES, *runtimes.LINES) for nam
 
 SLOW_TO_START = ("executorch", "litert")
 """Targets whose converters take 10 s to import: their tests share a worker, and with it what has been imported and built."""
+
+
+def slow_or_nightly(target: str) -> pytest.MarkDecorator:
+    """Return the tier of a test that converts its target once more: CI's, or the night's where that takes tens of seconds."""
+    return pytest.mark.nightly if target in SLOW_TO_START else pytest.mark.slow
 
 
 def is_core(path: Path) -> bool:

@@ -17,6 +17,7 @@ from edgevit_deploy.spec import Precision
 from export import TARGETS
 from tests.helpers.cells import PAIRS, VARIANTS, Cell, all_cells, pairwise, two_by_two
 from tests.helpers.hosts import runs_here
+from tests.helpers.tiers import slow_or_nightly
 
 ALL_CELLS = all_cells()
 PAIRWISE = pairwise(ALL_CELLS)
@@ -123,8 +124,7 @@ def test_dynamic_size_works_at_a_second_size(tmp_path: Path, target: str) -> Non
     assert manifest.inputs[0].shape == ("batch", 3, "height", "width")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [pytest.param(target, marks=slow_or_nightly(target)) for target in TARGETS])
 def test_few_classes_and_the_papers_depths(tmp_path: Path, target: str) -> None:
     """Two classes, Table 1's depths for XS, and attention over one token, where the target can: unusual shapes."""
     size = str(TARGETS[target].load().smallest_side)

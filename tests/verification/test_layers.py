@@ -26,6 +26,7 @@ from export import TARGETS
 from tests.helpers.fakes import FakeExporter, FakeOptions
 from tests.helpers.hosts import HostWith
 from tests.helpers.small import SMALL_SIZE, plan_for, tiny_weights
+from tests.helpers.tiers import slow_or_nightly
 
 SOURCE = ModelOrigin(model="edgevit_xxs", weights=None, num_classes=10, image_size=SMALL_SIZE, labels=None, seed=0)
 
@@ -158,8 +159,9 @@ def test_a_copy_of_a_tapped_network_notes_for_itself(workbench):
     assert all(getattr(module, "sheet", None) is None for network in (tapped, twin, inside) for module in network.modules())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("target", [target for target in TARGETS if target != "tensorrt"])
+@pytest.mark.parametrize(
+    "target", [pytest.param(target, marks=slow_or_nightly(target)) for target in TARGETS if target != "tensorrt"]
+)
 def test_every_target_can_be_looked_into(tiny_workbench, tmp_path, target):
     """The same mechanism on the target's own runtime and in its own form: sound layers pass, and a fault is named."""
     exporter = THIS_HOST.require_exporter(target)
