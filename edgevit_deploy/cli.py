@@ -25,6 +25,7 @@ from edgevit_deploy.spec import PROGRAM, VERSION, Precision
 
 COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its line in the list of commands
     "all": ("convert:convert_all", "Convert to every target that can run here; say what was done, skipped and failed, and why."),
+    "train": ("train:train", "Train or fine-tune an EdgeViT on a folder of labelled pictures."),
     "verify": ("verify:verify_bundles", "Re-hash, load, run and compare bundles with their golden outputs."),
     "bench": (
         "bench:bench_bundles",

@@ -1,0 +1,158 @@
+"""Training pictures: opened by the project's decoder, augmented by timm's transforms, mixed by timm's Mixup."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgevit_deploy.data.image_folder import ImageFolder
+from edgevit_deploy.data.pictures import PassedOver, read_picture
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.spec import Preprocess
+from edgevit_deploy.train.draws import Purpose, seed_all
+from edgevit_deploy.train.order import Turn
+from edgevit_deploy.train.recipe import NO_AUTO_AUGMENT, Recipe
+from edgevit_deploy.train.timm_parts import timm_part
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Transform = Callable[["Image"], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingBatch:
+    """Augmented pictures of one part of a batch.
+
+    Attributes:
+        pixels: float32 (n, 3, height, width), normalised.
+        targets: class of each, int64 (n,).
+        places: of each in the whole batch, int64 (n,).
+        broken: pictures of this part that could not be decoded; they have no row.
+    """
+
+    pixels: Tensor
+    targets: Tensor
+    places: Tensor
+    broken: tuple[PassedOver, ...] = ()
+
+    def pin_memory(self) -> "TrainingBatch":
+        """Return a copy in memory from which a GPU reads directly; DataLoader calls this."""
+        return replace(self, pixels=self.pixels.pin_memory(), targets=self.targets.pin_memory(), places=self.places.pin_memory())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentedPictures:
+    """What DataLoader's workers are handed: from a turn to an augmented picture.
+
+    Attributes:
+        folder: with every picture.
+        positions: in the folder, of the training pictures.
+        transform: of a decoded picture.
+        seed: of the recipe.
+    """
+
+    folder: ImageFolder
+    positions: NDArray[np.int64]
+    transform: Transform
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, turn: Turn) -> tuple[Tensor, int, int] | PassedOver:
+        position = int(self.positions[turn.picture])
+        path = self.folder.path(position)
+        try:
+            picture = read_picture(path)
+        except UsageError as error:
+            return PassedOver(file=self.folder.files[position], why=str(error).removeprefix(f"{path}: "))
+        seed_all(Purpose.AUGMENTATION, self.seed, turn.epoch, turn.picture, turn.repeat)
+        return self.transform(picture), int(self.folder.targets[position]), turn.place
+
+
+def collate(items: Sequence[tuple[Tensor, int, int] | PassedOver]) -> TrainingBatch:
+    """Put the pictures that could be read into one batch."""
+    rows = [item for item in items if not isinstance(item, PassedOver)]
+    return TrainingBatch(
+        pixels=torch.stack([pixels for pixels, _, _ in rows]) if rows else torch.empty(0, 3, 0, 0),
+        targets=torch.tensor([target for _, target, _ in rows], dtype=torch.int64),
+        places=torch.tensor([place for _, _, place in rows], dtype=torch.int64),
+        broken=tuple(item for item in items if isinstance(item, PassedOver)),
+    )
+
+
+def make_transform(recipe: Recipe, side: int, preprocess: Preprocess) -> Transform:
+    """Return timm's training transform: random crop and flip, RandAugment or jitter, normalisation, erasing.
+
+    Args:
+        recipe: with every strength.
+        side: of the result, in pixels.
+        preprocess: whose statistics and interpolation apply.
+
+    Raises:
+        UsageError: no policy of timm's has the name of `auto_augment`.
+    """
+    policy = None if recipe.auto_augment == NO_AUTO_AUGMENT else recipe.auto_augment
+    try:
+        transform = timm_part("data").create_transform(
+            side,
+            is_training=True,
+            scale=(recipe.crop_area, 1.0),
+            ratio=(1 / recipe.crop_aspect, recipe.crop_aspect),
+            hflip=recipe.flip,
+            color_jitter=recipe.color_jitter or None,
+            auto_augment=policy,
+            interpolation=preprocess.interpolation,
+            mean=preprocess.mean,
+            std=preprocess.std,
+            re_prob=recipe.erasing,
+            re_mode=recipe.erasing_mode,
+        )
+    except (AssertionError, ValueError, KeyError, IndexError, TypeError) as error:  # of timm's parser of policies
+        raise UsageError(
+            f"--auto-augment {recipe.auto_augment}: timm has no such policy; give rand-m9-mstd0.5-inc1, augmix-m3, original, v0, "
+            f"3a or {NO_AUTO_AUGMENT}"
+        ) from error
+    _mend_posterize(transform)
+    return transform  # type: ignore[no-any-return]
+
+
+def make_mixup(recipe: Recipe, num_classes: int) -> Any:
+    """Return timm's Mixup for whole batches, None where the recipe mixes nothing."""
+    if not recipe.mixes:
+        return None
+    return timm_part("data").Mixup(
+        mixup_alpha=recipe.mixup, cutmix_alpha=recipe.cutmix, label_smoothing=recipe.label_smoothing, num_classes=num_classes
+    )
+
+
+def mix(mixup: Any, batch: TrainingBatch, seed: int, update: int) -> TrainingBatch:
+    """Mix a part's pictures, its first with its last; targets become float32 (n, classes).
+
+    The strength follows from the update, the same in every part. Of an odd number (a picture was broken) the last is left out.
+    """
+    seed_all(Purpose.MIXING, seed, update)
+    even = len(batch.targets) // 2 * 2
+    pixels, targets = mixup(batch.pixels[:even].clone(), batch.targets[:even])
+    return replace(batch, pixels=pixels, targets=targets, places=batch.places[:even])
+
+
+def _mend_posterize(transform: Any) -> None:
+    """Keep one bit where timm's policies ask posterize for none, which Pillow 13 refuses (before, the picture became black)."""
+    asked = timm_part("data.auto_augment").posterize
+    for step in transform.transforms:
+        for operation in (*getattr(step, "ops", ()), *itertools.chain(*getattr(step, "policy", ()))):
+            if getattr(operation, "aug_fn", None) is asked:
+                operation.aug_fn = _posterize
+
+
+def _posterize(picture: "Image", bits_to_keep: int, **_: object) -> "Image":
+    from PIL import ImageOps
+
+    return picture if bits_to_keep >= 8 else ImageOps.posterize(picture, max(1, bits_to_keep))
