@@ -71,7 +71,7 @@ class AugmentedPictures:
         try:
             picture = read_picture(path)
         except UsageError as error:
-            return PassedOver(file=self.folder.files[position], why=str(error).removeprefix(f"{path}: "))
+            return PassedOver(file=str(path), why=str(error).removeprefix(f"{path}: "))
         seed_all(Purpose.AUGMENTATION, self.seed, turn.epoch, turn.picture, turn.repeat)
         return self.transform(picture), int(self.folder.targets[position]), turn.place
 
@@ -94,31 +94,21 @@ def make_transform(recipe: Recipe, side: int, preprocess: Preprocess) -> Transfo
         recipe: with every strength.
         side: of the result, in pixels.
         preprocess: whose statistics and interpolation apply.
-
-    Raises:
-        UsageError: no policy of timm's has the name of `auto_augment`.
     """
-    policy = None if recipe.auto_augment == NO_AUTO_AUGMENT else recipe.auto_augment
-    try:
-        transform = timm_part("data").create_transform(
-            side,
-            is_training=True,
-            scale=(recipe.crop_area, 1.0),
-            ratio=(1 / recipe.crop_aspect, recipe.crop_aspect),
-            hflip=recipe.flip,
-            color_jitter=recipe.color_jitter or None,
-            auto_augment=policy,
-            interpolation=preprocess.interpolation,
-            mean=preprocess.mean,
-            std=preprocess.std,
-            re_prob=recipe.erasing,
-            re_mode=recipe.erasing_mode,
-        )
-    except (AssertionError, ValueError, KeyError, IndexError, TypeError) as error:  # of timm's parser of policies
-        raise UsageError(
-            f"--auto-augment {recipe.auto_augment}: timm has no such policy; give rand-m9-mstd0.5-inc1, augmix-m3, original, v0, "
-            f"3a or {NO_AUTO_AUGMENT}"
-        ) from error
+    transform = timm_part("data").create_transform(
+        side,
+        is_training=True,
+        scale=(recipe.crop_area, 1.0),
+        ratio=(1 / recipe.crop_aspect, recipe.crop_aspect),
+        hflip=recipe.flip,
+        color_jitter=recipe.color_jitter or None,
+        auto_augment=None if recipe.auto_augment == NO_AUTO_AUGMENT else recipe.auto_augment,
+        interpolation=preprocess.interpolation,
+        mean=preprocess.mean,
+        std=preprocess.std,
+        re_prob=recipe.erasing,
+        re_mode=recipe.erasing_mode,
+    )
     _mend_posterize(transform)
     return transform  # type: ignore[no-any-return]
 

@@ -63,7 +63,7 @@ def load_state(folder: Path) -> tuple[State, str]:
     raise UsageError(f"--resume: nothing in {folder} to go on from ({'; '.join(reasons)}); drop --resume to begin anew")
 
 
-def identity(job: TrainingJob, pictures: Pictures) -> dict[str, Any]:
+def identity(job: TrainingJob, pictures: Pictures, variant: str) -> dict[str, Any]:
     """Return what must be the same when a training goes on.
 
     Raises:
@@ -79,7 +79,7 @@ def identity(job: TrainingJob, pictures: Pictures) -> dict[str, Any]:
         "recipe": msgspec.to_builtins(job.recipe),
         "classes": list(pictures.classes),
         "data": pictures.sha256,
-        "model": job.model,
+        "model": variant,
         "finetune": finetune,
     }
 

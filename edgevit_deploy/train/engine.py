@@ -236,7 +236,7 @@ class Engine:
         self.broken |= {item.file: item.why for item in broken}
         root = self.pictures.train.folder.root
         if broken and self.strict:
-            return UsageError(f"--strict: {root / broken[0].file} cannot be read ({broken[0].why}); copy it again, or remove it")
+            return UsageError(f"--strict: {broken[0].file} cannot be read ({broken[0].why}); copy it again, or remove it")
         if not all(len(part.targets) >= READABLE for part in parts):
             return UsageError(
                 f"--data {root}: of a part of a batch not even {READABLE} could be read: {named(broken)}; copy them again"

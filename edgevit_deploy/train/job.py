@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevit_deploy.data.pictures import PassedOver
-from edgevit_deploy.train.recipe import Recipe
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.train.recipe import Recipe, flag
 from edgevit_deploy.train.records import Measured
 
 OnEpoch = Callable[[Measured], None]
@@ -54,6 +55,21 @@ class TrainingJob:
     checkpoint_every: int | None = None
     evaluate_every: int = 1
     tensorboard: bool = False
+
+    def check(self) -> None:
+        """Refuse numbers that count nothing.
+
+        Raises:
+            UsageError: naming the flag.
+        """
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{flag(name)} {value}: expected at least {least}")
+
+
+LEAST = {"workers": 0, "log_every": 1, "checkpoint_every": 1, "evaluate_every": 1}
+"""What each number of a job is at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

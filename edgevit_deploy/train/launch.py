@@ -17,7 +17,7 @@ import msgspec
 import torch
 
 from edgevit_deploy.errors import DeployError, MissingError, RunError, UsageError, first_line
-from edgevit_deploy.process.child import end_group, environment, how_it_ended, python
+from edgevit_deploy.process.child import end_group, environment, how_it_ended, in_a_worker, python
 from edgevit_deploy.process.scratch import scratch_folder
 from edgevit_deploy.train.draws import generators_kept
 from edgevit_deploy.train.job import OnEpoch, TrainingJob, TrainingRun, not_shown
@@ -66,6 +66,7 @@ def train(job: TrainingJob, *, processes: int | None, tell: Tell, on_epoch: OnEp
     """
     timm_part("data")
     job.recipe.check()
+    job.check()
     started = launched()
     if started is not None:
         if processes is not None:
@@ -188,7 +189,7 @@ def _start(place: Place) -> "subprocess.Popen[bytes]":
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment() | {"OMP_NUM_THREADS": str(place.threads)},
-            start_new_session=True,  # Ctrl-C reaches only the first, which ends the others
+            start_new_session=not in_a_worker(),  # Ctrl-C reaches only the first, which ends the others
         )
     except OSError as error:
         raise RunError(

@@ -1,6 +1,7 @@
 """The pictures of a training: which are trained on and which evaluate, and a digest that tells when they have changed."""
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +79,9 @@ def open_pictures(data: Path, *, labels: Path | None, val_share: float | None, s
     elif val_share is not None and (data / VAL).is_dir():
         raise UsageError(f"--val-share {val_share:g}: {data / VAL} is there, and its pictures evaluate; drop --val-share")
     folder = open_image_folder(root, classes=names)
+    broken = next((name for name in folder.classes if name.splitlines() != [name.strip()]), None)
+    if broken is not None:
+        raise UsageError(f"--data {root}: {broken!r} is not one line without blanks around it; rename that class")
     if val_share is not None:
         return _held_out(folder, val_share, seed)
     if not (data / VAL).is_dir():
@@ -107,9 +111,9 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     names = tuple(line.strip() for line in text.rstrip().splitlines())
     if "" in names or not names:
         raise UsageError(f"--labels {path}: line {names.index('') + 1 if names else 1} is empty; give one name a line")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UsageError(f"--labels {path}: {twice!r} is in it twice; give each class a name of its own")
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise UsageError(f"--labels {path}: {name!r} is in it twice; give each class a name of its own")
     return names
 
 

@@ -4,11 +4,13 @@ Sources of the preset `deit`: saic-fi/edgevit src/main.py, which is DeiT's (Touv
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from edgevit_deploy.errors import UsageError, did_you_mean
+from edgevit_deploy.outside.text import shortened
 from edgevit_deploy.spec import MAX_SEED, check_image_size
 
 Amp = Literal["fp32", "fp16", "bf16"]
@@ -115,6 +117,11 @@ class Recipe:
             value = getattr(self, name)
             if not (math.isfinite(value) and low <= value <= high):
                 raise UsageError(f"{flag(name)} {value}: expected {low:g} to {high:g}")
+        if not POLICIES.fullmatch(self.auto_augment):
+            raise UsageError(
+                f"--auto-augment {shortened(self.auto_augment)}: timm has no such policy; give one like rand-m9-mstd0.5-inc1 or "
+                f"augmix-m3, or original, v0, 3a or {NO_AUTO_AUGMENT}"
+            )
         if self.small_epochs > self.epochs:
             raise UsageError(
                 f"--small-epochs {self.small_epochs:g}: more than --epochs {self.epochs:g}, of which they are a part; lower it"
@@ -127,6 +134,8 @@ class Recipe:
                 f"x {self.batch_size} / {REFERENCE_BATCH} = {self.scaled_learning_rate:g}; lower it"
             )
 
+
+_NUMBER = r"[0-9]{1,3}(\.[0-9]{1,3})?"
 
 RANGES: Mapping[str, tuple[float, float]] = {
     "epochs": (1e-6, MAX_EPOCHS),
@@ -158,6 +167,12 @@ RANGES: Mapping[str, tuple[float, float]] = {
 """What each number may be, both ends included."""
 
 NO_AUTO_AUGMENT = "none"
+
+POLICIES = re.compile(
+    rf"{NO_AUTO_AUGMENT}|(original|v0)r?(-mstd{_NUMBER})?|3a(-mstd{_NUMBER})?"
+    rf"|rand(-(m|n|mmax|inc)[0-9]{{1,3}}|-(p|mstd){_NUMBER})*|augmix(-(m|w|d|b)[1-9][0-9]?|-(a|mstd){_NUMBER})*"
+)
+"""Of timm's words for policies, those that it reads; it passes over what it does not know, and so would over a misspelling."""
 
 PRESETS: Mapping[PresetName, Recipe] = {
     "deit": Recipe(),

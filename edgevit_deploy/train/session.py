@@ -8,7 +8,6 @@ from collections.abc import Callable
 import torch
 
 from edgevit_deploy.data.counting import now_and_then
-from edgevit_deploy.data.pictures import named
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.train.augment import make_transform
 from edgevit_deploy.train.checkpoint import State, check_same, has_state, identity, load_state, save_state
@@ -22,7 +21,7 @@ from edgevit_deploy.train.pictures import Pictures, open_pictures
 from edgevit_deploy.train.progress import Remaining
 from edgevit_deploy.train.records import Measured, Records, check_tensorboard
 from edgevit_deploy.train.weights import BEST, LAST, weights_bytes
-from edgevit_deploy.train.world import SaidElsewhereError, World
+from edgevit_deploy.train.world import World
 
 Tell = Callable[[str], None]
 
@@ -43,7 +42,7 @@ class Session:
         self.tell("listing the pictures")
         self.pictures, self.beginning = world.together(self._opened)
         self._agree_on_pictures()
-        self.identity = identity(job, self.pictures)
+        self.identity = identity(job, self.pictures, self.beginning.network.spec.variant)
         state, self.note = world.from_first(world.together(self._state_to_take_up))
         self.engine = Engine(
             self.beginning.network,
@@ -103,7 +102,6 @@ class Session:
     def _opened(self) -> tuple[Pictures, Beginning]:
         """Open everything that may be refused, before anything is written."""
         job, recipe = self.job, self.job.recipe
-        recipe.check()
         if job.tensorboard:
             check_tensorboard()
         pictures = open_pictures(job.data, labels=job.labels, val_share=job.val_share, seed=recipe.seed)
@@ -139,6 +137,9 @@ class Session:
             return None, ""
         state, note = load_state(job.output)
         check_same(json.loads(state["identity"]), self.identity)
+        if state["processes"] != self.world.size:
+            begun = f"saved by {state['processes']} processes, going on with {self.world.size}: the same up to rounding"
+            note = f"{note}; {begun}" if note else begun
         return state, note
 
     def _take_up(self, state: State) -> None:
@@ -177,12 +178,8 @@ class Session:
             tell=self.tell,
         )
         if found.broken and self.job.strict:
-            root = self.pictures.val.folder.root
-            raise (
-                UsageError(f"--strict: {named(found.broken)} in {root} cannot be read; copy it again, or remove it")
-                if self.world.is_first
-                else SaidElsewhereError(UsageError.exit_code)
-            )
+            broken = found.broken[0]
+            self.world.agree(UsageError(f"--strict: {broken.file} cannot be read ({broken.why}); copy it again, or remove it"))
         engine.broken |= {item.file: item.why for item in found.broken}
         raw, averaged = found.counts
         shares = [count / max(1, averaged.pictures) for count in (raw.top1, raw.top5, averaged.top1, averaged.top5)]
@@ -221,6 +218,7 @@ class Session:
         state = self.engine.state() | {
             "best": [self.best.top1, self.best.top5, self.best.pictures],
             "elapsed_s": self._elapsed_s(),
+            "processes": self.world.size,
             "identity": json.dumps(self.identity),
         }
         self.world.together(lambda: save_state(self.job.output, state) if self.world.is_first else None)

@@ -13,6 +13,9 @@ from edgevit_deploy.train.recipe import Recipe
 
 VERSION = 1
 METADATA_KEY = "edgevit_deploy"
+LENGTH_BYTES = 8
+"""Of the header's length, with which such a file begins."""
+
 BEST, LAST = "best.safetensors", "last.safetensors"
 
 
@@ -39,4 +42,12 @@ def weights_bytes(state: dict[str, Tensor], spec: ModelSpec, pictures: Pictures,
         "accuracy": {"top1": count.top1, "top5": count.top5, "pictures": count.pictures, "weights": "averaged"},
     }
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
-    return save(plain, metadata={"format": "pt", METADATA_KEY: json.dumps(about)})
+    return _in_one_order(save(plain, metadata={"format": "pt", METADATA_KEY: json.dumps(about)}))
+
+
+def _in_one_order(content: bytes) -> bytes:
+    """Return the same file with the names in its header sorted: safetensors writes metadata in an order of chance."""
+    start = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
+    header = json.dumps(json.loads(content[LENGTH_BYTES:start]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % LENGTH_BYTES)  # the tensors stay aligned
+    return len(header).to_bytes(LENGTH_BYTES, "little") + header + content[start:]

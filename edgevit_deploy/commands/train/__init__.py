@@ -25,9 +25,12 @@ def train(
     """
     from edgevit_deploy.api import train_model
     from edgevit_deploy.commands.train.view import document, print_run, say_epoch, write_plot
+    from edgevit_deploy.pipeline import silent
     from edgevit_deploy.train.recipe import changed, preset
-    from edgevit_deploy.train.world import SaidElsewhereError
+    from edgevit_deploy.train.world import SaidElsewhereError, launched
 
+    started = launched()
+    speaks = started is None or started.rank == 0
     name = flags.recipe or ("finetune" if flags.finetune is not None else "deit")
     try:
         run = train_model(
@@ -48,13 +51,15 @@ def train(
             checkpoint_every=flags.checkpoint_every,
             evaluate_every=flags.evaluate_every,
             tensorboard=flags.tensorboard,
-            progress=progress,
+            progress=progress if speaks else silent,
             on_epoch=say_epoch,
         )
     except SaidElsewhereError as error:  # the first process says it
         return error.exit_code
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; to go on from the last saved state, add --resume to the same command") from None
+    if not speaks:
+        return 0
     write_plot(run)
     print_run(run)
     if flags.json:
