@@ -62,9 +62,9 @@ class _Normalise(torch.autograd.Function):
         sums = torch.stack([of_bias, of_weight])
         _all_sum(sums)
         shift, slope = weight * inverse_std * sums / count
-        slope = slope * inverse_std
-        constant = shift - slope * mean
-        of_x = of_x.to(x.dtype).sub_(torch.addcmul(_along_channels(constant), x, _along_channels(slope)).to(x.dtype))
+        centred = x - _along_channels(mean)  # before anything is scaled, so that nothing is lost where the mean is large
+        correction = centred.mul_(_along_channels(slope * inverse_std)).add_(_along_channels(shift))
+        of_x = of_x.to(x.dtype).sub_(correction.to(x.dtype))
         return of_x, of_weight, of_bias, None
 
 

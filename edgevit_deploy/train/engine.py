@@ -1,6 +1,7 @@
 """The loop: batches in, averaged weights and evaluations out; at any update its state can be saved and taken up again."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -161,7 +162,8 @@ class Engine:
             share_batch_norm(self.network)
             share_batch_norm(self.average.module)
             ids = [self.device.index] if self.device.type == "cuda" else None
-            forward = nn.parallel.DistributedDataParallel(self.network, device_ids=ids, broadcast_buffers=False)
+            with warnings.catch_warnings(action="ignore", category=FutureWarning):  # 2.13 gives that argument another name
+                forward = nn.parallel.DistributedDataParallel(self.network, device_ids=ids, broadcast_buffers=False)
         return torch.compile(forward) if compiled else forward
 
     def _batches(self, segment: Segment) -> Iterator[TrainingBatch]:

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edgevit_deploy.train.recipe import NO_AUTO_AUGMENT, Recipe
+import torch
+
+from edgevit_deploy.train.recipe import changed, preset
 from edgevit_deploy.train.records import Measured, read_metrics
 from tests.helpers.trained import write_pictures
 
@@ -15,35 +17,24 @@ ROOT = Path(__file__).parents[2]
 PER_CLASS, VAL_PER_CLASS, CLASSES, BATCH = 8, 3, 10, 16
 UPDATES_AN_EPOCH = PER_CLASS * CLASSES // BATCH
 
-QUICK = Recipe(
-    image_size=32,
-    epochs=2.0,
-    batch_size=BATCH,
-    warmup_epochs=0.4,
-    learning_rate=0.02,
-    min_learning_rate=1e-5,
-    clip_norm=5.0,
-    mixup=0.0,
-    cutmix=0.0,
-    auto_augment=NO_AUTO_AUGMENT,
-    repeats=1,
-    drop_path=0.1,
-    ema_decay=0.9,
-    ema_warmup=True,
-)
+SETTINGS: dict[str, Any] = {
+    "image_size": 32,
+    "small_epochs": 0.0,
+    "epochs": 2.0,
+    "batch_size": BATCH,
+    "warmup_epochs": 0.0,
+    "drop_path": 0.1,
+}
+QUICK = changed(preset("small"), SETTINGS)
 """Two epochs of everything but what mixes pictures."""
 
 FLAGS: dict[str, object] = {
     "recipe": "small",
-    "image-size": 32,
-    "small-epochs": 0,
-    "epochs": 2,
-    "batch-size": BATCH,
-    "warmup-epochs": 0,
     "log-every": 1,
     "processes": 1,
+    **{name.replace("_", "-"): value for name, value in SETTINGS.items()},
 }
-"""As many updates, for the command."""
+"""The same training, for the command."""
 
 
 def tokens(data: Path, output: Path, **changes: object) -> list[str]:
@@ -69,7 +60,8 @@ def metrics(folder: Path) -> list[Measured]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    """With as many threads as here: another number of them adds up in another order."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
 def start(*tokens: object, launcher: tuple[str, ...] = (), **options: Any) -> "subprocess.Popen[str]":
