@@ -4,7 +4,17 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from edgevit_deploy.spec import MAX_BATCH, MAX_BLOCKS, MAX_CLASSES, MAX_FILE_BYTES, MAX_SIDE, TensorSpec, tensor_bytes, too_large
+from edgevit_deploy.spec import (
+    MAX_BATCH,
+    MAX_BLOCKS,
+    MAX_CLASSES,
+    MAX_FILE_BYTES,
+    MAX_RESIZED,
+    MAX_SIDE,
+    TensorSpec,
+    tensor_bytes,
+    too_large,
+)
 
 if TYPE_CHECKING:
     from edgevit_deploy.bundle.manifest import Manifest
@@ -42,7 +52,7 @@ def _model(manifest: "Manifest") -> Iterator[str]:
 
 def _preprocess(manifest: "Manifest") -> Iterator[str]:
     preprocess = manifest.preprocess
-    yield from _sides("preprocess.resize", preprocess.resize, 2 * MAX_SIDE)
+    yield from _sides("preprocess.resize", preprocess.resize, MAX_RESIZED)
     yield from _sides("preprocess.crop", preprocess.crop, MAX_SIDE)
     if any(side < cut for side, cut in zip(preprocess.resize, preprocess.crop, strict=True)):
         yield f"preprocess.crop {preprocess.crop} is larger than preprocess.resize {preprocess.resize}"

@@ -1,13 +1,13 @@
 """Where the weights come from: a checkpoint file, or a seed; with the class names and preprocessing that belong to them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.outside.files import read_bounded
-from edgevit_deploy.spec import MAX_LABELS_BYTES, MAX_SEED, ModelSpec, Size
+from edgevit_deploy.spec import MAX_LABELS_BYTES, MAX_SEED, ModelSpec, Preprocess, PreprocessChoice, Size
 
 if TYPE_CHECKING:
     from edgevit_deploy.model.edgevit import EdgeViT
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOrigin:
-    """What the command line says about the model; None means not said."""
+    """What the command line says about the model; None means not said.
+
+    `preprocess` is what it says of the preprocessing, or all of it, as a bundle records it: then nothing of the file's is used.
+    """
 
     model: str | None = None
     weights: Path | None = None
@@ -23,9 +26,18 @@ class ModelOrigin:
     image_size: Size | None = None
     labels: Path | None = None
     seed: int | None = None
+    preprocess: PreprocessChoice | Preprocess | None = None
 
     @classmethod
-    def of(cls, record: ModelRecord, *, weights: Path | None = None, labels: Path | None = None, seed: int | None = None) -> Self:
+    def of(
+        cls,
+        record: ModelRecord,
+        preprocess: Preprocess,
+        *,
+        weights: Path | None = None,
+        labels: Path | None = None,
+        seed: int | None = None,
+    ) -> Self:
         """Return the source of the network that a bundle records; the weights, or their seed, are given."""
         return cls(
             model=record.variant,
@@ -34,6 +46,7 @@ class ModelOrigin:
             image_size=record.image_size,
             labels=labels,
             seed=seed,
+            preprocess=preprocess,
         )
 
 
@@ -79,6 +92,7 @@ def _random_model(source: ModelOrigin) -> LoadedModel:
         num_classes=1000 if source.num_classes is None else source.num_classes,
         image_size=source.image_size or (224, 224),
     )
+    network.spec = _with_preprocess(network.spec, source.preprocess)
     randomise(network, seed)
     note = f"random weights from seed {seed}: right for testing a toolchain, useless for classifying"
     return _loaded(network, source, labels=None, notes=(note,), sha256=None, seed=seed, dialect=None)
@@ -94,6 +108,7 @@ def _checkpoint_model(source: ModelOrigin, weights: Path) -> LoadedModel:
     network = load_network(checkpoint)
     if source.image_size is not None:
         network.spec = checkpoint.spec.with_image_size(source.image_size)
+    network.spec = _with_preprocess(network.spec, source.preprocess)
     return _loaded(
         network,
         source,
@@ -103,6 +118,12 @@ def _checkpoint_model(source: ModelOrigin, weights: Path) -> LoadedModel:
         seed=None,
         dialect=checkpoint.dialect,
     )
+
+
+def _with_preprocess(spec: ModelSpec, said: PreprocessChoice | Preprocess | None) -> ModelSpec:
+    if isinstance(said, Preprocess):
+        return replace(spec, preprocess=said, crop_ratio=None)
+    return spec if said is None else spec.with_preprocess(said)
 
 
 def _loaded(
