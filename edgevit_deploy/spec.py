@@ -155,13 +155,13 @@ class PreprocessChoice:
         """Return the preprocessing with what was said; the crop stays what it is, the image size.
 
         Raises:
-            UsageError: the crop ratio asks for a resize to more pixels than a manifest may record.
+            UsageError: pictures would be resized to more pixels than a manifest may record.
         """
         resize = preprocess.resize if self.crop_ratio is None else resized(preprocess.crop, self.crop_ratio)
         if max(resize) > MAX_RESIZED:
             raise UsageError(
-                f"--crop-ratio {self.crop_ratio:g}: would resize pictures to {resize[0]} x {resize[1]}, expected at most "
-                f"{MAX_RESIZED} a side; use at least {max(preprocess.crop) / MAX_RESIZED:g}"
+                f"pictures would be resized to {resize[0]} x {resize[1]} pixels, expected at most {MAX_RESIZED} a side; "
+                "use a larger --crop-ratio or a smaller --image-size"
             )
         return replace(
             preprocess,

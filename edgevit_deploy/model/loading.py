@@ -1,10 +1,11 @@
 """Where the weights come from: a checkpoint file, or a seed; with the class names and preprocessing that belong to them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.model.preprocessing import Told, settle
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.spec import MAX_LABELS_BYTES, MAX_SEED, ModelSpec, Preprocess, PreprocessChoice, Size
@@ -92,7 +93,7 @@ def _random_model(source: ModelOrigin) -> LoadedModel:
         num_classes=1000 if source.num_classes is None else source.num_classes,
         image_size=source.image_size or (224, 224),
     )
-    network.spec = _with_preprocess(network.spec, source.preprocess)
+    network.spec, _ = settle(network.spec, Told(), None, source.preprocess)
     randomise(network, seed)
     note = f"random weights from seed {seed}: right for testing a toolchain, useless for classifying"
     return _loaded(network, source, labels=None, notes=(note,), sha256=None, seed=seed, dialect=None)
@@ -106,24 +107,16 @@ def _checkpoint_model(source: ModelOrigin, weights: Path) -> LoadedModel:
     checkpoint = read_checkpoint(weights)
     reconcile(checkpoint, model=source.model, num_classes=source.num_classes)
     network = load_network(checkpoint)
-    if source.image_size is not None:
-        network.spec = checkpoint.spec.with_image_size(source.image_size)
-    network.spec = _with_preprocess(network.spec, source.preprocess)
+    network.spec, preprocess_notes = settle(checkpoint.spec, checkpoint.told, source.image_size, source.preprocess)
     return _loaded(
         network,
         source,
         labels=checkpoint.labels,
-        notes=checkpoint.notes,
+        notes=(*checkpoint.reading_notes, *preprocess_notes),
         sha256=checkpoint.sha256,
         seed=None,
         dialect=checkpoint.dialect,
     )
-
-
-def _with_preprocess(spec: ModelSpec, said: PreprocessChoice | Preprocess | None) -> ModelSpec:
-    if isinstance(said, Preprocess):
-        return replace(spec, preprocess=said, crop_ratio=None)
-    return spec if said is None else spec.with_preprocess(said)
 
 
 def _loaded(

@@ -75,7 +75,10 @@ def test_another_image_size_keeps_the_crop_ratio(first: tuple[int, int], second:
         (("--crop-ratio", "1.01"), "--crop-ratio 1.01: expected a number above 0"),
         (("--crop-ratio", "nan"), "--crop-ratio nan: expected a number above 0"),
         (("--crop-ratio", "87.5"), "--crop-ratio 87.5: expected a number above 0"),
-        (("--crop-ratio", "0.001"), "--crop-ratio 0.001: would resize pictures to 32000 x 32000, expected at most 8192 a side"),
+        (
+            ("--crop-ratio", "0.001"),
+            "pictures would be resized to 32000 x 32000 pixels, expected at most 8192 a side; use a larger",
+        ),
         (("--interpolation", "lanczos"), "bicubic"),
         (("--resize-mode", "squash"), "stretch"),
     ],
