@@ -28,7 +28,7 @@ from edgevit_deploy.model.loading import LoadedModel, ModelOrigin
 from edgevit_deploy.pipeline import Attempt, Conversion, Progress, silent, try_convert
 from edgevit_deploy.pipeline import convert as convert_on
 from edgevit_deploy.request import FileRequest, read_options
-from edgevit_deploy.spec import Graph, InputKind, Precision, Size, Task
+from edgevit_deploy.spec import Graph, InputKind, Precision, PreprocessChoice, Size, Task
 from edgevit_deploy.train.job import DEFAULT_MODEL, LOG_EVERY, TrainingJob, TrainingRun, not_shown
 from edgevit_deploy.train.recipe import Recipe, preset
 from edgevit_deploy.train.records import Measured
@@ -56,6 +56,7 @@ def load_model(
     image_size: str | int | Size | None = None,
     labels: StrPath | None = None,
     seed: int | None = None,
+    preprocess: PreprocessChoice | None = None,
 ) -> LoadedModel:
     """Build a network and fill it from a checkpoint or from a seed.
 
@@ -66,12 +67,13 @@ def load_model(
         image_size: side, HEIGHTxWIDTH or (height, width) in pixels; multiples of 32.
         labels: text file with one class name a line.
         seed: of the random weights; 0 when None.
+        preprocess: what is to be different from what the checkpoint tells, or from what is assumed where it does not.
 
     Raises:
         UsageError: unreadable checkpoint, unknown name, or a contradiction between the file and the arguments.
     """
     request = FileRequest(image_size=image_size)
-    return loading.load_model(_origin(model, weights, num_classes, request, labels, seed))
+    return loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
 
 
 def convert(
@@ -82,6 +84,7 @@ def convert(
     num_classes: int | None = None,
     labels: StrPath | None = None,
     seed: int | None = None,
+    preprocess: PreprocessChoice | None = None,
     image_size: str | int | Size | None = None,
     batch: str | int = 1,
     precision: Precision | None = None,
@@ -98,11 +101,12 @@ def convert(
 
     Args:
         target: registered name; `edgevit_deploy.targets()` lists them.
-        model: as for `load_model`, and so `weights`, `num_classes`, `labels` and `seed`.
+        model: as for `load_model`, and so `weights`, `num_classes`, `labels`, `seed` and `preprocess`.
         weights: see `model`.
         num_classes: see `model`.
         labels: see `model`.
         seed: see `model`.
+        preprocess: see `model`.
         image_size: as for `load_model`, or `dynamic`.
         batch: images a run, or `dynamic`.
         precision: of the file; the target's first when None.
@@ -127,7 +131,7 @@ def convert(
     request.chosen_form(exporter)  # what is wrong with it is said before anything is loaded
     with progress(f"{target} {precision or next(iter(exporter.precisions))}") as step:
         step("loading the model")
-        loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed))
+        loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
         with open_workbench(loaded, THIS_HOST, step, _pictures(images)) as workbench:
             plan = request.plan(exporter, loaded, own)
             return convert_on(workbench, plan, _place(output, plan))
@@ -140,6 +144,7 @@ def convert_all(
     num_classes: int | None = None,
     labels: StrPath | None = None,
     seed: int | None = None,
+    preprocess: PreprocessChoice | None = None,
     request: FileRequest | None = None,
     images: StrPath | None = None,
     output: StrPath | None = None,
@@ -148,11 +153,12 @@ def convert_all(
     """Convert to every target that can run here, in every precision or in the one that `request` names.
 
     Args:
-        model: as for `load_model`, and so `weights`, `num_classes`, `labels` and `seed`.
+        model: as for `load_model`, and so `weights`, `num_classes`, `labels`, `seed` and `preprocess`.
         weights: see `model`.
         num_classes: see `model`.
         labels: see `model`.
         seed: see `model`.
+        preprocess: see `model`.
         request: what is asked of every file; the defaults when None.
         images: folder of photographs: all are read first, and at most 32, spread evenly, join the parity probes.
         output: folder for the bundles; `build/<variant>` when None.
@@ -162,7 +168,7 @@ def convert_all(
         UsageError: refused arguments that are wrong for every target, a bad picture, or a place that cannot be written.
     """
     request = request or FileRequest()
-    loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed))
+    loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
     photographs = _pictures(images)
     with open_workbench(loaded, THIS_HOST, photographs=photographs) as workbench:
         exporters = map(THIS_HOST.find_exporter, THIS_HOST.targets())
@@ -210,7 +216,8 @@ def verify(
     with progress(str(bundle)) as step:
         if weights is None and seed is None:
             return verify_on(bundle, THIS_HOST, step, pictures=pictures)
-        origin = ModelOrigin.of(read_manifest(bundle).model, weights=_path(weights), labels=_path(labels), seed=seed)
+        made = read_manifest(bundle)
+        origin = ModelOrigin.of(made.model, made.preprocess, weights=_path(weights), labels=_path(labels), seed=seed)
         with open_workbench(loading.load_model(origin), THIS_HOST, step) as workbench:
             return verify_on(bundle, THIS_HOST, step, workbench=workbench, layers=layers, pictures=pictures)
 
@@ -340,6 +347,7 @@ def _origin(
     request: FileRequest,
     labels: StrPath | None,
     seed: int | None,
+    preprocess: PreprocessChoice | None,
 ) -> ModelOrigin:
     return ModelOrigin(
         model=model,
@@ -348,6 +356,7 @@ def _origin(
         image_size=request.fixed_size(),
         labels=_path(labels),
         seed=seed,
+        preprocess=preprocess,
     )
 
 
