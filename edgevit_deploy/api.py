@@ -266,6 +266,7 @@ def train_model(
     model: str | None = None,
     finetune: StrPath | None = None,
     labels: StrPath | None = None,
+    preprocess: PreprocessChoice | None = None,
     val_share: float | None = None,
     output: StrPath | None = None,
     resume: bool = False,
@@ -289,6 +290,7 @@ def train_model(
         model: published variant; of `finetune`'s file, else `edgevit_xxs`, when None.
         finetune: checkpoint of any trainer to begin with.
         labels: text file with one class name a line, in class order; the sorted folder names when None.
+        preprocess: what is said of the evaluation's preprocessing; statistics and interpolation are the training's too.
         val_share: share of the pictures to hold out where there is no `val`.
         output: folder of the run; `build/train/<model>` when None.
         resume: go on from the last saved state of the run in `output`.
@@ -320,6 +322,7 @@ def train_model(
         model=model,
         finetune=_path(finetune),
         labels=_path(labels),
+        preprocess=preprocess or PreprocessChoice(),
         val_share=val_share,
         resume=resume,
         device=device,

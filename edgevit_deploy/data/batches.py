@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ PREFETCHED = 2
 PRELOADED = ["torch.utils.data", "PIL.Image", "edgevit_deploy.data.batches"]
 """What the server that workers are forked from has imported: a worker then starts in milliseconds."""
 
+T = TypeVar("T")
 Named = tuple[int, str]  # a position, and the path of the picture there
 
 
@@ -76,7 +77,7 @@ class PictureStream:
         workers = 0 if multiprocessing.current_process().daemon else min(self.workers, len(self))
         if workers == 0:
             return (_collate([decoder[item] for item in items]) for items in self._items())
-        return _in_workers(decoder, self._items(), workers)
+        return in_workers(decoder, self._items(), workers, _collate)
 
     def __len__(self) -> int:
         """Return how many batches there are."""
@@ -88,17 +89,39 @@ class PictureStream:
             yield [(int(position), str(self.path(int(position)))) for position in self.positions[start : start + self.batch]]
 
 
-def _in_workers(decoder: "_Decoder", items: Iterator[list[Named]], workers: int) -> Iterator[PictureBatch]:
+def in_workers(
+    dataset: object,
+    items: Iterator[Any],
+    workers: int,
+    collate: Callable[[Any], T],
+    *,
+    pinned: bool = False,
+    preloaded: Sequence[str] = (),
+) -> Iterator[T]:
+    """Yield batches that worker processes make; they end with this iterator, and with this process.
+
+    Args:
+        dataset: what each worker gets: from an item to what becomes a row.
+        items: for each batch, a list of what `dataset` takes.
+        workers: how many, at least one.
+        collate: from the rows to a batch.
+        pinned: put batches, which then have `pin_memory`, where a GPU reads them directly.
+        preloaded: modules that workers need beside those of `PRELOADED`.
+
+    Raises:
+        RunError: a worker was ended from outside.
+    """
     from torch.utils.data import DataLoader
 
     loader: DataLoader[Any] = DataLoader(
-        cast("Dataset[Any]", decoder),
+        cast("Dataset[Any]", dataset),
         batch_sampler=cast("Any", items),  # any iterable of what the dataset takes is one
         num_workers=workers,
         prefetch_factor=PREFETCHED,
-        collate_fn=_collate,
+        collate_fn=collate,
+        pin_memory=pinned,
         worker_init_fn=_end_with_the_parent,
-        multiprocessing_context=_context(),
+        multiprocessing_context=_context(preloaded),
     )
     with _running(loader) as batches:
         while (batch := _next(batches)) is not None:
@@ -106,7 +129,7 @@ def _in_workers(decoder: "_Decoder", items: Iterator[list[Named]], workers: int)
 
 
 @contextmanager
-def _running(loader: "DataLoader[Any]") -> Iterator[Iterator[PictureBatch]]:
+def _running(loader: "DataLoader[Any]") -> Iterator[Iterator[Any]]:
     """Start the workers, and end them however this is left."""
     with _without_main():
         batches = iter(loader)
@@ -116,7 +139,7 @@ def _running(loader: "DataLoader[Any]") -> Iterator[Iterator[PictureBatch]]:
         batches._shutdown_workers()  # type: ignore[attr-defined] # PyTorch has no public way but garbage collection
 
 
-def _next(batches: Iterator[PictureBatch]) -> PictureBatch | None:
+def _next(batches: Iterator[T]) -> T | None:
     try:
         return next(batches, None)
     except RuntimeError as error:
@@ -127,7 +150,7 @@ def _next(batches: Iterator[PictureBatch]) -> PictureBatch | None:
         ) from error
 
 
-def _context() -> BaseContext:
+def _context(preloaded: Sequence[str]) -> BaseContext:
     """Return how workers are started: forked from a server that has imported what they need, and nothing else.
 
     Forked from this process, a worker would have locks of OpenMP's threads and ours that nobody opens again, and the pipes of
@@ -136,7 +159,7 @@ def _context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    context.set_forkserver_preload([*PRELOADED, *preloaded])
     return context
 
 

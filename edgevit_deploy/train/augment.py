@@ -1,21 +1,22 @@
 """Training pictures: opened by the project's decoder, augmented by timm's transforms, mixed by timm's Mixup."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from edgevit_deploy.data.image_folder import ImageFolder
+from edgevit_deploy.data.batches import in_workers
 from edgevit_deploy.data.pictures import PassedOver, read_picture
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.spec import Preprocess
 from edgevit_deploy.train.draws import Purpose, seed_all
 from edgevit_deploy.train.order import Turn
+from edgevit_deploy.train.pictures import Share
 from edgevit_deploy.train.recipe import NO_AUTO_AUGMENT, Recipe
 from edgevit_deploy.train.timm_parts import timm_part
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Transform = Callable[["Image"], Tensor]
+
+PRELOADED = "edgevit_deploy.train.preloaded"
+"""What the server that workers are forked from imports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,37 +50,76 @@ class TrainingBatch:
         return replace(self, pixels=self.pixels.pin_memory(), targets=self.targets.pin_memory(), places=self.places.pin_memory())
 
 
+class Asked(NamedTuple):
+    """What a worker is told of one picture: names go to the workers with it, so that none holds a list of them all."""
+
+    turn: Turn
+    path: str
+    target: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AugmentedPictures:
-    """What DataLoader's workers are handed: from a turn to an augmented picture.
+class _Augmenter:
+    """What each worker has: from what it is asked for to an augmented picture, its class and its place, or why there is none."""
+
+    recipe: Recipe
+    side: int
+    preprocess: Preprocess
+
+    def __getitem__(self, asked: Asked) -> tuple[Tensor, int, int] | PassedOver:
+        turn, path, target = asked
+        try:
+            picture = read_picture(Path(path))
+        except UsageError as error:
+            return PassedOver(file=path, why=str(error).removeprefix(f"{path}: "))
+        seed_all(Purpose.AUGMENTATION, self.recipe.seed, turn.epoch, turn.picture, turn.repeat)
+        return make_transform(self.recipe, self.side, self.preprocess)(picture), target, turn.place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingStream:
+    """Augmented pictures, a part of a batch at a time. Whoever stops before the end closes the iterator.
 
     Attributes:
-        folder: with every picture.
-        positions: in the folder, of the training pictures.
-        transform: of a decoded picture.
-        seed: of the recipe.
+        share: the training pictures.
+        turns: of each part.
+        recipe: of the augmentation.
+        side: of the result, in pixels.
+        preprocess: whose statistics and interpolation apply.
+        workers: processes that decode and augment; 0 does it in this one.
+        pinned: put batches where a GPU reads them directly.
     """
 
-    folder: ImageFolder
-    positions: NDArray[np.int64]
-    transform: Transform
-    seed: int
+    share: Share
+    turns: Iterator[list[Turn]]
+    recipe: Recipe
+    side: int
+    preprocess: Preprocess
+    workers: int = 0
+    pinned: bool = False
 
-    def __len__(self) -> int:
-        return len(self.positions)
+    def __iter__(self) -> Iterator[TrainingBatch]:
+        """Yield the batches.
 
-    def __getitem__(self, turn: Turn) -> tuple[Tensor, int, int] | PassedOver:
-        position = int(self.positions[turn.picture])
-        path = self.folder.path(position)
-        try:
-            picture = read_picture(path)
-        except UsageError as error:
-            return PassedOver(file=str(path), why=str(error).removeprefix(f"{path}: "))
-        seed_all(Purpose.AUGMENTATION, self.seed, turn.epoch, turn.picture, turn.repeat)
-        return self.transform(picture), int(self.folder.targets[position]), turn.place
+        Raises:
+            RunError: a worker was ended from outside.
+        """
+        augmenter = _Augmenter(recipe=self.recipe, side=self.side, preprocess=self.preprocess)
+        if self.workers == 0:
+            return (_collate([augmenter[item] for item in items]) for items in self._items())
+        return in_workers(augmenter, self._items(), self.workers, _collate, pinned=self.pinned, preloaded=(PRELOADED,))
+
+    def _items(self) -> Iterator[list[Asked]]:
+        folder, positions = self.share.folder, self.share.positions
+        for turns in self.turns:
+            yield [
+                Asked(turn, str(folder.path(position)), int(folder.targets[position]))
+                for turn in turns
+                for position in (int(positions[turn.picture]),)
+            ]
 
 
-def collate(items: Sequence[tuple[Tensor, int, int] | PassedOver]) -> TrainingBatch:
+def _collate(items: Sequence[tuple[Tensor, int, int] | PassedOver]) -> TrainingBatch:
     """Put the pictures that could be read into one batch."""
     rows = [item for item in items if not isinstance(item, PassedOver)]
     return TrainingBatch(
@@ -87,8 +130,11 @@ def collate(items: Sequence[tuple[Tensor, int, int] | PassedOver]) -> TrainingBa
     )
 
 
+@cache
 def make_transform(recipe: Recipe, side: int, preprocess: Preprocess) -> Transform:
     """Return timm's training transform: random crop and flip, RandAugment or jitter, normalisation, erasing.
+
+    Each process makes its own: what timm is made of cannot be sent to one that has not imported it.
 
     Args:
         recipe: with every strength.

@@ -6,6 +6,7 @@ cut or changed is noticed. Nothing in it is executed: PyTorch reads tensors, num
 
 import hashlib
 import io
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import msgspec
 from edgevit_deploy.errors import UsageError, first_line
 from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.process.interrupts import INTERRUPTS
-from edgevit_deploy.spec import MAX_FILE_BYTES
+from edgevit_deploy.spec import MAX_FILE_BYTES, ModelSpec
 from edgevit_deploy.train.durable import replace_durably
 from edgevit_deploy.train.job import TrainingJob
 from edgevit_deploy.train.pictures import Pictures
@@ -63,7 +64,7 @@ def load_state(folder: Path) -> tuple[State, str]:
     raise UsageError(f"--resume: nothing in {folder} to go on from ({'; '.join(reasons)}); drop --resume to begin anew")
 
 
-def identity(job: TrainingJob, pictures: Pictures, variant: str) -> dict[str, Any]:
+def identity(job: TrainingJob, pictures: Pictures, spec: ModelSpec) -> dict[str, Any]:
     """Return what must be the same when a training goes on.
 
     Raises:
@@ -79,7 +80,8 @@ def identity(job: TrainingJob, pictures: Pictures, variant: str) -> dict[str, An
         "recipe": msgspec.to_builtins(job.recipe),
         "classes": list(pictures.classes),
         "data": pictures.sha256,
-        "model": variant,
+        "model": spec.variant,
+        "preprocess": msgspec.to_builtins(spec.preprocess),
         "finetune": finetune,
     }
 
@@ -101,6 +103,8 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     for name, what in (("classes", "names or order of the classes"), ("data", "pictures")):
         if old[name] != new[name]:
             raise UsageError(f"--resume: the {what} in --data have changed; give the data it was begun with, or another --output")
+    if old["preprocess"] != json.loads(json.dumps(new["preprocess"])):
+        raise UsageError("--resume: the preprocessing is not what the training was begun with; give that, or another --output")
     for name in ("model", "finetune"):
         if old[name] != new[name]:
             raise UsageError(f"--resume: --{name} is not what the training was begun with; give that, or another --output")

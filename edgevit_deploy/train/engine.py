@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +14,9 @@ from edgevit_deploy.data.pictures import PassedOver, named
 from edgevit_deploy.errors import DeployError, RunError, UsageError
 from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.train.augment import (
-    AugmentedPictures,
     TrainingBatch,
-    collate,
+    TrainingStream,
     make_mixup,
-    make_transform,
     mix,
 )
 from edgevit_deploy.train.batch_norm import share_batch_norm
@@ -167,29 +164,19 @@ class Engine:
         return torch.compile(forward) if compiled else forward
 
     def _batches(self, segment: Segment) -> Iterator[TrainingBatch]:
-        from torch.utils.data import DataLoader
-
         side = segment.image_size
-        preprocess = self.network.spec.with_image_size((side, side)).preprocess
         accumulate = self.recipe.accumulate
         parts = range(self.world.rank * accumulate, (self.world.rank + 1) * accumulate)
-        share = self.pictures.train
-        dataset: Any = AugmentedPictures(
-            folder=share.folder,
-            positions=share.positions,
-            transform=make_transform(self.recipe, side, preprocess),
-            seed=self.recipe.seed,
+        stream = TrainingStream(
+            share=self.pictures.train,
+            turns=self.order.turns(segment, self.update, parts),
+            recipe=self.recipe,
+            side=side,
+            preprocess=self.network.spec.with_image_size((side, side)).preprocess,
+            workers=self.workers,
+            pinned=self.device.type == "cuda",
         )
-        turns: Any = self.order.turns(segment, self.update, parts)
-        return iter(
-            DataLoader(
-                dataset,
-                batch_sampler=turns,
-                num_workers=self.workers,
-                collate_fn=collate,
-                pin_memory=self.device.type == "cuda",
-            )
-        )
+        return iter(stream)
 
     def _step(self, parts: list[TrainingBatch]) -> None:
         seed = self.recipe.seed

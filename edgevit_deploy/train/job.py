@@ -1,11 +1,12 @@
 """What a training is asked for and what it comes to: plain values, which may be pickled and sent to other processes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.spec import PreprocessChoice
 from edgevit_deploy.train.recipe import Recipe, flag
 from edgevit_deploy.train.records import Measured
 
@@ -27,6 +28,7 @@ class TrainingJob:
         model: variant; of `finetune`'s file when None, else the smallest.
         finetune: checkpoint to begin with.
         labels: text file with the class names in class order.
+        preprocess: what is said of the evaluation's preprocessing; statistics and interpolation are the training's too.
         val_share: share of the pictures to hold out where there is no `val`.
         resume: go on from the run's last state.
         device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
@@ -45,6 +47,7 @@ class TrainingJob:
     model: str | None = None
     finetune: Path | None = None
     labels: Path | None = None
+    preprocess: PreprocessChoice = field(default_factory=PreprocessChoice)
     val_share: float | None = None
     resume: bool = False
     device: str = "auto"

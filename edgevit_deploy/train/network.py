@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from edgevit_deploy.model.edgevit import EdgeViT
+from edgevit_deploy.spec import PreprocessChoice
 from edgevit_deploy.train.draws import Purpose, draw
 from edgevit_deploy.train.recipe import Recipe
 from edgevit_deploy.train.timm_parts import timm_part
@@ -27,19 +28,23 @@ class Beginning:
     notes: tuple[str, ...] = ()
 
 
-def fresh_network(model: str, classes: tuple[str, ...], recipe: Recipe) -> Beginning:
+def fresh_network(model: str, classes: tuple[str, ...], recipe: Recipe, preprocess: PreprocessChoice) -> Beginning:
     """Build a variant with the published initialisation, drawn from the recipe's seed.
 
     Raises:
-        UsageError: no variant has this name.
+        UsageError: no variant has this name, or its pictures would be resized to more pixels than a manifest may record.
     """
     from edgevit_deploy.model.variants import create_model
 
     torch.default_generator.manual_seed(draw(Purpose.WEIGHTS, recipe.seed))
-    return Beginning(network=create_model(model, num_classes=len(classes), image_size=recipe.image_size))
+    network = create_model(model, num_classes=len(classes), image_size=recipe.image_size)
+    network.spec = network.spec.with_preprocess(preprocess)
+    return Beginning(network=network)
 
 
-def loaded_network(file: Path, model: str | None, classes: tuple[str, ...], recipe: Recipe) -> Beginning:
+def loaded_network(
+    file: Path, model: str | None, classes: tuple[str, ...], recipe: Recipe, preprocess: PreprocessChoice
+) -> Beginning:
     """Build a network from a checkpoint of any program, for the classes at hand.
 
     The head is kept where the file names the same classes, in whatever order; else it is made anew.
@@ -50,7 +55,7 @@ def loaded_network(file: Path, model: str | None, classes: tuple[str, ...], reci
     from edgevit_deploy.model.loading import ModelOrigin, load_model
 
     side = recipe.image_size
-    loaded = load_model(ModelOrigin(model=model, weights=file, image_size=(side, side)))
+    loaded = load_model(ModelOrigin(model=model, weights=file, image_size=(side, side), preprocess=preprocess))
     rows = _rows(loaded, classes)
     torch.default_generator.manual_seed(draw(Purpose.WEIGHTS, recipe.seed))
     network = EdgeViT(replace(loaded.spec, num_classes=len(classes))).eval()

@@ -42,7 +42,7 @@ class Session:
         self.tell("listing the pictures")
         self.pictures, self.beginning = world.together(self._opened)
         self._agree_on_pictures()
-        self.identity = identity(job, self.pictures, self.beginning.network.spec.variant)
+        self.identity = identity(job, self.pictures, self.beginning.network.spec)
         state, self.note = world.from_first(world.together(self._state_to_take_up))
         self.engine = Engine(
             self.beginning.network,
@@ -107,9 +107,9 @@ class Session:
         pictures = open_pictures(job.data, labels=job.labels, val_share=job.val_share, seed=recipe.seed)
         Order(pictures=len(pictures.train), recipe=recipe, parts=self.world.size * recipe.accumulate).check()
         if job.finetune is not None:
-            beginning = loaded_network(job.finetune, job.model, pictures.classes, recipe)
+            beginning = loaded_network(job.finetune, job.model, pictures.classes, recipe, job.preprocess)
         else:
-            beginning = fresh_network(job.model or DEFAULT_MODEL, pictures.classes, recipe)
+            beginning = fresh_network(job.model or DEFAULT_MODEL, pictures.classes, recipe, job.preprocess)
         make_transform(recipe, recipe.image_size, beginning.network.spec.preprocess)
         return pictures, beginning
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from edgevit_deploy import create_model, train_model
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.random_weights import randomise
+from edgevit_deploy.spec import PreprocessChoice
 from edgevit_deploy.train.network import fresh_network, loaded_network, make_optimizer
 from edgevit_deploy.train.recipe import changed, preset
 from tests.helpers.trained import LABELS, WEIGHTS
@@ -19,11 +20,12 @@ from tests.helpers.training import QUICK, metadata
 
 ErrorCheck = Callable[..., str]
 CLASSES = tuple(sorted(LABELS))
+AS_IT_IS = PreprocessChoice()
 
 
 def test_fresh_weights_are_the_published_initialisation() -> None:
-    """saic-fi/edgevit src/edgevit.py, _init_weights: linear weights are a normal of 0.02, cut, their biases and LayerNorms neutral."""
-    network = fresh_network("edgevit_xxs", CLASSES, QUICK).network
+    """saic-fi/edgevit src/edgevit.py, _init_weights: linear weights are a cut normal of 0.02, biases and LayerNorms neutral."""
+    network = fresh_network("edgevit_xxs", CLASSES, QUICK, AS_IT_IS).network
     assert network.head.out_features == len(CLASSES)
     linear = [module for module in network.modules() if isinstance(module, torch.nn.Linear)]
     assert torch.cat([module.weight.flatten() for module in linear]).std().item() == pytest.approx(0.02, rel=0.02)
@@ -34,18 +36,10 @@ def test_fresh_weights_are_the_published_initialisation() -> None:
 
 def test_the_seed_decides_the_weights() -> None:
     one, same, other = (
-        fresh_network("edgevit_xxs", CLASSES, changed(QUICK, {"seed": seed})).network.head.weight for seed in (0, 0, 1)
+        fresh_network("edgevit_xxs", CLASSES, changed(QUICK, {"seed": seed}), AS_IT_IS).network.head.weight for seed in (0, 0, 1)
     )
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
-
-
-@pytest.fixture
-def named(tmp_path: Path) -> Path:
-    """A checkpoint of our own, of the ten classes in their own order, by Birder's way of naming them."""
-    from tests.helpers.checkpoints import birder_file
-
-    return birder_file(tmp_path / "birder.safetensors", LABELS)
 
 
 @pytest.mark.parametrize("name", TRAINERS)
@@ -55,7 +49,7 @@ def test_every_trainers_file_is_begun_with(name: str, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     with foreign_code() as define:
         torch.save(TRAINERS[name].content(seeded_state(), tmp_path / "sprung", define), path)
-    begun = loaded_network(path, None, CLASSES, QUICK).network.state_dict()
+    begun = loaded_network(path, None, CLASSES, QUICK, AS_IT_IS).network.state_dict()
     for key, tensor in seeded_state().items():
         if key.startswith("head."):
             assert begun[key].shape[0] == len(CLASSES)
@@ -68,9 +62,9 @@ def test_another_number_of_classes_makes_a_new_head(tmp_path: Path) -> None:
     network = create_model("edgevit_xxs", num_classes=7)
     randomise(network, 0)
     save_file(network.state_dict(), tmp_path / "seven.safetensors")
-    begun = loaded_network(tmp_path / "seven.safetensors", None, CLASSES, QUICK)
+    begun = loaded_network(tmp_path / "seven.safetensors", None, CLASSES, QUICK, AS_IT_IS)
     assert begun.network.head.weight.shape == (10, 288)
-    assert float(begun.network.head.weight.std()) == pytest.approx(0.02, rel=0.1)
+    assert begun.network.head.weight.std().item() == pytest.approx(0.02, rel=0.1)
     assert torch.equal(begun.network.norm.weight, network.norm.weight)
     assert "a new head for 10 classes" in begun.notes[0]
 
@@ -79,13 +73,13 @@ def test_classes_of_unknown_names_make_a_new_head_even_if_there_are_as_many(tmp_
     network = create_model("edgevit_xxs", num_classes=10)
     randomise(network, 0)
     save_file(network.state_dict(), tmp_path / "ten.safetensors")
-    begun = loaded_network(tmp_path / "ten.safetensors", None, CLASSES, QUICK)
+    begun = loaded_network(tmp_path / "ten.safetensors", None, CLASSES, QUICK, AS_IT_IS)
     assert not torch.equal(begun.network.head.weight, network.head.weight)
 
 
 def test_a_contradicting_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="edgevit_s"):
-        loaded_network(WEIGHTS, "edgevit_s", CLASSES, QUICK)
+        loaded_network(WEIGHTS, "edgevit_s", CLASSES, QUICK, AS_IT_IS)
 
 
 def test_rates_fall_from_block_to_block() -> None:
@@ -119,12 +113,13 @@ def test_rates_fall_from_block_to_block() -> None:
 
 
 def test_finetuning_begins_better_than_fresh_weights(data: Path, tmp_path: Path) -> None:
-    """The trained fixture, taken further for one epoch with a new head, knows more than fresh weights after two."""
+    """The trained fixture, taken a little further: its head is kept, though its classes stand in another order."""
     recipe = changed(
-        preset("finetune"), {"image_size": 64, "epochs": 1.0, "warmup_epochs": 0.2, "batch_size": 16, "learning_rate": 5e-3}
+        preset("finetune"), {"image_size": 64, "epochs": 1.0, "warmup_epochs": 0.2, "batch_size": 16, "learning_rate": 1e-3}
     )
     run = train_model(data, recipe=recipe, finetune=WEIGHTS, output=tmp_path / "run", processes=1)
-    assert run.top1 > 15
+    assert run.top1 > 20
+    assert "its head kept: the classes are the same" in run.notes[0]
     about = metadata(run.weights)
     assert about["recipe"]["layer_decay"] == 0.75
     assert about["labels"] == sorted(LABELS)

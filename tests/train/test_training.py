@@ -55,16 +55,19 @@ def test_the_checkpoint_says_what_a_conversion_must_know(trained: Path, data: Pa
     assert about["image_size"] == [32, 32]
     assert about["labels"] == sorted(LABELS)
     assert about["preprocess"]["crop"] == [32, 32]
-    assert about["preprocess"]["resize"] == [37, 37]
+    assert about["preprocess"]["resize"] == [36, 36]
     assert about["recipe"] == json.loads((trained / "recipe.json").read_text())
     assert about["data"]["train_pictures"] == 80
     assert about["accuracy"]["pictures"] == 30
     assert len(about["data"]["sha256"]) == len(hashlib.sha256().hexdigest())
 
 
-def test_other_commands_take_it_as_it_is(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    loaded = load_model(weights=trained / "best.safetensors", image_size=32)
-    assert loaded.spec.num_classes == 10
+def test_other_commands_take_it_as_it_is(trained: Path) -> None:
+    """No flag says size, classes or preprocessing."""
+    loaded = load_model(weights=trained / "best.safetensors")
+    assert loaded.labels == tuple(sorted(LABELS))
+    assert loaded.spec.image_size == loaded.spec.preprocess.crop == (32, 32)
+    assert not any("assumed" in note for note in loaded.notes)
     assert run(["inspect", str(trained / "best.safetensors")]) == 0
 
 
@@ -97,7 +100,7 @@ def test_accuracy_is_that_of_the_written_weights(trained: Path, data: Path) -> N
     from edgevit_deploy.data.preprocess import read_inputs
 
     about = metadata(trained / "best.safetensors")
-    loaded = load_model(weights=trained / "best.safetensors", image_size=32)
+    loaded = load_model(weights=trained / "best.safetensors")
     val = open_image_folder(data / "val")
     inputs = torch.from_numpy(read_inputs([val.path(index) for index in range(len(val))], loaded.spec.preprocess, "tensor"))
     with torch.inference_mode():
@@ -124,6 +127,27 @@ def test_labels_give_the_order_and_val_share_a_split(data: Path, tmp_path: Path)
     about = metadata(output / "best.safetensors")
     assert tuple(about["labels"]) == LABELS
     assert (about["data"]["train_pictures"], about["data"]["val_pictures"]) == (60, 20)
+
+
+def test_preprocessing_that_is_said_is_trained_with_and_recorded(data: Path, tmp_path: Path) -> None:
+    said = {
+        "mean": "0.5,0.5,0.5",
+        "std": "0.25,0.25,0.25",
+        "crop_ratio": 1,
+        "interpolation": "bilinear",
+        "resize_mode": "stretch",
+    }
+    output = tmp_path / "run"
+    assert run(tokens(data, output, epochs=0.4, **said)) == 0
+    written = metadata(output / "best.safetensors")["preprocess"]
+    assert written["mean"] == [0.5] * 3
+    assert written["std"] == [0.25] * 3
+    assert (written["resize"], written["crop"]) == ([32, 32], [32, 32])
+    assert (written["interpolation"], written["fit"]) == ("bilinear", "stretch")
+    assert load_model(weights=output / "best.safetensors").spec.preprocess.mean == (0.5, 0.5, 0.5)
+    plain = tmp_path / "plain"
+    assert run(tokens(data, plain, epochs=0.4)) == 0
+    assert metrics(plain)[0].loss != metrics(output)[0].loss
 
 
 def test_two_trainings_give_the_same_bytes(data: Path, tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from edgevit_deploy.commands.console import print_json, progress
+from edgevit_deploy.commands.flags import PreprocessFlags
 from edgevit_deploy.commands.train.flags import RecipeFlags, TrainFlags, choices
 
 
 def train(
     *,
     flags: Annotated[TrainFlags, Parameter(name="*")],
+    preprocess_flags: Annotated[PreprocessFlags, Parameter(name="*")] = PreprocessFlags(),  # noqa: B008 - frozen
     recipe_flags: Annotated[Any, Parameter(name="*")] = RecipeFlags(),  # noqa: B008 - frozen
 ) -> int:
     """Train or fine-tune an EdgeViT on a folder of labelled pictures.
@@ -21,6 +23,7 @@ def train(
 
     Args:
         flags: Where the pictures are, and how to train.
+        preprocess_flags: How a picture becomes an input; the checkpoint records it.
         recipe_flags: What differs from the preset.
     """
     from edgevit_deploy.api import train_model
@@ -39,6 +42,7 @@ def train(
             model=flags.model,
             finetune=flags.finetune,
             labels=flags.labels,
+            preprocess=preprocess_flags.choice(),
             val_share=flags.val_share,
             output=flags.output,
             resume=flags.resume,
