@@ -96,7 +96,7 @@ class Session:
             broken=broken,
             processes=self.world.size,
             elapsed_s=self._elapsed_s(),
-            notes=(*self.beginning.notes, *([self.note] if self.note else [])),
+            notes=tuple(note for note in (*self.beginning.notes, self.note, self._note_on_the_average()) if note),
         )
 
     def _opened(self) -> tuple[Pictures, Beginning]:
@@ -188,6 +188,17 @@ class Session:
         self.on_epoch(measured)
         self._save_weights(averaged, final_size=segment.first >= engine.order.small_updates)
         self._save()
+
+    def _note_on_the_average(self) -> str:
+        """Say if the averaged weights hold much of what the network was before it was trained."""
+        recipe, updates = self.job.recipe, self.engine.order.updates
+        reaches_back = 1 / (1 - recipe.ema_decay)
+        if recipe.ema_warmup or reaches_back <= updates:
+            return ""
+        return (
+            f"--ema-decay {recipe.ema_decay:g} reaches back {reaches_back:.0f} updates and the training has {updates}: the averaged "
+            "weights are still near the first ones; add --ema-warmup"
+        )
 
     def _measured(self, segment: Segment, shares: list[float] | None = None, pictures: int | None = None) -> Measured:
         """Return what was summed up since the last line, and begin anew."""

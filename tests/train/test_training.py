@@ -109,6 +109,13 @@ def test_accuracy_is_that_of_the_written_weights(trained: Path, data: Path) -> N
     assert about["accuracy"]["top5"] == int(best.sum())
 
 
+def test_an_average_that_reaches_back_before_the_training_is_said(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tokens(data, tmp_path / "run", epochs=0.4, ema_decay=0.9999, no_ema_warmup=True)) == 0
+    assert "note: --ema-decay 0.9999 reaches back 10000 updates and the training has 2: " in capfd.readouterr().err
+
+
 def test_json_is_one_document(data: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert run(tokens(data, tmp_path / "run", epochs=0.4, json=True)) == 0
     out, err = capfdbinary.readouterr()
