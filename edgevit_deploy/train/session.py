@@ -196,8 +196,8 @@ class Session:
         if recipe.ema_warmup or reaches_back <= updates:
             return ""
         return (
-            f"--ema-decay {recipe.ema_decay:g} reaches back {reaches_back:.0f} updates and the training has {updates}: the averaged "
-            "weights are still near the first ones; add --ema-warmup"
+            f"--ema-decay {recipe.ema_decay:g} reaches back {reaches_back:.0f} updates and the training has {updates}: "
+            "the averaged weights are still near the first ones; add --ema-warmup"
         )
 
     def _measured(self, segment: Segment, shares: list[float] | None = None, pictures: int | None = None) -> Measured:

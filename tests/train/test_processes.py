@@ -62,7 +62,7 @@ def test_torchrun_trains_what_one_process_does(data: Path, alone: TrainingRun, t
     assert metadata(tmp_path / "run" / "best.safetensors")["accuracy"]["pictures"] == 30
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_statistics_of_a_part_are_not_those_of_the_batch(data: Path, alone: TrainingRun, tmp_path: Path) -> None:
     """The control: with each process's own BatchNorm the losses differ by more than the bound."""
     script = tmp_path / "control.py"
@@ -140,7 +140,7 @@ def children(process: int) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="children are looked up in /proc")
-@pytest.mark.parametrize("victim", ["first", "other"])
+@pytest.mark.parametrize("victim", [pytest.param("first", marks=pytest.mark.nightly), "other"])
 def test_a_process_that_is_killed_ends_all(victim: str, data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process = start(*tokens(data, folder, processes=2, epochs=1000)[1:], start_new_session=True)
