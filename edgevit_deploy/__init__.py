@@ -11,16 +11,29 @@ Importing this package imports no library; a function is imported when it is fir
 import importlib
 from typing import TYPE_CHECKING
 
-from edgevit_deploy.spec import VERSION
+from edgevit_deploy.spec import VERSION, PreprocessChoice
 
 if TYPE_CHECKING:
-    from edgevit_deploy.api import bench, convert, convert_all, load_model, targets, verify
+    from edgevit_deploy.api import bench, convert, convert_all, load_model, targets, train_model, verify
     from edgevit_deploy.model.variants import create_model
 
-__all__ = ["__version__", "bench", "convert", "convert_all", "create_model", "load_model", "targets", "verify"]
+__all__ = [
+    "PreprocessChoice",
+    "__version__",
+    "bench",
+    "convert",
+    "convert_all",
+    "create_model",
+    "load_model",
+    "targets",
+    "train_model",
+    "verify",
+]
 __version__ = VERSION
 
-_HOMES = dict.fromkeys(("bench", "convert", "convert_all", "load_model", "targets", "verify"), "edgevit_deploy.api")
+_HOMES = dict.fromkeys(
+    ("bench", "convert", "convert_all", "load_model", "targets", "train_model", "verify"), "edgevit_deploy.api"
+)
 _HOMES["create_model"] = "edgevit_deploy.model.variants"
 
 

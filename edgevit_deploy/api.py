@@ -9,6 +9,7 @@ Commands, notebooks and workers on other machines call these. Every argument mea
 are those of `edgevit_deploy.errors`, and a failed comparison is a result.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +28,10 @@ from edgevit_deploy.model.loading import LoadedModel, ModelOrigin
 from edgevit_deploy.pipeline import Attempt, Conversion, Progress, silent, try_convert
 from edgevit_deploy.pipeline import convert as convert_on
 from edgevit_deploy.request import FileRequest, read_options
-from edgevit_deploy.spec import Graph, InputKind, Precision, Size, Task
+from edgevit_deploy.spec import Graph, InputKind, Precision, PreprocessChoice, Size, Task
+from edgevit_deploy.train.job import DEFAULT_MODEL, LOG_EVERY, TrainingJob, TrainingRun, not_shown
+from edgevit_deploy.train.recipe import Recipe, preset
+from edgevit_deploy.train.records import Measured
 from edgevit_deploy.verification.bundle import Verification
 from edgevit_deploy.verification.bundle import verify as verify_on
 from edgevit_deploy.workbench import open_workbench
@@ -52,6 +56,7 @@ def load_model(
     image_size: str | int | Size | None = None,
     labels: StrPath | None = None,
     seed: int | None = None,
+    preprocess: PreprocessChoice | None = None,
 ) -> LoadedModel:
     """Build a network and fill it from a checkpoint or from a seed.
 
@@ -62,12 +67,13 @@ def load_model(
         image_size: side, HEIGHTxWIDTH or (height, width) in pixels; multiples of 32.
         labels: text file with one class name a line.
         seed: of the random weights; 0 when None.
+        preprocess: what is to be different from what the checkpoint tells, or from what is assumed where it does not.
 
     Raises:
         UsageError: unreadable checkpoint, unknown name, or a contradiction between the file and the arguments.
     """
     request = FileRequest(image_size=image_size)
-    return loading.load_model(_origin(model, weights, num_classes, request, labels, seed))
+    return loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
 
 
 def convert(
@@ -78,6 +84,7 @@ def convert(
     num_classes: int | None = None,
     labels: StrPath | None = None,
     seed: int | None = None,
+    preprocess: PreprocessChoice | None = None,
     image_size: str | int | Size | None = None,
     batch: str | int = 1,
     precision: Precision | None = None,
@@ -94,11 +101,12 @@ def convert(
 
     Args:
         target: registered name; `edgevit_deploy.targets()` lists them.
-        model: as for `load_model`, and so `weights`, `num_classes`, `labels` and `seed`.
+        model: as for `load_model`, and so `weights`, `num_classes`, `labels`, `seed` and `preprocess`.
         weights: see `model`.
         num_classes: see `model`.
         labels: see `model`.
         seed: see `model`.
+        preprocess: see `model`.
         image_size: as for `load_model`, or `dynamic`.
         batch: images a run, or `dynamic`.
         precision: of the file; the target's first when None.
@@ -123,7 +131,7 @@ def convert(
     request.chosen_form(exporter)  # what is wrong with it is said before anything is loaded
     with progress(f"{target} {precision or next(iter(exporter.precisions))}") as step:
         step("loading the model")
-        loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed))
+        loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
         with open_workbench(loaded, THIS_HOST, step, _pictures(images)) as workbench:
             plan = request.plan(exporter, loaded, own)
             return convert_on(workbench, plan, _place(output, plan))
@@ -136,6 +144,7 @@ def convert_all(
     num_classes: int | None = None,
     labels: StrPath | None = None,
     seed: int | None = None,
+    preprocess: PreprocessChoice | None = None,
     request: FileRequest | None = None,
     images: StrPath | None = None,
     output: StrPath | None = None,
@@ -144,11 +153,12 @@ def convert_all(
     """Convert to every target that can run here, in every precision or in the one that `request` names.
 
     Args:
-        model: as for `load_model`, and so `weights`, `num_classes`, `labels` and `seed`.
+        model: as for `load_model`, and so `weights`, `num_classes`, `labels`, `seed` and `preprocess`.
         weights: see `model`.
         num_classes: see `model`.
         labels: see `model`.
         seed: see `model`.
+        preprocess: see `model`.
         request: what is asked of every file; the defaults when None.
         images: folder of photographs: all are read first, and at most 32, spread evenly, join the parity probes.
         output: folder for the bundles; `build/<variant>` when None.
@@ -158,7 +168,7 @@ def convert_all(
         UsageError: refused arguments that are wrong for every target, a bad picture, or a place that cannot be written.
     """
     request = request or FileRequest()
-    loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed))
+    loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
     photographs = _pictures(images)
     with open_workbench(loaded, THIS_HOST, photographs=photographs) as workbench:
         exporters = map(THIS_HOST.find_exporter, THIS_HOST.targets())
@@ -206,7 +216,8 @@ def verify(
     with progress(str(bundle)) as step:
         if weights is None and seed is None:
             return verify_on(bundle, THIS_HOST, step, pictures=pictures)
-        origin = ModelOrigin.of(read_manifest(bundle).model, weights=_path(weights), labels=_path(labels), seed=seed)
+        made = read_manifest(bundle)
+        origin = ModelOrigin.of(made.model, made.preprocess, weights=_path(weights), labels=_path(labels), seed=seed)
         with open_workbench(loading.load_model(origin), THIS_HOST, step) as workbench:
             return verify_on(bundle, THIS_HOST, step, workbench=workbench, layers=layers, pictures=pictures)
 
@@ -248,6 +259,85 @@ def bench(
         return bench_on(paths, THIS_HOST, timing, against=against, weights=_path(weights), ops=ops, step=step)
 
 
+def train_model(
+    data: StrPath,
+    *,
+    recipe: Recipe | str = "deit",
+    model: str | None = None,
+    finetune: StrPath | None = None,
+    labels: StrPath | None = None,
+    preprocess: PreprocessChoice | None = None,
+    val_share: float | None = None,
+    output: StrPath | None = None,
+    resume: bool = False,
+    processes: int | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    compiled: bool = False,
+    strict: bool = False,
+    log_every: int = LOG_EVERY,
+    checkpoint_every: int | None = None,
+    evaluate_every: int = 1,
+    tensorboard: bool = False,
+    progress: Progress = silent,
+    on_epoch: Callable[[Measured], None] = not_shown,
+) -> TrainingRun:
+    """Train or fine-tune a network on a folder of labelled pictures.
+
+    Args:
+        data: folder with `train/CLASS/*` and `val/CLASS/*`; with `val_share` also a folder of `CLASS/*`.
+        recipe: every number of the training, or a preset: `deit`, `finetune`, `small`.
+        model: published variant; of `finetune`'s file, else `edgevit_xxs`, when None.
+        finetune: checkpoint of any trainer to begin with.
+        labels: text file with one class name a line, in class order; the sorted folder names when None.
+        preprocess: what is said of the evaluation's preprocessing; statistics and interpolation are the training's too.
+        val_share: share of the pictures to hold out where there is no `val`.
+        output: folder of the run; `build/train/<model>` when None.
+        resume: go on from the last saved state of the run in `output`.
+        processes: that train on this machine; as many as cores, or GPUs, share a batch evenly when None. Others than this one are
+            fresh interpreters that end with it.
+        workers: processes that decode for each of them.
+        device: `cpu`, `cuda`, or `auto`.
+        compiled: let `torch.compile` compile the network.
+        strict: refuse pictures that cannot be read, instead of leaving them out.
+        log_every: updates to a line of `metrics.jsonl`.
+        checkpoint_every: updates between saved states, beside those after each epoch.
+        evaluate_every: epochs to an evaluation.
+        tensorboard: write events for TensorBoard too.
+        progress: shows each step; nothing by default.
+        on_epoch: is given each evaluation.
+
+    Raises:
+        UsageError: refused arguments, unusable pictures, or a state that is not of this training.
+        MissingError: timm, TensorBoard or the device is not there.
+        RunError: a process ended, or the loss is no number.
+    """
+    from edgevit_deploy.train.launch import train
+
+    recipe = preset(recipe) if isinstance(recipe, str) else recipe
+    job = TrainingJob(
+        data=Path(data),
+        recipe=recipe,
+        output=Path("build/train") / (model or DEFAULT_MODEL) if output is None else Path(output),
+        model=model,
+        finetune=_path(finetune),
+        labels=_path(labels),
+        preprocess=preprocess or PreprocessChoice(),
+        val_share=val_share,
+        resume=resume,
+        device=device,
+        workers=workers,
+        compiled=compiled,
+        strict=strict,
+        log_every=log_every,
+        checkpoint_every=checkpoint_every,
+        evaluate_every=evaluate_every,
+        tensorboard=tensorboard,
+    )
+    with progress("train") as step:
+        return train(job, processes=processes, tell=step, on_epoch=on_epoch)
+
+
 def targets() -> tuple[str, ...]:
     """Return the names of the registered targets."""
     return THIS_HOST.targets()
@@ -260,6 +350,7 @@ def _origin(
     request: FileRequest,
     labels: StrPath | None,
     seed: int | None,
+    preprocess: PreprocessChoice | None,
 ) -> ModelOrigin:
     return ModelOrigin(
         model=model,
@@ -268,6 +359,7 @@ def _origin(
         image_size=request.fixed_size(),
         labels=_path(labels),
         seed=seed,
+        preprocess=preprocess,
     )
 
 

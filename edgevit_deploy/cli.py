@@ -25,6 +25,7 @@ from edgevit_deploy.spec import PROGRAM, VERSION, Precision
 
 COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its line in the list of commands
     "all": ("convert:convert_all", "Convert to every target that can run here; say what was done, skipped and failed, and why."),
+    "train": ("train:train", "Train or fine-tune an EdgeViT on a folder of labelled pictures."),
     "verify": ("verify:verify_bundles", "Re-hash, load, run and compare bundles with their golden outputs."),
     "bench": (
         "bench:bench_bundles",
@@ -150,23 +151,25 @@ def _check_command(tokens: Sequence[str]) -> None:
 def _target_command(target: str) -> Callable[..., int]:
     """Make the command of one target: the shared flags and those of its own options dataclass."""
     from edgevit_deploy.commands.convert import convert_one
-    from edgevit_deploy.commands.flags import FileFlags, ModelFlags
+    from edgevit_deploy.commands.flags import FileFlags, ModelFlags, PreprocessFlags
 
     options_type: Any = TARGETS[target].load().options_type
 
     def command(
         *,
         model_flags: ModelFlags = ModelFlags(),  # noqa: B008 - frozen
+        preprocess_flags: PreprocessFlags = PreprocessFlags(),  # noqa: B008 - frozen
         file_flags: FileFlags = FileFlags(),  # noqa: B008 - frozen
         precision: Precision | None = None,
         options: Any = options_type(),  # noqa: B008 - frozen
     ) -> int:
-        return convert_one(target, model_flags, file_flags, precision, options)
+        return convert_one(target, model_flags, preprocess_flags, file_flags, precision, options)
 
     flat = Parameter(name="*")
     own = flat if fields(options_type) else Parameter(parse=False)  # a target without flags of its own shows none
     command.__annotations__.update(
         model_flags=Annotated[ModelFlags, flat],
+        preprocess_flags=Annotated[PreprocessFlags, flat],
         file_flags=Annotated[FileFlags, flat],
         options=Annotated[options_type, own],
     )

@@ -12,7 +12,7 @@ from edgevit_deploy.errors import UsageError, did_you_mean
 from edgevit_deploy.exporter import Exporter, ExportPlan
 from edgevit_deploy.model.loading import LoadedModel
 from edgevit_deploy.outside.text import shortened
-from edgevit_deploy.spec import MAX_BATCH, Graph, InputKind, Precision, Size, Task, check_image_size
+from edgevit_deploy.spec import MAX_BATCH, Graph, InputKind, Precision, Size, Task, Triple, check_image_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +113,19 @@ def read_image_size(size: str | int | Size | None) -> Size:
     height, width = int(sides[0]), int(sides[-1])
     check_image_size(height, width)
     return height, width
+
+
+def read_triple(flag: str, text: str) -> Triple:
+    """Read `0.485,0.456,0.406`.
+
+    Raises:
+        UsageError: not three finite numbers.
+    """
+    try:
+        red, green, blue = (float(number) for number in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"{flag} {shortened(text)}: expected three numbers, R,G,B (0.485,0.456,0.406)") from error
+    return red, green, blue
 
 
 def read_batch(text: str | int) -> int:

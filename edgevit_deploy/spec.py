@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from edgevit_deploy.errors import UsageError
+from edgevit_deploy.errors import UsageError, did_you_mean
 
 VERSION = "0.1.0"
 """Of this package; pyproject.toml states the same."""
@@ -24,12 +24,18 @@ InputKind = Literal["tensor", "image"]
 OutputKind = Literal["logits", "probabilities", "features"]
 Task = Literal["classify", "features"]
 Size = tuple[int, int]  # (height, width) in pixels
+Triple = tuple[float, float, float]  # of the channels R, G, B
+Interpolation = Literal["bicubic", "bilinear"]
+ResizeMode = Literal["cover", "stretch"]
 
 SIZE_STEP = 32
 """The patch embeddings divide height and width by 4, 2, 2 and 2, so both must be multiples of 32 (paper, section 3)."""
 
 MAX_SIDE = 4096
 """Pixels of height or width; at this size the attention of the first stage alone takes tens of GB."""
+
+MAX_RESIZED = 2 * MAX_SIDE
+"""Pixels of a side to which a picture may be resized before the crop."""
 
 MAX_BATCH = 1024
 MAX_CLASSES = 2**20
@@ -99,12 +105,81 @@ class Preprocess:
 
     resize: Size
     crop: Size
-    fit: Literal["cover", "stretch"] = "cover"
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    fit: ResizeMode = "cover"
+    interpolation: Interpolation = "bicubic"
+    mean: Triple = (0.485, 0.456, 0.406)
+    std: Triple = (0.229, 0.224, 0.225)
     color_order: Literal["RGB"] = "RGB"
     value_range: tuple[float, float] = (0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessChoice:
+    """What a user says of the preprocessing; None means not said.
+
+    Attributes:
+        mean: of each channel, in units of 0 to 1.
+        std: of each channel, likewise.
+        crop_ratio: the share of each side of the resized picture that the crop keeps; 1 crops nothing of a square picture.
+        interpolation: of the resize.
+        resize_mode: cover keeps the picture's shape, stretch does not.
+
+    Raises:
+        UsageError: a value that cannot be; the message names the flag.
+    """
+
+    mean: Triple | None = None
+    std: Triple | None = None
+    crop_ratio: float | None = None
+    interpolation: Interpolation | None = None
+    resize_mode: ResizeMode | None = None
+
+    def __post_init__(self) -> None:
+        for flag, values in (("--mean", self.mean), ("--std", self.std)):
+            if values is not None and (len(values) != 3 or not all(map(math.isfinite, values))):
+                raise UsageError(f"{flag} {_listed(values)}: expected three finite numbers, one each for R, G and B")
+        if self.mean is not None and max(self.mean) > 1:
+            raise UsageError(f"--mean {_listed(self.mean)}: expected values in units of 0 to 1; divide --mean and --std by 255")
+        if self.std is not None and min(self.std) <= 0:
+            raise UsageError(f"--std {_listed(self.std)}: expected numbers above 0")
+        if self.crop_ratio is not None and not 0 < self.crop_ratio <= 1:
+            raise UsageError(f"--crop-ratio {self.crop_ratio:g}: expected a number above 0 and at most 1; 1 is for no crop")
+        for flag, word, kind in (
+            ("--interpolation", self.interpolation, Interpolation),
+            ("--resize-mode", self.resize_mode, ResizeMode),
+        ):
+            if word is not None and word not in get_args(kind):
+                raise UsageError(f"{flag} {word}: {did_you_mean(str(word), get_args(kind))}")
+
+    def applied_to(self, preprocess: Preprocess) -> Preprocess:
+        """Return the preprocessing with what was said; the crop stays what it is, the image size.
+
+        Raises:
+            UsageError: pictures would be resized to more pixels than a manifest may record.
+        """
+        resize = preprocess.resize if self.crop_ratio is None else resized(preprocess.crop, self.crop_ratio)
+        if max(resize) > MAX_RESIZED:
+            raise UsageError(
+                f"pictures would be resized to {resize[0]} x {resize[1]} pixels, expected at most {MAX_RESIZED} a side; "
+                "use a larger --crop-ratio or a smaller --image-size"
+            )
+        return replace(
+            preprocess,
+            resize=resize,
+            mean=preprocess.mean if self.mean is None else self.mean,
+            std=preprocess.std if self.std is None else self.std,
+            interpolation=self.interpolation or preprocess.interpolation,
+            fit=self.resize_mode or preprocess.fit,
+        )
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ",".join(f"{value:g}" for value in values)
+
+
+def resized(crop: Size, crop_ratio: float) -> Size:
+    """Return to what (height, width) a picture is resized of which `crop` keeps that share of each side, as timm rounds it."""
+    return math.floor(crop[0] / crop_ratio), math.floor(crop[1] / crop_ratio)
 
 
 def tensor_bytes(shape: Sequence[int]) -> int:
@@ -147,13 +222,15 @@ def second_size(size: Size) -> Size:
     return height + SIZE_STEP, width + 3 * SIZE_STEP
 
 
+PUBLISHED_CROP_RATIO = 224 / 256
+
+
 def imagenet_preprocess(size: Size) -> Preprocess:
     """Return the evaluation preprocessing of the published code: resize by 256/224, centre crop, ImageNet statistics.
 
     Source: saic-fi/edgevit src/datasets.py, build_transform (itself DeiT's).
     """
-    height, width = size
-    return Preprocess(resize=(math.floor(256 / 224 * height), math.floor(256 / 224 * width)), crop=size)
+    return Preprocess(resize=resized(size, PUBLISHED_CROP_RATIO), crop=size)
 
 
 IMAGENET_224 = imagenet_preprocess((224, 224))
@@ -164,7 +241,8 @@ class ModelSpec:
     """Everything needed to build one EdgeViT: paper Table 1 plus what only the published code states.
 
     `norm_eps` belongs to the LayerNorms around attention and FFN; `inner_norm_eps` to those in the patch embeddings and
-    after LocalProp, which the published code leaves at PyTorch's default.
+    after LocalProp, which the published code leaves at PyTorch's default. `crop_ratio` is what `preprocess.resize` was made of,
+    and is kept for another image size; None where only the pixels are known.
     """
 
     variant: str
@@ -179,9 +257,10 @@ class ModelSpec:
     head_bias: bool = True
     image_size: Size = (224, 224)
     preprocess: Preprocess = IMAGENET_224
+    crop_ratio: float | None = PUBLISHED_CROP_RATIO
 
     def with_image_size(self, size: Size) -> "ModelSpec":
-        """Return a copy for another image size (height, width); resize scales with the crop.
+        """Return a copy for another image size (height, width); the crop keeps its share of the resized picture.
 
         Raises:
             UsageError: height or width is not a positive multiple of 32.
@@ -190,8 +269,18 @@ class ModelSpec:
         if size == self.image_size:
             return self
         old = self.preprocess
-        resize = (round(old.resize[0] * size[0] / old.crop[0]), round(old.resize[1] * size[1] / old.crop[1]))
+        scaled = (old.resize[0] * size[0] // old.crop[0], old.resize[1] * size[1] // old.crop[1])
+        resize = scaled if self.crop_ratio is None else resized(size, self.crop_ratio)
         return replace(self, image_size=size, preprocess=replace(old, resize=resize, crop=size))
+
+    def with_preprocess(self, choice: PreprocessChoice) -> "ModelSpec":
+        """Return a copy with what a user says of the preprocessing.
+
+        Raises:
+            UsageError: as `PreprocessChoice.applied_to`.
+        """
+        ratio = self.crop_ratio if choice.crop_ratio is None else choice.crop_ratio
+        return replace(self, preprocess=choice.applied_to(self.preprocess), crop_ratio=ratio)
 
 
 def check_image_size(height: int, width: int) -> None:

@@ -4,7 +4,17 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from edgevit_deploy.spec import MAX_BATCH, MAX_BLOCKS, MAX_CLASSES, MAX_FILE_BYTES, MAX_SIDE, TensorSpec, tensor_bytes, too_large
+from edgevit_deploy.model.preprocessing import objections as preprocess_objections
+from edgevit_deploy.spec import (
+    MAX_BATCH,
+    MAX_BLOCKS,
+    MAX_CLASSES,
+    MAX_FILE_BYTES,
+    MAX_SIDE,
+    TensorSpec,
+    tensor_bytes,
+    too_large,
+)
 
 if TYPE_CHECKING:
     from edgevit_deploy.bundle.manifest import Manifest
@@ -16,7 +26,7 @@ MAX_PROBES = 64
 def objections(manifest: "Manifest") -> Iterator[str]:
     """Yield what is wrong with a manifest whose fields have the right types; nothing is multiplied before it is bounded."""
     yield from _model(manifest)
-    yield from _preprocess(manifest)
+    yield from preprocess_objections(manifest.preprocess)
     yield from _conversion(manifest)
     built_from = manifest.built_from
     ends = [*manifest.inputs, *manifest.outputs, *((*built_from.inputs, *built_from.outputs) if built_from else ())]
@@ -38,17 +48,6 @@ def _model(manifest: "Manifest") -> Iterator[str]:
     yield from _sides("the image size", model.image_size, MAX_SIDE)
     if not all(math.isfinite(eps) and eps > 0 for eps in (model.norm_eps, model.inner_norm_eps)):
         yield "a LayerNorm epsilon is not above 0"
-
-
-def _preprocess(manifest: "Manifest") -> Iterator[str]:
-    preprocess = manifest.preprocess
-    yield from _sides("preprocess.resize", preprocess.resize, 2 * MAX_SIDE)
-    yield from _sides("preprocess.crop", preprocess.crop, MAX_SIDE)
-    if any(side < cut for side, cut in zip(preprocess.resize, preprocess.crop, strict=True)):
-        yield f"preprocess.crop {preprocess.crop} is larger than preprocess.resize {preprocess.resize}"
-    numbers = (*preprocess.mean, *preprocess.std, *preprocess.value_range)
-    if not all(map(math.isfinite, numbers)) or min(preprocess.std) <= 0 or preprocess.value_range[0] >= preprocess.value_range[1]:
-        yield "preprocess has a mean, std or value range that cannot normalise a picture"
 
 
 def _conversion(manifest: "Manifest") -> Iterator[str]:

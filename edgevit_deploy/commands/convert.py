@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from edgevit_deploy.commands.console import print_json, print_table, progress, say, status
-from edgevit_deploy.commands.flags import FileFlags, ModelFlags
+from edgevit_deploy.commands.flags import FileFlags, ModelFlags, PreprocessFlags
 from edgevit_deploy.commands.pictures import photograph_notes, print_top5, say_passed_over
 from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.host import THIS_HOST, check_target
@@ -55,7 +55,14 @@ class Row:
         return [self.target, self.precision, status(self.status), self.runtime, *numbers, agreement, size, seconds, where]
 
 
-def convert_one(target: str, model_flags: ModelFlags, file_flags: FileFlags, precision: Precision | None, options: Any) -> int:
+def convert_one(
+    target: str,
+    model_flags: ModelFlags,
+    preprocess_flags: PreprocessFlags,
+    file_flags: FileFlags,
+    precision: Precision | None,
+    options: Any,
+) -> int:
     """Convert to one target, in one precision; the command line's `convert.py TARGET`."""
     from edgevit_deploy import api
 
@@ -66,6 +73,7 @@ def convert_one(target: str, model_flags: ModelFlags, file_flags: FileFlags, pre
         num_classes=model_flags.num_classes,
         labels=model_flags.labels,
         seed=model_flags.seed,
+        preprocess=preprocess_flags.choice(),
         image_size=file_flags.image_size,
         batch=file_flags.batch,
         precision=precision,
@@ -85,6 +93,7 @@ def convert_one(target: str, model_flags: ModelFlags, file_flags: FileFlags, pre
 def convert_all(
     *,
     model_flags: Annotated[ModelFlags, Parameter(name="*")] = ModelFlags(),  # noqa: B008 - frozen
+    preprocess_flags: Annotated[PreprocessFlags, Parameter(name="*")] = PreprocessFlags(),  # noqa: B008 - frozen
     file_flags: Annotated[FileFlags, Parameter(name="*")] = FileFlags(),  # noqa: B008 - frozen
     precision: Precision | None = None,
     require: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
@@ -93,6 +102,7 @@ def convert_all(
 
     Args:
         model_flags: Which network.
+        preprocess_flags: How a picture becomes an input.
         file_flags: Which files.
         precision: Only this precision. [default: every precision of each target]
         require: Targets that must not be skipped (comma separated); a skip is then exit code 3.
@@ -108,6 +118,7 @@ def convert_all(
         num_classes=model_flags.num_classes,
         labels=model_flags.labels,
         seed=model_flags.seed,
+        preprocess=preprocess_flags.choice(),
         request=file_flags.request(precision),
         images=file_flags.images,
         output=file_flags.output,

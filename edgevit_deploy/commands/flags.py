@@ -7,8 +7,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from edgevit_deploy.model.loading import ModelOrigin
-from edgevit_deploy.request import FileRequest
-from edgevit_deploy.spec import Graph, InputKind, Precision, Size
+from edgevit_deploy.request import FileRequest, read_triple
+from edgevit_deploy.spec import Graph, InputKind, Interpolation, Precision, PreprocessChoice, ResizeMode, Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,39 @@ class ModelFlags:
             image_size=image_size,
             labels=self.labels,
             seed=self.seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessFlags:
+    """How a picture becomes an input, where the checkpoint does not tell or tells it wrong.
+
+    Attributes:
+        mean: R,G,B, in units of 0 to 1. [default: the checkpoint's, else ImageNet's]
+        std: R,G,B, in units of 0 to 1. [default: the checkpoint's, else ImageNet's]
+        crop_ratio: Share of each side of the resized picture that is kept; 1 for no crop. [default: the checkpoint's, else 0.875]
+        interpolation: Of the resize. [default: the checkpoint's, else bicubic]
+        resize_mode: cover keeps the picture's shape, stretch does not. [default: the checkpoint's, else cover]
+    """
+
+    mean: str | None = None
+    std: str | None = None
+    crop_ratio: float | None = None
+    interpolation: Interpolation | None = None
+    resize_mode: ResizeMode | None = None
+
+    def choice(self) -> PreprocessChoice:
+        """Return these flags as the core's own type.
+
+        Raises:
+            UsageError: a value that cannot be; the message names the flag.
+        """
+        return PreprocessChoice(
+            mean=None if self.mean is None else read_triple("--mean", self.mean),
+            std=None if self.std is None else read_triple("--std", self.std),
+            crop_ratio=self.crop_ratio,
+            interpolation=self.interpolation,
+            resize_mode=self.resize_mode,
         )
 
 

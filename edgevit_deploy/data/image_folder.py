@@ -9,10 +9,11 @@ whoever reads it (`data.batches`). One picture of each class is opened, so that 
 
 import csv
 import hashlib
+import io
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,26 @@ from numpy.typing import NDArray
 from edgevit_deploy.data.pictures import PassedOver, is_picture
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.files import is_regular, read_bounded
-from edgevit_deploy.spec import MAX_LABELS_BYTES
 
 TABLE_NAME = "labels.csv"
 """Of the table in a flat folder; its columns."""
 COLUMNS = ("file", "label")
 
+MAX_TABLE_BYTES = 2**28
+"""Of a table: several million lines."""
+
+SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test"})
+"""Names of folders that hold a class folder each, and are no classes."""
+
 LAYOUT = f"expected one subfolder of pictures a class, or pictures beside a {TABLE_NAME} with the columns {','.join(COLUMNS)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """The names in a folder: of each class its files, sorted, relative to the folder; and what was passed over."""
+
+    classes: dict[str, list[str]] = field(default_factory=dict)
+    passed_over: list[PassedOver] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +52,7 @@ class ImageFolder:
         classes: names in class order: as they were given, else sorted.
         files: of each picture, relative to `root`, with forward slashes.
         targets: the class of each, int64 (pictures,), 0 to classes - 1.
-        passed_over: hidden files, and folders within a class.
+        passed_over: hidden files and folders, and what belongs to no class.
     """
 
     root: Path
@@ -73,12 +87,11 @@ class ImageFolder:
         """Return the positions of a seeded sample, stratified: each class has its share of `count`, to within one picture."""
         if count >= len(self):
             return np.arange(len(self))
-        random = np.random.default_rng(seed)
-        shuffled = random.permutation(len(self))
-        by_class = [shuffled[self.targets[shuffled] == target] for target in range(len(self.classes))]
+        shuffled = np.random.default_rng(seed).permutation(len(self))
+        by_class = shuffled[np.argsort(self.targets[shuffled], kind="stable")]
         # The k-th of the n pictures of a class stands at (k + 1/2) / n: the first `count` of all are every class's share.
-        places = np.concatenate([(np.arange(len(members)) + 0.5) / max(1, len(members)) for members in by_class])
-        return np.sort(np.concatenate(by_class)[np.argsort(places, kind="stable")[:count]])
+        places = np.concatenate([(np.arange(n) + 0.5) / n for n in np.bincount(self.targets)])
+        return np.sort(by_class[np.argsort(places, kind="stable")[:count]])
 
 
 def open_image_folder(root: Path, *, flag: str = "--data", classes: Sequence[str] | None = None) -> ImageFolder:
@@ -92,24 +105,37 @@ def open_image_folder(root: Path, *, flag: str = "--data", classes: Sequence[str
     Raises:
         UsageError: no such folder, neither layout, one class, a class without a picture, or names that are not `classes`.
     """
-    if not root.is_dir():
-        raise UsageError(f"{flag} {root}: not a folder; {LAYOUT}")
-    table = root / TABLE_NAME
-    found, passed_over = _listed_in(table, flag) if is_regular(table) else _subfolders(root, flag)
-    names = tuple(sorted(found)) if classes is None else tuple(classes)
-    check_same_classes(names, found, f"{flag} {root}")
+    listing = list_folder(root, flag)
+    if not listing.classes:
+        raise UsageError(f"{flag} {root}: no subfolder in it; {LAYOUT}")
+    if SPLITS.issuperset(listing.classes) and any("/" in file.partition("/")[2] for file in _all(listing)):
+        raise UsageError(f"{flag} {root}: its subfolders are splits, not classes; give {flag} {root / min(listing.classes)}")
+    names = tuple(sorted(listing.classes)) if classes is None else tuple(classes)
+    check_same_classes(names, listing.classes, f"{flag} {root}")
     if len(names) < 2:
         raise UsageError(f"{flag} {root}: one class, {names[0]!r}; two at least can be told apart: {LAYOUT}")
-    for name in names:
-        if not any(is_picture(root / file) for file in found[name]):
-            raise UsageError(f"{flag} {root}: no picture of class {name!r}; add some, or remove the class")
+    empty = [name for name in names if not any(is_picture(root / file) for file in listing.classes[name])]
+    if empty:
+        raise UsageError(f"{flag} {root}: no picture of class {_some(empty)}; add some, or remove the class")
     return ImageFolder(
         root=root,
         classes=names,
-        files=tuple(file for name in names for file in found[name]),
-        targets=np.repeat(np.arange(len(names)), [len(found[name]) for name in names]),
-        passed_over=passed_over,
+        files=tuple(file for name in names for file in listing.classes[name]),
+        targets=np.repeat(np.arange(len(names)), [len(listing.classes[name]) for name in names]),
+        passed_over=tuple(listing.passed_over),
     )
+
+
+def list_folder(root: Path, flag: str) -> Listing:
+    """List the names in a folder of either layout; a class may turn out to have none.
+
+    Raises:
+        UsageError: no such folder, or one that cannot be read; or a table that is none, or says what cannot be.
+    """
+    if not root.is_dir():
+        raise UsageError(f"{flag} {root}: not a folder; {LAYOUT}")
+    table = root / TABLE_NAME
+    return _listed_in(table, flag) if is_regular(table) else _subfolders(root, flag)
 
 
 def is_image_folder(root: Path) -> bool:
@@ -120,14 +146,18 @@ def is_image_folder(root: Path) -> bool:
         return False
 
 
-def check_same_classes(wanted: Sequence[str], found: "Sequence[str] | dict[str, list[str]]", where: str) -> None:
+def check_same_classes(wanted: Sequence[str], found: Collection[str], where: str) -> None:
     """Refuse class names that differ; they are matched by name, never by position.
 
     Raises:
-        UsageError: a name of one is not in the other; the first of each side are named.
+        UsageError: a name of one is not in the other, or is wanted twice; the first of each side are named.
     """
-    missing = [name for name in wanted if name not in set(found)]
-    unknown = sorted(set(found) - set(wanted))
+    if len(set(wanted)) < len(wanted):
+        twice = next(name for name in wanted if wanted.count(name) > 1)
+        raise UsageError(f"{where}: two classes are to be named {twice!r}, and one folder cannot be both; give each its own name")
+    there, asked = set(found), set(wanted)
+    missing = [name for name in wanted if name not in there]
+    unknown = sorted(there - asked)
     if not missing and not unknown:
         return
     sides = [f"without {_some(missing)}"] if missing else []
@@ -143,36 +173,46 @@ def _some(names: Sequence[str], shown: int = 3) -> str:
     return first if len(names) <= shown else f"{first} and {len(names) - shown} more"
 
 
-def _subfolders(root: Path, flag: str) -> tuple[dict[str, list[str]], tuple[PassedOver, ...]]:
-    """Return the files of each subfolder, and what else is there; nested folders belong to their class."""
-    found: dict[str, list[str]] = {}
-    passed_over: list[PassedOver] = []
+def _all(listing: Listing) -> list[str]:
+    return [file for files in listing.classes.values() for file in files]
+
+
+def _subfolders(root: Path, flag: str) -> Listing:
+    """Return the files below each subfolder, and what else is there; what lies deeper belongs to its class."""
+    listing = Listing()
+    above = {_identity(root)}
     for entry in _entries(root, flag):
         if entry.name.startswith("."):
-            passed_over.append(PassedOver(file=entry.name, why="hidden"))
+            listing.passed_over.append(PassedOver(file=entry.name, why="hidden"))
         elif not entry.is_dir():
-            passed_over.append(PassedOver(file=entry.name, why="beside the class folders"))
+            listing.passed_over.append(PassedOver(file=entry.name, why="beside the class folders"))
         else:
-            found[entry.name] = _files_below(root, entry.name, passed_over, flag)
-    if not found:
-        raise UsageError(f"{flag} {root}: no subfolder in it; {LAYOUT}")
-    empty = [name for name, files in found.items() if not files]
-    if empty:
-        raise UsageError(f"{flag} {root}: no picture of class {_some(empty)}; add some, or remove the folder")
-    return found, tuple(passed_over)
+            listing.classes[entry.name] = _files_below(root, entry.name, listing.passed_over, flag, above)
+    return listing
 
 
-def _files_below(root: Path, name: str, passed_over: list[PassedOver], flag: str) -> list[str]:
+def _files_below(root: Path, name: str, passed_over: list[PassedOver], flag: str, above: set[tuple[int, int]]) -> list[str]:
+    """Return the files of a folder and of those in it; a link to a folder above it is passed over, since it has no end."""
+    folder = root / name
+    identity = _identity(folder)
+    if identity in above:
+        passed_over.append(PassedOver(file=name, why="a link to a folder that it lies in"))
+        return []
     files = []
-    for entry in _entries(root / name, flag):
+    for entry in _entries(folder, flag):
         file = f"{name}/{entry.name}"
         if entry.name.startswith("."):
             passed_over.append(PassedOver(file=file, why="hidden"))
         elif entry.is_dir():
-            files += _files_below(root, file, passed_over, flag)
+            files += _files_below(root, file, passed_over, flag, above | {identity})
         else:
             files.append(file)
     return files
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _entries(folder: Path, flag: str) -> list["os.DirEntry[str]"]:
@@ -183,33 +223,46 @@ def _entries(folder: Path, flag: str) -> list["os.DirEntry[str]"]:
         raise UsageError(f"{flag} {folder}: cannot be read ({error.strerror}); check its permissions") from error
 
 
-def _listed_in(table: Path, flag: str) -> tuple[dict[str, list[str]], tuple[PassedOver, ...]]:
+def _listed_in(table: Path, flag: str) -> Listing:
     """Read the table of a flat folder; every file that it names must be there, inside the folder."""
     try:
-        lines = read_bounded(table, MAX_LABELS_BYTES).decode("utf-8-sig").splitlines()
-        rows = list(csv.reader(lines, strict=True))
+        text = read_bounded(table, MAX_TABLE_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"{flag} {table}: cannot be read ({error.strerror}); check its permissions") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{flag} {table}: not a table of comma-separated values in UTF-8 ({error}); save it as one") from error
-    if not rows or tuple(cell.strip() for cell in rows[0]) != COLUMNS:
-        raise UsageError(f"{flag} {table}: its first line is not {','.join(COLUMNS)}; write that header")
-    found: dict[str, list[str]] = {}
-    seen: dict[str, str] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if not row:
-            continue
-        if len(row) != 2 or not all(cell.strip() for cell in row):
-            raise UsageError(f"{flag} {table}: line {number} is not FILE,LABEL; mend it")
-        file, label = (cell.strip() for cell in row)
-        if seen.setdefault(file, label) != label:
-            raise UsageError(
-                f"{flag} {table}: line {number} says that {file} is {label!r}, an earlier one {seen[file]!r}; mend it"
-            )
-        if ".." in Path(file).parts or Path(file).is_absolute() or not is_regular(table.parent / file):
-            raise UsageError(f"{flag} {table}: line {number} names {file}, which is no file of this folder; mend it")
-        if file not in (files := found.setdefault(label, [])):
-            files.append(file)
-    if not found:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{flag} {table}: not text in UTF-8 ({error}); save it as UTF-8") from error
+    labels = _labels_of(text, table, flag)
+    listing = Listing()
+    for file in sorted(labels):
+        listing.classes.setdefault(labels[file], []).append(file)
+    for entry in _entries(table.parent, flag):
+        if entry.name.startswith("."):
+            listing.passed_over.append(PassedOver(file=entry.name, why="hidden"))
+        elif entry.name not in labels and entry.name != table.name and not entry.is_dir():
+            listing.passed_over.append(PassedOver(file=entry.name, why=f"not in {table.name}"))
+    return listing
+
+
+def _labels_of(text: str, table: Path, flag: str) -> dict[str, str]:
+    """Return the label of each file that a table names."""
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    labels: dict[str, str] = {}
+    try:
+        if tuple(cell.strip() for cell in next(rows, [])) != COLUMNS:
+            raise UsageError(f"{flag} {table}: its first line is not {','.join(COLUMNS)}; write that header")
+        for row in rows:
+            if not any(row):
+                continue
+            where = f"{flag} {table}: line {rows.line_num}"
+            if len(row) != 2 or not all(cell.strip() for cell in row):
+                raise UsageError(f"{where} is not FILE,LABEL; mend it")
+            file, label = PurePath(row[0].strip()).as_posix(), row[1].strip()
+            if labels.setdefault(file, label) != label:
+                raise UsageError(f"{where} says that {file} is {label!r}, an earlier one {labels[file]!r}; mend it")
+            if ".." in PurePath(file).parts or PurePath(file).is_absolute() or not is_regular(table.parent / file):
+                raise UsageError(f"{where} names {file}, which is no file of this folder; mend it")
+    except csv.Error as error:
+        raise UsageError(f"{flag} {table}: line {rows.line_num} is not FILE,LABEL ({error}); mend it") from error
+    if not labels:
         raise UsageError(f"{flag} {table}: no picture in it; write a line FILE,LABEL for each")
-    return {label: sorted(files) for label, files in found.items()}, ()
+    return labels

@@ -178,7 +178,7 @@ def _profile(subject: Ready, candidate: Candidate, threads: int, host: ThisHost,
     """Profile a bundle; None where its runtime has no profiler that Python reaches."""
     step(f"profiling {subject.label}")
     manifest, (images,) = subject.manifest, candidate.feeds.values()
-    model = load_model(ModelOrigin.of(manifest.model))  # of a checkpoint only the shapes matter here
+    model = load_model(ModelOrigin.of(manifest.model, manifest.preprocess))  # of a checkpoint only the shapes matter here
     plan = plan_of(manifest, model, host.find_exporter(manifest.target))
     workbench = Workbench(model, host, scratch)
     with candidate.session(threads) as session:

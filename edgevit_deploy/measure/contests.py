@@ -166,11 +166,11 @@ def _contest(subjects: Sequence[Ready], against: Against, workbench: Workbench, 
 
 def _load(subject: Ready, weights: Path | None, against: Against) -> LoadedModel:
     """Load what a bundle was made from; peers need only its size and preprocessing, which random weights have too."""
-    record = subject.manifest.model
+    record, preprocess = subject.manifest.model, subject.manifest.preprocess
     if against == "peers":
-        return load_model(ModelOrigin.of(record, seed=record.random_seed))
+        return load_model(ModelOrigin.of(record, preprocess, seed=record.random_seed))
     if weights is None and record.random_seed is None:
         raise UsageError(f"{subject.bundle} was made from a checkpoint, and naive exports need it too: add --weights FILE")
-    model = load_model(ModelOrigin.of(record, weights=weights, seed=None if weights else record.random_seed))
+    model = load_model(ModelOrigin.of(record, preprocess, weights=weights, seed=None if weights else record.random_seed))
     check_same_weights(subject.manifest, model)
     return model

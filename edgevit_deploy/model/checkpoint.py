@@ -2,7 +2,7 @@
 
 `read_checkpoint` reads the container (`containers`), finds the weights in it and what their names mean (`weights`, `dialects`),
 infers the network (`infer`), and accepts the tensors only when they are exactly those of that network, finite and real. What a
-file leaves open, and what was chosen, converted or ignored, is said in `Checkpoint.notes`.
+file leaves open, and what was chosen, converted or ignored, is said in notes.
 """
 
 from collections import Counter
@@ -19,6 +19,7 @@ from edgevit_deploy.model.containers import read_contents
 from edgevit_deploy.model.dialects import Dialect
 from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.model.infer import infer, refuse_incomplete
+from edgevit_deploy.model.preprocessing import Told, settle
 from edgevit_deploy.model.variants import find_variant
 from edgevit_deploy.model.weights import Weights, find_weights
 from edgevit_deploy.spec import ModelSpec
@@ -32,23 +33,30 @@ class Checkpoint:
     """A complete set of weights and what is known about it.
 
     Attributes:
-        spec: the network, its image size and preprocessing.
+        spec: the network, its image size and preprocessing, as its file tells or as is assumed.
+        told: what of size and preprocessing the file tells.
         state: reference key -> tensor: float32 (counters int64), contiguous, on the CPU, exactly the keys of
             `EdgeViT(spec).state_dict()`.
         dialect: whose key names the file uses (see `dialects`).
         sha256: of the file's bytes, in hex.
         labels: class names in class order; None when the file has none.
-        notes: what was chosen, converted or assumed.
+        reading_notes: what was chosen, converted or ignored.
         file: the file's name, without its folder.
     """
 
     spec: ModelSpec
+    told: Told
     state: dict[str, Tensor]
     dialect: str
     sha256: str
     labels: tuple[str, ...] | None
-    notes: tuple[str, ...]
+    reading_notes: tuple[str, ...]
     file: str
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be known of it where a user says nothing about size and preprocessing."""
+        return (*self.reading_notes, *settle(self.spec, self.told, None, None)[1])
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -101,11 +109,12 @@ def _read(path: Path) -> Checkpoint:
     state, state_notes = _complete_state(weights, inference.spec)
     return Checkpoint(
         spec=inference.spec,
+        told=inference.told,
         state=state,
         dialect=weights.dialect.name,
         sha256=contents.sha256,
         labels=inference.labels,
-        notes=(*weights.notes, *state_notes, *inference.notes),
+        reading_notes=(*weights.notes, *state_notes, *inference.notes),
         file=path.name,
     )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.dialects import BIRDER, SAIC, STAGES, Dialect
 from edgevit_deploy.model.extras import Extras, Quad, check_config, read_extras
+from edgevit_deploy.model.preprocessing import Told
 from edgevit_deploy.model.variants import VARIANTS
 from edgevit_deploy.spec import MAX_BLOCKS, MAX_CLASSES, ModelSpec
 
@@ -23,9 +24,10 @@ HEAD_DIMS = {spec.channels: spec.head_dim for spec in VARIANTS.values()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inference:
-    """The network that a file holds, its class names in class order (None when it has none), and what a user must know."""
+    """The network that a file holds, what of its preprocessing it tells, its class names in order, and what must be known."""
 
     spec: ModelSpec
+    told: Told
     labels: tuple[str, ...] | None
     notes: tuple[str, ...]
 
@@ -50,9 +52,10 @@ def infer(shapes: Shapes, dialect: Dialect, extras: Extras) -> Inference:
     notes = _structure_notes(depths, channels, head_bias, dialect)
     if dialect.name == BIRDER.name:
         check_config(extras, depths, channels, HEAD_DIMS[channels])
-    beside = read_extras(extras, dialect, num_classes)
+    variant = variant_name(depths, channels)
+    beside = read_extras(extras, dialect, variant, num_classes)
     spec = ModelSpec(
-        variant=variant_name(depths, channels),
+        variant=variant,
         depths=depths,
         channels=channels,
         head_dim=HEAD_DIMS[channels],
@@ -61,8 +64,9 @@ def infer(shapes: Shapes, dialect: Dialect, extras: Extras) -> Inference:
         head_bias=head_bias,
         image_size=beside.preprocess.crop,
         preprocess=beside.preprocess,
+        crop_ratio=beside.crop_ratio,
     )
-    return Inference(spec=spec, labels=beside.labels, notes=(*notes, *beside.notes))
+    return Inference(spec=spec, told=beside.told, labels=beside.labels, notes=(*notes, *beside.notes))
 
 
 def variant_name(depths: Quad, channels: Quad) -> str:

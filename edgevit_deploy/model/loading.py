@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.model.preprocessing import Told, settle
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.outside.files import read_bounded
-from edgevit_deploy.spec import MAX_LABELS_BYTES, MAX_SEED, ModelSpec, Size
+from edgevit_deploy.spec import MAX_LABELS_BYTES, MAX_SEED, ModelSpec, Preprocess, PreprocessChoice, Size
 
 if TYPE_CHECKING:
     from edgevit_deploy.model.edgevit import EdgeViT
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOrigin:
-    """What the command line says about the model; None means not said."""
+    """What the command line says about the model; None means not said.
+
+    `preprocess` is what it says of the preprocessing, or all of it, as a bundle records it: then nothing of the file's is used.
+    """
 
     model: str | None = None
     weights: Path | None = None
@@ -23,9 +27,18 @@ class ModelOrigin:
     image_size: Size | None = None
     labels: Path | None = None
     seed: int | None = None
+    preprocess: PreprocessChoice | Preprocess | None = None
 
     @classmethod
-    def of(cls, record: ModelRecord, *, weights: Path | None = None, labels: Path | None = None, seed: int | None = None) -> Self:
+    def of(
+        cls,
+        record: ModelRecord,
+        preprocess: Preprocess,
+        *,
+        weights: Path | None = None,
+        labels: Path | None = None,
+        seed: int | None = None,
+    ) -> Self:
         """Return the source of the network that a bundle records; the weights, or their seed, are given."""
         return cls(
             model=record.variant,
@@ -34,6 +47,7 @@ class ModelOrigin:
             image_size=record.image_size,
             labels=labels,
             seed=seed,
+            preprocess=preprocess,
         )
 
 
@@ -79,6 +93,7 @@ def _random_model(source: ModelOrigin) -> LoadedModel:
         num_classes=1000 if source.num_classes is None else source.num_classes,
         image_size=source.image_size or (224, 224),
     )
+    network.spec, _ = settle(network.spec, Told(), None, source.preprocess)
     randomise(network, seed)
     note = f"random weights from seed {seed}: right for testing a toolchain, useless for classifying"
     return _loaded(network, source, labels=None, notes=(note,), sha256=None, seed=seed, dialect=None)
@@ -92,13 +107,12 @@ def _checkpoint_model(source: ModelOrigin, weights: Path) -> LoadedModel:
     checkpoint = read_checkpoint(weights)
     reconcile(checkpoint, model=source.model, num_classes=source.num_classes)
     network = load_network(checkpoint)
-    if source.image_size is not None:
-        network.spec = checkpoint.spec.with_image_size(source.image_size)
+    network.spec, preprocess_notes = settle(checkpoint.spec, checkpoint.told, source.image_size, source.preprocess)
     return _loaded(
         network,
         source,
         labels=checkpoint.labels,
-        notes=checkpoint.notes,
+        notes=(*checkpoint.reading_notes, *preprocess_notes),
         sha256=checkpoint.sha256,
         seed=None,
         dialect=checkpoint.dialect,

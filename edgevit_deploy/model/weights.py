@@ -39,6 +39,9 @@ COUNTERS = {"n_averaged": "AveragedModel", "total_ops": "thop", "total_params": 
 MAX_TENSORS = 2**15
 """More than any EdgeViT of at most 64 blocks a stage has, with thop's counters in each module."""
 
+OBJECTS = ("args", "pretrained_cfg", "default_cfg")
+"""Entries that may be objects; their attributes are what they say."""
+
 SEQUENCE = re.compile(r"(head(?:\.\d+)+)\.(?:weight|bias)")
 EXOTIC = {
     "torch._utils._rebuild_qtensor": "a quantised tensor",
@@ -217,14 +220,15 @@ def _with_plain_head(known: Mapping[str, Tensor], dialect: Dialect) -> tuple[Map
 
 
 def _extras(contents: Contents, place: Place) -> Extras:
-    """Return what stands beside the weights, objects as their attributes."""
-    if not place.path or not isinstance(contents.tree, dict):
-        return contents.metadata
-    return {
-        key: fields(value) if key == "args" else value
-        for key, value in contents.tree.items()
-        if isinstance(key, str) and key != place.path[0]
+    """Return what stands beside the weights, objects as their attributes; of a whole network its configuration too."""
+    tree, taken = contents.tree, place.path[0] if place.path else ""
+    network = tree.get(taken) if taken and isinstance(tree, dict) else tree
+    own = fields(network) if isinstance(network, StandIn) else {}
+    beside = tree if taken and isinstance(tree, dict) else contents.metadata
+    found = {key: value for key, value in own.items() if key in OBJECTS} | {
+        key: value for key, value in beside.items() if isinstance(key, str) and key != taken
     }
+    return {key: fields(value) if key in OBJECTS else value for key, value in found.items()}
 
 
 def _choice_notes(taken: Place, others: list[Place], file: str) -> Iterator[str]:

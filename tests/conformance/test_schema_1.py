@@ -53,7 +53,7 @@ def test_nothing_of_an_old_manifest_is_lost(tmp_path: Path, target: str) -> None
 def test_the_conversion_of_an_old_bundle_can_be_decided_again(tmp_path: Path) -> None:
     """Its options are those of the target, its form is the one that the target still has."""
     manifest = read_manifest(unpack("onnx", tmp_path))
-    model = load_model(ModelOrigin.of(manifest.model))
+    model = load_model(ModelOrigin.of(manifest.model, manifest.preprocess))
     exporter = THIS_HOST.find_exporter("onnx")
     assert plan_of(manifest, model, exporter) == exporter.plan(model.spec)
 

@@ -17,11 +17,26 @@ from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.checkpoint import Checkpoint, read_checkpoint
 from edgevit_deploy.model.random_weights import randomise
 
-ASSUMED = "image size and preprocessing are not in the file: 224x224 pixels and the published evaluation's assumed"
+ASSUMED = (
+    "not in the file, so assumed: image size 224x224, crop ratio 0.875 (256x256 cut to 224x224), resize mode cover, "
+    "interpolation bicubic, mean 0.485,0.456,0.406, std 0.229,0.224,0.225; to say otherwise: --image-size, --crop-ratio, "
+    "--resize-mode, --interpolation, --mean, --std"
+)
 HEAD = "head.weight"
+
 NEITHER = "neither a PyTorch checkpoint nor safetensors:"
 NO_TENSORS = "has entries among its weights that are no tensors"
 MISFIT = "not the weights of an EdgeViT (saic-fi names):"
+
+
+def assumed_at(side: int) -> str:
+    """What is said of a file that tells its image size alone."""
+    resized = side * 256 // 224
+    return (
+        f"not in the file, so assumed for {side}x{side} pixels: crop ratio 0.875 ({resized}x{resized} cut to {side}x{side}), "
+        "resize mode cover, interpolation bicubic, mean 0.485,0.456,0.406, std 0.229,0.224,0.225; to say otherwise: "
+        "--crop-ratio, --resize-mode, --interpolation, --mean, --std"
+    )
 
 
 @cache

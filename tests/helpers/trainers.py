@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tests.helpers.checkpoints import ASSUMED, Define, Malice, seeded_state
+from tests.helpers.checkpoints import ASSUMED, Define, Malice, assumed_at, seeded_state
 
 State = dict[str, Tensor]
 EXECUTED = "read without executing: "
@@ -115,14 +115,19 @@ TRAINERS = {
         content=published,
         notes=(
             instead("model", "model_ema"),
-            "image size 256x256 from the trainer's arguments in the file (`args.input_size`); preprocessing is not in the file: "
-            "the published evaluation's assumed",
+            "image size 256x256 taken from `args.input_size`",
+            assumed_at(256),
         ),
         foreign=("argparse.Namespace", Malice.name, "pathlib.PosixPath"),
     ),
     "timm": Trainer(
         content=timm,
-        notes=("averaged (EMA) weights taken, from `state_dict_ema`", instead("state_dict_ema", "state_dict"), ASSUMED),
+        notes=(
+            "averaged (EMA) weights taken, from `state_dict_ema`",
+            instead("state_dict_ema", "state_dict"),
+            "image size 224x224 taken from `args.img_size`",
+            assumed_at(224),
+        ),
         foreign=("argparse.Namespace", Malice.name),
     ),
     "Lightning": Trainer(

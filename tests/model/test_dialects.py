@@ -201,7 +201,12 @@ def test_birder_extras_become_size_labels_and_preprocessing(tmp_path: Path) -> N
     assert checkpoint.labels == ("Common crane", "Unknown", "Alpine swift", "Hoopoe")
     assert checkpoint.spec.image_size == (256, 192)
     assert checkpoint.spec.preprocess == birder_preprocess((256, 192))
-    assert checkpoint.notes == ("the head has no bias",)
+    assert checkpoint.notes == (
+        "the head has no bias",
+        "image size 256x192 taken from `signature`; crop ratio 1, resize mode stretch, interpolation bicubic taken from Birder's "
+        f"code; mean {','.join(f'{value:g}' for value in RGB_STATS['mean'])}, "
+        f"std {','.join(f'{value:g}' for value in RGB_STATS['std'])} taken from `rgb_stats`",
+    )
 
 
 def test_birder_safetensors_carries_its_extras_as_json(tmp_path: Path) -> None:
@@ -222,8 +227,9 @@ def test_birder_without_extras_says_what_is_assumed(tmp_path: Path) -> None:
     assert checkpoint.spec.preprocess.fit == "stretch"
     assert checkpoint.spec.preprocess.mean == imagenet_preprocess((224, 224)).mean
     assert checkpoint.notes == (
-        "image size is not in the file: 224x224 pixels assumed",
-        "normalisation is not in the file: ImageNet's mean and std assumed",
+        "crop ratio 1, resize mode stretch, interpolation bicubic taken from Birder's code",
+        "not in the file, so assumed: image size 224x224, mean 0.485,0.456,0.406, std 0.229,0.224,0.225; to say otherwise: "
+        "--image-size, --mean, --std",
     )
 
 

@@ -1,0 +1,76 @@
+"""The flags of `convert.py train`: those of a recipe are the fields of `Recipe`, each unsaid until somebody says it."""
+
+from dataclasses import dataclass, field, fields, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from cyclopts import Parameter
+
+from edgevit_deploy.train.recipe import Recipe
+
+
+def _recipe_flags() -> Any:
+    """Make the dataclass whose fields are those of `Recipe`, with None for what was not said, and its documentation."""
+    hints = get_type_hints(Recipe)
+    flags = make_dataclass(
+        "RecipeFlags",
+        [(item.name, hints[item.name] | None, field(default=None)) for item in fields(Recipe)],
+        frozen=True,
+        kw_only=True,
+    )
+    flags.__module__ = __name__
+    flags.__doc__ = Recipe.__doc__
+    return flags
+
+
+RecipeFlags: Any = _recipe_flags()
+
+
+def choices(flags: Any) -> dict[str, object]:
+    """Return the fields of a recipe that were said, and None for the others."""
+    return {item.name: getattr(flags, item.name) for item in fields(Recipe)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainFlags:
+    """Where the pictures are, what to begin with, and how to train.
+
+    Attributes:
+        data: Folder with train/CLASS/* and val/CLASS/*; with --val-share also a folder of CLASS/*.
+        model: Published variant. [default: the one in --finetune, else edgevit_xxs]
+        finetune: Checkpoint of any trainer to begin with; a new head is made unless the classes are the same.
+        recipe: deit (published), finetune or small (small pictures on a CPU). [default: finetune with --finetune, else deit]
+        labels: Text file with one class name a line, in class order. [default: the sorted folder names]
+        val_share: Share of the pictures to hold out where there is no val folder, such as 0.1.
+        output: Folder of the run. [default: build/train/MODEL]
+        resume: Go on from the last saved state of the run in --output.
+        processes: Processes that train on this machine. [default: as many as cores, or GPUs, share a batch evenly]
+        workers: Processes that decode for each of them. [default: 0 on a CPU]
+        device: auto, cpu or cuda.
+        compile: Let torch.compile compile the network.
+        strict: Refuse pictures that cannot be read, instead of leaving them out.
+        log_every: Updates to a line of metrics.jsonl.
+        checkpoint_every: Updates between saved states, beside those after each epoch. [default: none between]
+        evaluate_every: Epochs to an evaluation.
+        tensorboard: Write events for TensorBoard too.
+        json: Print one JSON document on stdout and nothing else there.
+    """
+
+    data: Path
+    model: str | None = None
+    finetune: Path | None = None
+    recipe: str | None = None
+    labels: Path | None = None
+    val_share: float | None = None
+    output: Path | None = None
+    resume: Annotated[bool, Parameter(negative="")] = False
+    processes: int | None = None
+    workers: int | None = None
+    device: str = "auto"
+    compile: Annotated[bool, Parameter(negative="")] = False
+    strict: Annotated[bool, Parameter(negative="")] = False
+    log_every: int = 50
+    checkpoint_every: int | None = None
+    evaluate_every: int = 1
+    tensorboard: Annotated[bool, Parameter(negative="")] = False
+    json: Annotated[bool, Parameter(negative="")] = False

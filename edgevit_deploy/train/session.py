@@ -1,0 +1,268 @@
+"""One process's training from beginning to end: opens the pictures, takes up a state, trains, evaluates, records, saves."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+
+import torch
+
+from edgevit_deploy.data.counting import now_and_then
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.train.augment import make_transform
+from edgevit_deploy.train.checkpoint import State, check_same, has_state, identity, load_state, save_state
+from edgevit_deploy.train.durable import replace_durably
+from edgevit_deploy.train.engine import Engine
+from edgevit_deploy.train.evaluation import Count, evaluate
+from edgevit_deploy.train.job import DEFAULT_MODEL, OnEpoch, TrainingJob, TrainingRun, not_shown
+from edgevit_deploy.train.network import Beginning, fresh_network, loaded_network
+from edgevit_deploy.train.order import Order, Segment
+from edgevit_deploy.train.pictures import Pictures, open_pictures
+from edgevit_deploy.train.progress import Remaining
+from edgevit_deploy.train.records import Measured, Records, check_tensorboard
+from edgevit_deploy.train.weights import BEST, LAST, weights_bytes
+from edgevit_deploy.train.world import World
+
+Tell = Callable[[str], None]
+
+TELL_EVERY_S = 5.0
+"""Between two lines about how far it is; a training takes hours, and where there is no terminal each stays there."""
+
+MOST_WORKERS = 16
+"""Processes that decode for one GPU."""
+
+
+class Session:
+    """A training in one of the processes that share it."""
+
+    def __init__(self, job: TrainingJob, world: World, device: torch.device, tell: Tell, on_epoch: OnEpoch) -> None:
+        self.job, self.world, self.device = job, world, device
+        self.tell = now_and_then(tell, TELL_EVERY_S) if world.is_first else _silent
+        self.on_epoch = on_epoch if world.is_first else not_shown
+        self.tell("listing the pictures")
+        self.pictures, self.beginning = world.together(self._opened)
+        self._agree_on_pictures()
+        self.identity = identity(job, self.pictures, self.beginning.network.spec)
+        state, self.note = world.from_first(world.together(self._state_to_take_up))
+        self.engine = Engine(
+            self.beginning.network,
+            self.pictures,
+            job.recipe,
+            world,
+            device,
+            workers=_workers(job, world, device),
+            strict=job.strict,
+            compiled=job.compiled,
+        )
+        self.best = Count(top1=-1, top5=-1, pictures=0)
+        self.elapsed_before_s = 0.0
+        if state is not None:
+            self._take_up(state)
+        self.started_s = time.monotonic()
+        self.progress = Remaining(self.engine)
+        self.records = world.together(self._records)
+
+    def run(self) -> TrainingRun:
+        """Make every update that is still to be made.
+
+        Raises:
+            DeployError: as the engine, or the folder of the run cannot be written.
+        """
+        job, engine = self.job, self.engine
+        for segment in engine.order.segments():
+            if segment.stop <= engine.update:
+                continue
+            for _ in engine.run(segment):
+                self.tell(self.progress.line(segment))
+                if engine.update == segment.stop:
+                    break
+                if engine.update % job.log_every == 0:
+                    self._record(self._measured(segment))
+                if job.checkpoint_every and engine.update % job.checkpoint_every == 0:
+                    self._save()
+            self._end(segment)
+        broken = engine.left_out()
+        if self.records is not None:
+            self.records.close()
+        return TrainingRun(
+            folder=job.output,
+            weights=job.output / BEST,
+            top1=self.best.top1,
+            top5=self.best.top5,
+            pictures=self.best.pictures,
+            classes=self.pictures.classes,
+            recipe=job.recipe,
+            metrics=tuple(self.records.lines) if self.records is not None else (),
+            broken=broken,
+            processes=self.world.size,
+            elapsed_s=self._elapsed_s(),
+            notes=tuple(note for note in (*self.beginning.notes, self.note, self._note_on_the_average()) if note),
+        )
+
+    def _opened(self) -> tuple[Pictures, Beginning]:
+        """Open everything that may be refused, before anything is written."""
+        job, recipe = self.job, self.job.recipe
+        if job.tensorboard:
+            check_tensorboard()
+        pictures = open_pictures(job.data, labels=job.labels, val_share=job.val_share, seed=recipe.seed)
+        Order(pictures=len(pictures.train), recipe=recipe, parts=self.world.size * recipe.accumulate).check()
+        if job.finetune is not None:
+            beginning = loaded_network(job.finetune, job.model, pictures.classes, recipe, job.preprocess)
+        else:
+            beginning = fresh_network(job.model or DEFAULT_MODEL, pictures.classes, recipe, job.preprocess)
+        make_transform(recipe, recipe.image_size, beginning.network.spec.preprocess)
+        return pictures, beginning
+
+    def _agree_on_pictures(self) -> None:
+        digests = self.world.gathered(self.pictures.sha256)
+        other = next((rank for rank, digest in enumerate(digests) if digest != digests[0]), None)
+        self.world.agree(
+            None
+            if other is None
+            else UsageError(
+                f"--data {self.job.data}: process {other} sees other pictures there than process 0; copy the folder again"
+            )
+        )
+
+    def _state_to_take_up(self) -> tuple[State | None, str]:
+        """Return the run's last state where it is to go on; only the first process looks."""
+        job = self.job
+        if not self.world.is_first:
+            return None, ""
+        if not job.resume:
+            if has_state(job.output):
+                raise UsageError(
+                    f"--output {job.output}: a training has been there; add --resume to go on with it, or give another folder"
+                )
+            return None, ""
+        state, note = load_state(job.output)
+        check_same(json.loads(state["identity"]), self.identity)
+        if state["processes"] != self.world.size:
+            begun = f"saved by {state['processes']} processes, going on with {self.world.size}: the same up to rounding"
+            note = f"{note}; {begun}" if note else begun
+        return state, note
+
+    def _take_up(self, state: State) -> None:
+        self.engine.take_up(state)
+        self.best = Count(top1=state["best"][0], top5=state["best"][1], pictures=state["best"][2])
+        self.elapsed_before_s = state["elapsed_s"]
+
+    def _records(self) -> Records | None:
+        if not self.world.is_first:
+            return None
+        try:
+            self.job.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"--output {self.job.output}: cannot be made ({error.strerror}); name a folder that can be written"
+            ) from error
+        return Records(self.job.output, self.job.recipe, from_step=self.engine.update, tensorboard=self.job.tensorboard)
+
+    def _end(self, segment: Segment) -> None:
+        """Evaluate where it is time to, record, and save."""
+        engine = self.engine
+        last = engine.update == engine.order.updates
+        if not (last or segment.epoch % self.job.evaluate_every == self.job.evaluate_every - 1):
+            self._record(self._measured(segment))
+            self._save()
+            return
+        side = segment.image_size
+        spec = engine.network.spec.with_image_size((side, side))
+        found = evaluate(
+            (engine.network, engine.average.module),
+            self.pictures.val,
+            spec.preprocess,
+            world=self.world,
+            device=self.device,
+            workers=engine.workers,
+            tell=self.tell,
+        )
+        if found.broken and self.job.strict:
+            broken = found.broken[0]
+            self.world.agree(UsageError(f"--strict: {broken.file} cannot be read ({broken.why}); copy it again, or remove it"))
+        engine.broken |= {item.file: item.why for item in found.broken}
+        raw, averaged = found.counts
+        shares = [count / max(1, averaged.pictures) for count in (raw.top1, raw.top5, averaged.top1, averaged.top5)]
+        measured = self._measured(segment, shares, averaged.pictures)
+        self._record(measured)
+        self.on_epoch(measured)
+        self._save_weights(averaged, final_size=segment.first >= engine.order.small_updates)
+        self._save()
+
+    def _note_on_the_average(self) -> str:
+        """Say if the averaged weights hold much of what the network was before it was trained."""
+        recipe, updates = self.job.recipe, self.engine.order.updates
+        reaches_back = 1 / (1 - recipe.ema_decay)
+        if recipe.ema_warmup or reaches_back <= updates:
+            return ""
+        return (
+            f"--ema-decay {recipe.ema_decay:g} reaches back {reaches_back:.0f} updates and the training has {updates}: "
+            "the averaged weights are still near the first ones; add --ema-warmup"
+        )
+
+    def _measured(self, segment: Segment, shares: list[float] | None = None, pictures: int | None = None) -> Measured:
+        """Return what was summed up since the last line, and begin anew."""
+        engine = self.engine
+        loss, meter = engine.mean_loss(), engine.meter
+        (trained,) = self.world.sums(float(meter.pictures))
+        engine.meter = engine.new_meter()
+        top1, top5, ema_top1, ema_top5 = shares or (None, None, None, None)
+        return Measured(
+            epoch=round(engine.update / engine.order.updates_per_epoch, 4),
+            step=engine.update,
+            loss=loss,
+            learning_rate=max(group["lr"] for group in engine.optimizer.param_groups),
+            images_per_s=round(trained / max(1e-9, meter.seconds), 1),
+            elapsed_s=round(self._elapsed_s(), 3),
+            image_size=segment.image_size,
+            top1=top1,
+            top5=top5,
+            ema_top1=ema_top1,
+            ema_top5=ema_top5,
+            pictures=pictures,
+        )
+
+    def _record(self, measured: Measured) -> None:
+        self.world.together(lambda: self.records.add(measured) if self.records is not None else None)
+
+    def _save(self) -> None:
+        state = self.engine.state() | {
+            "best": [self.best.top1, self.best.top5, self.best.pictures],
+            "elapsed_s": self._elapsed_s(),
+            "processes": self.world.size,
+            "identity": json.dumps(self.identity),
+        }
+        self.world.together(lambda: save_state(self.job.output, state) if self.world.is_first else None)
+
+    def _save_weights(self, count: Count, *, final_size: bool) -> None:
+        """Write the averaged weights, also as the best ones where they are, of those at the final image size."""
+        better = final_size and count.top1 >= self.best.top1
+        if better:
+            self.best = count
+        if self.world.is_first:
+            spec = self.engine.network.spec
+            content = weights_bytes(self.engine.average.module.state_dict(), spec, self.pictures, self.job.recipe, count)
+            names = [LAST, BEST] if better else [LAST]
+            files = {self.job.output / name: content for name in names}
+        self.world.together(lambda: replace_durably(files) if self.world.is_first else None)
+
+    def _elapsed_s(self) -> float:
+        return self.elapsed_before_s + time.monotonic() - self.started_s
+
+
+def _workers(job: TrainingJob, world: World, device: torch.device) -> int:
+    """Return how many processes decode for this one: none where it computes on the CPU too, for they would share its cores."""
+    if job.workers is not None:
+        return job.workers
+    if device.type == "cpu":
+        return 0
+    return max(1, min(MOST_WORKERS, usable_cores() // min(world.size, max(1, torch.cuda.device_count()))))
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use, which are fewer than the machine's in a container."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""

@@ -1,0 +1,53 @@
+"""The checkpoint that a training hands over: weights with everything that a conversion must know of them."""
+
+import json
+
+import msgspec
+from torch import Tensor
+
+from edgevit_deploy.outside.text import writable
+from edgevit_deploy.spec import ModelSpec
+from edgevit_deploy.train.evaluation import Count
+from edgevit_deploy.train.pictures import Pictures
+from edgevit_deploy.train.recipe import Recipe
+
+VERSION = 1
+METADATA_KEY = "edgevit_deploy"
+LENGTH_BYTES = 8
+"""Of the header's length, with which such a file begins."""
+
+BEST, LAST = "best.safetensors", "last.safetensors"
+
+
+def weights_bytes(state: dict[str, Tensor], spec: ModelSpec, pictures: Pictures, recipe: Recipe, count: Count) -> bytes:
+    """Return a safetensors file: the published keys, and in its metadata what belongs to them.
+
+    Args:
+        state: averaged weights.
+        spec: of the network, with the image size and preprocessing of the evaluation.
+        pictures: whose class names and digest are recorded.
+        recipe: as it was resolved.
+        count: of the evaluation of these weights.
+    """
+    from safetensors.torch import save
+
+    about = {
+        "version": VERSION,
+        "variant": spec.variant,
+        "image_size": list(spec.image_size),
+        "labels": [writable(name) for name in pictures.classes],
+        "preprocess": msgspec.to_builtins(spec.preprocess),
+        "recipe": msgspec.to_builtins(recipe),
+        "data": {"sha256": pictures.sha256, "train_pictures": len(pictures.train), "val_pictures": len(pictures.val)},
+        "accuracy": {"top1": count.top1, "top5": count.top5, "pictures": count.pictures, "weights": "averaged"},
+    }
+    plain = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
+    return _in_one_order(save(plain, metadata={"format": "pt", METADATA_KEY: json.dumps(about)}))
+
+
+def _in_one_order(content: bytes) -> bytes:
+    """Return the same file with the names in its header sorted: safetensors writes metadata in an order of chance."""
+    start = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
+    header = json.dumps(json.loads(content[LENGTH_BYTES:start]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % LENGTH_BYTES)  # the tensors stay aligned
+    return len(header).to_bytes(LENGTH_BYTES, "little") + header + content[start:]

@@ -1,0 +1,91 @@
+"""A training that is over in seconds: 80 real pictures of ten classes, XXS at 32 pixels, five updates an epoch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgevit_deploy.train.recipe import changed, preset
+from edgevit_deploy.train.records import Measured, read_metrics
+from tests.helpers.trained import write_pictures
+
+ROOT = Path(__file__).parents[2]
+PER_CLASS, VAL_PER_CLASS, CLASSES, BATCH = 8, 3, 10, 16
+UPDATES_AN_EPOCH = PER_CLASS * CLASSES // BATCH
+
+SETTINGS: dict[str, Any] = {
+    "image_size": 32,
+    "small_epochs": 0.0,
+    "epochs": 2.0,
+    "batch_size": BATCH,
+    "warmup_epochs": 0.0,
+    "drop_path": 0.1,
+}
+QUICK = changed(preset("small"), SETTINGS)
+"""Two epochs of everything but what mixes pictures."""
+
+FLAGS: dict[str, object] = {
+    "recipe": "small",
+    "log-every": 1,
+    "processes": 1,
+    **{name.replace("_", "-"): value for name, value in SETTINGS.items()},
+}
+"""The same training, for the command."""
+
+
+def tokens(data: Path, output: Path, **changes: object) -> list[str]:
+    """The command line of a training; a change of True is a flag without a value, one of None leaves a flag out."""
+    flags = FLAGS | {"data": data, "output": output} | {name.replace("_", "-"): value for name, value in changes.items()}
+    said = [[f"--{name}"] if value is True else [f"--{name}", str(value)] for name, value in flags.items() if value is not None]
+    return ["train", *(token for flag in said for token in flag)]
+
+
+def write_data(root: Path) -> Path:
+    """Write `train` and `val`, and return the folder that holds both."""
+    write_pictures(root / "train", "train", PER_CLASS)
+    write_pictures(root / "val", "val", VAL_PER_CLASS)
+    return root
+
+
+def losses(folder: Path) -> list[float]:
+    return [line.loss for line in metrics(folder)]
+
+
+def metrics(folder: Path) -> list[Measured]:
+    return read_metrics(folder)
+
+
+def environment() -> dict[str, str]:
+    """With as many threads as here: another number of them adds up in another order."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+
+
+def start(*tokens: object, launcher: tuple[str, ...] = (), **options: Any) -> "subprocess.Popen[str]":
+    """Start the command in a process of its own, under torchrun if it is the launcher."""
+    command = [*launcher, "-m", "edgevit_deploy.train"] if launcher else [sys.executable, "convert.py", "train"]
+    return subprocess.Popen(
+        [*command, *map(str, tokens)],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+def torchrun(processes: int) -> tuple[str, ...]:
+    return (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes))
+
+
+def metadata(file: Path) -> dict[str, Any]:
+    """What our checkpoint says of itself."""
+    from safetensors import safe_open
+
+    with safe_open(file, framework="pt") as opened:
+        found: dict[str, Any] = json.loads(opened.metadata()["edgevit_deploy"])
+    return found
