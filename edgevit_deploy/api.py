@@ -22,6 +22,7 @@ from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.accuracy import Evaluation, Limits, RunShards, Sample, Way, run_in_turn
 from edgevit_deploy.measure.accuracy import evaluate as evaluate_on
 from edgevit_deploy.measure.accuracy.contestants import PreprocessOf
+from edgevit_deploy.measure.accuracy.record import records_of, write_record
 from edgevit_deploy.measure.accuracy.shards import Reference
 from edgevit_deploy.measure.bench import BenchRun, Protocol, read_timing
 from edgevit_deploy.measure.bench import bench as bench_on
@@ -267,6 +268,7 @@ def evaluate(
     batch: int | None = None,
     threads: int | None = None,
     workers: int = 0,
+    record: bool = False,
     strict: bool = False,
     run_shards: RunShards = run_in_turn,
     progress: Progress = silent,
@@ -288,6 +290,7 @@ def evaluate(
         batch: pictures a run of the network, and of bundles whose batch is free.
         threads: of each runtime and of PyTorch; their own when None.
         workers: processes that decode; 0 decodes in this one.
+        record: put the result into each bundle that ran.
         strict: refuse files that are no good pictures.
         run_shards: runs the shards; in this process, one after the other, by default.
         progress: shows each step; nothing by default.
@@ -297,7 +300,7 @@ def evaluate(
         BundleError: a damaged bundle.
     """
     with progress("evaluate") as step:
-        return evaluate_on(
+        evaluation = evaluate_on(
             [Path(bundle) for bundle in bundles],
             THIS_HOST,
             Path(data),
@@ -311,6 +314,11 @@ def evaluate(
             run_shards=run_shards,
             step=step,
         )
+        if record:
+            for label, found in records_of(evaluation, Path(data)).items():
+                step(f"recording in {label}")
+                write_record(Path(label), found, THIS_HOST)
+        return evaluation
 
 
 def targets() -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +56,10 @@ def _paired_difference(losses: float, gains: float, count: float) -> tuple[float
 
 def mcnemar_exact(b: int, c: int) -> float:
     """Return the two-sided p of McNemar's exact test: how likely so uneven a split is if both directions are equally likely."""
-    discordant, fewer = b + c, min(b, c)
-    tail, term = 0, 1
-    for successes in range(fewer + 1):
-        tail += term
-        term = term * (discordant - successes) // (successes + 1)
-    return min(1.0, float(Fraction(2 * tail, 1 << discordant)))
+    discordant, places = b + c, np.arange(min(b, c) + 1)
+    log_factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, discordant + 1)))])
+    logs = log_factorials[-1] - log_factorials[places] - log_factorials[discordant - places] - discordant * math.log(2)
+    return min(1.0, 2 * float(np.exp(logs).sum()))
 
 
 def expected_calibration_error(

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from edgevit_deploy.commands.console import print_json, progress
+from edgevit_deploy.commands.console import print_json, progress, say
+from edgevit_deploy.commands.evaluate.files import DOCUMENT_NAME, PAGE_NAME, write_files
 from edgevit_deploy.commands.evaluate.view import document, print_evaluation
 from edgevit_deploy.errors import MissingError
 
@@ -25,6 +26,7 @@ def evaluate_bundles(
     batch: int | None = None,
     threads: int | None = None,
     workers: int = 0,
+    record: Annotated[bool, Parameter(negative="")] = False,
     strict: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -40,12 +42,13 @@ def evaluate_bundles(
         seed: Seed of the sample.
         min_agreement: Exit code 1 unless the lower end of the 95 % interval of the agreement with the network reaches this share.
         max_drop: Exit code 1 unless the upper end of the 95 % interval of the loss of top-1 is at most this share.
-        output: Folder that keeps finished shards, so that the same command goes on where it was.
+        output: Folder for evaluation.json, evaluation.html, and finished shards: the same command goes on where it was.
         preprocess: How the network's pictures are prepared: as its checkpoint says, or as each bundle prepares its own.
         reference: Arithmetic of the network.
         batch: Pictures a run of the network and of bundles whose batch is free. [default: 32 and the smallest]
         threads: Threads of each runtime and of PyTorch. [default: their own]
         workers: Processes that decode pictures; 0 decodes in this one.
+        record: Put the result into each bundle, as evaluation.json; `report` shows it.
         strict: Exit code 2 for files that are no good pictures; without it they are counted and named.
         json: Print one JSON document on stdout and nothing else there.
     """
@@ -66,10 +69,14 @@ def evaluate_bundles(
         batch=batch,
         threads=threads,
         workers=workers,
+        record=record,
         strict=strict,
         progress=progress,
     )
     print_evaluation(evaluation)
+    if output is not None:
+        write_files(evaluation, data, output)
+        say(f"saved: {output}: {PAGE_NAME}, {DOCUMENT_NAME}")
     if json:
         print_json(document(evaluation))
     if any(row.status == "failed" or not all(gate.ok for gate in row.gates) for row in evaluation.rows):

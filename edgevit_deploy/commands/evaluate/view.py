@@ -40,7 +40,12 @@ def print_evaluation(evaluation: "Evaluation") -> None:
 
 def explanation(evaluation: "Evaluation") -> list[str]:
     """Say in words what cannot be seen in the table."""
-    lines = [f"{row.label}: {sentence}" for row in evaluation.rows for sentence in _sentences(row)]
+    return [*(f"{row.label}: {sentence}" for row in evaluation.rows for sentence in _sentences(row)), *general_lines(evaluation)]
+
+
+def general_lines(evaluation: "Evaluation") -> list[str]:
+    """Say what is of no row: what is missing, what could not be decoded, and what was there already."""
+    lines = []
     if not any(row.kind == "network" for row in evaluation.rows):
         lines.append("accuracy alone; --weights FILE adds the network and compares each bundle with it, picture by picture")
     if evaluation.broken:

@@ -4,8 +4,8 @@ import hashlib
 import importlib.metadata
 from collections.abc import Iterable
 
+from edgevit_deploy.bundle.folder import EVALUATION_NAME
 from edgevit_deploy.bundle.manifest import Manifest
-from edgevit_deploy.measure.accuracy.record import EVALUATION_NAME
 from edgevit_deploy.outside.text import json_bytes
 from edgevit_deploy.workbench import Host
 
