@@ -51,9 +51,7 @@ def general_lines(evaluation: "Evaluation") -> list[str]:
     if evaluation.broken:
         from edgevit_deploy.data.pictures import named
 
-        lines.append(
-            f"{len(evaluation.broken)} of the pictures cannot be decoded and are in no figure: {named(evaluation.broken)}"
-        )
+        lines.append(f"{len(evaluation.broken)} pictures cannot be decoded and are in no figure: {named(evaluation.broken)}")
     if evaluation.kept_shards:
         lines.append(f"{evaluation.kept_shards} of {evaluation.shards} shards were there already and were not computed again")
     if evaluation.other_shards:
