@@ -22,8 +22,9 @@ COLUMNS = (
     "largest difference",
     "ECE",
     "pictures/s",
+    "ran on",
 )
-OPTIONAL = ("ECE", "top-5", "pictures/s", "McNemar p", "largest difference")
+OPTIONAL = ("ran on", "ECE", "top-5", "pictures/s", "McNemar p", "largest difference")
 """What a narrow terminal does without; `--json` has all of it."""
 
 
@@ -154,5 +155,6 @@ def _cells(row: "Evaluated") -> list[str | Text]:
         "" if accuracy.top5 is None else share_text(accuracy.top5),
         *paired,
         f"{accuracy.calibration_error:.4f}",
-        "" if row.pictures_per_s is None else f"{row.pictures_per_s:.0f}",
+        "" if row.pictures_per_s is None else f"{row.pictures_per_s:.3g}",
+        row.runtime,
     ]

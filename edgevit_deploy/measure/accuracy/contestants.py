@@ -168,8 +168,8 @@ def _preprocess_notes(preprocess: Preprocess, network: Subject | None) -> list[s
         if getattr(preprocess, field.name) != getattr(network.preprocess, field.name)
     ]
     return [
-        f"it prepares pictures in another way than the network's checkpoint says ({', '.join(differing)}), so the two did not "
-        "see the same pixels; if the bundle's way is right, add --preprocess bundle"
+        f"it prepares pictures in another way than its checkpoint says or is assumed to say ({', '.join(differing)}), so the "
+        "network did not see the same pixels; if the bundle's way is right, add --preprocess bundle"
     ]
 
 
