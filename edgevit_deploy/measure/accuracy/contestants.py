@@ -10,7 +10,7 @@ from edgevit_deploy.bundle.folder import open_bundle, read_labels
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import ThisHost
-from edgevit_deploy.measure.accuracy.identity import digest_of, identity_of, versions
+from edgevit_deploy.measure.accuracy.identity import identity_of, runtime_versions, versions, weights_identity
 from edgevit_deploy.measure.accuracy.result import Outputs
 from edgevit_deploy.measure.accuracy.shards import Reference, Subject
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model, read_labels_file
@@ -134,7 +134,8 @@ def _contestant(
         subject=Subject(
             kind="bundle",
             path=bundle,
-            identity=identity_of(manifest, host),
+            identity=identity_of(manifest),
+            tools=tuple(sorted(runtime_versions(manifest.target, host).items())),
             image_size=size,
             preprocess=manifest.preprocess,
             batch=batch,
@@ -150,7 +151,8 @@ def _network(model: LoadedModel, preprocess: Preprocess, weights: Path, way: Way
     return Subject(
         kind="network",
         path=weights,
-        identity=digest_of([model.record.weights_sha256, versions(["torch"])]),
+        identity=weights_identity(model.record),
+        tools=tuple(versions(["torch"]).items()),
         image_size=model.spec.image_size,
         preprocess=preprocess,
         batch=way.batch or NETWORK_BATCH,
