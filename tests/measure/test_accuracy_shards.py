@@ -123,6 +123,7 @@ def example(data: Path | None = None) -> Shard:
     return recorder.run[0]
 
 
+@pytest.mark.slow
 def test_a_worker_needs_the_shard_and_its_two_paths(tmp_path: Path) -> None:
     """A process of its own, with copies of bundle and pictures elsewhere, gives the same numbers."""
     shard = example()
