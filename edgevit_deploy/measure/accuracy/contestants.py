@@ -105,12 +105,17 @@ def _models(manifests: dict[Path, Manifest], weights: Path | None) -> dict[Model
         if weights is None or manifest.model in models:
             continue
         try:
-            loaded = load_model(ModelOrigin.of(manifest.model, weights=weights))
+            loaded = load_model(_origin(manifest.model, weights))
             check_same_weights(manifest, loaded)
         except UsageError as error:
             raise UsageError(f"{bundle}: {error}") from error
         models[manifest.model] = loaded
     return models
+
+
+def _origin(record: ModelRecord, weights: Path) -> ModelOrigin:
+    """Return the network of a bundle as its checkpoint has it: the preprocessing is the checkpoint's, not the bundle's."""
+    return ModelOrigin(model=record.variant, weights=weights, num_classes=record.num_classes, image_size=record.image_size)
 
 
 def _contestant(

@@ -1,8 +1,8 @@
 """Shards: some hundred pictures through one file or through the network, self-contained, so that any process can run one."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit_deploy.bundle.folder import open_bundle
-from edgevit_deploy.data.batches import PictureStream
+from edgevit_deploy.data.batches import PictureBatch, PictureStream
 from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.data.preprocess import normalise
 from edgevit_deploy.errors import MissingError, RunError
@@ -171,11 +171,12 @@ def _run(shard: Shard, opened: _Opened) -> ShardLogits:
         workers=shard.workers,
     )
     rows, places, broken = [], [], list[PassedOver]()
-    for batch in stream:
-        broken += batch.broken
-        if len(batch.positions):
-            rows.append(opened.run(batch.pixels))
-            places.append(batch.positions)
+    with closing(_batches(stream)) as batches:
+        for batch in batches:
+            broken += batch.broken
+            if len(batch.positions):
+                rows.append(opened.run(batch.pixels))
+                places.append(batch.positions)
     return ShardLogits(
         key=shard.key,
         status="ran",
@@ -185,6 +186,11 @@ def _run(shard: Shard, opened: _Opened) -> ShardLogits:
         broken=tuple(_named_in(shard.data, item) for item in broken),
         seconds=time.perf_counter() - start,
     )
+
+
+def _batches(stream: PictureStream) -> Generator[PictureBatch, None, None]:
+    """Return the batches of a stream; closing this early ends its workers too."""
+    yield from stream
 
 
 def _named_in(data: Path, item: PassedOver) -> PassedOver:
