@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from edgevit_deploy.spec import VERSION, PreprocessChoice
 
 if TYPE_CHECKING:
-    from edgevit_deploy.api import bench, convert, convert_all, load_model, targets, train_model, verify
+    from edgevit_deploy.api import bench, convert, convert_all, evaluate, load_model, targets, train_model, verify
     from edgevit_deploy.model.variants import create_model
+
+_FUNCTIONS = ("bench", "convert", "convert_all", "evaluate", "load_model", "targets", "train_model", "verify")
 
 __all__ = [
     "PreprocessChoice",
@@ -24,6 +26,7 @@ __all__ = [
     "convert",
     "convert_all",
     "create_model",
+    "evaluate",
     "load_model",
     "targets",
     "train_model",
@@ -31,9 +34,7 @@ __all__ = [
 ]
 __version__ = VERSION
 
-_HOMES = dict.fromkeys(
-    ("bench", "convert", "convert_all", "load_model", "targets", "train_model", "verify"), "edgevit_deploy.api"
-)
+_HOMES = dict.fromkeys(_FUNCTIONS, "edgevit_deploy.api")
 _HOMES["create_model"] = "edgevit_deploy.model.variants"
 
 
