@@ -20,7 +20,14 @@ from edgevit_deploy.bundle.folder import (
     write_golden,
     write_manifest,
 )
-from edgevit_deploy.bundle.manifest import SCHEMA_VERSION, BuiltFromRecord, ConversionRecord, LabelsRecord, Manifest
+from edgevit_deploy.bundle.manifest import (
+    SCHEMA_VERSION,
+    BuiltFromRecord,
+    ConversionRecord,
+    LabelsRecord,
+    Manifest,
+    ProbesRecord,
+)
 from edgevit_deploy.bundle.place import StagedBundle, staged_bundle
 from edgevit_deploy.bundle.readme import bundle_readme
 from edgevit_deploy.data.pictures import PictureFolder
@@ -178,6 +185,7 @@ def _write_bundle(
         facts=msgspec.to_builtins(artifact.facts),
         notes=model.notes + graph_notes + artifact.notes,
         built_from=_built_from(artifact, folder),
+        probes=_probes_record(workbench, plan),
     )
     (folder / README_NAME).write_text(bundle_readme(manifest, usage), encoding="utf-8")
     manifest = replace(manifest, files=record_files(folder))
@@ -202,6 +210,17 @@ def conversion_record(plan: ExportPlan[Any]) -> ConversionRecord:
         returns=plan.returns,
         graph=plan.graph,
         form=plan.form.choices() if plan.graph == "deploy" else None,
+    )
+
+
+def _probes_record(workbench: Workbench, plan: ExportPlan[Any]) -> ProbesRecord:
+    """Return what is compared at the model's own size."""
+    size, sets = workbench.model.spec.image_size, workbench.probe_sets
+    photographs = len(workbench.photographs_at(size))
+    return ProbesRecord(
+        synthetic=len(sets.given(size, plan.takes).names) - photographs,
+        photographs=photographs,
+        noisiest=len(sets.noisiest(size, plan.takes).names),
     )
 
 

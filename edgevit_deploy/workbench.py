@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder
-from edgevit_deploy.data.preprocess import normalise, read_some
+from edgevit_deploy.data.preprocess import read_some
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.rewrite import DeployForm, to_deploy_form
 from edgevit_deploy.errors import DeployError
@@ -26,7 +26,8 @@ from edgevit_deploy.model.ends import prepare
 from edgevit_deploy.model.loading import DEFAULT_SEED, LoadedModel
 from edgevit_deploy.outside.text import figure
 from edgevit_deploy.parity.gate import OutputDiff, ParityReport, Truth, check_session
-from edgevit_deploy.parity.probes import Probes, make_probes
+from edgevit_deploy.parity.probe_sets import ProbeSets
+from edgevit_deploy.parity.probes import Probes
 from edgevit_deploy.parity.reference import Arithmetic, Ends, Outputs, Reference
 from edgevit_deploy.parity.taps import TappedNetwork
 from edgevit_deploy.process.scratch import scratch_folder
@@ -93,9 +94,9 @@ class Workbench:
         self.step = step
         self.photographs = photographs
         self.reference = Reference(model.network, model.spec.preprocess)
+        self.probe_sets = ProbeSets(self.reference, model.spec.preprocess, self.photographs_at, DEFAULT_SEED)
         self._built = 0
         self._pixels: dict[str, NDArray[np.uint8]] | None = None
-        self._probes: dict[tuple[Size, InputKind], Probes] = {}
         self._forms: dict[Form, DeployForm] = {}
         self._published_taps: dict[Probes, Outputs] = {}
 
@@ -116,14 +117,11 @@ class Workbench:
 
     def probes(self, size: Size, takes: InputKind) -> Probes:
         """Return the probes of a size, the same object each time; photographs join at the model's own size."""
-        key = (size, takes)
-        if key not in self._probes:
-            preprocess = self.model.spec.preprocess
-            probes = make_probes(size, preprocess, takes, DEFAULT_SEED)
-            if size == self.model.spec.image_size and (pixels := self.read_photographs()):
-                probes = probes.join(tuple(pixels), normalise(np.stack(list(pixels.values())), preprocess, takes))
-            self._probes[key] = probes
-        return self._probes[key]
+        return self.probe_sets.given(size, takes)
+
+    def photographs_at(self, size: Size) -> Mapping[str, NDArray[np.uint8]]:
+        """Return the photographs among the probes of a size."""
+        return self.read_photographs() if size == self.model.spec.image_size else {}
 
     def read_photographs(self) -> Mapping[str, NDArray[np.uint8]]:
         """Return the pixels of the photographs that join the probes, by file name.
@@ -142,8 +140,13 @@ class Workbench:
         return self.truths_at(plan.proven_sizes(), ends_of(plan), plan.precision)
 
     def truths_at(self, sizes: Sequence[Size], ends: Ends, precision: Precision) -> list[Truth]:
-        """Return the truth at each of several sizes."""
-        return [self.reference.truth(self.probes(size, ends.takes), ends, precision) for size in sizes]
+        """Return the truth at each of several sizes, on the probes and then on the noisiest pictures near them.
+
+        Each has a noise of its own, so that the bound on the probes does not grow by what is found on the others.
+        """
+        sets = self.probe_sets.given, self.probe_sets.noisiest
+        probes = [made(size, ends.takes) for size in sizes for made in sets]
+        return [self.reference.truth(some, ends, precision) for some in probes]
 
     def published_taps(self, takes: InputKind) -> Outputs:
         """Return every tap of the published graph in float64 on the probes of the model's size, the logits last.
@@ -155,7 +158,7 @@ class Workbench:
         if probes not in self._published_taps:
             self._published_taps[probes] = self.taps_of(TappedNetwork(self.model.network, "original"), probes, takes, "fp64")
             ends = Ends(takes=takes, returns="logits", outputs=("logits",))
-            self.reference.remember(probes, ends, {"logits": self._published_taps[probes]["logits"]})
+            self.reference.remember(probes, ends, "fp64", {"logits": self._published_taps[probes]["logits"]})
         return self._published_taps[probes]
 
     def taps_of(self, tapped: TappedNetwork, probes: Probes, takes: InputKind, arithmetic: Arithmetic) -> Outputs:

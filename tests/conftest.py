@@ -19,8 +19,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from edgevit_deploy.cli import run
+from edgevit_deploy.parity import probe_sets
 from tests.helpers import shared, tiers
 from tests.helpers.fakes import register_fake
+from tests.helpers.remembered import remembered_noisiest
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -56,6 +58,12 @@ def one_folder_for_all_workers(tmp_path_factory: pytest.TempPathFactory) -> None
     """Give what is converted once for all tests its place."""
     folder = tmp_path_factory.getbasetemp()
     shared.use((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "shared")
+
+
+@pytest.fixture(autouse=True)
+def one_search_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for the noisiest pictures of a network once, not in every test that converts it."""
+    monkeypatch.setattr(probe_sets, "find_noisiest", remembered_noisiest)
 
 
 @pytest.fixture(autouse=True)

@@ -34,6 +34,8 @@ def objections(manifest: "Manifest") -> Iterator[str]:
         yield from _tensor(spec)
     yield from _free_axes(manifest)
     yield from _golden(manifest)
+    if (probes := manifest.probes) and min(probes.synthetic, probes.photographs, probes.noisiest) < 0:
+        yield "a count of probes is below 0"
     yield from _files(manifest)
 
 

@@ -57,6 +57,29 @@ class GoldenRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbesRecord:
+    """On what error and noise were measured at the model's own size, and so what the bound covers.
+
+    Attributes:
+        synthetic: seeded kinds of input.
+        photographs: pictures of `--images`.
+        noisiest: pictures near those, on which PyTorch's own float32 error was the largest that a search found.
+    """
+
+    synthetic: int
+    photographs: int
+    noisiest: int
+
+    def sentence(self) -> str:
+        """Say what the bound covers."""
+        yours = f"{self.photographs} pictures of --images" if self.photographs else "no pictures of --images"
+        return (
+            f"It covers {self.synthetic} synthetic probes, {yours}, and the {self.noisiest} pictures near them on which "
+            "PyTorch's own float32 error is the largest that was found."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionRecord:
     """What was asked of every target alike.
 
@@ -89,7 +112,10 @@ class BuiltFromRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The whole file; field names are the JSON's. `options` are the target's own, `facts` are for people to read."""
+    """The whole file; field names are the JSON's. `options` are the target's own, `facts` are for people to read.
+
+    `probes` is not in bundles of earlier versions.
+    """
 
     schema_version: int
     target: str
@@ -111,6 +137,7 @@ class Manifest:
     facts: dict[str, Any]
     notes: tuple[str, ...]
     built_from: BuiltFromRecord | None
+    probes: ProbesRecord | None = None
 
     @property
     def model_bytes(self) -> int:

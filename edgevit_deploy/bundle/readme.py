@@ -48,6 +48,7 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
     (inputs,) = manifest.inputs
     model, preprocess, golden, worst = manifest.model, manifest.preprocess, manifest.golden, manifest.parity.worst
     ran = manifest.parity.status != "built, not run"
+    widest = manifest.parity.widest(worst.output) if worst else None
     return TEMPLATE.format(
         variant=model.variant,
         target=manifest.target,
@@ -70,7 +71,7 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         golden_count=golden.input.shape[0],
         golden_outputs=", ".join(f"`{array.path}` {array.shape}" for array in golden.outputs),
         measured=f"was {figure(worst.max_abs)}" if worst and ran else "was not measured (the file could not run there)",
-        atol=f"{worst.tolerance.atol:.2g}" if worst else "the noise of its precision",
+        atol=f"{widest.atol:.2g}" if widest else "the noise of its precision",
         verdict=_verdict(manifest),
         notes="".join(f"- {note}\n" for note in manifest.notes),
     )
@@ -124,6 +125,9 @@ def _verdict(manifest: Manifest) -> str:
         if worst
         else ""
     )
+    widest = parity.widest(worst.output) if worst else None
+    if widest and manifest.probes:
+        details = f"{details} On other pictures the bound is {widest.atol:.3g}. {manifest.probes.sentence()}"
     if worst and (why := why_not_finite(worst, manifest.precision)):
         details = f"{details} {why}"
     return f"**{parity.status.capitalize()}** on {parity.runtime}.{details}"

@@ -38,7 +38,7 @@ class Row:
     max_abs: float | None = None
     atol: float | None = None
     noise_ratio: float | None = None
-    top1_agreement: float | None = None
+    top1: tuple[int, int] | None = None
     size_bytes: int | None = None
     duration_s: float | None = None
     bundle: Path | None = None
@@ -49,7 +49,7 @@ class Row:
         """Return the row as the table's cells."""
         seconds = "" if self.duration_s is None else f"{self.duration_s:.1f}"
         numbers = [figure(value) if value is not None else "" for value in (self.max_abs, self.atol, self.noise_ratio)]
-        agreement = "" if self.top1_agreement is None else f"{self.top1_agreement:.0%}"
+        agreement = "" if self.top1 is None else "{} of {}".format(*self.top1)
         size = "" if self.size_bytes is None else f"{self.size_bytes / 1e6:.1f}"
         where = "" if self.bundle is None else str(self.bundle)
         return [self.target, self.precision, status(self.status), self.runtime, *numbers, agreement, size, seconds, where]
@@ -158,7 +158,7 @@ def _row(conversion: "Conversion") -> Row:
         max_abs=worst.max_abs if worst else None,
         atol=worst.tolerance.atol if worst else None,
         noise_ratio=worst.noise_ratio if worst else None,
-        top1_agreement=report.top1_agreement if ran else None,
+        top1=report.top1 if ran else None,
         size_bytes=manifest.model_bytes,
         duration_s=conversion.duration_s,
         bundle=conversion.bundle,

@@ -51,6 +51,9 @@ def verify_bundles(
     print_table("verify", COLUMNS, [_cells(result) for result in results], optional=OPTIONAL)
     say_passed_over(results[0].passed_over)
     show_top5({str(result.bundle): result.top5 for result in results if result.top5 is not None})
+    for result in results:
+        if (probes := result.manifest.probes) is not None:
+            say(f"{result.bundle}: bound {result.golden.atol:.2g}. {probes.sentence()}")
     for name, report in reports.items():
         _show_layers(name, report)
     if json:
@@ -92,6 +95,7 @@ def _document(result: "Verification") -> dict[str, object]:
         "status": result.status,
         "golden": result.golden,
         "parity": result.parity,
+        "probes": result.manifest.probes,
         "top5": result.top5,
         "passed_over": result.passed_over,
         "layers": layers,

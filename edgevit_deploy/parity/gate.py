@@ -71,6 +71,11 @@ class OutputDiff:
         return self.max_abs <= self.tolerance.atol
 
     @property
+    def agreeing(self) -> int | None:
+        """On how many of the probes the largest output is the truth's; None where the task is not to classify."""
+        return None if self.top1_agreement is None else round(min(max(self.top1_agreement, 0.0), 1.0) * self.probes)
+
+    @property
     def noise_ratio(self) -> float:
         """The largest error in units of PyTorch's own noise."""
         if self.tolerance.noise > 0:
@@ -103,14 +108,20 @@ class ParityReport:
         return self.status
 
     @property
-    def top1_agreement(self) -> float | None:
-        """The smallest share of probes with the true first class; None where nothing was compared, or not to classify."""
-        return min((diff.top1_agreement for diff in self.diffs if diff.top1_agreement is not None), default=None)
+    def top1(self) -> tuple[int, int] | None:
+        """On how many of how many probes the first class is the true one; None where nothing was compared, or not to classify."""
+        counts = [(diff.agreeing, diff.probes) for diff in self.diffs if diff.agreeing is not None]
+        return (sum(agreeing for agreeing, _ in counts), sum(probes for _, probes in counts)) if counts else None
 
     @property
     def worst(self) -> OutputDiff | None:
         """The comparison with the largest error in units of noise."""
         return max(self.diffs, key=lambda diff: diff.noise_ratio, default=None)
+
+    def widest(self, output: str) -> Tolerance | None:
+        """The bound for other pictures: that of the probes with the largest noise; None where nothing was run."""
+        tolerances = [diff.tolerance for diff in self.diffs if diff.output == output]
+        return max(tolerances, key=lambda tolerance: tolerance.atol, default=None)
 
 
 def why_not_finite(diff: OutputDiff, precision: Precision) -> str:

@@ -45,6 +45,20 @@ def make_probes(size: Size, preprocess: Preprocess, takes: InputKind, seed: int)
         seed: of the noise and the natural-like pictures.
     """
     rng = np.random.default_rng([seed, *size])
+    pictures = _draw(size, rng)
+    inputs = normalise(np.stack(list(pictures.values())), preprocess, takes)
+    if takes == "tensor":
+        for name, amplitude in (("noise", 1.0), ("noise dim", 0.01)):
+            inputs[list(pictures).index(name)] = amplitude * rng.standard_normal((3, *size))
+    return Probes(names=tuple(pictures), inputs=inputs)
+
+
+def probe_pictures(size: Size, seed: int) -> dict[str, NDArray[np.uint8]]:
+    """Return the seeded probes in pixels: name -> uint8 (height, width, 3). As tensors, the two of noise are other draws."""
+    return _draw(size, np.random.default_rng([seed, *size]))
+
+
+def _draw(size: Size, rng: np.random.Generator) -> dict[str, NDArray[np.uint8]]:
     pictures: dict[str, NDArray[Any]] = {
         "natural": natural_picture(size, rng, contrast=0.22),
         "noise": rng.integers(0, 256, (*size, 3)),
@@ -55,11 +69,7 @@ def make_probes(size: Size, preprocess: Preprocess, takes: InputKind, seed: int)
         "grey": np.full((*size, 3), 124),
         "saturated stripes": saturated_stripes(size),
     }
-    inputs = normalise(np.stack(list(pictures.values())).astype(np.uint8), preprocess, takes)
-    if takes == "tensor":
-        for name, amplitude in (("noise", 1.0), ("noise dim", 0.01)):
-            inputs[list(pictures).index(name)] = amplitude * rng.standard_normal((3, *size))
-    return Probes(names=tuple(pictures), inputs=inputs)
+    return {name: pixels.astype(np.uint8) for name, pixels in pictures.items()}
 
 
 def natural_picture(size: Size, rng: np.random.Generator, contrast: float) -> NDArray[np.uint8]:

@@ -95,16 +95,19 @@ class Reference:
         """Return what the network gives for the probes in one arithmetic."""
         key = (probes, ends, arithmetic)
         if key not in self._computed:
-            module = self._prepare(ends, arithmetic)
-            with torch.no_grad():  # one image at a time: attention at a large size would not fit as a batch
-                rows = [_run(module, image, arithmetic) for image in probes.inputs]
-            columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
-            self._computed[key] = dict(zip(ends.outputs, columns, strict=True))
+            run = self.runner(ends, arithmetic)
+            rows = [run(image[np.newaxis]) for image in probes.inputs]  # attention at a large size would not fit as a batch
+            self._computed[key] = {name: np.concatenate([row[name] for row in rows]) for name in ends.outputs}
         return self._computed[key]
 
-    def remember(self, probes: Probes, ends: Ends, exact: Outputs) -> None:
-        """Take float64 outputs that another run of the same network has computed on the way."""
-        self._computed[probes, ends, "fp64"] = exact
+    def runner(self, ends: Ends, arithmetic: Arithmetic) -> Callable[[NDArray[np.float32]], Outputs]:
+        """Return what runs images (n, 3, height, width) in one arithmetic, all at once; nothing of it is kept here."""
+        module = self._prepare(ends, arithmetic)
+        return lambda images: dict(zip(ends.outputs, _run(module, images, arithmetic), strict=True))
+
+    def remember(self, probes: Probes, ends: Ends, arithmetic: Arithmetic, outputs: Outputs) -> None:
+        """Take outputs that another run of the same network has computed on the way."""
+        self._computed[probes, ends, arithmetic] = outputs
 
     def _prepare(self, ends: Ends, arithmetic: Arithmetic) -> nn.Module:
         dtype = torch.float64 if arithmetic == "fp64" else torch.float32
@@ -115,9 +118,10 @@ class Reference:
         return module
 
 
-def _run(module: nn.Module, image: NDArray[np.float32], arithmetic: Arithmetic) -> list[NDArray[np.float64]]:
-    """Run one image (3, height, width) and return each output, float64 (1, ...)."""
-    x = torch.from_numpy(image[None])
+@torch.no_grad()
+def _run(module: nn.Module, images: NDArray[np.float32], arithmetic: Arithmetic) -> list[NDArray[np.float64]]:
+    """Run images (n, 3, height, width) and return each output, float64 (n, ...)."""
+    x = torch.from_numpy(images)
     if arithmetic == "fp64":
         x = x.double()
     if arithmetic not in STORED:

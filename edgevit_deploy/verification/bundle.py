@@ -235,10 +235,9 @@ def golden_bounds(manifest: Manifest, expected: Mapping[str, NDArray[np.float32]
     bounds = {}
     for name, values in expected.items():
         scale = float(np.abs(values).max())
-        diffs = [diff for diff in manifest.parity.diffs if diff.output == name]
-        worst = max(diffs, key=lambda diff: diff.noise_ratio, default=None)
+        widest = manifest.parity.widest(name)
         allowed = multiple.k * NOISE_CEILING[manifest.precision] * scale
-        bounds[name] = min(worst.tolerance.atol if worst else 0.0, allowed) + FLOAT32_HALF_ULP * scale
+        bounds[name] = min(widest.atol if widest else 0.0, allowed) + FLOAT32_HALF_ULP * scale
     return bounds
 
 

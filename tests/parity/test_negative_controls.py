@@ -1,4 +1,7 @@
-"""The gate proves itself: each fault that converters make must exceed the widest bound that any fp32 target has."""
+"""The gate proves itself: each fault that converters make must exceed the widest bound that any fp32 target has.
+
+Here with random weights, under which every fault shows; with trained ones in `test_trained_controls.py`.
+"""
 
 import copy
 from collections.abc import Callable
@@ -14,7 +17,7 @@ from edgevit_deploy.model.edgevit import EdgeViT, GlobalSparseAttn
 from edgevit_deploy.model.random_weights import randomise
 from edgevit_deploy.parity.bounds import MAX_K, NoiseMultiple
 from edgevit_deploy.parity.gate import OutputDiff, Truth, compare
-from edgevit_deploy.parity.probes import make_probes
+from edgevit_deploy.parity.probe_sets import ProbeSets
 from edgevit_deploy.parity.reference import Reference
 from edgevit_deploy.spec import Size
 from tests.helpers.bounds import bound_of
@@ -115,13 +118,23 @@ FAULTS: dict[str, Callable[[EdgeViT], None]] = {
 }
 
 
+Subject = tuple[EdgeViT, list[Truth]]
+"""A network, and the truth on its probes and on the noisiest pictures near them."""
+
+
 @pytest.fixture(scope="module", params=VARIANTS, ids=lambda v: v[0])
-def subject(request: pytest.FixtureRequest) -> tuple[EdgeViT, Truth]:
+def subject(request: pytest.FixtureRequest) -> Subject:
     name, size = request.param
     model = create_model(name, image_size=size)
     randomise(model, seed=0)
-    probes = make_probes(size, model.spec.preprocess, "tensor", seed=0)
-    return model, Reference(model, model.spec.preprocess).truth(probes, ends("tensor", "logits"), "fp32")
+    return model, truths_of(model, size)
+
+
+def truths_of(model: EdgeViT, size: Size) -> list[Truth]:
+    reference = Reference(model, model.spec.preprocess)
+    sets = ProbeSets(reference, model.spec.preprocess, lambda _: {}, seed=0)
+    probes = sets.given(size, "tensor"), sets.noisiest(size, "tensor")
+    return [reference.truth(some, ends("tensor", "logits"), "fp32") for some in probes]
 
 
 def judge(network: nn.Module, truth: Truth, target: str) -> OutputDiff:
@@ -130,28 +143,30 @@ def judge(network: nn.Module, truth: Truth, target: str) -> OutputDiff:
     return compare("logits", outputs, truth, bound_of(target, "fp32"), batch=len(outputs))
 
 
-def test_the_unchanged_network_passes(subject: tuple[EdgeViT, Truth]) -> None:
-    model, truth = subject
-    assert judge(model, truth, "torchscript").ok
+def test_the_unchanged_network_passes(subject: Subject) -> None:
+    model, truths = subject
+    assert all(judge(model, truth, "torchscript").ok for truth in truths)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_fault_fails_at_the_widest_bound(subject: tuple[EdgeViT, Truth], fault: str) -> None:
-    model, truth = subject
+def test_each_fault_fails_at_the_widest_bound(subject: Subject, fault: str) -> None:
+    """On the probes, and on the noisiest pictures as well, whose noise is the larger one."""
+    model, truths = subject
     broken = copy.deepcopy(model)
     FAULTS[fault](broken)
-    diff = judge(broken, truth, "tensorrt")
-    assert diff.tolerance.k == MAX_K
-    assert not diff.ok, f"{fault}: {diff.noise_ratio:.1f} x noise goes unseen"
+    for truth in truths:
+        diff = judge(broken, truth, "tensorrt")
+        assert diff.tolerance.k == MAX_K
+        assert not diff.ok, f"{fault}: {diff.noise_ratio:.1f} x noise goes unseen on {truth.probes.names}"
 
 
-def test_bgr_for_rgb_fails(subject: tuple[EdgeViT, Truth]) -> None:
-    model, truth = subject
-    assert not judge(Reversed(model), truth, "tensorrt").ok
+def test_bgr_for_rgb_fails(subject: Subject) -> None:
+    model, truths = subject
+    assert not judge(Reversed(model), truths[0], "tensorrt").ok
 
 
-def test_a_single_nan_fails(subject: tuple[EdgeViT, Truth]) -> None:
-    _, truth = subject
+def test_a_single_nan_fails(subject: Subject) -> None:
+    _, (truth, _) = subject
     outputs = truth.outputs["logits"].copy()
     outputs[-1, -1] = np.nan
     diff = compare("logits", outputs, truth, bound_of("onnx", "fp32"), batch=1)
@@ -159,8 +174,8 @@ def test_a_single_nan_fails(subject: tuple[EdgeViT, Truth]) -> None:
     assert diff.worst_probe == truth.probes.names[-1]
 
 
-def test_permuted_probes_fail(subject: tuple[EdgeViT, Truth]) -> None:
-    _, truth = subject
+def test_permuted_probes_fail(subject: Subject) -> None:
+    _, (truth, _) = subject
     assert not compare("logits", truth.outputs["logits"][::-1], truth, bound_of("onnx", "fp32"), batch=1).ok
 
 

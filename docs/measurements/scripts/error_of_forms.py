@@ -55,7 +55,7 @@ def errors_of(target: str, variant: str, seed: int) -> tuple[Error, Error]:
     exporter = THIS_HOST.require_exporter(target)
     with open_workbench(load_model(ModelOrigin(model=variant, seed=seed)), THIS_HOST) as workbench:
         plan = exporter.plan(workbench.model.spec)
-        (truth,) = workbench.truths(plan)
+        truth, _ = workbench.truths(plan)
         writers = exporter.naive(workbench.module(plan, workbench.model.network), plan)
         write_naive = writers[FASTEST_NAIVE[target]] if len(writers) > 1 else next(iter(writers.values()))
         return error_of(workbench.build(plan), truth), error_of(workbench.build(plan, write=write_naive), truth)

@@ -1,0 +1,37 @@
+"""The search for the noisiest pictures, done once for each network of a test run: hundreds of tests convert the same few."""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgevit_deploy.parity.noisiest import find_noisiest
+from edgevit_deploy.parity.probes import Probes
+from edgevit_deploy.parity.reference import Reference
+from edgevit_deploy.spec import InputKind, Preprocess
+
+_found: dict[str, Probes] = {}
+
+
+def remembered_noisiest(
+    reference: Reference,
+    probes: Probes,
+    pictures: Mapping[str, NDArray[np.uint8]],
+    preprocess: Preprocess,
+    takes: InputKind,
+    seed: int,
+) -> Probes:
+    """Return what `find_noisiest` returned for a network of the same weights and settings, and all else the same."""
+    network = reference._network
+    key = hashlib.sha256(repr((network, preprocess, takes, seed, torch.get_num_threads())).encode())
+    for tensor in network.state_dict().values():
+        key.update(tensor.numpy().tobytes())
+    for name, array in (("", probes.inputs), *pictures.items()):
+        key.update(name.encode("utf-8", "surrogateescape") + array.tobytes())
+    place = key.hexdigest()
+    if place not in _found:
+        _found[place] = find_noisiest(reference, probes, pictures, preprocess, takes, seed)
+    found = _found[place]
+    return Probes(names=found.names, inputs=found.inputs.copy())

@@ -1,0 +1,149 @@
+"""The search for the pictures on which PyTorch's own float32 error is largest."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edgevit_deploy.parity.noisiest import KEPT, LEVELS, ROUNDS, find_noisiest
+from edgevit_deploy.parity.probe_sets import ProbeSets
+from edgevit_deploy.parity.probes import Probes, make_probes, probe_pictures
+from edgevit_deploy.parity.reference import Reference
+from edgevit_deploy.spec import InputKind, Size, imagenet_preprocess
+from tests.helpers.on_pictures import SIZE, trained_model
+from tests.helpers.small import ends, small_network, tiny_network
+
+Pictures = Mapping[str, NDArray[np.uint8]]
+
+
+def search(network: nn.Module, size: Size, takes: InputKind = "tensor", seed: int = 0, photographs: Pictures = {}) -> Probes:  # noqa: B006
+    preprocess = imagenet_preprocess(size)
+    sets = ProbeSets(Reference(network, preprocess), preprocess, lambda _: photographs, seed)
+    return sets.noisiest(size, takes)
+
+
+def digest(probes: Probes) -> str:
+    return hashlib.sha256(repr(probes.names).encode() + probes.inputs.tobytes()).hexdigest()
+
+
+def pixels(probes: Probes) -> NDArray[np.int64]:
+    """(probes, height, width, 3) of inputs that are pictures."""
+    return probes.inputs.transpose(0, 2, 3, 1).astype(np.int64)
+
+
+@pytest.mark.parametrize("takes", ["tensor", "image"])
+def test_they_are_reproducible_and_seeded(takes: InputKind) -> None:
+    one, two, other = (find(tiny_network(seed=0), takes, seed) for seed in (0, 0, 1))
+    assert digest(one) == digest(two) != digest(other)
+    assert one.inputs.shape == (KEPT, 3, *SIZE)
+    assert one.inputs.dtype == np.float32
+
+
+def find(network: nn.Module, takes: InputKind, seed: int) -> Probes:
+    preprocess = imagenet_preprocess(SIZE)
+    probes, pictures = make_probes(SIZE, preprocess, takes, seed), probe_pictures(SIZE, seed)
+    return find_noisiest(Reference(network, preprocess), probes, pictures, preprocess, takes, seed)
+
+
+@pytest.mark.slow
+def test_another_process_finds_the_same() -> None:
+    imports = "from tests.parity.test_noisiest import digest, find, tiny_network"
+    script = f"{imports}; print(digest(find(tiny_network(seed=0), 'tensor', 0)))"
+    one, two = (
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout for _ in range(2)
+    )
+    assert one == two
+    assert len(one.strip()) == 64
+
+
+def test_they_are_real_pictures_near_the_probes() -> None:
+    found = search(tiny_network(seed=0), SIZE, "image")
+    pictures = probe_pictures(SIZE, seed=0)
+    assert found.inputs.min() >= 0
+    assert found.inputs.max() <= 255
+    np.testing.assert_array_equal(found.inputs, np.round(found.inputs))
+    for name, picture in zip(found.names, pixels(found), strict=True):
+        origin = name.removeprefix("near ").rpartition(", ")[0]
+        moved = np.abs(picture - pictures[origin].astype(np.int64)).max()
+        assert 0 < moved <= ROUNDS * LEVELS
+
+
+def test_as_tensors_they_are_the_same_kind_of_pictures() -> None:
+    """Normalised pixels, which an app can feed; also near the two probes of noise that are none."""
+    found, preprocess = search(small_network(seed=0), SIZE), imagenet_preprocess(SIZE)
+    mean, std = (np.array(values).reshape(1, 3, 1, 1) for values in (preprocess.mean, preprocess.std))
+    levels = (found.inputs.astype(np.float64) * std + mean) * 255
+    np.testing.assert_allclose(levels, np.round(levels), atol=1e-4)
+
+
+def test_their_noise_is_well_above_that_of_the_probes() -> None:
+    """For a trained network; and what the search computed on the way is what a run of its own gives."""
+    model = trained_model()
+    reference = Reference(model.network, model.spec.preprocess)
+    sets = ProbeSets(reference, model.spec.preprocess, lambda _: {}, seed=0)
+    given, noisiest = (reference.truth(probes(SIZE, "tensor"), ends(), "fp32") for probes in (sets.given, sets.noisiest))
+    assert noisiest.noise["logits"] > 1.5 * given.noise["logits"]
+    afresh = Reference(model.network, model.spec.preprocess).truth(noisiest.probes, ends(), "fp32")
+    np.testing.assert_allclose(noisiest.outputs["logits"], afresh.outputs["logits"], atol=1e-12)
+    np.testing.assert_allclose(noisiest.noise["logits"], afresh.noise["logits"], rtol=1e-6)
+    errors = [np.abs(afresh_row).max() for afresh_row in _errors(afresh.probes, model.network)]
+    assert errors[0] >= errors[1], "the noisiest first"
+
+
+def _errors(probes: Probes, network: nn.Module) -> list[NDArray[np.float64]]:
+    preprocess = imagenet_preprocess(SIZE)
+    exact, own = (Reference(network, preprocess).outputs(probes, ends(), kind)["logits"] for kind in ("fp64", "fp32"))
+    return list(own - exact)
+
+
+class Rough(nn.Module):
+    """Its float32 error grows with the difference between neighbouring rows."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        large = 1e4 * (x[:, :, 1:] - x[:, :, :-1]).abs().mean((2, 3))
+        return (x.mean((2, 3)) / 3 + large) - large
+
+
+def test_photographs_are_searched_around_too() -> None:
+    """Nothing is rougher than one of black and white rows, so its neighbours are the noisiest."""
+    rows = np.zeros((*SIZE, 3), np.uint8)
+    rows[::2] = 255
+    assert all("mine.png" in name for name in search(Rough(), SIZE, "image", photographs={"mine.png": rows}).names)
+    assert not any("mine.png" in name for name in search(Rough(), SIZE, "image").names)
+
+
+class Broken(nn.Module):
+    """Gives no number at all."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3)) * float("nan")
+
+
+def test_a_network_without_finite_outputs_has_probes_too() -> None:
+    assert search(Broken(), (32, 32)).inputs.shape == (KEPT, 3, 32, 32)
+
+
+class Counting(nn.Module):
+    """Counts the pictures that it is given in float32."""
+
+    seen = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        Counting.seen += len(x) if x.dtype is torch.float32 else 0
+        return x.mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("size", "neighbours"), [((64, 64), 24), ((128, 128), 24), ((224, 224), 6), ((512, 512), 3), ((1024, 32), 12)]
+)
+def test_large_pictures_have_fewer_neighbours(size: Size, neighbours: int) -> None:
+    """So that the search takes about as long at any size."""
+    Counting.seen = 0
+    assert len(search(Counting(), size).names) == KEPT
+    assert Counting.seen == 8 + neighbours
