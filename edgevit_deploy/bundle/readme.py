@@ -124,6 +124,8 @@ def _verdict(manifest: Manifest) -> str:
         if worst
         else ""
     )
+    if parity.top1:
+        details = f"{details} The first class is the truth's on {parity.top1} probes."
     if worst and (why := why_not_finite(worst, manifest.precision)):
         details = f"{details} {why}"
     return f"**{parity.status.capitalize()}** on {parity.runtime}.{details}"

@@ -71,6 +71,14 @@ class OutputDiff:
         return self.max_abs <= self.tolerance.atol
 
     @property
+    def top1(self) -> str:
+        """On how many probes the first class is the truth's, as `108 of 108`; empty where the task is not to classify."""
+        if self.top1_agreement is None:
+            return ""
+        share = min(1.0, max(0.0, self.top1_agreement))  # it may have been read from anyone's manifest
+        return f"{round(share * self.probes)} of {self.probes}"
+
+    @property
     def noise_ratio(self) -> float:
         """The largest error in units of PyTorch's own noise."""
         if self.tolerance.noise > 0:
@@ -106,6 +114,12 @@ class ParityReport:
     def top1_agreement(self) -> float | None:
         """The smallest share of probes with the true first class; None where nothing was compared, or not to classify."""
         return min((diff.top1_agreement for diff in self.diffs if diff.top1_agreement is not None), default=None)
+
+    @property
+    def top1(self) -> str:
+        """On how many probes the first class is the truth's, as `108 of 108`, in the comparison where that is least."""
+        told = [diff for diff in self.diffs if diff.top1_agreement is not None]
+        return min(told, key=lambda diff: diff.top1_agreement or 0.0).top1 if told else ""
 
     @property
     def worst(self) -> OutputDiff | None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from edgevit_deploy.data.pictures import find_pictures, read_picture
+from edgevit_deploy.data.photographs import find_pictures
+from edgevit_deploy.data.pictures import read_picture
 from edgevit_deploy.errors import UsageError
 from tests.helpers.pictures import GREYS, exif, gradient, orientation, png, save, tiff, with_exif
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
-from edgevit_deploy.data.pictures import MAX_PIXELS, MAX_SIDE, PassedOver, find_pictures, read_picture
+from edgevit_deploy.data.photographs import find_pictures
+from edgevit_deploy.data.pictures import MAX_PIXELS, MAX_SIDE, PassedOver, read_picture
 from edgevit_deploy.errors import UsageError
 from tests.helpers.pictures import gradient, png, save
 

@@ -155,7 +155,7 @@ def _card(anchor: str, subject: Subject, axis: Axis) -> Card:
         max_abs=figure(worst.max_abs) if worst else "-",
         atol=figure(worst.tolerance.atol) if worst else "-",
         noise_ratio=figure(worst.noise_ratio) if worst else "-",
-        agreement=_share(parity.top1_agreement) if worst else "-",
+        agreement=parity.top1 or "-" if worst else "-",
         megabytes=f"{manifest.model_bytes / 1e6:.1f}",
         sentence=_sentence(manifest),
         about=borrowed if parity.diffs and parity.instead else "",
@@ -192,7 +192,7 @@ def _bar(diff: OutputDiff, axis: Axis) -> Bar:
         "bound": figure(diff.tolerance.atol),
         "PyTorch's own noise": figure(diff.tolerance.noise),
         "x noise": figure(diff.noise_ratio),
-        "top-1 agrees": _share(diff.top1_agreement),
+        "top-1 agrees": f"{diff.top1} probes" if diff.top1 else "-",
         "smallest margin": "-" if diff.smallest_margin is None else figure(diff.smallest_margin),
         "SQNR": "-" if diff.sqnr_db is None else f"{diff.sqnr_db:.1f} dB",
         "1 - cosine": figure(1 - diff.cosine),
@@ -256,10 +256,6 @@ def _text(value: object) -> str:
 
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode().replace(",", ", ")
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0%}"
 
 
 def _size(size: Size) -> str:
