@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgevit_deploy.bundle.manifest import read_manifest
-from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder, find_pictures
+from edgevit_deploy.data.photographs import find_pictures
+from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.exporter import ExportPlan
@@ -99,6 +100,7 @@ def convert(
     task: Task = "classify",
     options: object | None = None,
     images: StrPath | None = None,
+    strict: bool = False,
     output: StrPath | None = None,
     progress: Progress = silent,
 ) -> Conversion:
@@ -120,12 +122,14 @@ def convert(
         input: tensor takes normalised float32; image takes 0 to 255 and normalises inside the model.
         task: what the network is asked for.
         options: the target's own: a mapping of names to values, or its options dataclass.
-        images: folder of photographs: all are read first, and at most 32, spread evenly, join the parity probes.
+        images: folder of photographs, or tree of labelled ones: all are read first, and at most 32, spread evenly, join the
+            parity probes.
+        strict: refuse a folder of photographs in which something is broken, hidden or no picture.
         output: folder for the bundle; `build/<variant>` when None.
         progress: shows each step; nothing by default.
 
     Raises:
-        UsageError: refused arguments, a bad picture, or a place that cannot be written.
+        UsageError: refused arguments, no picture that can be read, or a place that cannot be written.
         MissingError: the target's converter is not installed.
         ExportError: the converter failed.
         RunError: a runtime of this host could not load or run the file.
@@ -137,7 +141,7 @@ def convert(
     with progress(f"{target} {precision or next(iter(exporter.precisions))}") as step:
         step("loading the model")
         loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
-        with open_workbench(loaded, THIS_HOST, step, _pictures(images)) as workbench:
+        with open_workbench(loaded, THIS_HOST, step, _pictures(images, strict)) as workbench:
             plan = request.plan(exporter, loaded, own)
             return convert_on(workbench, plan, _place(output, plan))
 
@@ -152,6 +156,7 @@ def convert_all(
     preprocess: PreprocessChoice | None = None,
     request: FileRequest | None = None,
     images: StrPath | None = None,
+    strict: bool = False,
     output: StrPath | None = None,
     progress: Progress = silent,
 ) -> Attempts:
@@ -165,17 +170,18 @@ def convert_all(
         seed: see `model`.
         preprocess: see `model`.
         request: what is asked of every file; the defaults when None.
-        images: folder of photographs: all are read first, and at most 32, spread evenly, join the parity probes.
+        images: folder of photographs, or tree of labelled ones: all are read first, and at most 32, spread evenly, join the
+            parity probes.
+        strict: refuse a folder of photographs in which something is broken, hidden or no picture.
         output: folder for the bundles; `build/<variant>` when None.
         progress: shows each step; nothing by default.
 
     Raises:
-        UsageError: refused arguments that are wrong for every target, a bad picture, or a place that cannot be written.
+        UsageError: refused arguments that are wrong for every target, no picture that can be read, or no place to write.
     """
     request = request or FileRequest()
     loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
-    photographs = _pictures(images)
-    with open_workbench(loaded, THIS_HOST, photographs=photographs) as workbench:
+    with open_workbench(loaded, THIS_HOST, photographs=_pictures(images, strict)) as workbench:
         exporters = map(THIS_HOST.find_exporter, THIS_HOST.targets())
         plans = [
             replace(request, precision=precision).plan(exporter, loaded)
@@ -184,7 +190,7 @@ def convert_all(
             if request.precision in (None, precision)
         ]
         attempts = [try_convert(workbench, plan, _place(output, plan), progress) for plan in plans]
-    return Attempts(attempts=tuple(attempts), model_notes=loaded.notes, photographs=photographs)
+    return Attempts(attempts=tuple(attempts), model_notes=loaded.notes, photographs=workbench.photographs)
 
 
 def verify(
@@ -194,6 +200,7 @@ def verify(
     seed: int | None = None,
     labels: StrPath | None = None,
     images: StrPath | None = None,
+    strict: bool = False,
     layers: bool = False,
     progress: Progress = silent,
 ) -> Verification:
@@ -204,12 +211,13 @@ def verify(
         weights: the checkpoint it was made from: the whole parity check again.
         seed: the seed it was made from, for random weights.
         labels: text file with one class name a line, if one was given at conversion.
-        images: folder of photographs to run to top-5.
+        images: folder of photographs, or tree of labelled ones, to run to top-5.
+        strict: refuse a folder of photographs in which something is broken, hidden or no picture.
         layers: convert the graph once more with taps after every part, and compare each with float64.
         progress: shows each step; nothing by default.
 
     Raises:
-        UsageError: not a bundle that this version reads, weights that are not the bundle's, or a bad picture.
+        UsageError: not a bundle that this version reads, weights that are not the bundle's, or no picture that can be read.
         BundleError: a file is missing, changed or unrecorded.
         RunError: the runtime could not load or run the file.
     """
@@ -217,7 +225,7 @@ def verify(
         raise UsageError("--layers compares with what the weights give; add --weights FILE or --seed N")
     if labels is not None and weights is None and seed is None:
         raise UsageError("--labels belongs to the weights, which are not given; add --weights FILE or --seed N, or drop --labels")
-    bundle, pictures = Path(bundle), _pictures(images)
+    bundle, pictures = Path(bundle), _pictures(images, strict)
     with progress(str(bundle)) as step:
         if weights is None and seed is None:
             return verify_on(bundle, THIS_HOST, step, pictures=pictures)
@@ -441,8 +449,8 @@ def _place(output: StrPath | None, plan: ExportPlan[Any]) -> Path:
     return folder / f"{plan.target}-{plan.precision}"
 
 
-def _pictures(images: StrPath | None) -> PictureFolder:
-    return find_pictures(Path(images)) if images is not None else NO_PICTURES
+def _pictures(images: StrPath | None, strict: bool) -> PictureFolder:
+    return find_pictures(Path(images), strict=strict) if images is not None else NO_PICTURES
 
 
 def _path(path: StrPath | None) -> Path | None:

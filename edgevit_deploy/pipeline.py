@@ -88,7 +88,7 @@ def convert(workbench: Workbench, plan: ExportPlan[Any], destination: Path) -> C
         destination: the bundle's folder.
 
     Raises:
-        UsageError: refused plan, a bad photograph, or the destination cannot be written.
+        UsageError: refused plan, no photograph that can be read, or the destination cannot be written.
         ExportError: the converter failed.
         RunError: a runtime of this host could not load or run the file.
     """
@@ -125,7 +125,7 @@ def try_convert(workbench: Workbench, plan: ExportPlan[Any], destination: Path, 
         progress: shows each step, once it is known that the target can.
 
     Raises:
-        UsageError: the destination cannot be written, or a photograph is bad; that would be so for every other target too.
+        UsageError: the destination cannot be written, or no photograph can be read; that would be so for every other target too.
     """
     exporter, target, precision = workbench.host.find_exporter(plan.target), plan.target, plan.precision
     availability = exporter.probe()

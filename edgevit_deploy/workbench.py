@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgevit_deploy.data.photographs import read_some
 from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder
-from edgevit_deploy.data.preprocess import read_some
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.rewrite import DeployForm, to_deploy_form
 from edgevit_deploy.errors import DeployError
@@ -126,13 +126,15 @@ class Workbench:
     def read_photographs(self) -> Mapping[str, NDArray[np.uint8]]:
         """Return the pixels of the photographs that join the probes, by file name.
 
-        The first call reads them, and all others of the folder too, so that a bad one is found before any work.
+        The first call reads them, and all others of the folder too, so that broken ones are known before any work: from then on
+        `photographs` passes them over.
 
         Raises:
-            UsageError: a picture is damaged; it is named.
+            UsageError: no picture can be read, or one cannot where none may be passed over.
         """
         if self._pixels is None:
-            self._pixels = read_some(self.photographs, MAX_PHOTOGRAPHS, self.model.spec.preprocess, self.step)
+            preprocess = self.model.spec.preprocess
+            self._pixels, self.photographs = read_some(self.photographs, MAX_PHOTOGRAPHS, preprocess, self.step)
         return self._pixels
 
     def truths(self, plan: ExportPlan[Any]) -> list[Truth]:

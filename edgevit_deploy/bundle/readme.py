@@ -125,6 +125,8 @@ def _verdict(manifest: Manifest) -> str:
         if worst
         else ""
     )
+    if parity.top1:
+        details = f"{details} The first class is the truth's on {parity.top1} probes."
     widest = parity.widest(worst.output) if worst else None
     if widest and manifest.probes:
         details = f"{details} On other pictures the bound is {widest.atol:.3g}. {manifest.probes.sentence()}"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgevit_deploy.data.pictures import PictureFolder
     from edgevit_deploy.parity.gate import ParityReport
     from edgevit_deploy.pipeline import Attempt, Conversion
+    from edgevit_deploy.spec import Preprocess
 
 COLUMNS = ("target", "precision", "status", "ran on", "largest error", "bound", "x noise", "top-1", "MB", "s", "bundle")
 OPTIONAL = ("bundle", "largest error", "bound", "ran on")
@@ -38,7 +39,8 @@ class Row:
     max_abs: float | None = None
     atol: float | None = None
     noise_ratio: float | None = None
-    top1: tuple[int, int] | None = None
+    top1_agreement: float | None = None
+    top1: str = ""
     size_bytes: int | None = None
     duration_s: float | None = None
     bundle: Path | None = None
@@ -49,10 +51,9 @@ class Row:
         """Return the row as the table's cells."""
         seconds = "" if self.duration_s is None else f"{self.duration_s:.1f}"
         numbers = [figure(value) if value is not None else "" for value in (self.max_abs, self.atol, self.noise_ratio)]
-        agreement = "" if self.top1 is None else "{} of {}".format(*self.top1)
         size = "" if self.size_bytes is None else f"{self.size_bytes / 1e6:.1f}"
         where = "" if self.bundle is None else str(self.bundle)
-        return [self.target, self.precision, status(self.status), self.runtime, *numbers, agreement, size, seconds, where]
+        return [self.target, self.precision, status(self.status), self.runtime, *numbers, self.top1, size, seconds, where]
 
 
 def convert_one(
@@ -82,11 +83,12 @@ def convert_one(
         input=file_flags.input,
         options=options,
         images=file_flags.images,
+        strict=file_flags.strict,
         output=file_flags.output,
         progress=progress,
     )
     row = _row(conversion)
-    _report([row], conversion.model_notes, file_flags, conversion.photographs)
+    _report([row], conversion.model_notes, file_flags, conversion.photographs, conversion.manifest.preprocess)
     return 1 if row.status == "failed" else 0
 
 
@@ -121,11 +123,14 @@ def convert_all(
         preprocess=preprocess_flags.choice(),
         request=file_flags.request(precision),
         images=file_flags.images,
+        strict=file_flags.strict,
         output=file_flags.output,
         progress=progress,
     )
     rows = [_row_of(attempt) for attempt in everything.attempts]
-    _report(rows, everything.model_notes, file_flags, everything.photographs)
+    made = next((attempt.conversion for attempt in everything.attempts if attempt.conversion), None)
+    preprocess = made.manifest.preprocess if made else None
+    _report(rows, everything.model_notes, file_flags, everything.photographs, preprocess)
     if any(row.status == "failed" for row in rows):
         return 1
     skipped = {row.target: row.detail for row in rows if row.status == "skipped" and row.target in required}
@@ -158,7 +163,8 @@ def _row(conversion: "Conversion") -> Row:
         max_abs=worst.max_abs if worst else None,
         atol=worst.tolerance.atol if worst else None,
         noise_ratio=worst.noise_ratio if worst else None,
-        top1=report.top1 if ran else None,
+        top1_agreement=report.top1_agreement if ran else None,
+        top1=report.top1 if ran else "",
         size_bytes=manifest.model_bytes,
         duration_s=conversion.duration_s,
         bundle=conversion.bundle,
@@ -194,8 +200,14 @@ def _skipped(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _report(rows: Sequence[Row], model_notes: Sequence[str], flags: FileFlags, photographs: "PictureFolder") -> None:
-    notes = (*model_notes, *photograph_notes(photographs.paths))
+def _report(
+    rows: Sequence[Row],
+    model_notes: Sequence[str],
+    flags: FileFlags,
+    photographs: "PictureFolder",
+    preprocess: "Preprocess | None",
+) -> None:
+    notes = (*model_notes, *photograph_notes(photographs, preprocess))
     for note in notes:
         say(f"note: {note}")
     say_passed_over(photographs.passed_over)
@@ -209,6 +221,8 @@ def _report(rows: Sequence[Row], model_notes: Sequence[str], flags: FileFlags, p
     if "bundle" in left_out:
         say(f"bundles: {', '.join(sorted({str(row.bundle.parent) for row in tried if row.bundle}))}/TARGET-PRECISION")
     bundles = [row.bundle for row in rows if row.bundle is not None and row.status != "failed"]
-    top5 = print_top5(bundles, photographs.paths) if photographs.paths else None
+    seen = print_top5(bundles, photographs) if photographs.names else None
     if flags.json:
-        print_json({"rows": rows, "notes": notes, "top5": top5, "passed_over": photographs.passed_over})
+        top5 = {bundle: result.top5 for bundle, result in seen.items()} if seen is not None else None
+        right = {bundle: result.right for bundle, result in seen.items()} if seen is not None else None
+        print_json({"rows": rows, "notes": notes, "top5": top5, "right": right, "passed_over": photographs.passed_over})

@@ -84,7 +84,8 @@ class FileFlags:
         input: tensor takes normalised float32; image takes 0 to 255 and normalises inside the model.
         graph: deploy is the published graph rewritten exactly into the operators that the target runs best; original is as it is.
         form: File that `tune` wrote, with the exact way to write each part of the deploy graph. [default: the target's own]
-        images: Folder of photographs that are run to top-5; at most 32 of them, spread evenly, join the parity probes.
+        images: Folder of photographs, or tree with a subfolder a class, that are run to top-5; at most 32 join the parity probes.
+        strict: Refuse a folder of photographs in which something is broken, hidden or no picture.
         output: Folder for the bundles. [default: build/<model>]
         json: Print one JSON document on stdout and nothing else there.
     """
@@ -95,6 +96,7 @@ class FileFlags:
     graph: Graph = "deploy"
     form: Path | None = None
     images: Path | None = None
+    strict: Annotated[bool, Parameter(negative="")] = False
     output: Path | None = None
     json: Annotated[bool, Parameter(negative="")] = False
 

@@ -7,29 +7,43 @@ import msgspec
 from cyclopts import Parameter
 
 from edgevit_deploy.commands.console import print_json, print_table
+from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.text import figure
+from edgevit_deploy.request import read_image_size
+from edgevit_deploy.spec import Preprocess, Size
 
 
-def inspect(file: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+def inspect(
+    file: Path,
+    /,
+    *,
+    image_size: str | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
     """Describe a checkpoint (variant, dialect, depths, classes, eps, parameters) or a bundle (after re-hashing it).
 
     Args:
         file: A checkpoint file or a bundle's folder.
+        image_size: Side or HEIGHTxWIDTH at which a checkpoint is used; multiples of 32. [default: the checkpoint's, else 224]
         json: Print one JSON document on stdout and nothing else there.
     """
-    facts = _bundle_facts(file) if file.is_dir() else _checkpoint_facts(file)
+    size = None if image_size is None else read_image_size(image_size)
+    if file.is_dir() and size is not None:
+        raise UsageError(f"{file}: a bundle has the image size that it was made for; drop --image-size")
+    facts = _bundle_facts(file) if file.is_dir() else _checkpoint_facts(file, size)
     print_table(str(file), ("", ""), [[name, str(value)] for name, value in facts.items()])
     if json:
         print_json(facts)
     return 0
 
 
-def _checkpoint_facts(file: Path) -> dict[str, Any]:
+def _checkpoint_facts(file: Path, size: Size | None) -> dict[str, Any]:
     from edgevit_deploy.model.checkpoint import load_network, read_checkpoint
+    from edgevit_deploy.model.preprocessing import settle
     from edgevit_deploy.model.variants import PAPER_PARAMETERS_MILLION
 
     checkpoint = read_checkpoint(file)
-    spec = checkpoint.spec
+    spec, notes = settle(checkpoint.spec, checkpoint.told, size, None)
     parameters = sum(parameter.numel() for parameter in load_network(checkpoint).parameters())
     return {
         "kind": "checkpoint",
@@ -43,12 +57,13 @@ def _checkpoint_facts(file: Path) -> dict[str, Any]:
         "norm_eps": spec.norm_eps,
         "inner_norm_eps": spec.inner_norm_eps,
         "image_size": spec.image_size,
+        "pictures": in_words(spec.preprocess),
         "preprocess": msgspec.to_builtins(spec.preprocess),
         "parameters": parameters,
         "paper_parameters_million": PAPER_PARAMETERS_MILLION.get(spec.variant),
         "labels": len(checkpoint.labels) if checkpoint.labels else None,
         "sha256": checkpoint.sha256,
-        "notes": checkpoint.notes,
+        "notes": (*checkpoint.reading_notes, *notes),
     }
 
 
@@ -65,8 +80,21 @@ def _bundle_facts(folder: Path) -> dict[str, Any]:
     worst = manifest.parity.worst
     return {
         "kind": "bundle",
+        "pictures": in_words(manifest.preprocess),
         **document,
         "files": f"{len(files)} files, {sum(record['bytes'] for record in files)} bytes, all hashes match",
         "parity": f"{parity['status']} on {parity['runtime']}" + (f", {figure(worst.noise_ratio)} x noise" if worst else ""),
         "accuracy": "not recorded" if evaluation is None else accuracy_line(evaluation),
     }
+
+
+def in_words(preprocess: Preprocess) -> str:
+    """Say what becomes of a picture, in the order in which it does."""
+    (height, width), (shown_height, shown_width) = preprocess.resize, preprocess.crop
+    shape = "whatever their shape" if preprocess.fit == "stretch" else "so that they just cover it"
+    cut = "nothing cut off" if preprocess.fit == "stretch" and preprocess.resize == preprocess.crop else "the middle"
+    low, high = preprocess.value_range
+    return (
+        f"resized to {height} x {width} ({preprocess.interpolation}), {shape}; {cut}, {shown_height} x {shown_width}, is used; "
+        f"values from {low:g} to {high:g}, less {preprocess.mean}, divided by {preprocess.std} (R, G, B)"
+    )

@@ -27,6 +27,7 @@ def verify_bundles(
     seed: int | None = None,
     labels: Path | None = None,
     images: Path | None = None,
+    strict: Annotated[bool, Parameter(negative="")] = False,
     layers: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -37,20 +38,32 @@ def verify_bundles(
         weights: The checkpoint they were made from: the whole parity check again.
         seed: The seed they were made from, for random weights.
         labels: Text file with one class name a line, if one was given at conversion.
-        images: Folder of photographs to run to top-5 with labels.
+        images: Folder of photographs, or tree with a subfolder a class, to run to top-5 with labels.
+        strict: Refuse a folder of photographs in which something is broken, hidden or no picture.
         layers: Convert the graph once more with taps after every part, and compare each with float64 on the target's runtime.
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy import api
+    from edgevit_deploy.data.photographs import crop_note
 
     results = [
-        api.verify(bundle, weights=weights, seed=seed, labels=labels, images=images, layers=layers, progress=progress)
+        api.verify(
+            bundle, weights=weights, seed=seed, labels=labels, images=images, strict=strict, layers=layers, progress=progress
+        )
         for bundle in bundles
     ]
     reports = {str(result.bundle): result.layers for result in results if result.layers is not None}
     print_table("verify", COLUMNS, [_cells(result) for result in results], optional=OPTIONAL)
     say_passed_over(results[0].passed_over)
-    show_top5({str(result.bundle): result.top5 for result in results if result.top5 is not None})
+    run = [result for result in results if result.top5 is not None]
+    for note in dict.fromkeys(crop_note(result.photographs, result.manifest.preprocess) for result in run):
+        if note:
+            say(f"note: {note}")
+    show_top5(
+        {str(result.bundle): result.top5 for result in run if result.top5 is not None},
+        results[0].photographs,
+        {str(result.bundle): result.right for result in run},
+    )
     for result in results:
         if (probes := result.manifest.probes) is not None:
             say(f"{result.bundle}: bound {result.golden.atol:.2g}. {probes.sentence()}")
@@ -97,6 +110,7 @@ def _document(result: "Verification") -> dict[str, object]:
         "parity": result.parity,
         "probes": result.manifest.probes,
         "top5": result.top5,
+        "right": result.right,
         "passed_over": result.passed_over,
         "layers": layers,
         "first_layer_out_of_tolerance": layers.first_failed.tap.name if layers and layers.first_failed else None,

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit_deploy.data.pictures import PassedOver
+from edgevit_deploy.data.pictures import PassedOver, in_short
 from edgevit_deploy.data.preprocess import read_pixels
 from edgevit_deploy.errors import RunError, UsageError, first_line
 from edgevit_deploy.spec import Preprocess
@@ -67,7 +67,7 @@ class PictureStream:
     batch: int = 32
     workers: int = 0
 
-    def __iter__(self) -> Iterator[PictureBatch]:
+    def __iter__(self) -> Generator[PictureBatch]:
         """Yield the batches.
 
         Raises:
@@ -97,7 +97,7 @@ def in_workers(
     *,
     pinned: bool = False,
     preloaded: Sequence[str] = (),
-) -> Iterator[T]:
+) -> Generator[T]:
     """Yield batches that worker processes make; they end with this iterator, and with this process.
 
     Args:
@@ -201,7 +201,7 @@ class _Decoder:
         try:
             return position, read_pixels(Path(path), self.preprocess)
         except UsageError as error:
-            return position, PassedOver(file=path, why=str(error).removeprefix(f"{path}: ").partition(";")[0])
+            return position, PassedOver(file=path, why=in_short(error, Path(path)))
 
 
 def _collate(items: Sequence[tuple[int, NDArray[np.uint8] | PassedOver]]) -> PictureBatch:

@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -60,15 +60,69 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureFolder:
-    """What a folder of pictures holds: the pictures, sorted by name, and what else lies there."""
+    """What a folder of pictures holds: the names of the pictures, sorted, and what else lies there.
 
-    paths: tuple[Path, ...] = ()
+    Attributes:
+        root: the folder.
+        names: of the pictures, relative to it.
+        labels: the class of each, where its subfolders or its table tell; empty where nothing does.
+        passed_over: what is not run.
+        strict: that nothing may be passed over.
+    """
+
+    root: Path = Path()
+    names: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
+    strict: bool = False
 
-    def spread(self, count: int) -> tuple[Path, ...]:
-        """Return at most `count` of the pictures, evenly over the sorted names."""
-        count = min(count, len(self.paths))
-        return tuple(self.paths[index * len(self.paths) // count] for index in range(count))
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Where the pictures lie."""
+        return tuple(map(self.path, range(len(self.names))))
+
+    def path(self, position: int) -> Path:
+        """Return where one picture lies."""
+        return self.root / self.names[position]
+
+    def spread(self, count: int) -> tuple[int, ...]:
+        """Return the positions of at most `count` of the pictures, evenly over the sorted names."""
+        count = min(count, len(self.names))
+        return tuple(index * len(self.names) // count for index in range(count))
+
+    def without(self, broken: Sequence[PassedOver]) -> "PictureFolder":
+        """Return the folder with some pictures passed over, which are named by their paths.
+
+        Raises:
+            UsageError: nothing may be passed over, or no picture is left.
+        """
+        if not broken:
+            return self
+        names = {str(Path(item.file).relative_to(self.root)): item.why for item in broken}
+        kept = [position for position, name in enumerate(self.names) if name not in names]
+        found = replace(
+            self,
+            names=tuple(self.names[position] for position in kept),
+            labels=tuple(self.labels[position] for position in kept) if self.labels else (),
+            passed_over=(*self.passed_over, *(PassedOver(file=name, why=why) for name, why in names.items())),
+        )
+        if not kept:
+            raise UsageError(f"--images {self.root}: no picture in it, only {named(found.passed_over)}; give {EXPECTED} files")
+        found.check_strict()
+        return found
+
+    def check_strict(self) -> None:
+        """Refuse what is passed over where nothing may be.
+
+        Raises:
+            UsageError: naming the first of it.
+        """
+        if self.strict and self.passed_over:
+            count = len(self.passed_over)
+            raise UsageError(
+                f"--strict: {count} file{'s' if count > 1 else ''} of {self.root} would be passed over: "
+                f"{named(self.passed_over)}; mend or remove them, or drop --strict"
+            )
 
 
 NO_PICTURES = PictureFolder()
@@ -78,33 +132,9 @@ class NoPictureError(Exception):
     """A file that is no picture, or cannot be opened; the text says why in a few words."""
 
 
-def find_pictures(folder: Path) -> PictureFolder:
-    """Look at the header of every file of a folder (not of its subfolders).
-
-    Raises:
-        UsageError: it is no folder, there is no picture in it, or one in it is too large or of a mode that is not converted.
-    """
-    if not folder.is_dir():
-        raise UsageError(f"--images {folder}: not a folder; give a folder of pictures")
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise UsageError(f"--images {folder}: cannot be read ({error.strerror}); check its permissions") from error
-    reasons = {path: _why_not(path) for path in entries}
-    paths = tuple(path for path, why in reasons.items() if not why)
-    passed_over = tuple(PassedOver(file=path.name, why=why) for path, why in reasons.items() if why)
-    if not paths:
-        found = f"only {named(passed_over)}" if passed_over else "it is empty"
-        raise UsageError(f"--images {folder}: no picture in it, {found}; give a folder of {EXPECTED} files")
-    return PictureFolder(paths=paths, passed_over=passed_over)
-
-
 def is_picture(path: Path) -> bool:
     """Say whether a file's header is that of a picture that is read here; its contents may still be damaged."""
-    try:
-        return not _why_not(path)
-    except UsageError:  # too large, or of a mode that is not converted: a picture, and whoever reads it says so
-        return True
+    return not why_not(path)
 
 
 def named(passed_over: Sequence[PassedOver]) -> str:
@@ -133,8 +163,8 @@ def read_picture(path: Path) -> "Image":
         raise UsageError(f"{path}: damaged, cannot be read as a picture ({first_line(error)}); copy it again") from error
 
 
-def _why_not(path: Path) -> str:
-    """Say why a file is passed over; nothing for a picture."""
+def why_not(path: Path) -> str:
+    """Say in a few words why a file is not run, as far as its header tells; nothing for a picture."""
     if path.name.startswith("."):
         return "hidden"
     if path.is_dir():
@@ -144,6 +174,23 @@ def _why_not(path: Path) -> str:
             return ""
     except NoPictureError as error:
         return str(error)
+    except UsageError as error:
+        return in_short(error, path)
+
+
+def in_short(error: UsageError, path: Path) -> str:
+    """Return what is wrong with a picture, without its path and without what to do about it."""
+    return str(error).removeprefix(f"{path}: ").partition(";")[0]
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """Return (height, width) in pixels by a picture's header, upright; None for what cannot be read."""
+    try:
+        with _opened(path) as image:
+            turned = _orientation(image) in (5, 6, 7, 8)
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except (NoPictureError, UsageError):
+        return None
 
 
 @contextmanager

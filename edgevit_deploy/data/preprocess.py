@@ -6,15 +6,14 @@ nothing, which is why they are stored as tensors.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit_deploy.data.counting import now_and_then
-from edgevit_deploy.data.pictures import PictureFolder, read_picture
+from edgevit_deploy.data.pictures import read_picture
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.spec import MAX_SIDE, InputKind, Preprocess, Size
 
@@ -68,24 +67,6 @@ def read_inputs(paths: Sequence[Path], preprocess: Preprocess, takes: InputKind)
     return np.concatenate([normalise(read_pixels(path, preprocess)[np.newaxis], preprocess, takes) for path in paths])
 
 
-def read_some(
-    folder: PictureFolder, count: int, preprocess: Preprocess, step: Callable[[str], None]
-) -> dict[str, NDArray[np.uint8]]:
-    """Decode every picture of a folder, and keep at most `count`, spread evenly: file name -> pixels as `read_pixels` gives them.
-
-    Raises:
-        UsageError: as `read_pixels`.
-    """
-    wanted, tell = set(folder.spread(count)), now_and_then(step)
-    kept: dict[str, NDArray[np.uint8]] = {}
-    for done, path in enumerate(folder.paths):
-        tell(f"reading the photographs: {done} of {len(folder.paths)}")
-        pixels = read_pixels(path, preprocess)
-        if path in wanted:
-            kept[path.name] = pixels
-    return kept
-
-
 def _check_sizes(preprocess: Preprocess) -> None:
     sides = (*preprocess.crop, *preprocess.resize)
     if min(sides) < 1 or max(preprocess.crop) > MAX_SIDE:
@@ -95,21 +76,21 @@ def _check_sizes(preprocess: Preprocess) -> None:
         )
 
 
-def _resized_size(picture: "Image", preprocess: Preprocess) -> Size:
-    """Return the (height, width) to which the whole picture is resized."""
-    height, width = preprocess.resize
+def resized_size(size: Size, preprocess: Preprocess) -> Size:
+    """Return the (height, width) to which a whole picture of such a size is resized."""
+    (height, width), (picture_height, picture_width) = preprocess.resize, size
     if preprocess.fit == "stretch":
         return height, width
-    if height * picture.width >= width * picture.height:
-        return height, int(height * picture.width / picture.height)
-    return int(width * picture.height / picture.width), width
+    if height * picture_width >= width * picture_height:
+        return height, int(height * picture_width / picture_height)
+    return int(width * picture_height / picture_width), width
 
 
 def _resize_and_crop(picture: "Image", preprocess: Preprocess) -> "Image":
     from PIL.Image import Resampling
 
     resample = {"bicubic": Resampling.BICUBIC, "bilinear": Resampling.BILINEAR}[preprocess.interpolation]
-    height, width = _resized_size(picture, preprocess)
+    height, width = resized_size((picture.height, picture.width), preprocess)
     crop_height, crop_width = preprocess.crop
     top, left = round((height - crop_height) / 2), round((width - crop_width) / 2)
     if max(height, picture.height) * width > WHOLE_PIXELS or height * max(width, picture.width) > WHOLE_PIXELS:

@@ -73,7 +73,15 @@ class OutputDiff:
     @property
     def agreeing(self) -> int | None:
         """On how many of the probes the largest output is the truth's; None where the task is not to classify."""
-        return None if self.top1_agreement is None else round(min(max(self.top1_agreement, 0.0), 1.0) * self.probes)
+        if self.top1_agreement is None:
+            return None
+        share = min(1.0, max(0.0, self.top1_agreement))  # it may have been read from anyone's manifest
+        return round(share * self.probes)
+
+    @property
+    def top1(self) -> str:
+        """The same as `108 of 108`; empty where the task is not to classify."""
+        return "" if self.agreeing is None else f"{self.agreeing} of {self.probes}"
 
     @property
     def noise_ratio(self) -> float:
@@ -108,10 +116,15 @@ class ParityReport:
         return self.status
 
     @property
-    def top1(self) -> tuple[int, int] | None:
-        """On how many of how many probes the first class is the true one; None where nothing was compared, or not to classify."""
+    def top1_agreement(self) -> float | None:
+        """The smallest share of probes with the true first class; None where nothing was compared, or not to classify."""
+        return min((diff.top1_agreement for diff in self.diffs if diff.top1_agreement is not None), default=None)
+
+    @property
+    def top1(self) -> str:
+        """On how many of all compared probes the first class is the true one, as `108 of 108`; empty where none has classes."""
         counts = [(diff.agreeing, diff.probes) for diff in self.diffs if diff.agreeing is not None]
-        return (sum(agreeing for agreeing, _ in counts), sum(probes for _, probes in counts)) if counts else None
+        return f"{sum(agreeing for agreeing, _ in counts)} of {sum(probes for _, probes in counts)}" if counts else ""
 
     @property
     def worst(self) -> OutputDiff | None:

@@ -19,7 +19,7 @@ from edgevit_deploy.parity.gate import NOT_FINITE, ParityReport, Status, run_in_
 from edgevit_deploy.parity.reference import Ends
 from edgevit_deploy.spec import TensorSpec, second_size, task_of
 from edgevit_deploy.verification.layers import LayerReport, check_layers
-from edgevit_deploy.verification.pictures import classify_pictures
+from edgevit_deploy.verification.pictures import Top5, classify_pictures
 from edgevit_deploy.verification.replan import plan_of
 from edgevit_deploy.workbench import Host, Step, Workbench, promised_batches, quiet
 
@@ -51,8 +51,8 @@ class GoldenCheck:
 class Verification:
     """The result of verifying one bundle.
 
-    `parity` is there when the weights were given, `layers` when they were asked for, `top5` when pictures were given;
-    `passed_over` is what else was in their folder.
+    `parity` is there when the weights were given, `layers` when they were asked for, `top5` when pictures were given, and `right`
+    when their folders tell the bundle's classes: how many have theirs first. `photographs` is what was in the folder.
     """
 
     bundle: Path
@@ -60,8 +60,14 @@ class Verification:
     golden: GoldenCheck
     parity: ParityReport | None = None
     layers: LayerReport | None = None
-    top5: dict[str, list[tuple[str, float]]] | None = None
-    passed_over: tuple[PassedOver, ...] = ()
+    top5: Top5 | None = None
+    right: int | None = None
+    photographs: PictureFolder = NO_PICTURES
+
+    @property
+    def passed_over(self) -> tuple[PassedOver, ...]:
+        """What was in the folder of pictures and was not run."""
+        return self.photographs.passed_over
 
     @property
     def status(self) -> Status:
@@ -102,7 +108,7 @@ def verify(
     artifact = artifact_of(bundle, manifest)
     step("replaying the golden inputs")
     golden = check_golden(bundle, manifest, artifact, host)
-    parity = report = top5 = None
+    parity = report = seen = None
     if workbench is not None:
         check_same_weights(manifest, workbench.model)
         if layers and manifest.conversion.returns == "logits":
@@ -112,16 +118,17 @@ def verify(
         parity = check_weights(manifest, artifact, workbench)
         if layers:
             report = check_layers(workbench, plan_of(manifest, workbench.model, host.find_exporter(manifest.target)))
-    if pictures.paths:
-        top5 = classify_pictures(pictures.paths, manifest, runnable(artifact, host), labels, host, step)
+    if pictures.names:
+        seen = classify_pictures(pictures, manifest, runnable(artifact, host), labels, host, step)
     return Verification(
         bundle=bundle,
         manifest=manifest,
         golden=golden,
         parity=parity,
         layers=report,
-        top5=top5,
-        passed_over=pictures.passed_over,
+        top5=seen.top5 if seen else None,
+        right=seen.right if seen else None,
+        photographs=seen.photographs if seen else NO_PICTURES,
     )
 
 

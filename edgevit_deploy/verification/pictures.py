@@ -1,36 +1,53 @@
 """Photographs through a bundle, from the file to the best five classes, a batch at a time."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
+from contextlib import closing
+from dataclasses import dataclass
 
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.data.counting import now_and_then
-from edgevit_deploy.data.preprocess import read_inputs
+from edgevit_deploy.data.photographs import stream
+from edgevit_deploy.data.pictures import PassedOver, PictureFolder
+from edgevit_deploy.data.preprocess import normalise
 from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.parity.gate import run_in_batches, top_classes
-from edgevit_deploy.session import Session
 from edgevit_deploy.spec import PROGRAM, task_of
 from edgevit_deploy.workbench import Host, Step, promised_batches, quiet
 
+Top5 = dict[str, list[tuple[str, float]]]
+"""Of each picture, by its name in the folder: label and value, the best first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classified:
+    """What a bundle sees in a folder of pictures.
+
+    Attributes:
+        top5: of each picture that could be read.
+        right: how many have the class of their folder first; None where the folders tell none, or not the bundle's.
+        photographs: the folder, with what is broken passed over.
+    """
+
+    top5: Top5
+    right: int | None
+    photographs: PictureFolder
+
 
 def classify_pictures(
-    pictures: Sequence[Path],
+    photographs: PictureFolder,
     manifest: Manifest,
     chosen: Artifact | None,
     labels: tuple[str, ...],
     host: Host,
     step: Step = quiet,
-) -> dict[str, list[tuple[str, float]]]:
-    """Run photographs through decoding, resize, crop, normalisation and the model; return the top-5 of each by file name.
+) -> Classified:
+    """Run photographs through decoding, resize, crop, normalisation and the model.
 
     One batch of the file's own size is decoded and run at a time, however many pictures there are.
 
     Args:
-        pictures: their files.
+        photographs: the folder.
         manifest: of the bundle.
         chosen: what this host runs of it, as `runnable` says.
         labels: of its classes.
@@ -38,7 +55,8 @@ def classify_pictures(
         step: told how far it is.
 
     Raises:
-        UsageError: the bundle's network does not classify, its preprocessing is not for its model, or a picture is bad.
+        UsageError: the bundle's network does not classify, its preprocessing is not for its model, no picture can be read, or one
+            cannot where none may be passed over.
         MissingError: no runtime of this host runs the bundle's model or what it was built from.
     """
     if task_of(manifest.conversion.returns) != "classify":
@@ -46,21 +64,28 @@ def classify_pictures(
     session_type = host.find_session(chosen.target) if chosen else None
     if chosen is None or session_type is None:
         raise MissingError(f"no runtime for {manifest.target} on this host, so no picture can be run; see `{PROGRAM} doctor`")
-    batch, (crop_height, crop_width) = promised_batches(chosen)[0], manifest.preprocess.crop
-    if not chosen.inputs[0].accepts((batch, 3, crop_height, crop_width)):
+    size, (crop_height, crop_width) = promised_batches(chosen)[0], manifest.preprocess.crop
+    if not chosen.inputs[0].accepts((size, 3, crop_height, crop_width)):
         raise UsageError(f"the manifest crops to {crop_height} x {crop_width}, and its model takes another size; convert again")
-    tell, top5 = now_and_then(step), dict[str, list[tuple[str, float]]]()
-    with session_type(chosen.path, inputs=chosen.inputs, outputs=chosen.outputs) as session:
-        for start in range(0, len(pictures), batch):
-            tell(f"running the pictures: {start} of {len(pictures)}")
-            paths = pictures[start : start + batch]
-            outputs = _outputs(paths, manifest, session, batch)
-            top5.update(zip((path.name for path in paths), top_classes(outputs, labels), strict=True))
-    return top5
+    tell, top5, count = now_and_then(step), Top5(), len(photographs.names)
+    broken: list[PassedOver] = []
+    with (
+        session_type(chosen.path, inputs=chosen.inputs, outputs=chosen.outputs) as session,
+        closing(iter(stream(photographs, manifest.preprocess, size))) as batches,
+    ):
+        for batch in batches:
+            tell(f"running the pictures: {len(top5) + len(broken)} of {count}")
+            broken += batch.broken
+            if len(batch.positions):
+                inputs = normalise(batch.pixels, manifest.preprocess, manifest.conversion.takes)
+                (outputs,) = run_in_batches(session, inputs, size).values()
+                names = (photographs.names[position] for position in batch.positions.tolist())
+                top5.update(zip(names, top_classes(outputs, labels), strict=True))
+    readable = photographs.without(broken)
+    return Classified(top5=top5, right=_right(top5, readable, labels), photographs=readable)
 
 
-def _outputs(paths: Sequence[Path], manifest: Manifest, session: Session, batch: int) -> NDArray[Any]:
-    """Run one batch; its inputs are gone when the next is decoded."""
-    inputs = read_inputs(paths, manifest.preprocess, manifest.conversion.takes)
-    (outputs,) = run_in_batches(session, inputs, batch).values()
-    return outputs
+def _right(top5: Top5, photographs: PictureFolder, labels: Sequence[str]) -> int | None:
+    if not photographs.labels or not set(photographs.labels) <= set(labels):
+        return None
+    return sum(top5[name][0][0] == label for name, label in zip(photographs.names, photographs.labels, strict=True))

@@ -9,10 +9,12 @@ import pytest
 
 from edgevit_deploy import api
 from edgevit_deploy.cli import run
-from edgevit_deploy.commands.pictures import SHOWN, show_top5
+from edgevit_deploy.commands.pictures import IN_FULL, WORST, show_top5
+from edgevit_deploy.data.photographs import crop_note, find_pictures
 from edgevit_deploy.data.pictures import PictureFolder
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.parity.noisiest import KEPT
+from edgevit_deploy.spec import Preprocess, imagenet_preprocess
 from edgevit_deploy.workbench import MAX_PHOTOGRAPHS
 from tests.helpers.fakes import FAKE_COMMAND, FakeExporter
 from tests.helpers.pictures import gradient, save
@@ -32,10 +34,9 @@ def many(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("count", [1, 31, 32, 33, 40, 600, 10_000])
 def test_the_photographs_that_join_are_spread_evenly(count: int) -> None:
-    folder = PictureFolder(paths=tuple(Path(f"{index:05}.jpg") for index in range(count)))
-    places = [folder.paths.index(path) for path in folder.spread(32)]
+    places = PictureFolder(names=tuple(f"{index:05}.jpg" for index in range(count))).spread(32)
     assert len(places) == min(count, 32)
-    assert places == sorted(set(places))
+    assert list(places) == sorted(set(places))
     gaps = {after - before for before, after in zip(places, [*places[1:], count], strict=True)}
     assert max(gaps) - min(gaps) <= 1
 
@@ -55,9 +56,9 @@ def test_some_join_the_probes_and_all_are_run(
     assert document["passed_over"] == [{"file": "notes.txt", "why": "no picture"}]
     (top5,) = document["top5"].values()
     assert len(top5) == MANY
-    assert f"{MANY - SHOWN} more pictures are in --json\n" in captured.err
+    assert f"{MANY - WORST} more pictures are in --json\n" in captured.err
     lines = captured.err.splitlines()
-    assert sum(line.strip().endswith(".png") for line in lines) == SHOWN, "one title of a table each"
+    assert sum(".png" in line for line in lines) == WORST, "one line each"
     read, exported = (next(i for i, line in enumerate(lines) if text in line) for text in ("reading the photo", "exporting"))
     assert read < exported
     parity = json.loads((tmp_path / "out" / "fake-fp32" / "manifest.json").read_text())["parity"]
@@ -81,24 +82,71 @@ def test_a_few_photographs_all_join_and_nothing_is_noted(
     assert "passed over" not in said
 
 
-@pytest.mark.parametrize("bad", [0, 1, MANY - 1], ids=["joins", "does not join", "last"])
+@pytest.fixture
+def damaged(many: Path, request: pytest.FixtureRequest) -> Path:
+    path = many / f"{request.param:02}.png"
+    path.write_bytes(path.read_bytes()[:-60])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("damaged", "command"),
+    [(0, FAKE_COMMAND), (MANY - 1, ("all", *FAKE_COMMAND[1:]))],
+    ids=["joins, one", "last, all"],
+    indirect=["damaged"],
+)
+def test_one_damaged_picture_of_many_is_counted_and_named(
+    only_fake: None, damaged: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    assert run([*command, "--images", str(damaged.parent), "--output", str(tmp_path / "out"), "--json"]) == 0
+    captured = capfd.readouterr()
+    document = json.loads(captured.out)
+    (passed_over,) = document["passed_over"]
+    assert passed_over["file"] == damaged.name
+    assert passed_over["why"].startswith("damaged, cannot be read as a picture")
+    assert f"1 file passed over: {damaged.name} (damaged" in captured.err
+    (top5,) = document["top5"].values()
+    assert set(top5) == {f"{index:02}.png" for index in range(MANY)} - {damaged.name}
+    parity = json.loads((tmp_path / "out" / "fake-fp32" / "manifest.json").read_text())["parity"]
+    assert {diff["probes"] for diff in parity["diffs"]} == {8 + MAX_PHOTOGRAPHS}, "another picture joins in its place"
+
+
+@pytest.mark.parametrize("damaged", [0, 1, MANY - 1], ids=["joins", "does not join", "last"], indirect=True)
 @pytest.mark.parametrize("command", [FAKE_COMMAND, ("all", *FAKE_COMMAND[1:])], ids=["one", "all"])
-def test_one_bad_picture_of_many_stops_a_conversion_before_the_export(
+def test_strict_stops_a_conversion_before_the_export(
     only_fake: None,
-    many: Path,
+    damaged: Path,
     tmp_path: Path,
     expect_error: ErrorCheck,
     monkeypatch: pytest.MonkeyPatch,
     command: tuple[str, ...],
-    bad: int,
 ) -> None:
     exported: list[object] = []
     monkeypatch.setattr(FakeExporter, "export", lambda *arguments: exported.append(arguments))
-    path = many / f"{bad:02}.png"
-    path.write_bytes(path.read_bytes()[:-60])
-    message = expect_error(2, *command, "--images", many, "--output", tmp_path / "out")
-    assert f"{path}: damaged, cannot be read as a picture" in message
+    message = expect_error(2, *command, "--images", damaged.parent, "--strict", "--output", tmp_path / "out")
+    assert f"--strict: 1 file of {damaged.parent} would be passed over: {damaged.name} (damaged" in message
     assert exported == []
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["._a.png", "notes.txt", "deeper"])
+def test_strict_refuses_what_is_no_picture(tmp_path: Path, name: str) -> None:
+    save(tmp_path / "a.png", gradient())
+    assert find_pictures(tmp_path, strict=True).names == ("a.png",)
+    (tmp_path / name).mkdir() if name == "deeper" else (tmp_path / name).write_bytes(b"\0")
+    with pytest.raises(UsageError, match=rf"--strict: 1 file of .* would be passed over: {name} \("):
+        find_pictures(tmp_path, strict=True)
+    assert [item.file for item in find_pictures(tmp_path).passed_over] == [name]
+
+
+def test_a_folder_without_a_readable_picture_is_refused(
+    fake_target: None, many: Path, tmp_path: Path, expect_error: ErrorCheck
+) -> None:
+    for path in many.iterdir():
+        path.write_bytes(path.read_bytes()[:-60])
+    message = expect_error(2, *FAKE_COMMAND, "--images", many, "--output", tmp_path / "out")
+    assert "no picture in it, only 00.png (damaged, cannot be read" in message
+    assert f"and {MANY - 5} more" in message
     assert not (tmp_path / "out").exists()
 
 
@@ -115,14 +163,73 @@ def test_the_exporter_is_reached_without_a_bad_picture(
         api.convert("fake", model="edgevit_xxs", image_size=32, num_classes=10, images=many, output=tmp_path / "out")
 
 
-def test_pictures_beyond_the_tables_are_summed_up(capfd: pytest.CaptureFixture[str]) -> None:
-    names = [f"{index:02}.png" for index in range(SHOWN + 5)]
-    ranking = [("cat", 5.0), ("dog", 4.0), ("bee", 3.0), ("ant", 2.5), ("fox", 2.0)]
-    other = {name: ranking[::-1] if name == names[-1] else ranking for name in names}
-    show_top5({"a": dict.fromkeys(names, ranking), "b": other})
-    said = capfd.readouterr().err
-    assert f"{names[SHOWN - 1]}: the same top-5 in 2 bundles" in said
-    assert names[SHOWN] not in said
-    assert "5 more pictures are in --json; 4 of them have the same top-5 in 2 bundles\n" in said
-    show_top5({"a": dict.fromkeys(names[:SHOWN], ranking)})
-    assert "more pictures" not in capfd.readouterr().err
+RANKING = [("cat", 5.0), ("dog", 4.0), ("bee", 3.0), ("ant", 2.5), ("fox", 2.0)]
+NAMES = tuple(f"cat/{index:02}.png" for index in range(50))
+
+
+def ranking(*first: str, margin: float = 1.0) -> list[tuple[str, float]]:
+    """Return a top-5 with some classes first, the first of them that far ahead."""
+    order = [*first, *(name for name, _ in RANKING if name not in first)]
+    return [(order[0], 4 + margin), *zip(order[1:], (4.0, 3.0, 2.5, 2.0), strict=True)]
+
+
+def shown(
+    results: dict[str, dict[str, list[tuple[str, float]]]], folder: PictureFolder, capfd: pytest.CaptureFixture[str]
+) -> str:
+    capfd.readouterr()
+    show_top5(results, folder, dict.fromkeys(results))
+    return capfd.readouterr().err
+
+
+def test_up_to_three_pictures_are_shown_in_full(capfd: pytest.CaptureFixture[str]) -> None:
+    names = NAMES[:IN_FULL]
+    said = shown({"a": dict.fromkeys(names, RANKING), "b": dict.fromkeys(names, RANKING)}, PictureFolder(names=names), capfd)
+    assert said.count("the same top-5 in 2 bundles") == IN_FULL
+    assert said.count("fox") == 2 * IN_FULL
+
+
+def test_of_many_pictures_the_ones_to_look_at_are_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    first = {name: ranking("cat", margin=1 + index / 100) for index, name in enumerate(NAMES)}
+    first[NAMES[40]] = ranking("dog")
+    first[NAMES[45]] = ranking("cat", margin=0.125)
+    second = {**first, NAMES[30]: ranking("bee")}
+    folder = PictureFolder(names=NAMES, labels=("cat",) * len(NAMES))
+    said = shown({"out/a-fp32": first, "out/b-fp16": second}, folder, capfd)
+    assert "49 of 50 pictures have the same first class in all 2 bundles\n" in said
+    rows = [line for line in said.splitlines() if ".png" in line]
+    assert len(rows) == WORST
+    order = [next(name for name in NAMES if name in row) for row in rows]
+    assert order[:5] == [NAMES[30], NAMES[40], NAMES[45], NAMES[0], NAMES[1]]
+    assert "cat (a-fp32), bee (b-fp16)" in rows[0]
+    assert "dog" in rows[1]
+    assert "0.12" in rows[2]
+    assert f"{50 - WORST} more pictures are in --json\n" in said
+
+
+def test_ten_thousand_pictures_print_a_screen(capfd: pytest.CaptureFixture[str]) -> None:
+    names = tuple(f"{index:05}.png" for index in range(10_000))
+    results = {bundle: {name: ranking("dog") for name in names} for bundle in "abc"}
+    assert len(shown(results, PictureFolder(names=names), capfd).splitlines()) < 25
+
+
+def test_small_pictures_that_the_crop_cuts_are_said(only_fake: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """By hand: 28 to 36 to 32 is 32 / 36 of each side; at 64 pixels it would be 28 to 73 to 64, that is 88%."""
+    (tmp_path / "photos").mkdir()
+    save(tmp_path / "photos" / "a.png", gradient(28, 28))
+    tokens = [*FAKE_COMMAND, "--images", str(tmp_path / "photos"), "--output", str(tmp_path / "out")]
+    note = "note: pictures of 28 x 28 are enlarged to 36 x 36 and the crop shows 32 x 32 of them, 89% of each side"
+    verify = ["verify", str(tmp_path / "out" / "fake-fp32"), "--images", str(tmp_path / "photos")]
+    for command in (tokens, ["all", *tokens[1:]], verify):
+        capfd.readouterr()
+        assert run(command) == 0
+        assert capfd.readouterr().err.count(note) == 1
+
+
+def test_without_a_crop_or_with_larger_pictures_nothing_is_said(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", gradient(28, 28))
+    small = find_pictures(tmp_path)
+    assert crop_note(small, imagenet_preprocess((32, 32))).startswith("pictures of 28 x 28 are enlarged to 36 x 36")
+    assert crop_note(small, imagenet_preprocess((64, 64))).endswith("64 x 64 of them, 88% of each side; --crop-ratio 1 shows all")
+    assert crop_note(small, Preprocess(resize=(64, 64), crop=(64, 64))) == ""
+    save(tmp_path / "a.png", gradient(36, 36))
+    assert crop_note(small, imagenet_preprocess((32, 32))) == ""

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from edgevit_deploy.data.pictures import find_pictures, read_picture
+from edgevit_deploy.data.photographs import find_pictures
+from edgevit_deploy.data.pictures import read_picture
 from edgevit_deploy.errors import UsageError
 from tests.helpers.pictures import GREYS, exif, gradient, orientation, png, save, tiff, with_exif
 
@@ -79,9 +80,10 @@ def test_pixels_without_a_rule_are_refused_by_their_mode(tmp_path: Path, name: s
     content, said = UNKNOWN[name]
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    for refused in (lambda: find_pictures(tmp_path), lambda: read_picture(path)):
-        with pytest.raises(UsageError, match=rf"a.png: nothing says how {said}become 8-bit RGB; save it as 8-bit RGB, or as"):
-            refused()
+    with pytest.raises(UsageError, match=rf"a.png: nothing says how {said}become 8-bit RGB; save it as 8-bit RGB, or as"):
+        read_picture(path)
+    with pytest.raises(UsageError, match=rf"no picture in it, only a.png \(nothing says how {said}become 8-bit RGB\)"):
+        find_pictures(tmp_path)
 
 
 def palette() -> Image.Image:

@@ -175,7 +175,7 @@ def _card(anchor: str, subject: Subject, axis: Axis) -> Card:
         max_abs=figure(worst.max_abs) if worst else "-",
         atol=figure(worst.tolerance.atol) if worst else "-",
         noise_ratio=figure(worst.noise_ratio) if worst else "-",
-        agreement=_counted(parity.top1) if worst else "-",
+        agreement=parity.top1 or "-" if worst else "-",
         megabytes=f"{manifest.model_bytes / 1e6:.1f}",
         sentence=_sentence(manifest),
         about=borrowed if parity.diffs and parity.instead else "",
@@ -213,7 +213,7 @@ def _bar(diff: OutputDiff, axis: Axis) -> Bar:
         "bound": figure(diff.tolerance.atol),
         "PyTorch's own noise": figure(diff.tolerance.noise),
         "x noise": figure(diff.noise_ratio),
-        "top-1 agrees": _counted(None if diff.agreeing is None else (diff.agreeing, diff.probes)),
+        "top-1 agrees": f"{diff.top1} probes" if diff.top1 else "-",
         "smallest margin": "-" if diff.smallest_margin is None else figure(diff.smallest_margin),
         "SQNR": "-" if diff.sqnr_db is None else f"{diff.sqnr_db:.1f} dB",
         "1 - cosine": figure(1 - diff.cosine),
@@ -277,10 +277,6 @@ def _text(value: object) -> str:
 
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode().replace(",", ", ")
-
-
-def _counted(counts: tuple[int, int] | None) -> str:
-    return "-" if counts is None else "{} of {}".format(*counts)
 
 
 def _size(size: Size) -> str:

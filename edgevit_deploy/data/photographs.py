@@ -1,0 +1,133 @@
+"""`--images`: a folder of pictures, or a tree of labelled ones; which of them can be read, and what the crop shows of them."""
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevit_deploy.data.batches import PictureStream
+from edgevit_deploy.data.counting import now_and_then
+from edgevit_deploy.data.image_folder import TABLE_NAME, is_image_folder, list_folder
+from edgevit_deploy.data.pictures import EXPECTED, PassedOver, PictureFolder, is_picture, named, picture_size, why_not
+from edgevit_deploy.data.preprocess import resized_size
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.spec import Preprocess
+
+SAMPLED = 32
+"""Pictures by which a folder is judged, spread evenly: their sizes in bytes and in pixels."""
+
+WORTH_WORKERS_BYTES = 64 * 2**20
+"""Of pictures; fewer are decoded in the time that it takes to start processes."""
+
+MAX_WORKERS = 4
+
+Pixels = dict[str, NDArray[np.uint8]]
+
+
+def find_pictures(folder: Path, *, strict: bool = False) -> PictureFolder:
+    """Look for pictures: those of a folder, by the header of every file; or, where it has none, those of a tree, by their names.
+
+    Args:
+        folder: with pictures; or with a subfolder of them for each class, or a table of labels (`data.image_folder`).
+        strict: refuse what would be passed over.
+
+    Raises:
+        UsageError: it is no folder, or there is no picture in it; or something is passed over and `strict`.
+    """
+    flag = "--images"
+    if not folder.is_dir():
+        raise UsageError(f"{flag} {folder}: not a folder; give a folder of pictures")
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"{flag} {folder}: cannot be read ({error.strerror}); check its permissions") from error
+    reasons = {path.name: why_not(path) for path in entries}
+    names = tuple(name for name, why in reasons.items() if not why)
+    passed_over = tuple(PassedOver(file=name, why=why) for name, why in reasons.items() if why)
+    labels: tuple[str, ...] = ()
+    if is_image_folder(folder) and (TABLE_NAME in reasons or not names):
+        listing = list_folder(folder, flag)
+        pictures = [(file, label) for label, files in sorted(listing.classes.items()) for file in files]
+        if any(is_picture(folder / file) for file, _ in pictures):
+            names, labels = tuple(file for file, _ in pictures), tuple(label for _, label in pictures)
+            passed_over = tuple(listing.passed_over)
+    if not names:
+        found = f"only {named(passed_over)}" if passed_over else "it is empty"
+        raise UsageError(
+            f"{flag} {folder}: no picture in it, {found}; give a folder of {EXPECTED} files, or one with a subfolder a class"
+        )
+    pictures_found = PictureFolder(root=folder, names=names, labels=labels, passed_over=passed_over, strict=strict)
+    pictures_found.check_strict()
+    return pictures_found
+
+
+def stream(folder: PictureFolder, preprocess: Preprocess, batch: int) -> PictureStream:
+    """Return the pictures of a folder, decoded by as many processes as are worth their start."""
+    return PictureStream(
+        path=folder.path,
+        positions=range(len(folder.names)),
+        preprocess=preprocess,
+        batch=batch,
+        workers=_worth_workers(folder),
+    )
+
+
+def read_some(
+    folder: PictureFolder, count: int, preprocess: Preprocess, step: Callable[[str], None]
+) -> tuple[Pixels, PictureFolder]:
+    """Decode every picture of a folder, and keep the pixels of at most `count`, spread evenly, or the next that can be read.
+
+    Returns:
+        name -> pixels as `data.preprocess.read_pixels` gives them; and the folder with what is broken passed over.
+
+    Raises:
+        UsageError: no picture can be read, or one cannot and the folder is strict.
+    """
+    wanted, tell = set(folder.spread(count)), now_and_then(step)
+    kept: Pixels = {}
+    broken: list[PassedOver] = []
+    done = missing = 0
+    with closing(iter(stream(folder, preprocess, SAMPLED))) as batches:
+        for batch in batches:
+            tell(f"reading the photographs: {done} of {len(folder.names)}")
+            decoded = batch.positions.tolist()
+            missing += len(wanted.intersection(range(done, done + SAMPLED)).difference(decoded))
+            for position, pixels in zip(decoded, batch.pixels, strict=True):
+                if position in wanted or missing:
+                    missing -= position not in wanted
+                    kept[folder.names[position]] = pixels.copy()  # the others of its batch are let go
+            broken += batch.broken
+            done += SAMPLED
+    return kept, folder.without(broken)
+
+
+def crop_note(folder: PictureFolder, preprocess: Preprocess) -> str:
+    """Say that pictures are enlarged and the crop then cuts them, where a sample of the folder shows such; nothing elsewhere."""
+    (height, width), (shown_height, shown_width) = preprocess.resize, preprocess.crop
+    for position in folder.spread(SAMPLED):
+        size = picture_size(folder.path(position))
+        resized = resized_size(size, preprocess) if size else (0, 0)
+        if size is None or resized[0] <= size[0] or resized[1] <= size[1] or (height, width) == (shown_height, shown_width):
+            continue
+        share = min(shown_height / resized[0], shown_width / resized[1])
+        return (
+            f"pictures of {size[0]} x {size[1]} are enlarged to {resized[0]} x {resized[1]} and the crop shows "
+            f"{shown_height} x {shown_width} of them, {share:.0%} of each side; --crop-ratio 1 shows all"
+        )
+    return ""
+
+
+def _worth_workers(folder: PictureFolder) -> int:
+    sampled = [_bytes(folder.path(position)) for position in folder.spread(SAMPLED)]
+    expected_bytes = sum(sampled) / max(1, len(sampled)) * len(folder.names)
+    return min(MAX_WORKERS, os.cpu_count() or 1) if expected_bytes > WORTH_WORKERS_BYTES else 0
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

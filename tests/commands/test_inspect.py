@@ -1,0 +1,60 @@
+"""`inspect`: what becomes of a picture, at the checkpoint's own size or at another."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgevit_deploy.cli import run
+from edgevit_deploy.commands.inspect import in_words
+from edgevit_deploy.spec import Preprocess, imagenet_preprocess
+from tests.helpers.checkpoints import assumed_at, saved, seeded_state
+from tests.helpers.trained import WEIGHTS
+
+
+def facts_of(capfd: pytest.CaptureFixture[str], *tokens: object) -> dict[str, object]:
+    capfd.readouterr()
+    assert run(["inspect", *map(str, tokens), "--json"]) == 0
+    facts = json.loads(capfd.readouterr().out)
+    assert isinstance(facts, dict)
+    return facts
+
+
+def test_a_size_can_be_asked_for(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = saved(seeded_state(), tmp_path / "weights.pth")
+    facts = facts_of(capfd, path, "--image-size", "64x96")
+    assert facts["image_size"] == [64, 96]
+    assert facts["preprocess"]["resize"] == [73, 109]  # type: ignore[index] # 64 * 8 / 7 and 96 * 8 / 7
+    assert "64 x 96" in str(facts["pictures"])
+    assert facts_of(capfd, path, "--image-size", 64)["notes"] == [assumed_at(64)]
+    assert facts_of(capfd, path)["image_size"] == [224, 224]
+
+
+def test_a_size_other_than_the_files_own_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    own = facts_of(capfd, WEIGHTS)
+    assert own["image_size"] == [64, 64]
+    assert "otherwise" not in str(own["notes"])
+    other = facts_of(capfd, WEIGHTS, "--image-size", 224)
+    assert other["preprocess"]["resize"] == [256, 256]  # type: ignore[index]
+    assert "--image-size 224x224, not 64x64 (`edgevit_deploy`)" in str(other["notes"])
+
+
+def test_a_bundle_has_its_size(fake_bundle: Path, expect_error: Callable[..., str], capfd: pytest.CaptureFixture[str]) -> None:
+    message = expect_error(2, "inspect", fake_bundle, "--image-size", 64)
+    assert "a bundle has the image size that it was made for; drop --image-size" in message
+    assert "resized to 73 x 73 (bicubic), so that they just cover it" in str(facts_of(capfd, fake_bundle)["pictures"])
+
+
+@pytest.mark.parametrize("size", ["63", "dynamic", "0", "a", "64x64x64"])
+def test_a_size_that_cannot_be_is_one_line(size: str, expect_error: Callable[..., str]) -> None:
+    assert "image" in expect_error(2, "inspect", WEIGHTS, "--image-size", size)
+
+
+def test_preprocessing_in_words() -> None:
+    stretched = in_words(
+        Preprocess(resize=(64, 96), crop=(64, 96), fit="stretch", interpolation="bilinear", mean=(0.5, 0.4, 0.3))
+    )
+    assert "resized to 64 x 96 (bilinear), whatever their shape; nothing cut off" in stretched
+    assert "less (0.5, 0.4, 0.3), divided by (0.229, 0.224, 0.225)" in stretched
+    assert "the middle, 64 x 64, is used" in in_words(imagenet_preprocess((64, 64)))

@@ -1,0 +1,59 @@
+"""The first class is told as a count of probes, not as a share that hides how few they are."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgevit_deploy.cli import run
+from edgevit_deploy.parity.bounds import Tolerance
+from edgevit_deploy.parity.gate import OutputDiff, ParityReport
+from tests.helpers.fakes import FAKE_COMMAND
+
+DIFF = OutputDiff(
+    output="logits",
+    batch=1,
+    image_size=(32, 32),
+    probes=108,
+    max_abs=0.0,
+    worst_probe="noise",
+    tolerance=Tolerance(atol=1.0, k=4.0, noise=0.25, reason="a test"),
+    top1_agreement=1.0,
+    smallest_margin=0.5,
+    sqnr_db=None,
+    cosine=1.0,
+)
+
+
+@pytest.mark.parametrize("agreeing", [0, 1, 53, 107, 108])
+def test_a_share_is_the_count_that_it_was_made_of(agreeing: int) -> None:
+    assert replace(DIFF, top1_agreement=agreeing / 108).top1 == f"{agreeing} of 108"
+
+
+def test_a_report_tells_the_comparison_with_the_least() -> None:
+    worse = replace(DIFF, probes=40, top1_agreement=39 / 40)
+    none = replace(DIFF, top1_agreement=None)
+    assert ParityReport(status="passed", runtime="x", diffs=(DIFF, worse, none)).top1 == "39 of 40"
+    assert ParityReport(status="passed", runtime="x", diffs=(none,)).top1 == ""
+    assert ParityReport(status="built, not run", runtime="x", diffs=()).top1 == ""
+
+
+@pytest.mark.parametrize(("share", "said"), [(math.nan, "0 of 108"), (1e308, "108 of 108"), (-3.0, "0 of 108")])
+def test_a_manifest_may_claim_any_number(share: float, said: str) -> None:
+    assert replace(DIFF, top1_agreement=share).top1 == said
+
+
+def test_a_conversion_its_bundle_and_its_page_tell_the_count(
+    fake_target: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*FAKE_COMMAND, "--output", str(tmp_path), "--json"]) == 0
+    captured = capfd.readouterr()
+    assert json.loads(captured.out)["rows"][0]["top1"] == "8 of 8"
+    assert "8 of 8" in captured.err
+    assert "100%" not in captured.err
+    assert "The first class is the truth's on 8 of 8 probes." in (tmp_path / "fake-fp32" / "README.md").read_text()
+    assert run(["report", str(tmp_path / "fake-fp32"), "--output", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert '<td data-label="top-1 agrees" class="number">8 of 8</td>' in page
