@@ -10,6 +10,7 @@ import pytest
 from edgevit_deploy.cli import run
 from edgevit_deploy.parity.bounds import Tolerance
 from edgevit_deploy.parity.gate import OutputDiff, ParityReport
+from edgevit_deploy.parity.noisiest import KEPT
 from tests.helpers.fakes import FAKE_COMMAND
 
 DIFF = OutputDiff(
@@ -32,10 +33,10 @@ def test_a_share_is_the_count_that_it_was_made_of(agreeing: int) -> None:
     assert replace(DIFF, top1_agreement=agreeing / 108).top1 == f"{agreeing} of 108"
 
 
-def test_a_report_tells_the_comparison_with_the_least() -> None:
+def test_a_report_counts_all_comparisons() -> None:
     worse = replace(DIFF, probes=40, top1_agreement=39 / 40)
     none = replace(DIFF, top1_agreement=None)
-    assert ParityReport(status="passed", runtime="x", diffs=(DIFF, worse, none)).top1 == "39 of 40"
+    assert ParityReport(status="passed", runtime="x", diffs=(DIFF, worse, none)).top1 == "147 of 148"
     assert ParityReport(status="passed", runtime="x", diffs=(none,)).top1 == ""
     assert ParityReport(status="built, not run", runtime="x", diffs=()).top1 == ""
 
@@ -50,8 +51,8 @@ def test_a_conversion_its_bundle_and_its_page_tell_the_count(
 ) -> None:
     assert run([*FAKE_COMMAND, "--output", str(tmp_path), "--json"]) == 0
     captured = capfd.readouterr()
-    assert json.loads(captured.out)["rows"][0]["top1"] == "8 of 8"
-    assert "8 of 8" in captured.err
+    assert json.loads(captured.out)["rows"][0]["top1"] == f"{8 + KEPT} of {8 + KEPT}"
+    assert f"{8 + KEPT} of {8 + KEPT}" in captured.err
     assert "100%" not in captured.err
     assert "The first class is the truth's on 8 of 8 probes." in (tmp_path / "fake-fp32" / "README.md").read_text()
     assert run(["report", str(tmp_path / "fake-fp32"), "--output", str(tmp_path / "page.html")]) == 0

@@ -85,7 +85,8 @@ def row(
     flips = int((outputs.argmax(axis=1) != exact.argmax(axis=1)).sum())
     over, over_eight = (int((errors > tolerance.atol).sum()) for tolerance in (widest, eight))
     name, largest = f"{manifest.target} {manifest.precision}", errors.max()
-    figures = f"{largest:.3g} | {largest / noise:.2f} | {widest.atol:.3g} | {over} | {eight.atol:.3g} | {over_eight} | {flips}"
+    ratio = f"{largest / noise:.2f}" if manifest.precision == "fp32" else "-"
+    figures = f"{largest:.3g} | {ratio} | {widest.atol:.3g} | {over} | {eight.atol:.3g} | {over_eight} | {flips}"
     return f"| {name} | {figures} |"
 
 
