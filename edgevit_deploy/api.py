@@ -9,7 +9,6 @@ Commands, notebooks and workers on other machines call these. Every argument mea
 are those of `edgevit_deploy.errors`, and a failed comparison is a result.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -35,9 +34,7 @@ from edgevit_deploy.pipeline import Attempt, Conversion, Progress, silent, try_c
 from edgevit_deploy.pipeline import convert as convert_on
 from edgevit_deploy.request import FileRequest, read_options
 from edgevit_deploy.spec import Graph, InputKind, Precision, PreprocessChoice, Size, Task
-from edgevit_deploy.train.job import DEFAULT_MODEL, LOG_EVERY, TrainingJob, TrainingRun, not_shown
-from edgevit_deploy.train.recipe import Recipe, preset
-from edgevit_deploy.train.records import Measured
+from edgevit_deploy.train.library import train_model as train_model
 from edgevit_deploy.verification.bundle import Verification
 from edgevit_deploy.verification.bundle import verify as verify_on
 from edgevit_deploy.workbench import open_workbench
@@ -270,85 +267,6 @@ def bench(
     paths = [Path(bundle) for bundle in bundles]
     with progress("bench") as step:
         return bench_on(paths, THIS_HOST, timing, against=against, weights=_path(weights), ops=ops, step=step)
-
-
-def train_model(
-    data: StrPath,
-    *,
-    recipe: Recipe | str = "deit",
-    model: str | None = None,
-    finetune: StrPath | None = None,
-    labels: StrPath | None = None,
-    preprocess: PreprocessChoice | None = None,
-    val_share: float | None = None,
-    output: StrPath | None = None,
-    resume: bool = False,
-    processes: int | None = None,
-    workers: int | None = None,
-    device: str = "auto",
-    compiled: bool = False,
-    strict: bool = False,
-    log_every: int = LOG_EVERY,
-    checkpoint_every: int | None = None,
-    evaluate_every: int = 1,
-    tensorboard: bool = False,
-    progress: Progress = silent,
-    on_epoch: Callable[[Measured], None] = not_shown,
-) -> TrainingRun:
-    """Train or fine-tune a network on a folder of labelled pictures.
-
-    Args:
-        data: folder with `train/CLASS/*` and `val/CLASS/*`; with `val_share` also a folder of `CLASS/*`.
-        recipe: every number of the training, or a preset: `deit`, `finetune`, `small`.
-        model: published variant; of `finetune`'s file, else `edgevit_xxs`, when None.
-        finetune: checkpoint of any trainer to begin with.
-        labels: text file with one class name a line, in class order; the sorted folder names when None.
-        preprocess: what is said of the evaluation's preprocessing; statistics and interpolation are the training's too.
-        val_share: share of the pictures to hold out where there is no `val`.
-        output: folder of the run; `build/train/<model>` when None.
-        resume: go on from the last saved state of the run in `output`.
-        processes: that train on this machine; as many as cores, or GPUs, share a batch evenly when None. Others than this one are
-            fresh interpreters that end with it.
-        workers: processes that decode for each of them.
-        device: `cpu`, `cuda`, or `auto`.
-        compiled: let `torch.compile` compile the network.
-        strict: refuse pictures that cannot be read, instead of leaving them out.
-        log_every: updates to a line of `metrics.jsonl`.
-        checkpoint_every: updates between saved states, beside those after each epoch.
-        evaluate_every: epochs to an evaluation.
-        tensorboard: write events for TensorBoard too.
-        progress: shows each step; nothing by default.
-        on_epoch: is given each evaluation.
-
-    Raises:
-        UsageError: refused arguments, unusable pictures, or a state that is not of this training.
-        MissingError: timm, TensorBoard or the device is not there.
-        RunError: a process ended, or the loss is no number.
-    """
-    from edgevit_deploy.train.launch import train
-
-    recipe = preset(recipe) if isinstance(recipe, str) else recipe
-    job = TrainingJob(
-        data=Path(data),
-        recipe=recipe,
-        output=Path("build/train") / (model or DEFAULT_MODEL) if output is None else Path(output),
-        model=model,
-        finetune=_path(finetune),
-        labels=_path(labels),
-        preprocess=preprocess or PreprocessChoice(),
-        val_share=val_share,
-        resume=resume,
-        device=device,
-        workers=workers,
-        compiled=compiled,
-        strict=strict,
-        log_every=log_every,
-        checkpoint_every=checkpoint_every,
-        evaluate_every=evaluate_every,
-        tensorboard=tensorboard,
-    )
-    with progress("train") as step:
-        return train(job, processes=processes, tell=step, on_epoch=on_epoch)
 
 
 def evaluate(

@@ -10,6 +10,9 @@ from edgevit_deploy.spec import PreprocessChoice
 from edgevit_deploy.train.recipe import Recipe, flag
 from edgevit_deploy.train.records import Measured
 
+Tell = Callable[[str], None]
+"""Is told how far it is."""
+
 OnEpoch = Callable[[Measured], None]
 """Is given each evaluation."""
 
@@ -110,3 +113,7 @@ class TrainingRun:
 
 def not_shown(_: Measured) -> None:
     """Show nothing of an evaluation."""
+
+
+def not_told(_: str) -> None:
+    """Say nothing of how far it is."""

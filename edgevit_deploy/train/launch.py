@@ -20,9 +20,9 @@ from edgevit_deploy.errors import DeployError, MissingError, RunError, UsageErro
 from edgevit_deploy.process.child import end_group, environment, how_it_ended, in_a_worker, python
 from edgevit_deploy.process.scratch import scratch_folder
 from edgevit_deploy.train.draws import generators_kept
-from edgevit_deploy.train.job import OnEpoch, TrainingJob, TrainingRun, not_shown
+from edgevit_deploy.train.job import OnEpoch, Tell, TrainingJob, TrainingRun, not_shown, not_told
 from edgevit_deploy.train.recipe import Recipe
-from edgevit_deploy.train.session import Session, Tell, usable_cores
+from edgevit_deploy.train.session import Session, usable_cores
 from edgevit_deploy.train.timm_parts import timm_part
 from edgevit_deploy.train.world import ALONE, LostProcessError, SaidElsewhereError, World, joined, launched
 
@@ -124,7 +124,7 @@ def follow() -> None:
     try:
         device = find_device(place.job.device, place.rank)
         with joined(place.rank, place.size, place.address, device) as world:
-            _train_here(place.job, world, device, _nothing, not_shown)
+            _train_here(place.job, world, device, not_told, not_shown)
     except (SaidElsewhereError, LostProcessError):
         sys.exit(1)
     except DeployError as error:
@@ -222,7 +222,3 @@ def _reason(followers: "list[subprocess.Popen[bytes]]", lost: LostProcessError) 
 def _reply(pipe: BinaryIO, failure: Failure) -> None:
     pipe.write(msgspec.json.encode(failure))
     pipe.flush()
-
-
-def _nothing(_: object) -> None:
-    """Say nothing."""

@@ -195,8 +195,8 @@ PRESETS: Mapping[PresetName, Recipe] = {
     ),
     "small": Recipe(
         image_size=64,
-        epochs=5.0,
-        small_epochs=3.75,
+        epochs=4.5,
+        small_epochs=3.5,
         batch_size=128,
         learning_rate=6e-3,  # 1.5e-3 at 128 pictures an update
         warmup_epochs=0.4,

@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from collections.abc import Callable
 
 import torch
 
@@ -14,7 +13,7 @@ from edgevit_deploy.train.checkpoint import State, check_same, has_state, identi
 from edgevit_deploy.train.durable import replace_durably
 from edgevit_deploy.train.engine import Engine
 from edgevit_deploy.train.evaluation import Count, evaluate
-from edgevit_deploy.train.job import DEFAULT_MODEL, OnEpoch, TrainingJob, TrainingRun, not_shown
+from edgevit_deploy.train.job import DEFAULT_MODEL, OnEpoch, Tell, TrainingJob, TrainingRun, not_shown, not_told
 from edgevit_deploy.train.network import Beginning, fresh_network, loaded_network
 from edgevit_deploy.train.order import Order, Segment
 from edgevit_deploy.train.pictures import Pictures, open_pictures
@@ -22,8 +21,6 @@ from edgevit_deploy.train.progress import Remaining
 from edgevit_deploy.train.records import Measured, Records, check_tensorboard
 from edgevit_deploy.train.weights import BEST, LAST, weights_bytes
 from edgevit_deploy.train.world import World
-
-Tell = Callable[[str], None]
 
 TELL_EVERY_S = 5.0
 """Between two lines about how far it is; a training takes hours, and where there is no terminal each stays there."""
@@ -37,7 +34,7 @@ class Session:
 
     def __init__(self, job: TrainingJob, world: World, device: torch.device, tell: Tell, on_epoch: OnEpoch) -> None:
         self.job, self.world, self.device = job, world, device
-        self.tell = now_and_then(tell, TELL_EVERY_S) if world.is_first else _silent
+        self.tell = now_and_then(tell, TELL_EVERY_S) if world.is_first else not_told
         self.on_epoch = on_epoch if world.is_first else not_shown
         self.tell("listing the pictures")
         self.pictures, self.beginning = world.together(self._opened)
@@ -262,7 +259,3 @@ def _workers(job: TrainingJob, world: World, device: torch.device) -> int:
 def usable_cores() -> int:
     """Return how many cores this process may use, which are fewer than the machine's in a container."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _silent(_: str) -> None:
-    """Say nothing."""

@@ -52,7 +52,7 @@ def two_lines(own: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (empty_class, "no picture of class 'bag'; add some, or remove the folder"),
+        (empty_class, "no picture of class 'bag'; add some, or remove"),
         (one_class, "one class, 't-shirt'; two at least can be told apart"),
         (other_classes, "10 classes, without 'bag' and with 'handbag', not among them"),
         (no_val, "no folder 'val' beside 'train'; add --val-share 0.1 to hold out a tenth of the pictures"),

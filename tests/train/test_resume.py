@@ -1,5 +1,6 @@
 """A training that is killed goes on to the very same weights, and refuses to go on as another one."""
 
+import pickle
 import random
 import shutil
 import signal
@@ -172,6 +173,10 @@ def test_another_network_is_refused(data: Path, begun: Path) -> None:
 def test_a_folder_with_a_run_is_not_begun_anew(data: Path, begun: Path, expect_error: ErrorCheck) -> None:
     error = expect_error(2, *tokens(data, begun))
     assert "a training has been there; add --resume to go on with it, or give another folder" in error
+
+
+def test_a_result_can_be_pickled(uninterrupted: TrainingRun) -> None:
+    assert pickle.loads(pickle.dumps(uninterrupted)) == uninterrupted
 
 
 def test_a_finished_training_is_told_again(data: Path, uninterrupted: TrainingRun, tmp_path: Path) -> None:

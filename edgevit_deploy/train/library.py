@@ -1,0 +1,95 @@
+"""`edgevit_deploy.train_model`: a training as a function of plain arguments."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from edgevit_deploy.spec import PreprocessChoice
+from edgevit_deploy.train.job import DEFAULT_MODEL, LOG_EVERY, OnEpoch, Tell, TrainingJob, TrainingRun, not_shown, not_told
+from edgevit_deploy.train.recipe import Recipe, preset
+
+StrPath = str | Path
+
+
+@contextmanager
+def _silent(_: str) -> Iterator[Tell]:
+    yield not_told
+
+
+def train_model(
+    data: StrPath,
+    *,
+    recipe: Recipe | str = "deit",
+    model: str | None = None,
+    finetune: StrPath | None = None,
+    labels: StrPath | None = None,
+    preprocess: PreprocessChoice | None = None,
+    val_share: float | None = None,
+    output: StrPath | None = None,
+    resume: bool = False,
+    processes: int | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    compiled: bool = False,
+    strict: bool = False,
+    log_every: int = LOG_EVERY,
+    checkpoint_every: int | None = None,
+    evaluate_every: int = 1,
+    tensorboard: bool = False,
+    progress: Callable[[str], AbstractContextManager[Tell]] = _silent,
+    on_epoch: OnEpoch = not_shown,
+) -> TrainingRun:
+    """Train or fine-tune a network on a folder of labelled pictures.
+
+    Args:
+        data: folder with `train/CLASS/*` and `val/CLASS/*`; with `val_share` also a folder of `CLASS/*`.
+        recipe: every number of the training, or a preset: `deit`, `finetune`, `small`.
+        model: published variant; of `finetune`'s file, else `edgevit_xxs`, when None.
+        finetune: checkpoint of any trainer to begin with.
+        labels: text file with one class name a line, in class order; the sorted folder names when None.
+        preprocess: what is said of the evaluation's preprocessing; statistics and interpolation are the training's too.
+        val_share: share of the pictures to hold out where there is no `val`.
+        output: folder of the run; `build/train/<model>` when None.
+        resume: go on from the last saved state of the run in `output`.
+        processes: that train on this machine; as many as cores, or GPUs, share a batch evenly when None. Others than this one are
+            fresh interpreters that end with it.
+        workers: processes that decode for each of them.
+        device: `cpu`, `cuda`, or `auto`.
+        compiled: let `torch.compile` compile the network.
+        strict: refuse pictures that cannot be read, instead of leaving them out.
+        log_every: updates to a line of `metrics.jsonl`.
+        checkpoint_every: updates between saved states, beside those after each epoch.
+        evaluate_every: epochs to an evaluation.
+        tensorboard: write events for TensorBoard too.
+        progress: shows each step; nothing by default.
+        on_epoch: is given each evaluation.
+
+    Raises:
+        UsageError: refused arguments, unusable pictures, or a state that is not of this training.
+        MissingError: timm, TensorBoard or the device is not there.
+        RunError: a process ended, or the loss is no number.
+    """
+    from edgevit_deploy.train.launch import train
+
+    recipe = preset(recipe) if isinstance(recipe, str) else recipe
+    job = TrainingJob(
+        data=Path(data),
+        recipe=recipe,
+        output=Path("build/train") / (model or DEFAULT_MODEL) if output is None else Path(output),
+        model=model,
+        finetune=None if finetune is None else Path(finetune),
+        labels=None if labels is None else Path(labels),
+        preprocess=preprocess or PreprocessChoice(),
+        val_share=val_share,
+        resume=resume,
+        device=device,
+        workers=workers,
+        compiled=compiled,
+        strict=strict,
+        log_every=log_every,
+        checkpoint_every=checkpoint_every,
+        evaluate_every=evaluate_every,
+        tensorboard=tensorboard,
+    )
+    with progress("train") as step:
+        return train(job, processes=processes, tell=step, on_epoch=on_epoch)
