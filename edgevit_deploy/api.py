@@ -9,6 +9,7 @@ Commands, notebooks and workers on other machines call these. Every argument mea
 are those of `edgevit_deploy.errors`, and a failed comparison is a result.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -126,7 +127,7 @@ def convert(
         loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed))
         with open_workbench(loaded, THIS_HOST, step, _pictures(images)) as workbench:
             plan = request.plan(exporter, loaded, own)
-            return convert_on(workbench, plan, _place(output, plan))
+            return convert_on(workbench, plan, place_of(output, plan))
 
 
 def convert_all(
@@ -137,6 +138,7 @@ def convert_all(
     labels: StrPath | None = None,
     seed: int | None = None,
     request: FileRequest | None = None,
+    targets: Sequence[str] | None = None,
     images: StrPath | None = None,
     output: StrPath | None = None,
     progress: Progress = silent,
@@ -150,6 +152,7 @@ def convert_all(
         labels: see `model`.
         seed: see `model`.
         request: what is asked of every file; the defaults when None.
+        targets: only these; all that are registered when None.
         images: folder of photographs: all are read first, and at most 32, spread evenly, join the parity probes.
         output: folder for the bundles; `build/<variant>` when None.
         progress: shows each step; nothing by default.
@@ -161,15 +164,24 @@ def convert_all(
     loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed))
     photographs = _pictures(images)
     with open_workbench(loaded, THIS_HOST, photographs=photographs) as workbench:
-        exporters = map(THIS_HOST.find_exporter, THIS_HOST.targets())
-        plans = [
-            replace(request, precision=precision).plan(exporter, loaded)
-            for exporter in exporters
-            for precision in exporter.precisions
-            if request.precision in (None, precision)
-        ]
-        attempts = [try_convert(workbench, plan, _place(output, plan), progress) for plan in plans]
+        plans = plans_of(loaded, request, targets)
+        attempts = [try_convert(workbench, plan, place_of(output, plan), progress) for plan in plans]
     return Attempts(attempts=tuple(attempts), model_notes=loaded.notes, photographs=photographs)
+
+
+def plans_of(loaded: LoadedModel, request: FileRequest, targets: Sequence[str] | None = None) -> list[ExportPlan[Any]]:
+    """Return every conversion of `convert_all`, in the order of its table.
+
+    Raises:
+        UsageError: no such target, or a request that is wrong for every target.
+    """
+    exporters = map(THIS_HOST.find_exporter, THIS_HOST.targets() if targets is None else targets)
+    return [
+        replace(request, precision=precision).plan(exporter, loaded)
+        for exporter in exporters
+        for precision in exporter.precisions
+        if request.precision in (None, precision)
+    ]
 
 
 def verify(
@@ -271,7 +283,8 @@ def _origin(
     )
 
 
-def _place(output: StrPath | None, plan: ExportPlan[Any]) -> Path:
+def place_of(output: StrPath | None, plan: ExportPlan[Any]) -> Path:
+    """Return where the bundle of a conversion goes."""
     folder = Path("build") / plan.spec.variant if output is None else Path(output)
     return folder / f"{plan.target}-{plan.precision}"
 

@@ -1,6 +1,6 @@
 """`convert.py TARGET` and `convert.py all`: conversions, judged."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from edgevit_deploy.commands.console import print_json, print_table, progress, say, status
 from edgevit_deploy.commands.flags import FileFlags, ModelFlags
+from edgevit_deploy.commands.fleet import FleetFlags
 from edgevit_deploy.commands.pictures import photograph_notes, print_top5, say_passed_over
 from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.host import THIS_HOST, check_target
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from edgevit_deploy.pipeline import Attempt, Conversion
 
 COLUMNS = ("target", "precision", "status", "ran on", "largest error", "bound", "x noise", "top-1", "MB", "s", "bundle")
+WORKER = "worker"
+"""A column of its own where the work was done on other machines."""
+
 OPTIONAL = ("bundle", "largest error", "bound", "ran on")
 """What a narrow terminal does without; `--json` has all of it, and a line below says where the bundles are."""
 
@@ -44,15 +48,17 @@ class Row:
     bundle: Path | None = None
     detail: str = ""
     extra: str = ""
+    worker: str = ""
 
     def cells(self) -> list[str | Text]:
-        """Return the row as the table's cells."""
+        """Return the row as the table's cells, that of the worker last."""
         seconds = "" if self.duration_s is None else f"{self.duration_s:.1f}"
         numbers = [figure(value) if value is not None else "" for value in (self.max_abs, self.atol, self.noise_ratio)]
         agreement = "" if self.top1_agreement is None else f"{self.top1_agreement:.0%}"
         size = "" if self.size_bytes is None else f"{self.size_bytes / 1e6:.1f}"
         where = "" if self.bundle is None else str(self.bundle)
-        return [self.target, self.precision, status(self.status), self.runtime, *numbers, agreement, size, seconds, where]
+        verdict = [self.target, self.precision, status(self.status), self.runtime]
+        return [*verdict, *numbers, agreement, size, seconds, where, self.worker]
 
 
 def convert_one(target: str, model_flags: ModelFlags, file_flags: FileFlags, precision: Precision | None, options: Any) -> int:
@@ -86,6 +92,7 @@ def convert_all(
     *,
     model_flags: Annotated[ModelFlags, Parameter(name="*")] = ModelFlags(),  # noqa: B008 - frozen
     file_flags: Annotated[FileFlags, Parameter(name="*")] = FileFlags(),  # noqa: B008 - frozen
+    fleet_flags: Annotated[FleetFlags, Parameter(name="*")] = FleetFlags(),  # noqa: B008 - frozen
     precision: Precision | None = None,
     require: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
 ) -> int:
@@ -94,6 +101,7 @@ def convert_all(
     Args:
         model_flags: Which network.
         file_flags: Which files.
+        fleet_flags: Which machines.
         precision: Only this precision. [default: every precision of each target]
         require: Targets that must not be skipped (comma separated); a skip is then exit code 3.
     """
@@ -102,17 +110,33 @@ def convert_all(
     if file_flags.form is not None:
         raise UsageError(f"a form is for one target; use `{PROGRAM} TARGET --form {file_flags.form}`, or drop --form")
     required = [check_target("--require", name) for item in require for name in item.split(",") if name]
-    everything = api.convert_all(
-        model=model_flags.model,
-        weights=model_flags.weights,
-        num_classes=model_flags.num_classes,
-        labels=model_flags.labels,
-        seed=model_flags.seed,
-        request=file_flags.request(precision),
-        images=file_flags.images,
-        output=file_flags.output,
-        progress=progress,
-    )
+    fleet_flags.check()
+    if fleet_flags.on is None:
+        everything = api.convert_all(
+            model=model_flags.model,
+            weights=model_flags.weights,
+            num_classes=model_flags.num_classes,
+            labels=model_flags.labels,
+            seed=model_flags.seed,
+            request=file_flags.request(precision),
+            images=file_flags.images,
+            output=file_flags.output,
+            progress=progress,
+        )
+    else:
+        from edgevit_deploy.fleet.convert import Network
+        from edgevit_deploy.fleet.convert import convert_all as convert_on
+
+        network = Network(origin=model_flags.origin(None), output=file_flags.output)
+        with fleet_flags.cluster() as cluster:
+            (everything,) = convert_on(
+                cluster,
+                [network],
+                request=file_flags.request(precision),
+                images=file_flags.images,
+                needs=fleet_flags.wanted(),
+                progress=progress,
+            )
     rows = [_row_of(attempt) for attempt in everything.attempts]
     _report(rows, everything.model_notes, file_flags, everything.photographs)
     if any(row.status == "failed" for row in rows):
@@ -125,19 +149,22 @@ def convert_all(
 
 def _row_of(attempt: "Attempt") -> Row:
     if attempt.conversion is not None:
-        return _row(attempt.conversion)
+        return _row(attempt.conversion, attempt.worker, attempt.reason)
     return Row(
         target=attempt.target,
         precision=attempt.precision,
         status=attempt.status,
         detail=attempt.reason,
         extra=attempt.extra,
+        worker=attempt.worker,
     )
 
 
-def _row(conversion: "Conversion") -> Row:
+def _row(conversion: "Conversion", worker: str = "", why_not_run: str = "") -> Row:
     report, manifest = conversion.report, conversion.manifest
     ran = report.status != "built, not run"
+    if not ran and not worker:
+        why_not_run = THIS_HOST.why_not_run(manifest.target)
     worst = report.worst if ran else None
     return Row(
         target=manifest.target,
@@ -151,17 +178,17 @@ def _row(conversion: "Conversion") -> Row:
         size_bytes=manifest.model_bytes,
         duration_s=conversion.duration_s,
         bundle=conversion.bundle,
-        detail=_detail(manifest.target, manifest.precision, report),
+        detail=_detail(manifest.precision, report, why_not_run),
+        worker=worker,
     )
 
 
-def _detail(target: str, precision: Precision, report: "ParityReport") -> str:
+def _detail(precision: Precision, report: "ParityReport", why: str) -> str:
     from edgevit_deploy.parity.gate import why_not_finite
 
     worst = report.worst
     if report.status == "built, not run":
         ratio = f", {figure(worst.noise_ratio)} x noise" if worst else ""
-        why = THIS_HOST.why_not_run(target)
         return f"{why}{'. ' if why else ''}Checked instead: {report.instead}{ratio}."
     if report.status == "failed" and worst is not None:
         bound = f"The bound is {worst.tolerance.k:g} x noise: {worst.tolerance.reason}."
@@ -170,6 +197,12 @@ def _detail(target: str, precision: Precision, report: "ParityReport") -> str:
         )
         return f"{words} {report.instead}".rstrip()
     return ""
+
+
+def _print_rows(rows: Sequence[Row]) -> Set[str]:
+    """Print the table and return the columns for which there was no room."""
+    columns = (*COLUMNS, WORKER) if any(row.worker for row in rows) else COLUMNS
+    return print_table("edgevit-deploy", columns, [row.cells()[: len(columns)] for row in rows], optional=OPTIONAL)
 
 
 def _skipped(rows: Sequence[Row]) -> list[str]:
@@ -189,7 +222,7 @@ def _report(rows: Sequence[Row], model_notes: Sequence[str], flags: FileFlags, p
         say(f"note: {note}")
     say_passed_over(photographs.passed_over)
     tried = [row for row in rows if row.status != "skipped"]
-    left_out = print_table("edgevit-deploy", COLUMNS, [row.cells() for row in tried], optional=OPTIONAL) if tried else ()
+    left_out = _print_rows(tried) if tried else ()
     for row in tried:
         if row.detail:
             say(f"{row.target} {row.precision}, {row.status}: {row.detail}")

@@ -1,0 +1,95 @@
+"""Jobs: frozen, picklable, run on a worker by way of `api`; what they return is values and the bytes of bundles."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from edgevit_deploy import api
+from edgevit_deploy.fleet.parcel import Parcel, pack
+from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.pipeline import Attempt
+from edgevit_deploy.process.scratch import scratch_folder
+from edgevit_deploy.request import FileRequest
+
+
+class Job(Protocol):
+    """What a worker does; `given` is what it was sent apart from the job itself, once for all jobs that need it."""
+
+    def run(self, given: Any) -> Any: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a conversion reads: the checkpoint, the file of labels and the photographs, each as (file name, content)."""
+
+    weights: tuple[str, bytes] | None = None
+    labels: tuple[str, bytes] | None = None
+    photographs: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """What came of one conversion on a worker: the attempt without its bundle, and the bundle by value."""
+
+    attempt: Attempt
+    duration_s: float = 0.0
+    parcel: Parcel | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertJob:
+    """One target in one precision; the fields are the arguments of `api.convert_all`."""
+
+    target: str
+    request: FileRequest
+    model: str | None
+    num_classes: int | None
+    seed: int | None
+
+    def run(self, given: Source) -> Converted:
+        """Convert in a folder of its own, of which nothing stays."""
+        with scratch_folder() as scratch:
+            (attempt,) = api.convert_all(
+                model=self.model,
+                weights=_written(scratch / "weights", given.weights),
+                num_classes=self.num_classes,
+                labels=_written(scratch / "labels", given.labels),
+                seed=self.seed,
+                request=self.request,
+                targets=(self.target,),
+                images=_written_all(scratch / "photographs", given.photographs),
+                output=scratch / "bundles",
+            ).attempts
+            conversion = attempt.conversion
+            if conversion is None:
+                return Converted(attempt=attempt)
+            reason = THIS_HOST.why_not_run(self.target) if attempt.status == "built, not run" else ""
+            return Converted(
+                attempt=replace(attempt, conversion=None, reason=reason),
+                duration_s=conversion.duration_s,
+                parcel=pack(conversion.bundle),
+            )
+
+
+def perform(job: Job, given: object) -> Any:
+    """Run a job; the function that workers are sent."""
+    return job.run(given)
+
+
+def _written(folder: Path, file: tuple[str, bytes] | None) -> Path | None:
+    """Write a file under its own name, which errors and suffixes depend on."""
+    if file is None:
+        return None
+    name, content = file
+    folder.mkdir()
+    (folder / name).write_bytes(content)
+    return folder / name
+
+
+def _written_all(folder: Path, files: tuple[tuple[str, bytes], ...]) -> Path | None:
+    if not files:
+        return None
+    folder.mkdir()
+    for name, content in files:
+        (folder / name).write_bytes(content)
+    return folder
