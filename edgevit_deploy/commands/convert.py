@@ -57,7 +57,7 @@ class Row:
         agreement = "" if self.top1_agreement is None else f"{self.top1_agreement:.0%}"
         size = "" if self.size_bytes is None else f"{self.size_bytes / 1e6:.1f}"
         where = "" if self.bundle is None else str(self.bundle)
-        verdict = [self.target, self.precision, status(self.status), self.runtime]
+        verdict: list[str | Text] = [self.target, self.precision, status(self.status), self.runtime]
         return [*verdict, *numbers, agreement, size, seconds, where, self.worker]
 
 

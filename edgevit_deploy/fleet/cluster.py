@@ -1,5 +1,6 @@
 """A cluster: the scheduler that `--on` names, its workers, and whether they are what they must be; or one started here."""
 
+import asyncio
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from edgevit_deploy.registry import requires
 
 if TYPE_CHECKING:
     from distributed import Client
+    from distributed.security import Security
 
 CONNECT_TIMEOUT_S = 5.0
 LOCAL = re.compile(r"local(?::(?P<workers>[1-9][0-9]{0,2}))?")
@@ -176,17 +178,43 @@ def open_cluster(on: str, access: Access = Access()) -> Iterator[Cluster]:  # no
         address: Any = on
         if local:
             address = opened.enter_context(closing(_local_cluster(int(local["workers"] or default_workers()))))
+        else:
+            greet(address, security)
         try:
             client = Client(address, security=security, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise MissingError(
-                f"no scheduler answers at {on} ({first_line(error)}); start `dask scheduler` there, or check the address"
-            ) from error
+        except OSError as error:
+            raise _no_answer(on, error) from error
         opened.callback(client.close, timeout=CONNECT_TIMEOUT_S)
         cluster = Cluster(client, on)
         if not cluster.seats():
             raise MissingError(f"{on}: {lacking([frozenset({SLOT})], [])}")
         yield cluster
+
+
+def greet(address: str, security: "Security | None") -> None:
+    """Connect to a scheduler once and part again: a client of Dask's that meets anything else is noisy and slow to end.
+
+    Raises:
+        MissingError: nothing answers there, or something that is no scheduler.
+    """
+    from distributed.comm import connect
+
+    async def meet() -> None:
+        arguments = security.get_connection_args("client") if security else {}
+        comm = await asyncio.wait_for(connect(address, timeout=CONNECT_TIMEOUT_S, **arguments), CONNECT_TIMEOUT_S)
+        await comm.close()
+
+    try:
+        asyncio.run(meet())
+    except Exception as error:  # of a parser on what some other server says, MemoryError for one
+        raise _no_answer(address, error) from error
+
+
+def _no_answer(address: str, error: Exception) -> MissingError:
+    reason = first_line(error) if isinstance(error, OSError) else "what answers there is none"
+    if isinstance(error, TimeoutError):
+        reason = f"no answer within {CONNECT_TIMEOUT_S:g} s"
+    return MissingError(f"no scheduler answers at {address} ({reason}); start `dask scheduler` there, or check the address")
 
 
 def default_workers() -> int:
