@@ -149,26 +149,26 @@ class Dispatch:
 
     def _finished(self) -> "list[Future]":
         """Wait a moment for orders that have ended."""
-        from distributed import wait
+        from distributed import CancelledError, wait
 
         if not self._running:
             time.sleep(POLL_S)
             return []
-        with self._cluster.client.as_current(), suppress(TimeoutError):
+        with self._cluster.client.as_current(), suppress(TimeoutError, CancelledError):
             wait(list(self._running), timeout=POLL_S, return_when="FIRST_COMPLETED")
         return [future for future in self._running if future.status != "pending"]
 
     def _outcome(self, attempt: _Try, future: "Future") -> Outcome | None:
         """Return what came of an order that has ended; None where it goes to another worker."""
-        from distributed import KilledWorker
+        from distributed import CancelledError, KilledWorker
 
         if future.status == "finished":
             try:
                 return Outcome(order=attempt.order, result=future.result(), seat=attempt.seat)
-            except (OSError, KeyError):  # the worker was lost with its result
+            except (OSError, KeyError, CancelledError):  # the worker was lost with its result
                 return self._again(attempt)
         error = future.exception() if future.status == "error" else None
-        if error is None or isinstance(error, KilledWorker):
+        if error is None or isinstance(error, KilledWorker):  # None: cancelled, since what it was given was lost with the worker
             return self._again(attempt)
         if not isinstance(error, DeployError):
             error = RunError(f"{type(error).__name__}: {first_line(error)}")

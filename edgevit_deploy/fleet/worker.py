@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from edgevit_deploy.errors import MissingError, first_line
 from edgevit_deploy.fleet.access import Access, check_address, security_of
-from edgevit_deploy.fleet.cluster import CONNECT_TIMEOUT_S, SETTINGS, check_installed, greet, silence
+from edgevit_deploy.fleet.cluster import SETTINGS, check_installed, greet, silence
 from edgevit_deploy.process.interrupts import SIGNALS
 from edgevit_deploy.workbench import Step, quiet
 
 if TYPE_CHECKING:
     from distributed.security import Security
+
+START_TIMEOUT_S = 120.0
+"""How long a worker's process may take to start, and to start again: on a busy machine it takes many seconds."""
 
 
 def serve(address: str, resources: Mapping[str, float], *, access: Access, name: str | None = None, step: Step = quiet) -> None:
@@ -68,7 +71,7 @@ async def _serve(address: str, resources: dict[str, float], security: "Security 
         security=security,
         dashboard=False,
         memory_limit=0,
-        death_timeout=CONNECT_TIMEOUT_S,
+        death_timeout=START_TIMEOUT_S,
     )
     try:
         async with nanny:
