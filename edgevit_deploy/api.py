@@ -37,6 +37,14 @@ StrPath = str | Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """One network to convert: where its weights come from, and where its bundles go (`build/<variant>` when None)."""
+
+    origin: ModelOrigin
+    output: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempts:
     """What `convert_all` came to, what must be known of the model (random weights, for example), and the folder of pictures."""
 
@@ -161,11 +169,26 @@ def convert_all(
         UsageError: refused arguments that are wrong for every target, a bad picture, or a place that cannot be written.
     """
     request = request or FileRequest()
-    loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed))
+    origin = _origin(model, weights, num_classes, request, labels, seed)
+    return convert_network(
+        Network(origin=origin, output=_path(output)), request, targets=targets, images=images, progress=progress
+    )
+
+
+def convert_network(
+    network: Network,
+    request: FileRequest,
+    *,
+    targets: Sequence[str] | None = None,
+    images: StrPath | None = None,
+    progress: Progress = silent,
+) -> Attempts:
+    """Do what `convert_all` does, for a network that is named in the core's own terms; a worker does one target of it."""
+    loaded = loading.load_model(replace(network.origin, image_size=request.fixed_size()))
     photographs = _pictures(images)
     with open_workbench(loaded, THIS_HOST, photographs=photographs) as workbench:
         plans = plans_of(loaded, request, targets)
-        attempts = [try_convert(workbench, plan, place_of(output, plan), progress) for plan in plans]
+        attempts = [try_convert(workbench, plan, place_of(network.output, plan), progress) for plan in plans]
     return Attempts(attempts=tuple(attempts), model_notes=loaded.notes, photographs=photographs)
 
 

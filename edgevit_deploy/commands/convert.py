@@ -9,8 +9,9 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from edgevit_deploy.commands.console import print_json, print_table, progress, say, status
-from edgevit_deploy.commands.flags import FileFlags, ModelFlags
+from edgevit_deploy.commands.flags import FileFlags, ModelFlags, NetworkFlags
 from edgevit_deploy.commands.fleet import FleetFlags
+from edgevit_deploy.commands.networks import convert_networks, networks_of, titles_of
 from edgevit_deploy.commands.pictures import photograph_notes, print_top5, say_passed_over
 from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.host import THIS_HOST, check_target
@@ -84,13 +85,16 @@ def convert_one(target: str, model_flags: ModelFlags, file_flags: FileFlags, pre
         progress=progress,
     )
     row = _row(conversion)
-    _report([row], conversion.model_notes, file_flags, conversion.photographs)
+    document = _report([row], conversion.model_notes, conversion.photographs)
+    if file_flags.json:
+        print_json(document)
     return 1 if row.status == "failed" else 0
 
 
 def convert_all(
     *,
-    model_flags: Annotated[ModelFlags, Parameter(name="*")] = ModelFlags(),  # noqa: B008 - frozen
+    network_flags: Annotated[NetworkFlags, Parameter(name="*")] = NetworkFlags(),  # noqa: B008 - frozen
+    weights: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")] = (),
     file_flags: Annotated[FileFlags, Parameter(name="*")] = FileFlags(),  # noqa: B008 - frozen
     fleet_flags: Annotated[FleetFlags, Parameter(name="*")] = FleetFlags(),  # noqa: B008 - frozen
     precision: Precision | None = None,
@@ -99,46 +103,29 @@ def convert_all(
     """Convert to every target that can run here and print what was done, skipped (and why) and failed.
 
     Args:
-        model_flags: Which network.
+        network_flags: Which network.
+        weights: Checkpoint (.pth, .pt, .bin, .safetensors); without it the weights are random. Of several, each has a folder of
+            its own: OUTPUT/NAME/TARGET-PRECISION, where NAME is the file's without its suffix.
         file_flags: Which files.
         fleet_flags: Which machines.
         precision: Only this precision. [default: every precision of each target]
         require: Targets that must not be skipped (comma separated); a skip is then exit code 3.
     """
-    from edgevit_deploy import api
-
     if file_flags.form is not None:
         raise UsageError(f"a form is for one target; use `{PROGRAM} TARGET --form {file_flags.form}`, or drop --form")
     required = [check_target("--require", name) for item in require for name in item.split(",") if name]
     fleet_flags.check()
-    if fleet_flags.on is None:
-        everything = api.convert_all(
-            model=model_flags.model,
-            weights=model_flags.weights,
-            num_classes=model_flags.num_classes,
-            labels=model_flags.labels,
-            seed=model_flags.seed,
-            request=file_flags.request(precision),
-            images=file_flags.images,
-            output=file_flags.output,
-            progress=progress,
-        )
-    else:
-        from edgevit_deploy.fleet.convert import Network
-        from edgevit_deploy.fleet.convert import convert_all as convert_on
-
-        network = Network(origin=model_flags.origin(None), output=file_flags.output)
-        with fleet_flags.cluster() as cluster:
-            (everything,) = convert_on(
-                cluster,
-                [network],
-                request=file_flags.request(precision),
-                images=file_flags.images,
-                needs=fleet_flags.wanted(),
-                progress=progress,
-            )
-    rows = [_row_of(attempt) for attempt in everything.attempts]
-    _report(rows, everything.model_notes, file_flags, everything.photographs)
+    networks = networks_of(network_flags, weights, file_flags.output)
+    everything = convert_networks(networks, file_flags.request(precision), file_flags.images, fleet_flags)
+    rows: list[Row] = []
+    documents = []
+    for title, attempts in zip(titles_of(networks), everything, strict=True):
+        own = [_row_of(attempt) for attempt in attempts.attempts]
+        documents.append(_report(own, attempts.model_notes, attempts.photographs, title))
+        rows += own
+    if file_flags.json:
+        several = {"networks": [{"weights": str(path), **each} for path, each in zip(weights, documents, strict=False)]}
+        print_json(documents[0] if len(documents) == 1 else several)
     if any(row.status == "failed" for row in rows):
         return 1
     skipped = {row.target: row.detail for row in rows if row.status == "skipped" and row.target in required}
@@ -199,10 +186,10 @@ def _detail(precision: Precision, report: "ParityReport", why: str) -> str:
     return ""
 
 
-def _print_rows(rows: Sequence[Row]) -> Set[str]:
+def _print_rows(rows: Sequence[Row], title: str) -> Set[str]:
     """Print the table and return the columns for which there was no room."""
     columns = (*COLUMNS, WORKER) if any(row.worker for row in rows) else COLUMNS
-    return print_table("edgevit-deploy", columns, [row.cells()[: len(columns)] for row in rows], optional=OPTIONAL)
+    return print_table(title, columns, [row.cells()[: len(columns)] for row in rows], optional=OPTIONAL)
 
 
 def _skipped(rows: Sequence[Row]) -> list[str]:
@@ -216,13 +203,16 @@ def _skipped(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _report(rows: Sequence[Row], model_notes: Sequence[str], flags: FileFlags, photographs: "PictureFolder") -> None:
+def _report(
+    rows: Sequence[Row], model_notes: Sequence[str], photographs: "PictureFolder", title: str = "edgevit-deploy"
+) -> dict[str, object]:
+    """Print what became of one network, and return it as a JSON document."""
     notes = (*model_notes, *photograph_notes(photographs.paths))
     for note in notes:
         say(f"note: {note}")
     say_passed_over(photographs.passed_over)
     tried = [row for row in rows if row.status != "skipped"]
-    left_out = _print_rows(tried) if tried else ()
+    left_out = _print_rows(tried, title) if tried else ()
     for row in tried:
         if row.detail:
             say(f"{row.target} {row.precision}, {row.status}: {row.detail}")
@@ -232,5 +222,4 @@ def _report(rows: Sequence[Row], model_notes: Sequence[str], flags: FileFlags, p
         say(f"bundles: {', '.join(sorted({str(row.bundle.parent) for row in tried if row.bundle}))}/TARGET-PRECISION")
     bundles = [row.bundle for row in rows if row.bundle is not None and row.status != "failed"]
     top5 = print_top5(bundles, photographs.paths) if photographs.paths else None
-    if flags.json:
-        print_json({"rows": rows, "notes": notes, "top5": top5, "passed_over": photographs.passed_over})
+    return {"rows": rows, "notes": notes, "top5": top5, "passed_over": photographs.passed_over}

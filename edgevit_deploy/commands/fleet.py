@@ -49,7 +49,7 @@ class FleetFlags(AccessFlags):
     """
 
     on: str | None = None
-    needs: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ()
+    needs: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = ()
 
     def check(self) -> None:
         """Refuse what these flags cannot mean, before any work.

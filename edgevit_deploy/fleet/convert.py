@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgevit_deploy.api import Attempts, place_of, plans_of
+from edgevit_deploy.api import Attempts, Network, place_of, plans_of
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.bundle.place import check_replaceable
 from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder, find_pictures
@@ -26,20 +26,13 @@ from edgevit_deploy.workbench import MAX_PHOTOGRAPHS, open_workbench
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
-    """One network to convert: where its weights come from, and where its bundles go (`build/<variant>` when None)."""
-
-    origin: ModelOrigin
-    output: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Item:
-    """One row to be: what is converted, for which place, and the order where a worker can do it."""
+    """One row to be: what is converted, for which place, what that asks for, and the order where a worker can do it."""
 
     model: LoadedModel
     plan: ExportPlan[Any]
     place: Path
+    asked: tuple[Asked, ...]
     order: Order | None
 
 
@@ -176,33 +169,24 @@ def _items(
     Raises:
         UsageError: refused arguments, a bad picture, or a place that holds something else.
     """
-    model = load_model(replace(network.origin, image_size=request.fixed_size()))
-    source = _source(network.origin, model, photographs)
+    origin = replace(network.origin, image_size=request.fixed_size())
+    model = load_model(origin)
+    source = _source(origin, model, photographs)
     items = []
     for plan in plans_of(model, request):
         asked = tuple(each | needs for each in to_convert(plan.target))
-        item = _Item(model=model, plan=plan, place=place_of(network.output, plan), order=None)
+        item = _Item(model=model, plan=plan, place=place_of(network.output, plan), asked=asked, order=None)
         if any(each <= seat.resources for each in asked for seat in seats) and not _refusal(plan):
             check_replaceable(item.place)
-            job = _job(network.origin, plan, request)
+            job = ConvertJob(target=plan.target, request=replace(request, precision=plan.precision), origin=origin)
             item = replace(item, order=Order(key=None, job=job, given=source, asked=asked))
         items.append(item)
     return items
 
 
-def _job(origin: ModelOrigin, plan: ExportPlan[Any], request: FileRequest) -> ConvertJob:
-    return ConvertJob(
-        target=plan.target,
-        request=replace(request, precision=plan.precision),
-        model=origin.model,
-        num_classes=origin.num_classes,
-        seed=origin.seed,
-    )
-
-
 def _skipped(item: _Item, cluster: Cluster) -> Attempt:
     """Return the row of a target that no worker can build, or that refuses what is asked."""
-    reason = _refusal(item.plan) or lacking(to_convert(item.plan.target), cluster.seats())
+    reason = _refusal(item.plan) or lacking(item.asked, cluster.seats())
     return Attempt(target=item.plan.target, precision=item.plan.precision, status="skipped", reason=reason)
 
 

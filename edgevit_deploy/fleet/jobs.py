@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from edgevit_deploy import api
 from edgevit_deploy.fleet.parcel import Parcel, pack
 from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.model.loading import ModelOrigin
 from edgevit_deploy.pipeline import Attempt
 from edgevit_deploy.process.scratch import scratch_folder
 from edgevit_deploy.request import FileRequest
@@ -38,27 +39,25 @@ class Converted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertJob:
-    """One target in one precision; the fields are the arguments of `api.convert_all`."""
+    """One target in one precision; where the origin names files of the sender's, the source has them."""
 
     target: str
     request: FileRequest
-    model: str | None
-    num_classes: int | None
-    seed: int | None
+    origin: ModelOrigin
 
     def run(self, given: Source) -> Converted:
         """Convert in a folder of its own, of which nothing stays."""
         with scratch_folder() as scratch:
-            (attempt,) = api.convert_all(
-                model=self.model,
+            origin = replace(
+                self.origin,
                 weights=_written(scratch / "weights", given.weights),
-                num_classes=self.num_classes,
                 labels=_written(scratch / "labels", given.labels),
-                seed=self.seed,
-                request=self.request,
+            )
+            (attempt,) = api.convert_network(
+                api.Network(origin=origin, output=scratch / "bundles"),
+                self.request,
                 targets=(self.target,),
                 images=_written_all(scratch / "photographs", given.photographs),
-                output=scratch / "bundles",
             ).attempts
             conversion = attempt.conversion
             if conversion is None:

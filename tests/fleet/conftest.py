@@ -13,10 +13,10 @@ pytest.importorskip("distributed")
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a scheduler with two workers: red and blue have what their names say; only red builds and runs the fake."""
+    """The address of a scheduler with two workers: red and blue have what their names say; only red builds and runs files."""
     with (
         fleet.scheduler(tmp_path_factory.mktemp("scheduler")) as address,
-        fleet.workers(address, ("red", ("linux", "red", *fleet.FAKE)), ("blue", ("linux", "blue"))),
+        fleet.workers(address, ("red", ("linux", "red", *fleet.CAN)), ("blue", ("linux", "blue"))),
     ):
         yield address
 

@@ -17,8 +17,8 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 START_S = 60.0
-FAKE = ("build-fake", "run-fake")
-"""What a worker has that can build the fake target and run it."""
+CAN = ("build-fake", "run-fake", "build-torchscript", "run-torch-lite", "build-onnx", "run-onnxruntime")
+"""What a worker has that can build and run the fake target and the two that are quickest."""
 
 
 @contextmanager
