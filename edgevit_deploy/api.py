@@ -256,6 +256,7 @@ def bench(
     weights: StrPath | None = None,
     ops: bool = False,
     seed: int = 0,
+    labels: Sequence[str] | None = None,
     progress: Progress = silent,
 ) -> BenchRun:
     """Measure latency, load time, memory and size of bundles, interleaved, with the first against itself as a control.
@@ -270,6 +271,7 @@ def bench(
         weights: the checkpoint that the bundles were made from, for `original`.
         ops: profile each bundle as well.
         seed: of the order of the blocks.
+        labels: what the results call the bundles; their folders when None.
         progress: shows each step; nothing by default.
 
     Raises:
@@ -280,7 +282,7 @@ def bench(
     timing = read_timing(threads=threads, runs=runs, regime=regime, protocol=protocol, seed=seed)
     paths = [Path(bundle) for bundle in bundles]
     with progress("bench") as step:
-        return bench_on(paths, THIS_HOST, timing, against=against, weights=_path(weights), ops=ops, step=step)
+        return bench_on(paths, THIS_HOST, timing, against=against, weights=_path(weights), ops=ops, labels=labels, step=step)
 
 
 def targets() -> tuple[str, ...]:

@@ -1,19 +1,25 @@
 """Jobs: frozen, picklable, run on a worker by way of `api`; what they return is values and the bytes of bundles."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal
+from typing import Protocol as Interface
 
 from edgevit_deploy import api
-from edgevit_deploy.fleet.parcel import Parcel, pack
+from edgevit_deploy.errors import DeployError
+from edgevit_deploy.fleet.parcel import Parcel, pack, unpack
 from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.measure.bench import BenchRun, Protocol
+from edgevit_deploy.measure.contests import Against
 from edgevit_deploy.model.loading import ModelOrigin
 from edgevit_deploy.pipeline import Attempt
 from edgevit_deploy.process.scratch import scratch_folder
 from edgevit_deploy.request import FileRequest
 
 
-class Job(Protocol):
+class Job(Interface):
     """What a worker does; `given` is what it was sent apart from the job itself, once for all jobs that need it."""
 
     def run(self, given: Any) -> Any: ...  # noqa: D102
@@ -68,6 +74,63 @@ class ConvertJob:
                 duration_s=conversion.duration_s,
                 parcel=pack(conversion.bundle),
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundles:
+    """What a benchmark reads: bundles by value, and the checkpoint for plain exports, as (file name, content)."""
+
+    parcels: tuple[Parcel, ...]
+    weights: tuple[str, bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchJob:
+    """A benchmark of bundles, alone on its worker; the other fields are the arguments of `api.bench`."""
+
+    labels: tuple[str, ...]
+    threads: int
+    runs: int | None
+    regime: Literal["steady", "mixed"] | None
+    protocol: Protocol
+    against: Against | None
+    ops: bool
+    seed: int
+
+    def run(self, given: Bundles) -> BenchRun:
+        """Time the bundles from a folder of their own, of which nothing stays, and call them as the sender does.
+
+        Raises:
+            DeployError: as `api.bench` does.
+        """
+        with scratch_folder() as scratch, renamed(scratch, self.labels) as folders:
+            for folder, parcel in zip(folders, given.parcels, strict=True):
+                unpack(parcel, folder, "the client")
+            return api.bench(
+                *folders,
+                threads=self.threads,
+                runs=self.runs,
+                regime=self.regime,
+                protocol=self.protocol,
+                against=self.against,
+                weights=_written(scratch / "weights", given.weights),
+                ops=self.ops,
+                seed=self.seed,
+                labels=self.labels,
+            )
+
+
+@contextmanager
+def renamed(scratch: Path, labels: Sequence[str]) -> Iterator[list[Path]]:
+    """Give a folder for each bundle, by whose label an error calls it: the sender has never seen the folder."""
+    folders = [scratch / str(number) / "bundle" for number in range(len(labels))]
+    try:
+        yield folders
+    except DeployError as error:
+        text = str(error)
+        for folder, label in zip(folders, labels, strict=True):
+            text = text.replace(str(folder), label)
+        raise type(error)(text) from error
 
 
 def perform(job: Job, given: object) -> Any:
