@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from edgevit_deploy.spec import VERSION
 
 if TYPE_CHECKING:
-    from edgevit_deploy.api import bench, convert, convert_all, load_model, targets, verify
+    from edgevit_deploy.api import bench, convert, convert_all, evaluate, load_model, targets, verify
     from edgevit_deploy.model.variants import create_model
 
-__all__ = ["__version__", "bench", "convert", "convert_all", "create_model", "load_model", "targets", "verify"]
+__all__ = ["__version__", "bench", "convert", "convert_all", "create_model", "evaluate", "load_model", "targets", "verify"]
 __version__ = VERSION
 
-_HOMES = dict.fromkeys(("bench", "convert", "convert_all", "load_model", "targets", "verify"), "edgevit_deploy.api")
+_HOMES = dict.fromkeys(("bench", "convert", "convert_all", "evaluate", "load_model", "targets", "verify"), "edgevit_deploy.api")
 _HOMES["create_model"] = "edgevit_deploy.model.variants"
 
 

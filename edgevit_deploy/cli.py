@@ -26,6 +26,10 @@ from edgevit_deploy.spec import PROGRAM, VERSION, Precision
 COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its line in the list of commands
     "all": ("convert:convert_all", "Convert to every target that can run here; say what was done, skipped and failed, and why."),
     "verify": ("verify:verify_bundles", "Re-hash, load, run and compare bundles with their golden outputs."),
+    "evaluate": (
+        "evaluate:evaluate_bundles",
+        "Measure top-1 and top-5 of bundles on labelled pictures, paired with the network they were made from.",
+    ),
     "bench": (
         "bench:bench_bundles",
         "Measure latency, load time, memory and size of bundles, against each other, naive exports or peers.",

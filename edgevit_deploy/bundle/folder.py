@@ -28,6 +28,9 @@ from edgevit_deploy.spec import INPUT_NAME, MAX_LABELS_BYTES
 
 LABELS_NAME = "labels.txt"
 README_NAME = "README.md"
+EVALUATION_NAME = "evaluation.json"
+"""Of what an evaluation found out, where it was put into the bundle; only the list of files in the manifest knows of it."""
+
 GOLDEN = "golden"
 GOLDEN_INPUT = f"{GOLDEN}/input.f32"
 ONLY_OUTPUT = "output"
@@ -64,7 +67,7 @@ def read_golden(bundle: Path, manifest: Manifest) -> tuple[NDArray[np.float32], 
 
 def _read_array(bundle: Path, manifest: Manifest, record: GoldenArray) -> NDArray[np.float32]:
     size = 4 * math.prod(record.shape)
-    data = _read_recorded(bundle, manifest, record.path, size)
+    data = read_recorded(bundle, manifest, record.path, size)
     if len(data) != size:
         raise BundleError(f"{bundle / record.path}: {len(data)} bytes, expected float32 {record.shape}; convert again")
     values = np.frombuffer(data, dtype="<f4").astype(np.float32).reshape(record.shape)
@@ -76,7 +79,7 @@ def _read_array(bundle: Path, manifest: Manifest, record: GoldenArray) -> NDArra
 def record_files(folder: Path) -> tuple[FileRecord, ...]:
     """Hash every file below a folder except its manifest, in sorted order."""
     paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return tuple(_record(folder, path) for path in paths if path != MANIFEST_NAME)
+    return tuple(record_file(folder, path) for path in paths if path != MANIFEST_NAME)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -115,7 +118,7 @@ def _check_unchanged(bundle: Path, record: FileRecord) -> None:
         raise BundleError(
             f"{path}: changed since it was written ({size} bytes, manifest says {record.bytes}); copy it again or convert again"
         )
-    found = _record(bundle, record.path)
+    found = record_file(bundle, record.path)
     if found != record:
         raise BundleError(
             f"{path}: changed since it was written (sha256 {found.sha256[:12]}..., "
@@ -137,7 +140,12 @@ def recorded_path(bundle: Path, manifest: Manifest, inside: str) -> Path:
     return path
 
 
-def _read_recorded(bundle: Path, manifest: Manifest, inside: str, max_bytes: int) -> bytes:
+def read_recorded(bundle: Path, manifest: Manifest, inside: str, max_bytes: int) -> bytes:
+    """Read a file of a bundle whole.
+
+    Raises:
+        BundleError: it is not there, not recorded, or larger than `max_bytes`.
+    """
     path = recorded_path(bundle, manifest, inside)
     try:
         return read_bounded(path, max_bytes)
@@ -151,7 +159,7 @@ def read_labels(bundle: Path, manifest: Manifest) -> tuple[str, ...]:
     Raises:
         BundleError: they are no text, or not as many as the model has classes.
     """
-    data = _read_recorded(bundle, manifest, manifest.labels.path, MAX_LABELS_BYTES)
+    data = read_recorded(bundle, manifest, manifest.labels.path, MAX_LABELS_BYTES)
     try:
         labels = tuple(data.decode("utf-8").splitlines())
     except UnicodeDecodeError as error:
@@ -163,7 +171,8 @@ def read_labels(bundle: Path, manifest: Manifest) -> tuple[str, ...]:
     return labels
 
 
-def _record(folder: Path, path: str) -> FileRecord:
+def record_file(folder: Path, path: str) -> FileRecord:
+    """Hash one file below a folder."""
     with open_regular(folder / path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return FileRecord(path=path, sha256=digest, bytes=(folder / path).stat().st_size)

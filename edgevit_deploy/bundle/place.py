@@ -48,6 +48,11 @@ class StagedBundle:
             _remove(failed, manifest)
         return self.destination
 
+    def publish_changed(self) -> Path:
+        """Put the same bundle in its place again, with something added; one that failed and lies beside it is another one."""
+        self._put(self.destination)
+        return self.destination
+
     def publish_failed(self) -> Path:
         """Keep a bundle that failed parity as `<name>.failed`, for study; an older good one stays in its place."""
         self._put(_failed(self.destination))

@@ -54,8 +54,11 @@ def _checkpoint_facts(file: Path) -> dict[str, Any]:
 
 def _bundle_facts(folder: Path) -> dict[str, Any]:
     from edgevit_deploy.bundle.folder import open_bundle
+    from edgevit_deploy.commands.report.accuracy import accuracy_line
+    from edgevit_deploy.measure.accuracy.record import read_record
 
     manifest = open_bundle(folder)
+    evaluation = read_record(folder, manifest)
     document: dict[str, Any] = msgspec.to_builtins(manifest)
     parity = document.pop("parity")
     files = document.pop("files")
@@ -65,4 +68,5 @@ def _bundle_facts(folder: Path) -> dict[str, Any]:
         **document,
         "files": f"{len(files)} files, {sum(record['bytes'] for record in files)} bytes, all hashes match",
         "parity": f"{parity['status']} on {parity['runtime']}" + (f", {figure(worst.noise_ratio)} x noise" if worst else ""),
+        "accuracy": "not recorded" if evaluation is None else accuracy_line(evaluation),
     }

@@ -28,12 +28,17 @@ def report_bundles(
     """
     from edgevit_deploy.bundle.folder import open_bundle
     from edgevit_deploy.commands.report.page import Subject, render, write_page
+    from edgevit_deploy.measure.accuracy.record import read_record
 
     folders = [real_path(bundle) for bundle in bundles]
     path = output or folders[0].parent / REPORT_NAME
     _check_outside(path, folders)
-    labels = _labels(folders)
-    subjects = [Subject(label=label, manifest=open_bundle(bundle)) for label, bundle in zip(labels, bundles, strict=True)]
+    labels = short_labels(folders)
+    manifests = [open_bundle(bundle) for bundle in bundles]
+    subjects = [
+        Subject(label=label, manifest=manifest, evaluation=read_record(bundle, manifest))
+        for label, bundle, manifest in zip(labels, bundles, manifests, strict=True)
+    ]
     write_page(render(subjects), path)
     verdicts = [subject.manifest.parity.verdict for subject in subjects]
     say(f"wrote {path}: {'; '.join(f'{label} {status}' for label, status in zip(labels, verdicts, strict=True))}")
@@ -50,7 +55,7 @@ def _check_outside(path: Path, folders: Sequence[Path]) -> None:
             )
 
 
-def _labels(folders: Sequence[Path]) -> list[str]:
+def short_labels(folders: Sequence[Path]) -> list[str]:
     """Name bundles by their path below the folder that holds them all: short, and without this machine's paths."""
     common = os.path.commonpath([folder.parent for folder in folders])
     return [folder.relative_to(common).as_posix() for folder in folders]

@@ -16,13 +16,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from edgevit_deploy.bundle.manifest import FileRecord, GoldenRecord, Manifest
 from edgevit_deploy.commands.pages import write_beside
+from edgevit_deploy.commands.report.accuracy import AccuracyView, accuracy_view, accuracy_views
 from edgevit_deploy.commands.report.axis import Axis, Tick, axis_for
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.measure.accuracy.record import EvaluationRecord
 from edgevit_deploy.outside.text import figure
 from edgevit_deploy.parity.gate import OutputDiff, Status
 from edgevit_deploy.spec import Size, TensorSpec
 
 TEMPLATE = "page.html.j2"
+EVALUATION_TEMPLATE = "evaluation.html.j2"
 HTML_SUFFIXES = (".html", ".htm")
 Badge = Literal["good", "open", "bad"]
 """The class in the style sheet that colours a verdict."""
@@ -39,6 +42,7 @@ class Subject:
 
     label: str
     manifest: Manifest
+    evaluation: EvaluationRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +89,7 @@ class Card:
     options: Pairs
     operators: Pairs
     facts: Pairs
+    accuracy: AccuracyView | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +100,25 @@ class Page:
     ticks: tuple[Tick, ...]
     bundles: tuple[Card, ...]
 
+    @property
+    def accuracies(self) -> tuple[AccuracyView, ...]:
+        """What there is of bundles in which an evaluation is recorded."""
+        return tuple(bundle.accuracy for bundle in self.bundles if bundle.accuracy is not None)
+
 
 def render(subjects: Sequence[Subject]) -> str:
     """Return the page; the same subjects give the same bytes."""
     return environment().get_template(TEMPLATE).render(page=page_about(subjects))
+
+
+def render_evaluation(records: Mapping[str, EvaluationRecord], lines: Sequence[str]) -> str:
+    """Return the page of one evaluation.
+
+    Args:
+        records: of the bundles that ran, by their labels.
+        lines: what is said beside the tables.
+    """
+    return environment().get_template(EVALUATION_TEMPLATE).render(views=accuracy_views(records), lines=lines)
 
 
 def environment() -> Environment:
@@ -172,6 +192,7 @@ def _card(anchor: str, subject: Subject, axis: Axis) -> Card:
         options=_pairs(manifest.options),
         operators=_pairs(manifest.operators),
         facts=_pairs(manifest.facts),
+        accuracy=None if subject.evaluation is None else accuracy_view(anchor, subject.label, subject.evaluation),
     )
 
 

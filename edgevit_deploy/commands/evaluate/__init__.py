@@ -1,0 +1,84 @@
+"""`convert.py evaluate BUNDLE... --data DIR`: how often bundles are right, and what each has lost against its network."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from edgevit_deploy.commands.console import print_json, progress, say
+from edgevit_deploy.commands.evaluate.files import DOCUMENT_NAME, PAGE_NAME, write_files
+from edgevit_deploy.commands.evaluate.view import document, print_evaluation
+from edgevit_deploy.errors import MissingError
+
+
+def evaluate_bundles(
+    *bundles: Annotated[Path, Parameter(required=True)],
+    data: Path,
+    weights: Path | None = None,
+    labels: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    min_agreement: float | None = None,
+    max_drop: float | None = None,
+    output: Path | None = None,
+    preprocess: Literal["checkpoint", "bundle"] = "checkpoint",
+    reference: Literal["fp32", "fp64"] = "fp32",
+    batch: int | None = None,
+    threads: int | None = None,
+    workers: int = 0,
+    record: Annotated[bool, Parameter(negative="")] = False,
+    strict: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Measure top-1 and top-5 of bundles on labelled pictures, paired with the network they were made from.
+
+    Args:
+        bundles: Folders written by a conversion. Each is re-hashed first.
+        data: Folder of labelled pictures: one subfolder a class, or pictures beside labels.csv (file,label).
+        weights: The checkpoint that the bundles were made from: the network is evaluated too, and each bundle compared with it.
+        labels: Text file with one class name a line, in class order, by which the folders are named. [default: the checkpoint's,
+            else the bundles']
+        limit: How many pictures, drawn by --seed with each class's share. [default: all]
+        seed: Seed of the sample.
+        min_agreement: Exit code 1 unless the lower end of the 95 % interval of the agreement with the network reaches this share.
+        max_drop: Exit code 1 unless the upper end of the 95 % interval of the loss of top-1 is at most this share.
+        output: Folder for evaluation.json, evaluation.html, and finished shards: the same command goes on where it was.
+        preprocess: How the network's pictures are prepared: as its checkpoint says, or as each bundle prepares its own.
+        reference: Arithmetic of the network.
+        batch: Pictures a run of the network and of bundles whose batch is free. [default: 32 and the smallest]
+        threads: Threads of each runtime and of PyTorch. [default: their own]
+        workers: Processes that decode pictures; 0 decodes in this one.
+        record: Put the result into each bundle, as evaluation.json; `report` shows it.
+        strict: Exit code 2 for files that are no good pictures; without it they are counted and named.
+        json: Print one JSON document on stdout and nothing else there.
+    """
+    from edgevit_deploy import api
+
+    evaluation = api.evaluate(
+        *bundles,
+        data=data,
+        weights=weights,
+        labels=labels,
+        limit=limit,
+        seed=seed,
+        output=output,
+        min_agreement=min_agreement,
+        max_drop=max_drop,
+        preprocess=preprocess,
+        reference=reference,
+        batch=batch,
+        threads=threads,
+        workers=workers,
+        record=record,
+        strict=strict,
+        progress=progress,
+    )
+    print_evaluation(evaluation)
+    if output is not None:
+        write_files(evaluation, data, output)
+        say(f"saved: {output}: {PAGE_NAME}, {DOCUMENT_NAME}")
+    if json:
+        print_json(document(evaluation))
+    if any(row.status == "failed" or not all(gate.ok for gate in row.gates) for row in evaluation.rows):
+        return 1
+    return MissingError.exit_code if any(row.status == "not run" for row in evaluation.rows) else 0

@@ -1,0 +1,117 @@
+"""The rows of an evaluation, counted from finished shards, one of them in memory at a time."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from edgevit_deploy.data.image_folder import ImageFolder
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.measure.accuracy.contestants import Contestant, Field
+from edgevit_deploy.measure.accuracy.result import Evaluated, Limits, Outputs, Pairing
+from edgevit_deploy.measure.accuracy.shards import Shard, ShardLogits, Subject
+from edgevit_deploy.measure.accuracy.store import ShardStore
+from edgevit_deploy.measure.accuracy.tally import AccuracyTally, PairingTally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Every shard of every subject, in order; `not_run` has what is said of those that did not run, by their keys."""
+
+    shards: Mapping[Subject, tuple[Shard, ...]]
+    store: ShardStore
+    not_run: dict[str, ShardLogits] = field(default_factory=dict)
+
+    def results(self, subject: Subject) -> Iterator[ShardLogits]:
+        """Yield the finished shards of a subject, each read when it is asked for.
+
+        Raises:
+            UsageError: one is gone since it was finished.
+        """
+        for shard in self.shards[subject]:
+            result = self.store.find(shard)
+            if result is None:
+                raise UsageError(f"a finished shard in {self.store.folder} is gone; run the same command again")
+            yield result
+
+    def obstacle(self, subject: Subject) -> ShardLogits | None:
+        """Return what is said of a shard of a subject that did not run; None where all did."""
+        return next((self.not_run[shard.key] for shard in self.shards[subject] if shard.key in self.not_run), None)
+
+
+def rows_of(field: Field, folder: ImageFolder, work: Work, limits: Limits) -> Iterator[Evaluated]:
+    """Yield the row of each network, then of each bundle."""
+    networks = field.networks()
+    labels = {network: "network" if len(networks) == 1 else f"network {number}" for number, network in enumerate(networks, 1)}
+    for network, label in labels.items():
+        yield _row(label, network, "logits", folder, work)
+    for contestant in field.contestants:
+        yield _bundle_row(contestant, labels, folder, work, limits)
+
+
+def _bundle_row(
+    contestant: Contestant, labels: Mapping[Subject, str], folder: ImageFolder, work: Work, limits: Limits
+) -> Evaluated:
+    network = contestant.network
+    pairing = None
+    if network is not None and not work.obstacle(network) and not work.obstacle(contestant.subject):
+        pairing = _pairing(contestant, network, folder, work)
+    return _row(
+        contestant.label,
+        contestant.subject,
+        contestant.outputs,
+        folder,
+        work,
+        network="" if network is None else labels[network],
+        pairing=pairing,
+        limits=limits,
+        notes=contestant.notes,
+    )
+
+
+def _row(
+    label: str,
+    subject: Subject,
+    outputs: Outputs,
+    folder: ImageFolder,
+    work: Work,
+    *,
+    network: str = "",
+    pairing: Pairing | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    notes: tuple[str, ...] = (),
+) -> Evaluated:
+    obstacle = work.obstacle(subject)
+    tally, runtime = AccuracyTally(classes=len(folder.classes), outputs=outputs), ""
+    for result in work.results(subject) if obstacle is None else ():
+        tally.add(result, folder.targets)
+        runtime = result.runtime
+    if obstacle is None and not tally.pictures:
+        raise UsageError(f"none of the pictures of {folder.root} can be decoded; look at one of them")
+    return Evaluated(
+        label=label,
+        kind=subject.kind,
+        status="ran" if obstacle is None else obstacle.status,
+        reason="" if obstacle is None else obstacle.reason,
+        runtime=runtime,
+        preprocess=subject.preprocess,
+        image_size=subject.image_size,
+        accuracy=tally.accuracy() if obstacle is None else None,
+        network=network,
+        pairing=pairing,
+        gates=tuple(limits.gates(pairing)) if pairing is not None else (),
+        pictures_per_s=tally.pictures / tally.seconds if obstacle is None else None,
+        notes=notes,
+    )
+
+
+def _pairing(contestant: Contestant, network: Subject, folder: ImageFolder, work: Work) -> Pairing:
+    tally = PairingTally(folder=folder, outputs=contestant.outputs, bound=_bound(contestant))
+    for one, other in zip(work.results(network), work.results(contestant.subject), strict=True):
+        tally.add(one, other)
+    return tally.pairing()
+
+
+def _bound(contestant: Contestant) -> float | None:
+    """Return the bound that the file itself was proven within, where it was made."""
+    parity = contestant.manifest.parity
+    worst = None if parity.status == "built, not run" else parity.worst
+    return worst.tolerance.atol if worst else None
