@@ -5,7 +5,7 @@ with it; here a worker holds one job.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -83,7 +83,7 @@ class Dispatch:
         """Add an order."""
         self._waiting.append(_Try(order=order))
 
-    def outcomes(self) -> Iterator[Outcome]:
+    def outcomes(self) -> Generator[Outcome, None, None]:
         """Yield what comes of the orders, as it comes; whatever ends this early cancels the others.
 
         Raises:

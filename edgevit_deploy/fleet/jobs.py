@@ -1,5 +1,6 @@
 """Jobs: frozen, picklable, run on a worker by way of `api`; what they return is values and the bytes of bundles."""
 
+import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -8,9 +9,11 @@ from typing import Any, Literal
 from typing import Protocol as Interface
 
 from edgevit_deploy import api
-from edgevit_deploy.errors import DeployError
+from edgevit_deploy.errors import DeployError, UsageError
 from edgevit_deploy.fleet.parcel import Parcel, pack, unpack
 from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.measure.accuracy.identity import identity_of
+from edgevit_deploy.measure.accuracy.shards import Shard, ShardLogits, run_shard
 from edgevit_deploy.measure.bench import BenchRun, Protocol
 from edgevit_deploy.measure.contests import Against
 from edgevit_deploy.model.loading import ModelOrigin
@@ -118,6 +121,54 @@ class BenchJob:
                 seed=self.seed,
                 labels=self.labels,
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What pictures are run through: a bundle by value, or the network's checkpoint as (file name, content)."""
+
+    parcel: Parcel | None = None
+    weights: tuple[str, bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateJob:
+    """One shard of an evaluation; `sizes` are the bytes of its pictures, which lie under the same path on the worker."""
+
+    shard: Shard
+    sizes: tuple[int, ...]
+
+    def run(self, given: Opened) -> ShardLogits:
+        """Run the shard's pictures through what was sent.
+
+        Raises:
+            UsageError: this machine has other pictures under that path, or none.
+        """
+        shard = self.shard
+        for index, size in enumerate(self.sizes):
+            if size_of(shard.picture(index)) != size:
+                raise UsageError(
+                    f"{shard.picture(index)} is not there on {platform.node()}, or has another size than here; the folder of "
+                    "--data must be the same on every worker, under the same path"
+                )
+        with scratch_folder() as scratch:
+            path, identity = _written(scratch / "weights", given.weights), shard.subject.identity
+            if given.parcel is not None:
+                path = scratch / "bundle"
+                identity = identity_of(
+                    unpack(given.parcel, path, "the client"), THIS_HOST
+                )  # its runtime may be this host's alone
+            assert path is not None
+            result = run_shard(replace(shard, subject=replace(shard.subject, path=path, identity=identity)))
+        return replace(result, key=shard.key)
+
+
+def size_of(path: Path) -> int | None:
+    """Return how many bytes a file has; None where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One scheduler and two workers for each module that asks for them."""
+"""One scheduler and two workers for all tests of a process."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.helpers import fleet
 pytest.importorskip("distributed")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a scheduler with two workers: red and blue have what their names say; only red builds and runs files."""
     with (
@@ -21,7 +21,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster(address: str) -> Iterator[Any]:
     with fleet.connected(address, 2) as cluster:
         yield cluster

@@ -1,14 +1,20 @@
 """`convert.py evaluate BUNDLE... --data DIR`: how often bundles are right, and what each has lost against its network."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from edgevit_deploy.commands.console import print_json, progress, say
 from edgevit_deploy.commands.evaluate.files import DOCUMENT_NAME, PAGE_NAME, write_files
 from edgevit_deploy.commands.evaluate.view import document, print_evaluation
+from edgevit_deploy.commands.fleet import FleetFlags
 from edgevit_deploy.errors import MissingError
+
+if TYPE_CHECKING:
+    from edgevit_deploy.measure.accuracy import RunShards
 
 
 def evaluate_bundles(
@@ -28,6 +34,7 @@ def evaluate_bundles(
     workers: int = 0,
     record: Annotated[bool, Parameter(negative="")] = False,
     strict: Annotated[bool, Parameter(negative="")] = False,
+    fleet_flags: Annotated[FleetFlags, Parameter(name="*")] = FleetFlags(),  # noqa: B008 - frozen
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Measure top-1 and top-5 of bundles on labelled pictures, paired with the network they were made from.
@@ -50,29 +57,33 @@ def evaluate_bundles(
         workers: Processes that decode pictures; 0 decodes in this one.
         record: Put the result into each bundle, as evaluation.json; `report` shows it.
         strict: Exit code 2 for files that are no good pictures; without it they are counted and named.
+        fleet_flags: Which machines; the folder of --data must be the same, under the same path, on each.
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy import api
 
-    evaluation = api.evaluate(
-        *bundles,
-        data=data,
-        weights=weights,
-        labels=labels,
-        limit=limit,
-        seed=seed,
-        output=output,
-        min_agreement=min_agreement,
-        max_drop=max_drop,
-        preprocess=preprocess,
-        reference=reference,
-        batch=batch,
-        threads=threads,
-        workers=workers,
-        record=record,
-        strict=strict,
-        progress=progress,
-    )
+    fleet_flags.check()
+    with _runner(fleet_flags) as run_shards:
+        evaluation = api.evaluate(
+            *bundles,
+            data=data,
+            weights=weights,
+            labels=labels,
+            limit=limit,
+            seed=seed,
+            output=output,
+            min_agreement=min_agreement,
+            max_drop=max_drop,
+            preprocess=preprocess,
+            reference=reference,
+            batch=batch,
+            threads=threads,
+            workers=workers,
+            record=record,
+            strict=strict,
+            run_shards=run_shards,
+            progress=progress,
+        )
     print_evaluation(evaluation)
     if output is not None:
         write_files(evaluation, data, output)
@@ -82,3 +93,17 @@ def evaluate_bundles(
     if any(row.status == "failed" or not all(gate.ok for gate in row.gates) for row in evaluation.rows):
         return 1
     return MissingError.exit_code if any(row.status == "not run" for row in evaluation.rows) else 0
+
+
+@contextmanager
+def _runner(flags: FleetFlags) -> "Iterator[RunShards]":
+    """Give what runs shards: this process, or the workers of the scheduler that `--on` names."""
+    if flags.on is None:
+        from edgevit_deploy.measure.accuracy import run_in_turn
+
+        yield run_in_turn
+        return
+    from edgevit_deploy.fleet.evaluate import shards_on
+
+    with flags.cluster() as cluster:
+        yield shards_on(cluster, flags.wanted())

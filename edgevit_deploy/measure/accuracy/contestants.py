@@ -10,7 +10,7 @@ from edgevit_deploy.bundle.folder import open_bundle, read_labels
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import ThisHost
-from edgevit_deploy.measure.accuracy.identity import digest_of, identity_of, versions
+from edgevit_deploy.measure.accuracy.identity import identity_of, network_identity
 from edgevit_deploy.measure.accuracy.result import Outputs
 from edgevit_deploy.measure.accuracy.shards import Reference, Subject
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model, read_labels_file
@@ -150,7 +150,7 @@ def _network(model: LoadedModel, preprocess: Preprocess, weights: Path, way: Way
     return Subject(
         kind="network",
         path=weights,
-        identity=digest_of([model.record.weights_sha256, versions(["torch"])]),
+        identity=network_identity(model.record.weights_sha256),
         image_size=model.spec.image_size,
         preprocess=preprocess,
         batch=way.batch or NETWORK_BATCH,
