@@ -10,15 +10,14 @@ are those of `edgevit_deploy.errors`, and a failed comparison is a result.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from edgevit_deploy.bundle.manifest import read_manifest
 from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder, find_pictures
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.exporter import ExportPlan
+from edgevit_deploy.every_target import Attempts, Network, convert_network, place_of
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.accuracy import Evaluation, Limits, RunShards, Sample, Way, run_in_turn
 from edgevit_deploy.measure.accuracy import evaluate as evaluate_on
@@ -30,7 +29,7 @@ from edgevit_deploy.measure.bench import bench as bench_on
 from edgevit_deploy.measure.contests import Against
 from edgevit_deploy.model import loading
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin
-from edgevit_deploy.pipeline import Attempt, Conversion, Progress, silent, try_convert
+from edgevit_deploy.pipeline import Conversion, Progress, silent
 from edgevit_deploy.pipeline import convert as convert_on
 from edgevit_deploy.request import FileRequest, read_options
 from edgevit_deploy.spec import Graph, InputKind, Precision, Size, Task
@@ -39,23 +38,6 @@ from edgevit_deploy.verification.bundle import verify as verify_on
 from edgevit_deploy.workbench import open_workbench
 
 StrPath = str | Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
-    """One network to convert: where its weights come from, and where its bundles go (`build/<variant>` when None)."""
-
-    origin: ModelOrigin
-    output: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempts:
-    """What `convert_all` came to, what must be known of the model (random weights, for example), and the folder of pictures."""
-
-    attempts: tuple[Attempt, ...]
-    model_notes: tuple[str, ...]
-    photographs: PictureFolder
 
 
 def load_model(
@@ -140,7 +122,7 @@ def convert(
         loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed))
         with open_workbench(loaded, THIS_HOST, step, _pictures(images)) as workbench:
             plan = request.plan(exporter, loaded, own)
-            return convert_on(workbench, plan, place_of(output, plan))
+            return convert_on(workbench, plan, place_of(_path(output), plan))
 
 
 def convert_all(
@@ -175,41 +157,8 @@ def convert_all(
     """
     request = request or FileRequest()
     origin = _origin(model, weights, num_classes, request, labels, seed)
-    return convert_network(
-        Network(origin=origin, output=_path(output)), request, targets=targets, images=images, progress=progress
-    )
-
-
-def convert_network(
-    network: Network,
-    request: FileRequest,
-    *,
-    targets: Sequence[str] | None = None,
-    images: StrPath | None = None,
-    progress: Progress = silent,
-) -> Attempts:
-    """Do what `convert_all` does, for a network that is named in the core's own terms; a worker does one target of it."""
-    loaded = loading.load_model(replace(network.origin, image_size=request.fixed_size()))
-    photographs = _pictures(images)
-    with open_workbench(loaded, THIS_HOST, photographs=photographs) as workbench:
-        plans = plans_of(loaded, request, targets)
-        attempts = [try_convert(workbench, plan, place_of(network.output, plan), progress) for plan in plans]
-    return Attempts(attempts=tuple(attempts), model_notes=loaded.notes, photographs=photographs)
-
-
-def plans_of(loaded: LoadedModel, request: FileRequest, targets: Sequence[str] | None = None) -> list[ExportPlan[Any]]:
-    """Return every conversion of `convert_all`, in the order of its table.
-
-    Raises:
-        UsageError: no such target, or a request that is wrong for every target.
-    """
-    exporters = map(THIS_HOST.find_exporter, THIS_HOST.targets() if targets is None else targets)
-    return [
-        replace(request, precision=precision).plan(exporter, loaded)
-        for exporter in exporters
-        for precision in exporter.precisions
-        if request.precision in (None, precision)
-    ]
+    network = Network(origin=origin, output=_path(output))
+    return convert_network(network, request, targets=targets, photographs=_pictures(images), progress=progress)
 
 
 def verify(
@@ -379,12 +328,6 @@ def _origin(
         labels=_path(labels),
         seed=seed,
     )
-
-
-def place_of(output: StrPath | None, plan: ExportPlan[Any]) -> Path:
-    """Return where the bundle of a conversion goes."""
-    folder = Path("build") / plan.spec.variant if output is None else Path(output)
-    return folder / f"{plan.target}-{plan.precision}"
 
 
 def _pictures(images: StrPath | None) -> PictureFolder:

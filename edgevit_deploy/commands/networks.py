@@ -12,7 +12,7 @@ from edgevit_deploy.errors import UsageError
 from edgevit_deploy.request import FileRequest
 
 if TYPE_CHECKING:
-    from edgevit_deploy.api import Attempts, Network
+    from edgevit_deploy.every_target import Attempts, Network
 
 TITLE = "edgevit-deploy"
 
@@ -23,7 +23,7 @@ def networks_of(flags: NetworkFlags, weights: Sequence[Path], output: Path | Non
     Raises:
         UsageError: bundles of two checkpoints would go to one folder.
     """
-    from edgevit_deploy.api import Network
+    from edgevit_deploy.every_target import Network
 
     if len(weights) < 2:
         return [Network(origin=flags.origin_of(weights[0] if weights else None, None), output=output)]
@@ -44,16 +44,18 @@ def convert_networks(
     networks: "Sequence[Network]", request: FileRequest, images: Path | None, fleet_flags: FleetFlags
 ) -> "list[Attempts]":
     """Convert each network to every target, here or where `--on` says."""
-    from edgevit_deploy import api
-
     if fleet_flags.on is not None:
         from edgevit_deploy.fleet.convert import convert_all
 
         with fleet_flags.cluster() as cluster:
             return convert_all(cluster, networks, request=request, images=images, needs=fleet_flags.wanted(), progress=progress)
+    from edgevit_deploy.data.pictures import NO_PICTURES, find_pictures
+    from edgevit_deploy.every_target import convert_network
+
     if len(networks) > 1:  # a bad one is said before the first is converted
         from edgevit_deploy.model.loading import load_model
 
         for network in networks:
             load_model(replace(network.origin, image_size=request.fixed_size()))
-    return [api.convert_network(network, request, images=images, progress=progress) for network in networks]
+    photographs = NO_PICTURES if images is None else find_pictures(images)
+    return [convert_network(network, request, photographs=photographs, progress=progress) for network in networks]

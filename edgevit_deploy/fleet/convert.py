@@ -5,17 +5,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgevit_deploy.api import Attempts, Network, place_of, plans_of
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.bundle.place import check_replaceable
 from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder, find_pictures
 from edgevit_deploy.deploy.form import read_form
 from edgevit_deploy.errors import BundleError, UsageError
+from edgevit_deploy.every_target import Attempts, Network, place_of, plans_of
 from edgevit_deploy.exporter import ExportPlan
-from edgevit_deploy.fleet.abilities import Asked, to_convert
+from edgevit_deploy.fleet.abilities import Asked, to_convert, to_run
 from edgevit_deploy.fleet.cluster import Cluster, Seat, lacking
 from edgevit_deploy.fleet.dispatch import Dispatch, Order, Outcome
 from edgevit_deploy.fleet.jobs import Converted, ConvertJob, Source
+from edgevit_deploy.fleet.judge import JudgeJob, ToJudge
 from edgevit_deploy.fleet.parcel import Parcel, check_parcel, publish
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model
@@ -27,12 +28,18 @@ from edgevit_deploy.workbench import MAX_PHOTOGRAPHS, open_workbench
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Item:
-    """One row to be: what is converted, for which place, what that asks for, and the order where a worker can do it."""
+    """One row to be: what is converted, for which place, and the order where a worker can do it.
 
+    `asked` is what building asks of a worker, `runs` what running the file does.
+    """
+
+    origin: ModelOrigin
+    source: Source
     model: LoadedModel
     plan: ExportPlan[Any]
     place: Path
     asked: tuple[Asked, ...]
+    runs: tuple[Asked, ...]
     order: Order | None
 
 
@@ -47,8 +54,8 @@ def convert_all(
 ) -> list[Attempts]:
     """Convert networks to every target that a worker can build, as `api.convert_all` does here.
 
-    Each goes to a worker that builds its target and runs it, where there is one, and once more to a machine of another kind while
-    it is `built, not run`.
+    Each goes to a worker that builds its target and runs it, where there is one. While it is `built, not run`, a machine of
+    another kind builds and runs it, or else one judges it that can only run it.
 
     Args:
         cluster: with the workers.
@@ -149,16 +156,23 @@ class _Rows:
 
     def _elsewhere(self, outcome: Outcome) -> Order | None:
         """Return the order for a machine of another kind that may run the file; None where there is none."""
-        order, seat = outcome.order, outcome.seat
-        if seat is None:
+        order, seat, item = outcome.order, outcome.seat, self._items[outcome.order.key]
+        if seat is None or outcome.result is None:
             return None
         avoid = order.avoid | {seat.kind}
-        runs = tuple(asked for asked in order.asked[:-1] if any(_suits(other, asked, avoid) for other in self._cluster.seats()))
-        return replace(order, asked=runs, avoid=avoid) if runs else None
+        if isinstance(order.job, ConvertJob) and (asked := self._suited(item.asked[:-1], avoid)):
+            return replace(order, asked=asked, avoid=avoid)
+        if (asked := self._suited(item.runs, avoid)) and outcome.result.parcel is not None:
+            job = JudgeJob(origin=item.origin, duration_s=outcome.result.duration_s)
+            return replace(
+                order, job=job, given=ToJudge(parcel=outcome.result.parcel, source=item.source), asked=asked, avoid=avoid
+            )
+        return None
 
-
-def _suits(seat: Seat, asked: Asked, avoid: frozenset[Any]) -> bool:
-    return asked <= seat.resources and seat.kind not in avoid
+    def _suited(self, asked: Sequence[Asked], avoid: frozenset[Any]) -> tuple[Asked, ...]:
+        """Return those alternatives that a worker of a kind not to be avoided has."""
+        seats = [seat for seat in self._cluster.seats() if seat.kind not in avoid]
+        return tuple(each for each in asked if any(each <= seat.resources for seat in seats))
 
 
 def _items(
@@ -175,7 +189,16 @@ def _items(
     items = []
     for plan in plans_of(model, request):
         asked = tuple(each | needs for each in to_convert(plan.target))
-        item = _Item(model=model, plan=plan, place=place_of(network.output, plan), asked=asked, order=None)
+        item = _Item(
+            origin=origin,
+            source=source,
+            model=model,
+            plan=plan,
+            place=place_of(network.output, plan),
+            asked=asked,
+            runs=tuple(each | needs for each in to_run([plan.target])),
+            order=None,
+        )
         if any(each <= seat.resources for each in asked for seat in seats) and not _refusal(plan):
             check_replaceable(item.place)
             job = ConvertJob(target=plan.target, request=replace(request, precision=plan.precision), origin=origin)

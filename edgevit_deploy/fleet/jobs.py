@@ -9,7 +9,9 @@ from typing import Any, Literal
 from typing import Protocol as Interface
 
 from edgevit_deploy import api
+from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder, find_pictures
 from edgevit_deploy.errors import DeployError, UsageError
+from edgevit_deploy.every_target import Network, convert_network
 from edgevit_deploy.fleet.parcel import Parcel, pack, unpack
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.accuracy.identity import identity_of
@@ -59,14 +61,14 @@ class ConvertJob:
         with scratch_folder() as scratch:
             origin = replace(
                 self.origin,
-                weights=_written(scratch / "weights", given.weights),
-                labels=_written(scratch / "labels", given.labels),
+                weights=written(scratch / "weights", given.weights),
+                labels=written(scratch / "labels", given.labels),
             )
-            (attempt,) = api.convert_network(
-                api.Network(origin=origin, output=scratch / "bundles"),
+            (attempt,) = convert_network(
+                Network(origin=origin, output=scratch / "bundles"),
                 self.request,
                 targets=(self.target,),
-                images=_written_all(scratch / "photographs", given.photographs),
+                photographs=photographs_in(scratch / "photographs", given),
             ).attempts
             conversion = attempt.conversion
             if conversion is None:
@@ -116,7 +118,7 @@ class BenchJob:
                 regime=self.regime,
                 protocol=self.protocol,
                 against=self.against,
-                weights=_written(scratch / "weights", given.weights),
+                weights=written(scratch / "weights", given.weights),
                 ops=self.ops,
                 seed=self.seed,
                 labels=self.labels,
@@ -152,7 +154,7 @@ class EvaluateJob:
                     "--data must be the same on every worker, under the same path"
                 )
         with scratch_folder() as scratch:
-            path, identity = _written(scratch / "weights", given.weights), shard.subject.identity
+            path, identity = written(scratch / "weights", given.weights), shard.subject.identity
             if given.parcel is not None:
                 path = scratch / "bundle"
                 identity = identity_of(
@@ -189,7 +191,7 @@ def perform(job: Job, given: object) -> Any:
     return job.run(given)
 
 
-def _written(folder: Path, file: tuple[str, bytes] | None) -> Path | None:
+def written(folder: Path, file: tuple[str, bytes] | None) -> Path | None:
     """Write a file under its own name, which errors and suffixes depend on."""
     if file is None:
         return None
@@ -199,10 +201,11 @@ def _written(folder: Path, file: tuple[str, bytes] | None) -> Path | None:
     return folder / name
 
 
-def _written_all(folder: Path, files: tuple[tuple[str, bytes], ...]) -> Path | None:
-    if not files:
-        return None
+def photographs_in(folder: Path, given: Source) -> PictureFolder:
+    """Write the photographs of a source, and return them as the folder that the sender has."""
+    if not given.photographs:
+        return NO_PICTURES
     folder.mkdir()
-    for name, content in files:
+    for name, content in given.photographs:
         (folder / name).write_bytes(content)
-    return folder
+    return find_pictures(folder)

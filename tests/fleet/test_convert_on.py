@@ -10,12 +10,13 @@ import pytest
 
 import export
 from edgevit_deploy.cli import run
-from edgevit_deploy.fleet import dispatch
+from edgevit_deploy.fleet import convert, dispatch
 from edgevit_deploy.fleet.jobs import ConvertJob
 from edgevit_deploy.fleet.parcel import Parcel
 from edgevit_deploy.model.loading import ModelOrigin
 from tests.helpers.fakes import FAKE_COMMAND
-from tests.helpers.trained import WEIGHTS
+from tests.helpers.fleet import KilledInTheMiddle
+from tests.helpers.trained import WEIGHTS, write_pictures
 
 Files = dict[str, bytes]
 
@@ -37,7 +38,8 @@ def test_the_files_and_rows_are_those_of_a_run_here(
 ) -> None:
     for name in set(export.TARGETS) - {target}:
         monkeypatch.delitem(export.TARGETS, name)
-    tokens = ("all", "--weights", WEIGHTS, "--precision", "fp32")
+    images = write_pictures(tmp_path / "pictures", "val", 3, ("bag",)) / "bag"
+    tokens = ("all", "--weights", WEIGHTS, "--precision", "fp32", "--images", images)
     here = rows(capfd, *tokens, "--output", tmp_path / "here")
     there = rows(capfd, *tokens, "--output", tmp_path / "there", "--on", address)
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
@@ -48,6 +50,18 @@ def test_the_files_and_rows_are_those_of_a_run_here(
         row.pop("duration_s")
         row["bundle"] = Path(row["bundle"]).name
     assert there == here
+
+
+def test_a_conversion_that_is_killed_in_the_middle_is_done_again(
+    only_fake: None, address: str, cluster: Any, empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the same machine here, since only one worker builds it: its process is started again."""
+    honest = dispatch.Order
+    monkeypatch.setattr(convert, "Order", lambda *, job, **rest: honest(job=KilledInTheMiddle(folder=empty, job=job), **rest))
+    assert run(["all", *FAKE_COMMAND[1:], "--on", address, "--output", str(tmp_path / "out")]) == 0
+    assert len(list(empty.iterdir())) == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["fake-fp32"]
+    assert run(["verify", str(tmp_path / "out" / "fake-fp32")]) == 0
 
 
 @pytest.mark.parametrize("fault", [("--image-size", "33"), ("--weights", "/nowhere.pth")])

@@ -13,7 +13,10 @@ from edgevit_deploy.fleet.cluster import open_cluster
 from edgevit_deploy.fleet.dispatch import Dispatch, Order
 from tests.helpers import fleet
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made with openssl")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made with openssl"),
+]
 
 EXTENSIONS = "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n"
 

@@ -26,6 +26,7 @@ def other_msgspec(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": f"{folder.parent}:{ROOT}:{':'.join(sys.path)}"}
 
 
+@pytest.mark.slow
 def test_a_worker_with_another_version_is_refused_by_name(tmp_path: Path, other_msgspec: dict[str, str]) -> None:
     with (
         fleet.scheduler(tmp_path) as address,

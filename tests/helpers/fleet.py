@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,10 @@ ROOT = Path(__file__).parent.parent.parent
 START_S = 60.0
 CAN = ("build-fake", "run-fake", "build-torchscript", "run-torch-lite", "build-onnx", "run-onnxruntime")
 """What a worker has that can build and run the fake target and the two that are quickest."""
+
+
+NO_RUNTIME = "TESTS_FLEET_NO_RUNTIME"
+"""In the environment of a worker that cannot run the fake target's files, whatever it says of itself."""
 
 
 @contextmanager
@@ -126,6 +131,20 @@ class Die:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KilledInTheMiddle:
+    """Do another job, and be killed a moment after it has begun, the first time."""
+
+    folder: Path
+    job: Any
+
+    def run(self, given: Any) -> Any:
+        if not list(self.folder.iterdir()):
+            (self.folder / str(os.getpid())).touch()
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        return self.job.run(given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Raise:
     """Raise an error."""
 
@@ -142,7 +161,8 @@ def register_fake_target() -> None:
     from tests.helpers.fakes import FAKE_RUNTIME, FAKE_TARGET
 
     export.TARGETS["fake"] = FAKE_TARGET
-    runtimes.RUNTIMES["fake"] = FAKE_RUNTIME
+    if NO_RUNTIME not in os.environ:
+        runtimes.RUNTIMES["fake"] = FAKE_RUNTIME
 
 
 if __name__ in ("__main__", "__mp_main__"):
