@@ -18,24 +18,19 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made with openssl"),
 ]
 
-EXTENSIONS = "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n"
-
 
 def openssl(*arguments: object) -> None:
     subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
 
 
 def authority(folder: Path) -> Access:
-    """Make an authority in a folder, and a certificate that it has signed."""
+    """Make an authority in a folder, and a certificate that it has signed, as docs/fleet.md does."""
     folder.mkdir()
-    ca, ca_key, key, request, cert, extensions = (
-        folder / name for name in ("ca.pem", "ca-key.pem", "key.pem", "request.pem", "cert.pem", "extensions")
-    )
-    extensions.write_text(EXTENSIONS)
+    ca, ca_key, key, request, cert = (folder / f"{name}.pem" for name in ("ca", "ca-key", "key", "request", "cert"))
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     openssl("req", "-x509", *curve, "-keyout", ca_key, "-out", ca, "-subj", f"/CN={folder.name}", "-days", "2")
     openssl("req", *curve, "-keyout", key, "-out", request, "-subj", "/CN=worker")
-    signing = ("-CA", ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "2", "-extfile", extensions)
+    signing = ("-CA", ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "2")
     openssl("x509", "-req", "-in", request, "-out", cert, *signing)
     return Access(ca=ca, cert=cert, key=key)
 
