@@ -44,18 +44,17 @@ def convert_networks(
     networks: "Sequence[Network]", request: FileRequest, images: Path | None, fleet_flags: FleetFlags
 ) -> "list[Attempts]":
     """Convert each network to every target, here or where `--on` says."""
+    from edgevit_deploy.data.pictures import NO_PICTURES, find_pictures
+    from edgevit_deploy.every_target import convert_network
+    from edgevit_deploy.model.loading import load_model
+
+    if len(networks) > 1 or fleet_flags.on is not None:  # a bad one is said before the first is converted, or anything is started
+        for network in networks:
+            load_model(replace(network.origin, image_size=request.fixed_size()))
     if fleet_flags.on is not None:
         from edgevit_deploy.fleet.convert import convert_all
 
         with fleet_flags.cluster() as cluster:
             return convert_all(cluster, networks, request=request, images=images, needs=fleet_flags.wanted(), progress=progress)
-    from edgevit_deploy.data.pictures import NO_PICTURES, find_pictures
-    from edgevit_deploy.every_target import convert_network
-
-    if len(networks) > 1:  # a bad one is said before the first is converted
-        from edgevit_deploy.model.loading import load_model
-
-        for network in networks:
-            load_model(replace(network.origin, image_size=request.fixed_size()))
     photographs = NO_PICTURES if images is None else find_pictures(images)
     return [convert_network(network, request, photographs=photographs, progress=progress) for network in networks]

@@ -68,7 +68,9 @@ class Cluster:
             found: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
             self._ask(set(found) - set(self._facts))
         except (OSError, KeyError, RuntimeError, ValueError) as error:
-            raise MissingError(f"the scheduler at {self.address} no longer answers ({first_line(error)}); start again") from error
+            raise MissingError(
+                f"the scheduler at {self.address} no longer answers; start it and run the same command again"
+            ) from error
         seats = [
             Seat(
                 address=address,
@@ -226,7 +228,10 @@ def silence() -> None:
     """Keep Dask's logs to itself: what they say of lost workers is said in the rows."""
     import logging
 
-    for name in ("distributed", "tornado", "asyncio", "bokeh"):
+    import distributed  # noqa: F401 - sets the levels
+
+    dasks = [name for name in logging.root.manager.loggerDict if name.startswith("distributed.")]  # some have levels of their own
+    for name in ("distributed", "tornado", "asyncio", *dasks):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 

@@ -1,7 +1,6 @@
 """`convert.py evaluate BUNDLE... --data DIR`: how often bundles are right, and what each has lost against its network."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,7 +13,7 @@ from edgevit_deploy.commands.fleet import FleetFlags
 from edgevit_deploy.errors import MissingError
 
 if TYPE_CHECKING:
-    from edgevit_deploy.measure.accuracy import RunShards
+    from edgevit_deploy.measure.accuracy import RunShards, Shard, ShardLogits
 
 
 def evaluate_bundles(
@@ -63,27 +62,26 @@ def evaluate_bundles(
     from edgevit_deploy import api
 
     fleet_flags.check()
-    with _runner(fleet_flags) as run_shards:
-        evaluation = api.evaluate(
-            *bundles,
-            data=data,
-            weights=weights,
-            labels=labels,
-            limit=limit,
-            seed=seed,
-            output=output,
-            min_agreement=min_agreement,
-            max_drop=max_drop,
-            preprocess=preprocess,
-            reference=reference,
-            batch=batch,
-            threads=threads,
-            workers=workers,
-            record=record,
-            strict=strict,
-            run_shards=run_shards,
-            progress=progress,
-        )
+    evaluation = api.evaluate(
+        *bundles,
+        data=data,
+        weights=weights,
+        labels=labels,
+        limit=limit,
+        seed=seed,
+        output=output,
+        min_agreement=min_agreement,
+        max_drop=max_drop,
+        preprocess=preprocess,
+        reference=reference,
+        batch=batch,
+        threads=threads,
+        workers=workers,
+        record=record,
+        strict=strict,
+        run_shards=_runner(fleet_flags),
+        progress=progress,
+    )
     print_evaluation(evaluation)
     if output is not None:
         write_files(evaluation, data, output)
@@ -95,15 +93,15 @@ def evaluate_bundles(
     return MissingError.exit_code if any(row.status == "not run" for row in evaluation.rows) else 0
 
 
-@contextmanager
-def _runner(flags: FleetFlags) -> "Iterator[RunShards]":
-    """Give what runs shards: this process, or the workers of the scheduler that `--on` names."""
-    if flags.on is None:
-        from edgevit_deploy.measure.accuracy import run_in_turn
+def _runner(flags: FleetFlags) -> "RunShards":
+    """Return what runs shards: this process, or the workers of the scheduler that `--on` names, which is asked for no sooner."""
+    from edgevit_deploy.measure.accuracy import run_in_turn
 
-        yield run_in_turn
-        return
-    from edgevit_deploy.fleet.evaluate import shards_on
+    def run_elsewhere(shards: "Sequence[Shard]") -> "Iterator[ShardLogits]":
+        from edgevit_deploy.fleet.evaluate import shards_on
 
-    with flags.cluster() as cluster:
-        yield shards_on(cluster, flags.wanted())
+        if shards:
+            with flags.cluster() as cluster:
+                yield from shards_on(cluster, flags.wanted())(shards)
+
+    return run_in_turn if flags.on is None else run_elsewhere
