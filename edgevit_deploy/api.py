@@ -9,16 +9,16 @@ Commands, notebooks and workers on other machines call these. Every argument mea
 are those of `edgevit_deploy.errors`, and a failed comparison is a result.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from edgevit_deploy.bundle.manifest import read_manifest
 from edgevit_deploy.data.photographs import find_pictures
 from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.exporter import ExportPlan
+from edgevit_deploy.every_target import Attempts, Network, convert_network, place_of
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.accuracy import Evaluation, Limits, RunShards, Sample, Way, run_in_turn
 from edgevit_deploy.measure.accuracy import evaluate as evaluate_on
@@ -30,7 +30,7 @@ from edgevit_deploy.measure.bench import bench as bench_on
 from edgevit_deploy.measure.contests import Against
 from edgevit_deploy.model import loading
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin
-from edgevit_deploy.pipeline import Attempt, Conversion, Progress, silent, try_convert
+from edgevit_deploy.pipeline import Conversion, Progress, silent
 from edgevit_deploy.pipeline import convert as convert_on
 from edgevit_deploy.request import FileRequest, read_options
 from edgevit_deploy.spec import Graph, InputKind, Precision, PreprocessChoice, Size, Task
@@ -40,15 +40,6 @@ from edgevit_deploy.verification.bundle import verify as verify_on
 from edgevit_deploy.workbench import open_workbench
 
 StrPath = str | Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempts:
-    """What `convert_all` came to, what must be known of the model (random weights, for example), and the folder of pictures."""
-
-    attempts: tuple[Attempt, ...]
-    model_notes: tuple[str, ...]
-    photographs: PictureFolder
 
 
 def load_model(
@@ -140,7 +131,7 @@ def convert(
         loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
         with open_workbench(loaded, THIS_HOST, step, _pictures(images, strict)) as workbench:
             plan = request.plan(exporter, loaded, own)
-            return convert_on(workbench, plan, _place(output, plan))
+            return convert_on(workbench, plan, place_of(_path(output), plan))
 
 
 def convert_all(
@@ -152,6 +143,7 @@ def convert_all(
     seed: int | None = None,
     preprocess: PreprocessChoice | None = None,
     request: FileRequest | None = None,
+    targets: Sequence[str] | None = None,
     images: StrPath | None = None,
     strict: bool = False,
     output: StrPath | None = None,
@@ -167,6 +159,7 @@ def convert_all(
         seed: see `model`.
         preprocess: see `model`.
         request: what is asked of every file; the defaults when None.
+        targets: only these; all that are registered when None.
         images: folder of photographs, or tree of labelled ones: all are read first, and at most 32, spread evenly, join the
             parity probes.
         strict: refuse a folder of photographs in which something is broken, hidden or no picture.
@@ -177,17 +170,9 @@ def convert_all(
         UsageError: refused arguments that are wrong for every target, no picture that can be read, or no place to write.
     """
     request = request or FileRequest()
-    loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
-    with open_workbench(loaded, THIS_HOST, photographs=_pictures(images, strict)) as workbench:
-        exporters = map(THIS_HOST.find_exporter, THIS_HOST.targets())
-        plans = [
-            replace(request, precision=precision).plan(exporter, loaded)
-            for exporter in exporters
-            for precision in exporter.precisions
-            if request.precision in (None, precision)
-        ]
-        attempts = [try_convert(workbench, plan, _place(output, plan), progress) for plan in plans]
-    return Attempts(attempts=tuple(attempts), model_notes=loaded.notes, photographs=workbench.photographs)
+    origin = _origin(model, weights, num_classes, request, labels, seed, preprocess)
+    network = Network(origin=origin, output=_path(output))
+    return convert_network(network, request, targets=targets, photographs=_pictures(images, strict), progress=progress)
 
 
 def verify(
@@ -242,6 +227,7 @@ def bench(
     weights: StrPath | None = None,
     ops: bool = False,
     seed: int = 0,
+    labels: Sequence[str] | None = None,
     progress: Progress = silent,
 ) -> BenchRun:
     """Measure latency, load time, memory and size of bundles, interleaved, with the first against itself as a control.
@@ -256,6 +242,7 @@ def bench(
         weights: the checkpoint that the bundles were made from, for `original`.
         ops: profile each bundle as well.
         seed: of the order of the blocks.
+        labels: what the results call the bundles; their folders when None.
         progress: shows each step; nothing by default.
 
     Raises:
@@ -266,7 +253,7 @@ def bench(
     timing = read_timing(threads=threads, runs=runs, regime=regime, protocol=protocol, seed=seed)
     paths = [Path(bundle) for bundle in bundles]
     with progress("bench") as step:
-        return bench_on(paths, THIS_HOST, timing, against=against, weights=_path(weights), ops=ops, step=step)
+        return bench_on(paths, THIS_HOST, timing, against=against, weights=_path(weights), ops=ops, labels=labels, step=step)
 
 
 def evaluate(
@@ -360,11 +347,6 @@ def _origin(
         seed=seed,
         preprocess=preprocess,
     )
-
-
-def _place(output: StrPath | None, plan: ExportPlan[Any]) -> Path:
-    folder = Path("build") / plan.spec.variant if output is None else Path(output)
-    return folder / f"{plan.target}-{plan.precision}"
 
 
 def _pictures(images: StrPath | None, strict: bool) -> PictureFolder:

@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its
     "friendliness": ("friendliness:friendliness", "Show what becomes of each part of the network on each runtime."),
     "inspect": ("inspect:inspect", "Describe a checkpoint or a bundle."),
     "doctor": ("doctor:doctor", "Say which targets can be built and run here, and the fix for each gap."),
+    "worker": ("worker:worker", "Work for the scheduler at an address: other machines' `--on` sends jobs here."),
     "report": ("report:report_bundles", "Write one self-contained HTML page about bundles."),
 }
 

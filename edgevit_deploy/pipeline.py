@@ -68,7 +68,8 @@ class Conversion:
 class Attempt:
     """One target in one precision, as `try_convert` left it; without a `conversion` where it was skipped or not built.
 
-    `reason` says why; `extra` is what of this project's extras would install what a skipped target needs.
+    `reason` says why; `extra` is what of this project's extras would install what a skipped target needs. `worker` is the name of
+    the worker that did it, and empty where this process did.
     """
 
     target: str
@@ -77,6 +78,7 @@ class Attempt:
     reason: str = ""
     extra: str = ""
     conversion: Conversion | None = None
+    worker: str = ""
 
 
 def convert(workbench: Workbench, plan: ExportPlan[Any], destination: Path) -> Conversion:

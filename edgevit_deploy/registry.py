@@ -59,9 +59,11 @@ class Runtime(Line[T]):
 
     Attributes:
         target: whose files it runs.
+        machine: what only some machines have and it cannot work without (macos, nvidia); a worker that can run it declares it.
     """
 
     target: str
+    machine: str = ""
 
 
 def load_class(location: str) -> Any:

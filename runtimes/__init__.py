@@ -24,6 +24,7 @@ LINES: "tuple[Runtime[Session], ...]" = (
         target="onnx",
         location="runtimes.onnx:OnnxRuntimeCudaSession",
         summary="ONNX Runtime, CUDA",
+        machine="nvidia",
         isolated=True,
     ),
     Runtime(
@@ -38,6 +39,7 @@ LINES: "tuple[Runtime[Session], ...]" = (
         target="coreml",
         location="runtimes.coreml:CoreMLSession",
         summary="Core ML (macOS)",
+        machine="macos",
         isolated=True,
     ),
     Runtime(
@@ -74,6 +76,7 @@ LINES: "tuple[Runtime[Session], ...]" = (
         target="tensorrt",
         location="runtimes.tensorrt:TensorRTSession",
         summary="TensorRT or TensorRT-RTX on an NVIDIA GPU",
+        machine="nvidia",
         isolated=True,
     ),
 )

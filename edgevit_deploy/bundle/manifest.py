@@ -162,6 +162,19 @@ def read_manifest(bundle: Path) -> Manifest:
         data = read_bounded(path, MAX_MANIFEST_BYTES)
     except OSError as error:
         raise UsageError(f"{bundle}: no bundle ({MANIFEST_NAME} cannot be read: {error.strerror})") from error
+    return parse_manifest(data, path)
+
+
+def parse_manifest(data: bytes, path: Path) -> Manifest:
+    """Validate the bytes of a manifest.
+
+    Args:
+        data: from outside.
+        path: what errors call it.
+
+    Raises:
+        UsageError: as for `read_manifest`.
+    """
     document = _document(path, data)
     try:
         manifest = msgspec.convert(document, type=Manifest)

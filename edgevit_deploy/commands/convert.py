@@ -1,6 +1,6 @@
 """`convert.py TARGET` and `convert.py all`: conversions, judged."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +9,9 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from edgevit_deploy.commands.console import print_json, print_table, progress, say, status
-from edgevit_deploy.commands.flags import FileFlags, ModelFlags, PreprocessFlags
+from edgevit_deploy.commands.flags import FileFlags, ModelFlags, NetworkFlags, PreprocessFlags
+from edgevit_deploy.commands.fleet import FleetFlags
+from edgevit_deploy.commands.networks import convert_networks, networks_of, titles_of
 from edgevit_deploy.commands.pictures import photograph_notes, print_top5, say_passed_over
 from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.host import THIS_HOST, check_target
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from edgevit_deploy.spec import Preprocess
 
 COLUMNS = ("target", "precision", "status", "ran on", "largest error", "bound", "x noise", "top-1", "MB", "s", "bundle")
+WORKER = "worker"
+"""A column of its own where the work was done on other machines."""
+
 OPTIONAL = ("bundle", "largest error", "bound", "ran on")
 """What a narrow terminal does without; `--json` has all of it, and a line below says where the bundles are."""
 
@@ -46,14 +51,16 @@ class Row:
     bundle: Path | None = None
     detail: str = ""
     extra: str = ""
+    worker: str = ""
 
     def cells(self) -> list[str | Text]:
-        """Return the row as the table's cells."""
+        """Return the row as the table's cells, that of the worker last."""
         seconds = "" if self.duration_s is None else f"{self.duration_s:.1f}"
         numbers = [figure(value) if value is not None else "" for value in (self.max_abs, self.atol, self.noise_ratio)]
         size = "" if self.size_bytes is None else f"{self.size_bytes / 1e6:.1f}"
         where = "" if self.bundle is None else str(self.bundle)
-        return [self.target, self.precision, status(self.status), self.runtime, *numbers, self.top1, size, seconds, where]
+        verdict: list[str | Text] = [self.target, self.precision, status(self.status), self.runtime]
+        return [*verdict, *numbers, self.top1, size, seconds, where, self.worker]
 
 
 def convert_one(
@@ -88,49 +95,51 @@ def convert_one(
         progress=progress,
     )
     row = _row(conversion)
-    _report([row], conversion.model_notes, file_flags, conversion.photographs, conversion.manifest.preprocess)
+    document = _report([row], conversion.model_notes, conversion.photographs, conversion.manifest.preprocess)
+    if file_flags.json:
+        print_json(document)
     return 1 if row.status == "failed" else 0
 
 
 def convert_all(
     *,
-    model_flags: Annotated[ModelFlags, Parameter(name="*")] = ModelFlags(),  # noqa: B008 - frozen
+    network_flags: Annotated[NetworkFlags, Parameter(name="*")] = NetworkFlags(),  # noqa: B008 - frozen
+    weights: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")] = (),
     preprocess_flags: Annotated[PreprocessFlags, Parameter(name="*")] = PreprocessFlags(),  # noqa: B008 - frozen
     file_flags: Annotated[FileFlags, Parameter(name="*")] = FileFlags(),  # noqa: B008 - frozen
+    fleet_flags: Annotated[FleetFlags, Parameter(name="*")] = FleetFlags(),  # noqa: B008 - frozen
     precision: Precision | None = None,
     require: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
 ) -> int:
     """Convert to every target that can run here and print what was done, skipped (and why) and failed.
 
     Args:
-        model_flags: Which network.
+        network_flags: Which network.
+        weights: Checkpoint (.pth, .pt, .bin, .safetensors); without it the weights are random. Of several, each has a folder of
+            its own: OUTPUT/NAME/TARGET-PRECISION, where NAME is the file's without its suffix.
         preprocess_flags: How a picture becomes an input.
         file_flags: Which files.
+        fleet_flags: Which machines.
         precision: Only this precision. [default: every precision of each target]
         require: Targets that must not be skipped (comma separated); a skip is then exit code 3.
     """
-    from edgevit_deploy import api
-
     if file_flags.form is not None:
         raise UsageError(f"a form is for one target; use `{PROGRAM} TARGET --form {file_flags.form}`, or drop --form")
     required = [check_target("--require", name) for item in require for name in item.split(",") if name]
-    everything = api.convert_all(
-        model=model_flags.model,
-        weights=model_flags.weights,
-        num_classes=model_flags.num_classes,
-        labels=model_flags.labels,
-        seed=model_flags.seed,
-        preprocess=preprocess_flags.choice(),
-        request=file_flags.request(precision),
-        images=file_flags.images,
-        strict=file_flags.strict,
-        output=file_flags.output,
-        progress=progress,
-    )
-    rows = [_row_of(attempt) for attempt in everything.attempts]
-    made = next((attempt.conversion for attempt in everything.attempts if attempt.conversion), None)
-    preprocess = made.manifest.preprocess if made else None
-    _report(rows, everything.model_notes, file_flags, everything.photographs, preprocess)
+    fleet_flags.check()
+    networks = networks_of(network_flags, weights, preprocess_flags.choice(), file_flags.output)
+    everything = convert_networks(networks, file_flags.request(precision), file_flags, fleet_flags)
+    rows: list[Row] = []
+    documents = []
+    for title, attempts in zip(titles_of(networks), everything, strict=True):
+        own = [_row_of(attempt) for attempt in attempts.attempts]
+        made = next((attempt.conversion for attempt in attempts.attempts if attempt.conversion), None)
+        preprocess = made.manifest.preprocess if made else None
+        documents.append(_report(own, attempts.model_notes, attempts.photographs, preprocess, title))
+        rows += own
+    if file_flags.json:
+        several = {"networks": [{"weights": str(path), **each} for path, each in zip(weights, documents, strict=False)]}
+        print_json(documents[0] if len(documents) == 1 else several)
     if any(row.status == "failed" for row in rows):
         return 1
     skipped = {row.target: row.detail for row in rows if row.status == "skipped" and row.target in required}
@@ -141,19 +150,22 @@ def convert_all(
 
 def _row_of(attempt: "Attempt") -> Row:
     if attempt.conversion is not None:
-        return _row(attempt.conversion)
+        return _row(attempt.conversion, attempt.worker, attempt.reason)
     return Row(
         target=attempt.target,
         precision=attempt.precision,
         status=attempt.status,
         detail=attempt.reason,
         extra=attempt.extra,
+        worker=attempt.worker,
     )
 
 
-def _row(conversion: "Conversion") -> Row:
+def _row(conversion: "Conversion", worker: str = "", why_not_run: str = "") -> Row:
     report, manifest = conversion.report, conversion.manifest
     ran = report.status != "built, not run"
+    if not ran and not worker:
+        why_not_run = THIS_HOST.why_not_run(manifest.target)
     worst = report.worst if ran else None
     return Row(
         target=manifest.target,
@@ -168,17 +180,17 @@ def _row(conversion: "Conversion") -> Row:
         size_bytes=manifest.model_bytes,
         duration_s=conversion.duration_s,
         bundle=conversion.bundle,
-        detail=_detail(manifest.target, manifest.precision, report),
+        detail=_detail(manifest.precision, report, why_not_run),
+        worker=worker,
     )
 
 
-def _detail(target: str, precision: Precision, report: "ParityReport") -> str:
+def _detail(precision: Precision, report: "ParityReport", why: str) -> str:
     from edgevit_deploy.parity.gate import why_not_finite
 
     worst = report.worst
     if report.status == "built, not run":
         ratio = f", {figure(worst.noise_ratio)} x noise" if worst else ""
-        why = THIS_HOST.why_not_run(target)
         return f"{why}{'. ' if why else ''}Checked instead: {report.instead}{ratio}."
     if report.status == "failed" and worst is not None:
         bound = f"The bound is {worst.tolerance.k:g} x noise: {worst.tolerance.reason}."
@@ -187,6 +199,12 @@ def _detail(target: str, precision: Precision, report: "ParityReport") -> str:
         )
         return f"{words} {report.instead}".rstrip()
     return ""
+
+
+def _print_rows(rows: Sequence[Row], title: str) -> Set[str]:
+    """Print the table and return the columns for which there was no room."""
+    columns = (*COLUMNS, WORKER) if any(row.worker for row in rows) else COLUMNS
+    return print_table(title, columns, [row.cells()[: len(columns)] for row in rows], optional=OPTIONAL)
 
 
 def _skipped(rows: Sequence[Row]) -> list[str]:
@@ -203,16 +221,17 @@ def _skipped(rows: Sequence[Row]) -> list[str]:
 def _report(
     rows: Sequence[Row],
     model_notes: Sequence[str],
-    flags: FileFlags,
     photographs: "PictureFolder",
     preprocess: "Preprocess | None",
-) -> None:
+    title: str = "edgevit-deploy",
+) -> dict[str, object]:
+    """Print what became of one network, and return it as a JSON document."""
     notes = (*model_notes, *photograph_notes(photographs, preprocess))
     for note in notes:
         say(f"note: {note}")
     say_passed_over(photographs.passed_over)
     tried = [row for row in rows if row.status != "skipped"]
-    left_out = print_table("edgevit-deploy", COLUMNS, [row.cells() for row in tried], optional=OPTIONAL) if tried else ()
+    left_out = _print_rows(tried, title) if tried else ()
     for row in tried:
         if row.detail:
             say(f"{row.target} {row.precision}, {row.status}: {row.detail}")
@@ -222,7 +241,6 @@ def _report(
         say(f"bundles: {', '.join(sorted({str(row.bundle.parent) for row in tried if row.bundle}))}/TARGET-PRECISION")
     bundles = [row.bundle for row in rows if row.bundle is not None and row.status != "failed"]
     seen = print_top5(bundles, photographs) if photographs.names else None
-    if flags.json:
-        top5 = {bundle: result.top5 for bundle, result in seen.items()} if seen is not None else None
-        right = {bundle: result.right for bundle, result in seen.items()} if seen is not None else None
-        print_json({"rows": rows, "notes": notes, "top5": top5, "right": right, "passed_over": photographs.passed_over})
+    top5 = {bundle: result.top5 for bundle, result in seen.items()} if seen is not None else None
+    right = {bundle: result.right for bundle, result in seen.items()} if seen is not None else None
+    return {"rows": rows, "notes": notes, "top5": top5, "right": right, "passed_over": photographs.passed_over}

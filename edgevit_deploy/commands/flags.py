@@ -12,33 +12,47 @@ from edgevit_deploy.spec import Graph, InputKind, Interpolation, Precision, Prep
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelFlags:
-    """Which network and which weights.
+class NetworkFlags:
+    """Which network, whatever its weights.
 
     Attributes:
         model: Published variant: edgevit_xxs, edgevit_xs, edgevit_s, or _table1 for the paper's depths.
-        weights: Checkpoint (.pth, .pt, .bin, .safetensors). Without it the weights are random.
         num_classes: Classes of the head; with --weights it is read from the file.
         labels: Text file with one class name a line.
         seed: Seed of the random weights. [default: 0]
     """
 
     model: str | None = None
-    weights: Path | None = None
     num_classes: int | None = None
     labels: Path | None = None
     seed: int | None = None
 
-    def origin(self, image_size: Size | None) -> ModelOrigin:
-        """Return these flags as the core's own type."""
+    def origin_of(self, weights: Path | None, image_size: Size | None, preprocess: PreprocessChoice | None = None) -> ModelOrigin:
+        """Return these flags, with a checkpoint, as the core's own type."""
         return ModelOrigin(
             model=self.model,
-            weights=self.weights,
+            weights=weights,
             num_classes=self.num_classes,
             image_size=image_size,
             labels=self.labels,
             seed=self.seed,
+            preprocess=preprocess,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFlags(NetworkFlags):
+    """Which network and which weights.
+
+    Attributes:
+        weights: Checkpoint (.pth, .pt, .bin, .safetensors). Without it the weights are random.
+    """
+
+    weights: Path | None = None
+
+    def origin(self, image_size: Size | None) -> ModelOrigin:
+        """Return these flags as the core's own type."""
+        return self.origin_of(self.weights, image_size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,7 @@ class BenchRun:
         profiler_notes: what the runtimes of the profiled bundles say about how their times were taken.
         profiles: a bundle's label -> its time by part and kind, None where its runtime has no profiler that Python reaches.
         skipped: bundles that could not be timed.
+        worker: which worker of a scheduler has timed; empty for this process.
     """
 
     machine: Machine
@@ -61,17 +62,25 @@ class BenchRun:
     profiler_notes: tuple[str, ...]
     profiles: dict[str, Profile | None]
     skipped: tuple[Skipped, ...]
+    worker: str = ""
 
 
 def read_timing(
-    *, threads: int, runs: int | None, regime: Literal["steady", "mixed"] | None, protocol: Protocol, seed: int
+    *,
+    threads: int,
+    runs: int | None,
+    regime: Literal["steady", "mixed"] | None,
+    protocol: Protocol,
+    seed: int,
+    cores_here: bool = True,
 ) -> Timing:
-    """Decide how to time, before any work.
+    """Decide how to time, before any work; `cores_here` is False where another machine is to time, which has other cores.
 
     Raises:
         UsageError: more threads than cores, too few runs, or settings that the protocol sets itself.
     """
-    check_threads(threads)
+    if cores_here:
+        check_threads(threads)
     check_seed(seed)
     if protocol == "paper":
         if runs is not None or regime is not None or threads != 1:
@@ -91,6 +100,7 @@ def bench(
     against: Against | None = None,
     weights: Path | None = None,
     ops: bool = False,
+    labels: Sequence[str] | None = None,
     step: Step = quiet,
 ) -> BenchRun:
     """Time bundles, interleaved, with the first against itself as a control; none before its golden outputs hold here.
@@ -102,6 +112,7 @@ def bench(
         against: convert, judge and time baselines in the same run.
         weights: the checkpoint that the bundles were made from, for naive exports.
         ops: profile each bundle as well.
+        labels: what reports call the bundles; their folders when None.
         step: told what is being done.
 
     Raises:
@@ -113,9 +124,9 @@ def bench(
         raise UsageError("--weights is for --against original; add that, or drop --weights")
     with scratch_folder() as scratch:
         subjects = []
-        for bundle in bundles:
-            step(f"verifying {bundle}")
-            subjects.append(read_subject(bundle, host))
+        for bundle, label in zip(bundles, labels or map(str, bundles), strict=True):
+            step(f"verifying {label}")
+            subjects.append(read_subject(bundle, host, label))
         ready = [subject for subject in subjects if isinstance(subject, Ready)]
         if timing.protocol == "paper":
             _check_paper(ready, host)

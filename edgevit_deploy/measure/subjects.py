@@ -16,16 +16,12 @@ from edgevit_deploy.verification.bundle import artifact_of, check_golden
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """A bundle whose hashes hold and which computes the right numbers here."""
+    """A bundle whose hashes hold and which computes the right numbers here; reports call it by its label."""
 
     bundle: Path
     manifest: Manifest
     session_type: type[Session]
-
-    @property
-    def label(self) -> str:
-        """What reports call it."""
-        return str(self.bundle)
+    label: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,34 +32,35 @@ class Skipped:
     reason: str
 
 
-def read_subject(bundle: Path, host: ThisHost) -> Ready | Skipped:
+def read_subject(bundle: Path, host: ThisHost, label: str | None = None) -> Ready | Skipped:
     """Open one bundle and prove that what would be timed computes the right numbers, on this host.
 
     Args:
         bundle: the folder.
         host: finds its runtime, or says why there is none.
+        label: what reports call it; its folder when None.
 
     Raises:
         BundleError: a damaged bundle, or one that does not compute the right numbers.
     """
-    manifest = open_bundle(bundle)
+    manifest, label = open_bundle(bundle), str(bundle) if label is None else label
     if manifest.parity.verdict == "failed":
         raise BundleError(f"{bundle} failed parity when it was made: the speed of wrong numbers means nothing; convert again")
     session_type = host.find_session(manifest.target)
     if session_type is None:
-        return Skipped(bundle=str(bundle), reason=host.why_not_run(manifest.target))
+        return Skipped(bundle=label, reason=host.why_not_run(manifest.target))
     if not session_type.executes_target:
         reason = f"{session_type.name} proves numbers and says nothing about speed; {host.why_not_run(manifest.target)}"
-        return Skipped(bundle=str(bundle), reason=reason)
+        return Skipped(bundle=label, reason=reason)
     golden = check_golden(bundle, manifest, artifact_of(bundle, manifest), host)
     if golden.status != "failed" and golden.substitute:
-        return Skipped(bundle=str(bundle), reason=f"{golden.substitute}, whose speed is not the file's")
+        return Skipped(bundle=label, reason=f"{golden.substitute}, whose speed is not the file's")
     if golden.status != "passed":
         raise BundleError(
             f"{bundle} does not reproduce its golden outputs on {session_type.name} here: the speed of wrong numbers means "
             f"nothing; see `{PROGRAM} verify {bundle}`"
         )
-    return Ready(bundle=bundle, manifest=manifest, session_type=session_type)
+    return Ready(bundle=bundle, manifest=manifest, session_type=session_type, label=label)
 
 
 def common_batch(subjects: Sequence[Ready]) -> int:

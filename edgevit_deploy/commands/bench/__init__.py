@@ -1,7 +1,9 @@
 """`convert.py bench BUNDLE...`: what bundles cost on this host, against each other, naive exports or peers."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,10 +12,11 @@ from cyclopts import Parameter
 from edgevit_deploy.commands.bench.files import check_folder, write_files
 from edgevit_deploy.commands.bench.view import document, print_run
 from edgevit_deploy.commands.console import print_json, progress, say
+from edgevit_deploy.commands.fleet import FleetFlags
 from edgevit_deploy.errors import MissingError
 
 if TYPE_CHECKING:
-    from edgevit_deploy.measure.bench import Timing
+    from edgevit_deploy.measure.bench import BenchRun, Timing
 
 
 def bench_bundles(
@@ -27,6 +30,7 @@ def bench_bundles(
     ops: Annotated[bool, Parameter(negative="")] = False,
     output: Path | None = None,
     seed: int = 0,
+    fleet_flags: Annotated[FleetFlags, Parameter(name="*")] = FleetFlags(),  # noqa: B008 - frozen
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Measure latency, load time, memory and size of bundles, interleaved, with the first against itself as a control.
@@ -43,30 +47,34 @@ def bench_bundles(
         ops: Also run each bundle under its runtime's own profiler: time by part of the network, and share of the machine's peak.
         output: Folder for bench.json, bench.md and a plot, bench.svg.
         seed: Seed of the order of the blocks.
+        fleet_flags: Which machine: one worker is found that runs all the bundles, and does nothing else meanwhile.
         json: Print one JSON document on stdout, with every raw time, and nothing else there.
     """
-    from edgevit_deploy import api
     from edgevit_deploy.measure.bench import check_bundles, read_timing
 
-    timing = read_timing(threads=threads, runs=runs, regime=regime, protocol=protocol, seed=seed)
+    fleet_flags.check()
+    timing = read_timing(
+        threads=threads, runs=runs, regime=regime, protocol=protocol, seed=seed, cores_here=fleet_flags.on is None
+    )
     check_bundles(bundles)
     if output is not None:
         check_folder(output, bundles)
-    run = api.bench(
-        *bundles,
-        threads=threads,
-        runs=runs,
-        regime=regime,
-        protocol=protocol,
-        against=against,
-        weights=weights,
-        ops=ops,
-        seed=seed,
-        progress=progress,
-    )
+    with _bench_where(fleet_flags) as bench:
+        run = bench(
+            bundles,
+            threads=threads,
+            runs=runs,
+            regime=regime,
+            protocol=protocol,
+            against=against,
+            weights=weights,
+            ops=ops,
+            seed=seed,
+            progress=progress,
+        )
     print_run(run)
     if output is not None and run.benchmark is not None:
-        command = _command(bundles, timing, against, weights, ops=ops)
+        command = _command(bundles, timing, against, weights, ops=ops, on=fleet_flags.on)
         write_files(run, run.benchmark, command, output)
         say(f"saved: {output}: bench.md, bench.json, bench.svg")
     if json:
@@ -74,7 +82,23 @@ def bench_bundles(
     return MissingError.exit_code if run.benchmark is None else 0
 
 
-def _command(bundles: Sequence[Path], timing: "Timing", against: str | None, weights: Path | None, *, ops: bool) -> str:
+@contextmanager
+def _bench_where(flags: FleetFlags) -> "Iterator[Callable[..., BenchRun]]":
+    """Give what benches: this process, or a worker of the scheduler that `--on` names."""
+    from edgevit_deploy import api
+
+    if flags.on is None:
+        yield lambda bundles, **how: api.bench(*bundles, **how)
+        return
+    from edgevit_deploy.fleet.bench import bench
+
+    with flags.cluster() as cluster:
+        yield partial(bench, cluster, needs=flags.wanted())
+
+
+def _command(
+    bundles: Sequence[Path], timing: "Timing", against: str | None, weights: Path | None, *, ops: bool, on: str | None
+) -> str:
     """Return the command line that times the same again."""
     flags = ["--seed", str(timing.seed)]
     if timing.protocol == "paper":
@@ -84,4 +108,5 @@ def _command(bundles: Sequence[Path], timing: "Timing", against: str | None, wei
     flags += ["--against", against] if against else []
     flags += ["--weights", str(weights)] if weights else []
     flags += ["--ops"] if ops else []
+    flags += ["--on", on] if on else []
     return shlex.join(["python", "convert.py", "bench", *map(str, bundles), *flags])

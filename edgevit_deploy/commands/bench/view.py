@@ -86,11 +86,12 @@ def setting(benchmark: "Benchmark") -> str:
 
 def document(run: "BenchRun") -> dict[str, object]:
     """Return the whole run as the one JSON document."""
+    where = {"machine": run.machine, **({"worker": run.worker} if run.worker else {})}
     if run.benchmark is None:
-        return {"machine": run.machine, "results": [], "skipped": run.skipped}
+        return {**where, "results": [], "skipped": run.skipped}
     benchmark = run.benchmark
     return {
-        "machine": run.machine,
+        **where,
         "regime": benchmark.regime,
         "seed": benchmark.seed,
         "results": [_result_document(result) for result in benchmark.results],
@@ -128,7 +129,7 @@ def explanation(run: "BenchRun", benchmark: "Benchmark") -> list[str]:
         f"A/A control: {first.label} against itself; a difference within {benchmark.control_spread:.1%} is no difference.",
         "load: the runtime's library was imported and the file in the page cache. Peak memory: resident, of a process that runs "
         "only this file, Python and libraries included; not a GPU's.",
-        run.machine.describe(),
+        f"{run.machine.describe()}{f' Timed by worker {run.worker}.' if run.worker else ''}",
     ]
     own = [result.label for result in benchmark.results if result.own_process]
     if own:

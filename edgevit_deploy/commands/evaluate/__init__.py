@@ -1,14 +1,19 @@
 """`convert.py evaluate BUNDLE... --data DIR`: how often bundles are right, and what each has lost against its network."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from edgevit_deploy.commands.console import print_json, progress, say
 from edgevit_deploy.commands.evaluate.files import DOCUMENT_NAME, PAGE_NAME, write_files
 from edgevit_deploy.commands.evaluate.view import document, print_evaluation
+from edgevit_deploy.commands.fleet import FleetFlags
 from edgevit_deploy.errors import MissingError
+
+if TYPE_CHECKING:
+    from edgevit_deploy.measure.accuracy import RunShards, Shard, ShardLogits
 
 
 def evaluate_bundles(
@@ -28,6 +33,7 @@ def evaluate_bundles(
     workers: int = 0,
     record: Annotated[bool, Parameter(negative="")] = False,
     strict: Annotated[bool, Parameter(negative="")] = False,
+    fleet_flags: Annotated[FleetFlags, Parameter(name="*")] = FleetFlags(),  # noqa: B008 - frozen
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Measure top-1 and top-5 of bundles on labelled pictures, paired with the network they were made from.
@@ -50,10 +56,12 @@ def evaluate_bundles(
         workers: Processes that decode pictures; 0 decodes in this one.
         record: Put the result into each bundle, as evaluation.json; `report` shows it.
         strict: Exit code 2 for files that are no good pictures; without it they are counted and named.
+        fleet_flags: Which machines; the folder of --data must be the same, under the same path, on each.
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy import api
 
+    fleet_flags.check()
     evaluation = api.evaluate(
         *bundles,
         data=data,
@@ -71,6 +79,7 @@ def evaluate_bundles(
         workers=workers,
         record=record,
         strict=strict,
+        run_shards=_runner(fleet_flags),
         progress=progress,
     )
     print_evaluation(evaluation)
@@ -82,3 +91,17 @@ def evaluate_bundles(
     if any(row.status == "failed" or not all(gate.ok for gate in row.gates) for row in evaluation.rows):
         return 1
     return MissingError.exit_code if any(row.status == "not run" for row in evaluation.rows) else 0
+
+
+def _runner(flags: FleetFlags) -> "RunShards":
+    """Return what runs shards: this process, or the workers of the scheduler that `--on` names, which is asked for no sooner."""
+    from edgevit_deploy.measure.accuracy import run_in_turn
+
+    def run_elsewhere(shards: "Sequence[Shard]") -> "Iterator[ShardLogits]":
+        from edgevit_deploy.fleet.evaluate import shards_on
+
+        if shards:
+            with flags.cluster() as cluster:
+                yield from shards_on(cluster, flags.wanted())(shards)
+
+    return run_in_turn if flags.on is None else run_elsewhere

@@ -1,0 +1,73 @@
+"""The shards of `evaluate` on the workers of a cluster: what runs travels there, the pictures must be there already."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import groupby
+
+from edgevit_deploy.errors import MissingError, RunError
+from edgevit_deploy.fleet.abilities import Asked, to_run
+from edgevit_deploy.fleet.cluster import Cluster
+from edgevit_deploy.fleet.dispatch import Dispatch, Order
+from edgevit_deploy.fleet.jobs import EvaluateJob, Opened, size_of
+from edgevit_deploy.fleet.parcel import check_parcel, pack
+from edgevit_deploy.measure.accuracy.shards import RunShards, Shard, ShardLogits, Subject
+from edgevit_deploy.outside.files import read_bounded
+
+EVERY_WORKER: tuple[Asked, ...] = (frozenset(),)
+"""What PyTorch asks for."""
+
+
+def shards_on(cluster: Cluster, needs: Sequence[str] = ()) -> RunShards:
+    """Return what `api.evaluate` takes as `run_shards`: each shard is a job of its own, all shards of a file on one runtime.
+
+    Args:
+        cluster: with the workers.
+        needs: resources that every worker must have besides.
+    """
+
+    def run(shards: Sequence[Shard]) -> Iterator[ShardLogits]:
+        """Yield the shards' results as they come.
+
+        Raises:
+            UsageError: a worker has other pictures than this machine.
+            MissingError: the scheduler is gone.
+        """
+        orders: list[Order] = []
+        for subject, group in groupby(shards, key=lambda shard: shard.subject):
+            given, asked = _sent(subject, frozenset(needs))
+            first, *others = group
+            try:
+                cluster.require(asked, "not run on the workers")
+            except MissingError as error:
+                yield ShardLogits.without(first, "not run", str(error))
+                continue
+            orders += [_order(shard, given, asked) for shard in (first, *others)]
+        with closing(Dispatch(cluster, orders).outcomes()) as outcomes:
+            for outcome in outcomes:
+                if isinstance(outcome.error, RunError):
+                    yield ShardLogits.without(outcome.order.key, "failed", str(outcome.error))
+                elif outcome.error is not None:
+                    raise outcome.error
+                else:
+                    yield outcome.result
+
+    return run
+
+
+def _order(shard: Shard, given: Opened, asked: tuple[Asked, ...]) -> Order:
+    sizes = tuple(size_of(shard.picture(index)) or 0 for index in range(len(shard.files)))
+    return Order(
+        key=shard, job=EvaluateJob(shard=replace(shard, data=shard.data.absolute()), sizes=sizes), given=given, asked=asked
+    )
+
+
+def _sent(subject: Subject, needs: Asked) -> tuple[Opened, tuple[Asked, ...]]:
+    """Return what workers need of a subject, and what they must have; they prove that it is still what it was."""
+    if subject.kind == "network":
+        content = read_bounded(subject.path, subject.path.stat().st_size)
+        sent, asked = Opened(weights=(subject.path.name, content)), EVERY_WORKER
+    else:
+        parcel = pack(subject.path)
+        sent, asked = Opened(parcel=parcel), to_run([check_parcel(parcel, "this machine").target])
+    return sent, tuple(each | needs for each in asked)
