@@ -20,16 +20,13 @@ from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.every_target import Attempts, Network, convert_network, place_of
 from edgevit_deploy.host import THIS_HOST
-from edgevit_deploy.measure.accuracy import Evaluation, Limits, RunShards, Sample, Way, run_in_turn
-from edgevit_deploy.measure.accuracy import evaluate as evaluate_on
-from edgevit_deploy.measure.accuracy.contestants import PreprocessOf
-from edgevit_deploy.measure.accuracy.record import records_of, write_record
-from edgevit_deploy.measure.accuracy.shards import Reference
+from edgevit_deploy.measure.accuracy.library import evaluate as evaluate
 from edgevit_deploy.measure.bench import BenchRun, Protocol, read_timing
 from edgevit_deploy.measure.bench import bench as bench_on
 from edgevit_deploy.measure.contests import Against
 from edgevit_deploy.model import loading
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin
+from edgevit_deploy.outside.files import StrPath, optional_path
 from edgevit_deploy.pipeline import Conversion, Progress, silent
 from edgevit_deploy.pipeline import convert as convert_on
 from edgevit_deploy.request import FileRequest, read_options
@@ -38,8 +35,6 @@ from edgevit_deploy.train.library import train_model as train_model
 from edgevit_deploy.verification.bundle import Verification
 from edgevit_deploy.verification.bundle import verify as verify_on
 from edgevit_deploy.workbench import open_workbench
-
-StrPath = str | Path
 
 
 def load_model(
@@ -131,7 +126,7 @@ def convert(
         loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
         with open_workbench(loaded, THIS_HOST, step, _pictures(images, strict)) as workbench:
             plan = request.plan(exporter, loaded, own)
-            return convert_on(workbench, plan, place_of(_path(output), plan))
+            return convert_on(workbench, plan, place_of(optional_path(output), plan))
 
 
 def convert_all(
@@ -171,7 +166,7 @@ def convert_all(
     """
     request = request or FileRequest()
     origin = _origin(model, weights, num_classes, request, labels, seed, preprocess)
-    network = Network(origin=origin, output=_path(output))
+    network = Network(origin=origin, output=optional_path(output))
     return convert_network(network, request, targets=targets, photographs=_pictures(images, strict), progress=progress)
 
 
@@ -212,7 +207,9 @@ def verify(
         if weights is None and seed is None:
             return verify_on(bundle, THIS_HOST, step, pictures=pictures)
         made = read_manifest(bundle)
-        origin = ModelOrigin.of(made.model, made.preprocess, weights=_path(weights), labels=_path(labels), seed=seed)
+        origin = ModelOrigin.of(
+            made.model, made.preprocess, weights=optional_path(weights), labels=optional_path(labels), seed=seed
+        )
         with open_workbench(loading.load_model(origin), THIS_HOST, step) as workbench:
             return verify_on(bundle, THIS_HOST, step, workbench=workbench, layers=layers, pictures=pictures)
 
@@ -253,75 +250,9 @@ def bench(
     timing = read_timing(threads=threads, runs=runs, regime=regime, protocol=protocol, seed=seed)
     paths = [Path(bundle) for bundle in bundles]
     with progress("bench") as step:
-        return bench_on(paths, THIS_HOST, timing, against=against, weights=_path(weights), ops=ops, labels=labels, step=step)
-
-
-def evaluate(
-    *bundles: StrPath,
-    data: StrPath,
-    weights: StrPath | None = None,
-    labels: StrPath | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    output: StrPath | None = None,
-    min_agreement: float | None = None,
-    max_drop: float | None = None,
-    preprocess: PreprocessOf = "checkpoint",
-    reference: Reference = "fp32",
-    batch: int | None = None,
-    threads: int | None = None,
-    workers: int = 0,
-    record: bool = False,
-    strict: bool = False,
-    run_shards: RunShards = run_in_turn,
-    progress: Progress = silent,
-) -> Evaluation:
-    """Find out how often bundles are right on labelled pictures and, with the weights, how they differ from their network.
-
-    Args:
-        bundles: folders written by a conversion.
-        data: folder of labelled pictures: one subfolder a class, or pictures beside a table of labels.
-        weights: the checkpoint that the bundles were made from: the network is evaluated too, and each bundle compared with it.
-        labels: text file with one class name a line, in class order, by which the folders are named.
-        limit: how many pictures, drawn by `seed` with each class's share; all when None.
-        seed: of the sample.
-        output: folder that keeps finished shards, which are not computed again.
-        min_agreement: what the lower end of the 95 % interval of the agreement must reach.
-        max_drop: what the upper end of the 95 % interval of the loss of top-1 must not exceed.
-        preprocess: of the network's pictures: as its checkpoint says, or as each bundle prepares them.
-        reference: arithmetic of the network.
-        batch: pictures a run of the network, and of bundles whose batch is free.
-        threads: of each runtime and of PyTorch; their own when None.
-        workers: processes that decode; 0 decodes in this one.
-        record: put the result into each bundle that ran.
-        strict: refuse files that are no good pictures.
-        run_shards: runs the shards; in this process, one after the other, by default.
-        progress: shows each step; nothing by default.
-
-    Raises:
-        UsageError: refused arguments, pictures or weights that are not the bundles'.
-        BundleError: a damaged bundle.
-    """
-    with progress("evaluate") as step:
-        evaluation = evaluate_on(
-            [Path(bundle) for bundle in bundles],
-            THIS_HOST,
-            Path(data),
-            weights=_path(weights),
-            labels=_path(labels),
-            sample=Sample(limit=limit, seed=seed),
-            way=Way(reference=reference, preprocess=preprocess, batch=batch, threads=threads, workers=workers),
-            limits=Limits(min_agreement=min_agreement, max_drop=max_drop),
-            output=_path(output),
-            strict=strict,
-            run_shards=run_shards,
-            step=step,
+        return bench_on(
+            paths, THIS_HOST, timing, against=against, weights=optional_path(weights), ops=ops, labels=labels, step=step
         )
-        if record:
-            for label, found in records_of(evaluation, Path(data)).items():
-                step(f"recording in {label}")
-                write_record(Path(label), found, THIS_HOST)
-        return evaluation
 
 
 def targets() -> tuple[str, ...]:
@@ -340,10 +271,10 @@ def _origin(
 ) -> ModelOrigin:
     return ModelOrigin(
         model=model,
-        weights=_path(weights),
+        weights=optional_path(weights),
         num_classes=num_classes,
         image_size=request.fixed_size(),
-        labels=_path(labels),
+        labels=optional_path(labels),
         seed=seed,
         preprocess=preprocess,
     )
@@ -351,7 +282,3 @@ def _origin(
 
 def _pictures(images: StrPath | None, strict: bool) -> PictureFolder:
     return find_pictures(Path(images), strict=strict) if images is not None else NO_PICTURES
-
-
-def _path(path: StrPath | None) -> Path | None:
-    return None if path is None else Path(path)

@@ -12,7 +12,15 @@ from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 
+StrPath = str | Path
+"""How a caller of the library may name a file."""
+
 NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def optional_path(path: StrPath | None) -> Path | None:
+    """Return a path that may not have been given."""
+    return None if path is None else Path(path)
 
 
 def open_regular(path: Path) -> BufferedReader:

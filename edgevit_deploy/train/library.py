@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from edgevit_deploy.outside.files import StrPath, optional_path
 from edgevit_deploy.spec import PreprocessChoice
 from edgevit_deploy.train.job import DEFAULT_MODEL, LOG_EVERY, OnEpoch, Tell, TrainingJob, TrainingRun, not_shown, not_told
 from edgevit_deploy.train.recipe import Recipe, preset
-
-StrPath = str | Path
 
 
 @contextmanager
@@ -77,8 +76,8 @@ def train_model(
         recipe=recipe,
         output=Path("build/train") / (model or DEFAULT_MODEL) if output is None else Path(output),
         model=model,
-        finetune=None if finetune is None else Path(finetune),
-        labels=None if labels is None else Path(labels),
+        finetune=optional_path(finetune),
+        labels=optional_path(labels),
         preprocess=preprocess or PreprocessChoice(),
         val_share=val_share,
         resume=resume,
