@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgevit_deploy.bundle.manifest import read_manifest
-from edgevit_deploy.data.photographs import find_pictures
-from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder
+from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder, find_pictures
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.every_target import Attempts, Network, convert_network, place_of
@@ -105,8 +104,7 @@ def convert(
         input: tensor takes normalised float32; image takes 0 to 255 and normalises inside the model.
         task: what the network is asked for.
         options: the target's own: a mapping of names to values, or its options dataclass.
-        images: folder of photographs, or tree of labelled ones: all are read first, and at most 32, spread evenly, join the
-            parity probes.
+        images: folder of photographs, or tree of labelled ones: all are read first, and at most 32 join the parity probes.
         strict: refuse a folder of photographs in which something is broken, hidden or no picture.
         output: folder for the bundle; `build/<variant>` when None.
         progress: shows each step; nothing by default.
@@ -155,8 +153,7 @@ def convert_all(
         preprocess: see `model`.
         request: what is asked of every file; the defaults when None.
         targets: only these; all that are registered when None.
-        images: folder of photographs, or tree of labelled ones: all are read first, and at most 32, spread evenly, join the
-            parity probes.
+        images: folder of photographs, or tree of labelled ones: all are read first, and at most 32 join the parity probes.
         strict: refuse a folder of photographs in which something is broken, hidden or no picture.
         output: folder for the bundles; `build/<variant>` when None.
         progress: shows each step; nothing by default.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder
+from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model

@@ -30,7 +30,7 @@ from edgevit_deploy.bundle.manifest import (
 )
 from edgevit_deploy.bundle.place import StagedBundle, staged_bundle
 from edgevit_deploy.bundle.readme import bundle_readme
-from edgevit_deploy.data.pictures import PictureFolder
+from edgevit_deploy.data.photographs import PictureFolder
 from edgevit_deploy.errors import DeployError, UsageError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.parity.gate import ParityReport, Truth

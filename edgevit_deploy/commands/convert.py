@@ -20,7 +20,7 @@ from edgevit_deploy.registry import install_command
 from edgevit_deploy.spec import PROGRAM, Precision
 
 if TYPE_CHECKING:
-    from edgevit_deploy.data.pictures import PictureFolder
+    from edgevit_deploy.data.photographs import PictureFolder
     from edgevit_deploy.parity.gate import ParityReport
     from edgevit_deploy.pipeline import Attempt, Conversion
     from edgevit_deploy.spec import Preprocess

@@ -53,8 +53,7 @@ def convert_networks(
     if len(networks) > 1 or fleet_flags.on is not None:  # a bad one is said before the first is converted, or anything is started
         for network in networks:
             load_model(replace(network.origin, image_size=request.fixed_size()))
-    from edgevit_deploy.data.photographs import find_pictures
-    from edgevit_deploy.data.pictures import NO_PICTURES
+    from edgevit_deploy.data.photographs import NO_PICTURES, find_pictures
 
     images = file_flags.images
     photographs = NO_PICTURES if images is None else find_pictures(images, strict=file_flags.strict)

@@ -9,7 +9,8 @@ from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.outside.text import figure
 
 if TYPE_CHECKING:
-    from edgevit_deploy.data.pictures import PassedOver, PictureFolder
+    from edgevit_deploy.data.photographs import PictureFolder
+    from edgevit_deploy.data.pictures import PassedOver
     from edgevit_deploy.spec import Preprocess
     from edgevit_deploy.verification.pictures import Classified
 

@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -56,76 +56,6 @@ class PassedOver:
 
     file: str
     why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PictureFolder:
-    """What a folder of pictures holds: the names of the pictures, sorted, and what else lies there.
-
-    Attributes:
-        root: the folder.
-        names: of the pictures, relative to it.
-        labels: the class of each, where its subfolders or its table tell; empty where nothing does.
-        passed_over: what is not run.
-        strict: that nothing may be passed over.
-    """
-
-    root: Path = Path()
-    names: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    passed_over: tuple[PassedOver, ...] = ()
-    strict: bool = False
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """Where the pictures lie."""
-        return tuple(map(self.path, range(len(self.names))))
-
-    def path(self, position: int) -> Path:
-        """Return where one picture lies."""
-        return self.root / self.names[position]
-
-    def spread(self, count: int) -> tuple[int, ...]:
-        """Return the positions of at most `count` of the pictures, evenly over the sorted names."""
-        count = min(count, len(self.names))
-        return tuple(index * len(self.names) // count for index in range(count))
-
-    def without(self, broken: Sequence[PassedOver]) -> "PictureFolder":
-        """Return the folder with some pictures passed over, which are named by their paths.
-
-        Raises:
-            UsageError: nothing may be passed over, or no picture is left.
-        """
-        if not broken:
-            return self
-        names = {str(Path(item.file).relative_to(self.root)): item.why for item in broken}
-        kept = [position for position, name in enumerate(self.names) if name not in names]
-        found = replace(
-            self,
-            names=tuple(self.names[position] for position in kept),
-            labels=tuple(self.labels[position] for position in kept) if self.labels else (),
-            passed_over=(*self.passed_over, *(PassedOver(file=name, why=why) for name, why in names.items())),
-        )
-        if not kept:
-            raise UsageError(f"--images {self.root}: no picture in it, only {named(found.passed_over)}; give {EXPECTED} files")
-        found.check_strict()
-        return found
-
-    def check_strict(self) -> None:
-        """Refuse what is passed over where nothing may be.
-
-        Raises:
-            UsageError: naming the first of it.
-        """
-        if self.strict and self.passed_over:
-            count = len(self.passed_over)
-            raise UsageError(
-                f"--strict: {count} file{'s' if count > 1 else ''} of {self.root} would be passed over: "
-                f"{named(self.passed_over)}; mend or remove them, or drop --strict"
-            )
-
-
-NO_PICTURES = PictureFolder()
 
 
 class NoPictureError(Exception):

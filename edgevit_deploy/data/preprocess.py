@@ -6,7 +6,6 @@ nothing, which is why they are stored as tensors.
 """
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,15 +55,6 @@ def normalise(pixels: NDArray[np.uint8], preprocess: Preprocess, takes: InputKin
         mean, std = (np.array(values).reshape(1, 3, 1, 1) for values in (preprocess.mean, preprocess.std))
         planes = (planes / 255 * (high - low) + low - mean) / std
     return np.ascontiguousarray(planes, dtype=np.float32)
-
-
-def read_inputs(paths: Sequence[Path], preprocess: Preprocess, takes: InputKind) -> NDArray[np.float32]:
-    """Read picture files into one input, float32 (pictures, 3, height, width).
-
-    Raises:
-        UsageError: as `read_pixels`.
-    """
-    return np.concatenate([normalise(read_pixels(path, preprocess)[np.newaxis], preprocess, takes) for path in paths])
 
 
 def _check_sizes(preprocess: Preprocess) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.bundle.place import check_replaceable
-from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder
+from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder
 from edgevit_deploy.deploy.form import read_form
 from edgevit_deploy.errors import BundleError, UsageError
 from edgevit_deploy.every_target import Attempts, Network, place_of, plans_of

@@ -9,8 +9,7 @@ from typing import Any, Literal
 from typing import Protocol as Interface
 
 from edgevit_deploy import api
-from edgevit_deploy.data.photographs import find_pictures
-from edgevit_deploy.data.pictures import NO_PICTURES, PictureFolder
+from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder, find_pictures
 from edgevit_deploy.errors import DeployError, UsageError
 from edgevit_deploy.every_target import Network, convert_network
 from edgevit_deploy.fleet.parcel import Parcel, pack, unpack

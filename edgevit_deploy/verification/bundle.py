@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from edgevit_deploy.bundle.folder import open_bundle, read_golden, read_labels, recorded_path
 from edgevit_deploy.bundle.manifest import Manifest
-from edgevit_deploy.data.pictures import NO_PICTURES, PassedOver, PictureFolder
+from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder
+from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.errors import BundleError, UsageError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.model.loading import LoadedModel

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.data.counting import now_and_then
-from edgevit_deploy.data.photographs import stream
-from edgevit_deploy.data.pictures import PassedOver, PictureFolder
+from edgevit_deploy.data.photographs import PictureFolder, stream
+from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.data.preprocess import normalise
 from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.exporter import Artifact

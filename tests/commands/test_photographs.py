@@ -10,8 +10,7 @@ import pytest
 from edgevit_deploy import api
 from edgevit_deploy.cli import run
 from edgevit_deploy.commands.pictures import IN_FULL, WORST, show_top5
-from edgevit_deploy.data.photographs import crop_note, find_pictures
-from edgevit_deploy.data.pictures import PictureFolder
+from edgevit_deploy.data.photographs import PictureFolder, crop_note, find_pictures
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.parity.noisiest import KEPT
 from edgevit_deploy.spec import Preprocess, imagenet_preprocess

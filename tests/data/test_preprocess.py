@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgevit_deploy.data.preprocess import normalise, read_inputs, read_pixels
+from edgevit_deploy.data.preprocess import normalise, read_pixels
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.spec import Preprocess, imagenet_preprocess
 from tests.helpers.pictures import gradient, save
@@ -59,7 +59,8 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
 def test_grey_and_alpha_become_rgb(tmp_path: Path) -> None:
     grey = save(tmp_path / "grey.png", np.full((80, 80), 100, dtype=np.uint8))
     alpha = save(tmp_path / "alpha.png", np.full((80, 80, 4), 100, dtype=np.uint8))
-    assert read_inputs([grey, alpha], imagenet_preprocess((32, 32)), "image").shape == (2, 3, 32, 32)
+    for path in (grey, alpha):
+        assert read_pixels(path, imagenet_preprocess((32, 32))).shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])

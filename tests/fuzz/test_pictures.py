@@ -10,7 +10,7 @@ import pytest
 from PIL import EpsImagePlugin
 
 from edgevit_deploy.commands import console
-from edgevit_deploy.data import pictures
+from edgevit_deploy.data import photographs, pictures
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.text import writable
 from tests.helpers.fuzzed_pictures import MODES, Entry, entry_of
@@ -75,17 +75,17 @@ CURES = {
     "photographs are turned upright": ("_upright", lambda picture, turn: picture, "has other pixels"),
     "an odd field of EXIF is no end": ("_orientation", lambda image: image._getexif()[0x112], "good one refused"),
     "grey of 16 bits is kept": ("_grey_bits", lambda image: 16 if image.mode == "I" else None, "good one refused|other pixels"),
-    "hidden files are passed over": ("_why_not", lambda path: "" if path.name[0] == "." else WHY_NOT(path), "is no picture"),
+    "hidden files are passed over": ("why_not", lambda path: "" if path.name[0] == "." else WHY_NOT(path), "is no picture"),
 }
 """Cures by what they do: their names, what stands there without them, and what is found then."""
 
-WHY_NOT = pictures._why_not
+WHY_NOT = pictures.why_not
 
 
 @pytest.mark.parametrize("cure", CURES)
 def test_without_the_cure_a_picture_is_found(cure: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     name, instead, found = CURES[cure]
-    monkeypatch.setattr(pictures, name, instead)
+    monkeypatch.setattr(photographs if name == "why_not" else pictures, name, instead)
     if name == "MAX_PIXELS":
         monkeypatch.setattr(pictures, "MAX_SIDE", 2**62)
     must_find(varied(folder_of), world.check, EXAMPLES, found)
