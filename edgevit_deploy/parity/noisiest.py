@@ -58,11 +58,11 @@ def find_noisiest(
         parents = np.resize(_largest_first(np.sqrt(np.square(own - exact).mean(axis=1)))[:PARENTS], children)
         levels = rng.integers(-LEVELS, LEVELS + 1, (children, *pixels.shape[1:]))
         born = np.clip(pixels[parents] + levels, 0, 255).astype(np.uint8)
-        inputs = normalise(born, preprocess, takes)
+        images = np.split(normalise(born, preprocess, takes), children)  # one at a time, as outputs are computed elsewhere
         names += [names[parent] for parent in parents]
         pixels = np.concatenate([pixels, born])
-        exact = np.concatenate([exact, in_double(inputs)["logits"]])
-        own = np.concatenate([own, *(in_single(image[None])["logits"] for image in inputs)])
+        exact = np.concatenate([exact, *(in_double(image)["logits"] for image in images)])
+        own = np.concatenate([own, *(in_single(image)["logits"] for image in images)])
     first = len(probes.names)
     found = first + _largest_first(np.abs(own - exact).max(axis=1)[first:])[:KEPT]
     noisiest = Probes(
