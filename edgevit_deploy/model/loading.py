@@ -55,7 +55,8 @@ class ModelOrigin:
 class LoadedModel:
     """A network in evaluation mode (float32, published graph) with everything known about it.
 
-    `labels_are_placeholders` is True when nobody named the classes and `labels` reads `class 0`, `class 1`, ...
+    `labels_are_placeholders` is True when nobody named the classes and `labels` reads `class 0`, `class 1`, ...; `told` is what
+    of the preprocessing the checkpoint itself tells.
     """
 
     network: "EdgeViT"
@@ -64,6 +65,7 @@ class LoadedModel:
     labels: tuple[str, ...]
     labels_are_placeholders: bool
     notes: tuple[str, ...]
+    told: Told
 
 
 DEFAULT_SEED = 0
@@ -96,7 +98,7 @@ def _random_model(source: ModelOrigin) -> LoadedModel:
     network.spec, _ = settle(network.spec, Told(), None, source.preprocess)
     randomise(network, seed)
     note = f"random weights from seed {seed}: right for testing a toolchain, useless for classifying"
-    return _loaded(network, source, labels=None, notes=(note,), sha256=None, seed=seed, dialect=None)
+    return _loaded(network, source, labels=None, notes=(note,), told=Told(), sha256=None, seed=seed, dialect=None)
 
 
 def _checkpoint_model(source: ModelOrigin, weights: Path) -> LoadedModel:
@@ -113,6 +115,7 @@ def _checkpoint_model(source: ModelOrigin, weights: Path) -> LoadedModel:
         source,
         labels=checkpoint.labels,
         notes=(*checkpoint.reading_notes, *preprocess_notes),
+        told=checkpoint.told,
         sha256=checkpoint.sha256,
         seed=None,
         dialect=checkpoint.dialect,
@@ -125,6 +128,7 @@ def _loaded(
     *,
     labels: tuple[str, ...] | None,
     notes: tuple[str, ...],
+    told: Told,
     sha256: str | None,
     seed: int | None,
     dialect: str | None,
@@ -155,6 +159,7 @@ def _loaded(
         labels=labels or placeholders,
         labels_are_placeholders=labels is None,
         notes=notes,
+        told=told,
     )
 
 

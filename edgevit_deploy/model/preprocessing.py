@@ -15,6 +15,9 @@ NAMES = {
 }
 """Fields of `PreprocessChoice`, each of which is a flag, in words."""
 
+FIELDS = {"crop_ratio": "resize", "resize_mode": "fit", "interpolation": "interpolation", "mean": "mean", "std": "std"}
+"""The field of `Preprocess` that each of them decides."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
@@ -58,6 +61,12 @@ def settle(
         )
         if note
     )
+
+
+def completed(told: Told, own: Preprocess, other: Preprocess) -> Preprocess:
+    """Return a checkpoint's preprocessing, with another one's in everything that its file does not tell."""
+    untold = {FIELDS[name]: getattr(other, FIELDS[name]) for name in NAMES if name not in told.fields}
+    return replace(own, **untold)
 
 
 def values(spec: ModelSpec) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import edgevit_deploy
 from edgevit_deploy.cli import run
@@ -136,6 +137,17 @@ def test_a_wrong_preprocessing_is_noticed(classifier: Path, capfd: Capture, chan
     document, text = evaluate(capfd, classifier, *demands, "--preprocess", "bundle")
     assert document["rows"][1]["pairing"]["drop"] == 0, "the network then sees what the bundle sees"
     assert said not in text
+
+
+def test_what_a_checkpoint_does_not_tell_is_the_bundles(fake_target: None, tmp_path: Path, capfd: Capture) -> None:
+    """The weights alone, converted with the flag that they need: the network then sees what the bundle sees."""
+    bare = tmp_path / "bare.safetensors"
+    save_file(load_file(trained.WEIGHTS), bare)
+    flags = ("--weights", str(bare), "--image-size", "64", "--labels", str(write_labels(tmp_path / "labels.txt")))
+    assert run(["fake", *flags, "--crop-ratio", "1", "--output", str(tmp_path)]) == 0
+    document, said = evaluate(capfd, tmp_path / "fake-fp32", "--weights", bare)
+    assert document["rows"][1]["pairing"]["drop"] == 0
+    assert "another way" not in said
 
 
 def test_permuted_labels_are_refused_or_lose(

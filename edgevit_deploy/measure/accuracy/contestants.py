@@ -14,6 +14,7 @@ from edgevit_deploy.measure.accuracy.identity import identity_of, runtime_versio
 from edgevit_deploy.measure.accuracy.result import Outputs
 from edgevit_deploy.measure.accuracy.shards import Reference, Subject
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model, read_labels_file
+from edgevit_deploy.model.preprocessing import completed
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.spec import Preprocess, task_of
@@ -31,7 +32,7 @@ class Way:
 
     Attributes:
         reference: arithmetic of the network.
-        preprocess: whose preprocessing the network's pictures get.
+        preprocess: whose preprocessing the network's pictures get; what the checkpoint does not tell is the bundle's.
         batch: pictures a run of the network and of bundles whose batch is free; None is 32 and the smallest.
         threads: of each runtime and of PyTorch; None leaves their own.
         workers: processes that decode.
@@ -131,7 +132,8 @@ def _contestant(
         )
     network = None
     if model is not None and weights is not None:
-        network = _network(model, model.spec.preprocess if way.preprocess == "checkpoint" else manifest.preprocess, weights, way)
+        own = completed(model.told, model.spec.preprocess, manifest.preprocess)
+        network = _network(model, own if way.preprocess == "checkpoint" else manifest.preprocess, weights, way)
     return Contestant(
         label=str(bundle),
         bundle=bundle,
@@ -175,7 +177,7 @@ def _preprocess_notes(preprocess: Preprocess, network: Subject | None) -> list[s
         if getattr(preprocess, field.name) != getattr(network.preprocess, field.name)
     ]
     return [
-        f"it prepares pictures in another way than its checkpoint says or is assumed to say ({', '.join(differing)}), so the "
+        f"it prepares pictures in another way than its checkpoint says ({', '.join(differing)}), so the "
         "network did not see the same pixels; if the bundle's way is right, add --preprocess bundle"
     ]
 

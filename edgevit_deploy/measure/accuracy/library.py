@@ -44,7 +44,8 @@ def evaluate(
         output: folder that keeps finished shards, which are not computed again.
         min_agreement: what the lower end of the 95 % interval of the agreement must reach.
         max_drop: what the upper end of the 95 % interval of the loss of top-1 must not exceed.
-        preprocess: of the network's pictures: as its checkpoint says, or as each bundle prepares them.
+        preprocess: of the network's pictures: as its checkpoint says (a bundle's way where it does not), or as each
+            bundle prepares them.
         reference: arithmetic of the network.
         batch: pictures a run of the network, and of bundles whose batch is free.
         threads: of each runtime and of PyTorch; their own when None.
