@@ -1,6 +1,5 @@
 """The shards of `evaluate` on the workers of a cluster: what runs travels there, the pictures must be there already."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -12,8 +11,6 @@ from edgevit_deploy.fleet.cluster import Cluster
 from edgevit_deploy.fleet.dispatch import Dispatch, Order
 from edgevit_deploy.fleet.jobs import EvaluateJob, Opened, size_of
 from edgevit_deploy.fleet.parcel import check_parcel, pack
-from edgevit_deploy.host import THIS_HOST
-from edgevit_deploy.measure.accuracy.identity import identity_of, network_identity
 from edgevit_deploy.measure.accuracy.shards import RunShards, Shard, ShardLogits, Subject
 from edgevit_deploy.outside.files import read_bounded
 
@@ -66,19 +63,11 @@ def _order(shard: Shard, given: Opened, asked: tuple[Asked, ...]) -> Order:
 
 
 def _sent(subject: Subject, needs: Asked) -> tuple[Opened, tuple[Asked, ...]]:
-    """Return what workers need of a subject, proven to be still what it was, and what they must have.
-
-    Raises:
-        RunError: it was changed since the evaluation began.
-    """
+    """Return what workers need of a subject, and what they must have."""
     if subject.kind == "network":
         content = read_bounded(subject.path, subject.path.stat().st_size)
-        identity = network_identity(hashlib.sha256(content).hexdigest())
         sent, asked = Opened(weights=(subject.path.name, content)), EVERY_WORKER
     else:
         parcel = pack(subject.path)
-        manifest = check_parcel(parcel, "this machine")
-        identity, sent, asked = identity_of(manifest, THIS_HOST), Opened(parcel=parcel), to_run([manifest.target])
-    if identity != subject.identity:
-        raise RunError(f"{subject.path} is not what it was when the evaluation began; run again")
+        sent, asked = Opened(parcel=parcel), to_run([check_parcel(parcel, "this machine").target])
     return sent, tuple(each | needs for each in asked)

@@ -14,7 +14,6 @@ from edgevit_deploy.errors import DeployError, UsageError
 from edgevit_deploy.every_target import Network, convert_network
 from edgevit_deploy.fleet.parcel import Parcel, pack, unpack
 from edgevit_deploy.host import THIS_HOST
-from edgevit_deploy.measure.accuracy.identity import identity_of
 from edgevit_deploy.measure.accuracy.shards import Shard, ShardLogits, run_shard
 from edgevit_deploy.measure.bench import BenchRun, Protocol
 from edgevit_deploy.measure.contests import Against
@@ -154,15 +153,12 @@ class EvaluateJob:
                     "--data must be the same on every worker, under the same path"
                 )
         with scratch_folder() as scratch:
-            path, identity = written(scratch / "weights", given.weights), shard.subject.identity
+            path = written(scratch / "weights", given.weights)
             if given.parcel is not None:
                 path = scratch / "bundle"
-                identity = identity_of(
-                    unpack(given.parcel, path, "the client"), THIS_HOST
-                )  # its runtime may be this host's alone
+                unpack(given.parcel, path, "the client")
             assert path is not None
-            result = run_shard(replace(shard, subject=replace(shard.subject, path=path, identity=identity)))
-        return replace(result, key=shard.key)
+            return run_shard(replace(shard, subject=replace(shard.subject, path=path)))
 
 
 def size_of(path: Path) -> int | None:

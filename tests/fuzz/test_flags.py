@@ -34,6 +34,7 @@ GOOD: dict[str, tuple[str, ...]] = {
 """Commands that end soon, and what each would do something with; nothing is exported."""
 
 REFUSED: dict[str, tuple[str, ...]] = {
+    "evaluate": ("bundle", "--data", "photos"),
     "bench": ("no-such-bundle",),
     "tune": ("fake", "--model", "no-such-model"),
     "friendliness": ("--model", "no-such-model", "--targets", "fake"),

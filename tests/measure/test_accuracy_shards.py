@@ -18,6 +18,7 @@ from edgevit_deploy.measure.accuracy.shards import Shard, ShardLogits, run_in_tu
 from edgevit_deploy.measure.accuracy.store import ShardStore
 from tests.helpers import trained
 from tests.helpers.evaluation import pictures, trained_bundle
+from tests.helpers.fakes import FakeSession
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -101,6 +102,7 @@ def test_another_preprocessing_or_file_is_another_shard() -> None:
     others = [
         replace(shard, subject=replace(subject, preprocess=replace(subject.preprocess, crop=(32, 32)))),
         replace(shard, subject=replace(subject, identity="other")),
+        replace(shard, subject=replace(subject, tools=(("torch", "0.1"),))),
         replace(shard, subject=replace(subject, reference="fp64")),
         replace(shard, subject=replace(subject, batch=2)),
         replace(shard, positions=tuple(reversed(shard.positions))),
@@ -121,6 +123,7 @@ def example(data: Path | None = None) -> Shard:
     return recorder.run[0]
 
 
+@pytest.mark.slow
 def test_a_worker_needs_the_shard_and_its_two_paths(tmp_path: Path) -> None:
     """A process of its own, with copies of bundle and pictures elsewhere, gives the same numbers."""
     shard = example()
@@ -149,11 +152,15 @@ pickle.dump(result, open("result", "wb"))
     assert theirs.positions.tolist() == list(shard.positions)
 
 
-def test_a_bundle_that_changed_meanwhile_is_not_run(tmp_path: Path) -> None:
-    shard = example()
-    (failed,) = run_in_turn([replace(shard, subject=replace(shard.subject, identity="what it was"))])
-    assert (failed.status, len(failed.logits)) == ("failed", 0)
-    assert "is not what it was when the evaluation began" in failed.reason
+def test_what_changed_meanwhile_is_not_run(tmp_path: Path) -> None:
+    recorder = Recorder()
+    evaluate(recorder, tmp_path, pictures(1))
+    network, bundle = recorder.run
+    assert (network.subject.kind, bundle.subject.kind) == ("network", "bundle")
+    for shard in (network, bundle):
+        (failed,) = run_in_turn([replace(shard, subject=replace(shard.subject, identity="what it was"))])
+        assert (failed.status, len(failed.logits)) == ("failed", 0)
+        assert "is not what it was when the evaluation began" in failed.reason
 
 
 def test_after_a_failure_only_the_other_subjects_go_on() -> None:
@@ -180,3 +187,10 @@ def test_what_is_kept_is_what_was_computed(tmp_path: Path) -> None:
     assert np.array_equal(found.logits, result.logits)
     assert found.positions.tolist() == result.positions.tolist()
     assert (found.runtime, found.broken, found.seconds) == (result.runtime, result.broken, result.seconds)
+
+
+def test_a_host_without_the_runtime_can_ask_one_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks does not know the versions there; the bundle is still known to be the same."""
+    shard = example()
+    monkeypatch.setattr(FakeSession, "packages", ("numpy",))
+    assert run_shard(shard).status == "ran"

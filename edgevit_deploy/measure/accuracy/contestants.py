@@ -10,7 +10,7 @@ from edgevit_deploy.bundle.folder import open_bundle, read_labels
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import ThisHost
-from edgevit_deploy.measure.accuracy.identity import identity_of, network_identity
+from edgevit_deploy.measure.accuracy.identity import identity_of, runtime_versions, versions, weights_identity
 from edgevit_deploy.measure.accuracy.result import Outputs
 from edgevit_deploy.measure.accuracy.shards import Reference, Subject
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model, read_labels_file
@@ -105,12 +105,17 @@ def _models(manifests: dict[Path, Manifest], weights: Path | None) -> dict[Model
         if weights is None or manifest.model in models:
             continue
         try:
-            loaded = load_model(ModelOrigin.of(manifest.model, weights=weights))
+            loaded = load_model(_origin(manifest.model, weights))
             check_same_weights(manifest, loaded)
         except UsageError as error:
             raise UsageError(f"{bundle}: {error}") from error
         models[manifest.model] = loaded
     return models
+
+
+def _origin(record: ModelRecord, weights: Path) -> ModelOrigin:
+    """Return the network of a bundle as its checkpoint has it: the preprocessing is the checkpoint's, not the bundle's."""
+    return ModelOrigin(model=record.variant, weights=weights, num_classes=record.num_classes, image_size=record.image_size)
 
 
 def _contestant(
@@ -134,7 +139,8 @@ def _contestant(
         subject=Subject(
             kind="bundle",
             path=bundle,
-            identity=identity_of(manifest, host),
+            identity=identity_of(manifest),
+            tools=tuple(sorted(runtime_versions(manifest.target, host).items())),
             image_size=size,
             preprocess=manifest.preprocess,
             batch=batch,
@@ -150,7 +156,8 @@ def _network(model: LoadedModel, preprocess: Preprocess, weights: Path, way: Way
     return Subject(
         kind="network",
         path=weights,
-        identity=network_identity(model.record.weights_sha256),
+        identity=weights_identity(model.record),
+        tools=tuple(versions(["torch"]).items()),
         image_size=model.spec.image_size,
         preprocess=preprocess,
         batch=way.batch or NETWORK_BATCH,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from edgevit_deploy.bundle.folder import EVALUATION_NAME
 from edgevit_deploy.bundle.manifest import Manifest
+from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.outside.text import json_bytes
 from edgevit_deploy.workbench import Host
 
@@ -15,19 +16,24 @@ def digest_of(facts: object) -> str:
     return hashlib.sha256(json_bytes(facts)).hexdigest()
 
 
-def identity_of(manifest: Manifest, host: Host) -> str:
-    """Return a hash of a bundle's files, of how they are run, and of the versions of what runs them here.
+def identity_of(manifest: Manifest) -> str:
+    """Return a hash of a bundle's files and of how they are run, the same on every host.
 
     A recorded evaluation is not part of it, so recording one does not make another file.
     """
-    session_type = host.find_session(manifest.target)
     files = [record for record in manifest.files if record.path != EVALUATION_NAME]
-    return digest_of([files, manifest.target, manifest.conversion, versions(session_type.packages if session_type else ())])
+    return digest_of([files, manifest.target, manifest.conversion])
 
 
-def network_identity(weights_sha256: str | None) -> str:
-    """Return a hash of what the network computes with: its checkpoint, and the version of PyTorch."""
-    return digest_of([weights_sha256, versions(["torch"])])
+def weights_identity(record: ModelRecord) -> str:
+    """Return a hash of a network's weights."""
+    return digest_of([record.variant, record.weights_sha256])
+
+
+def runtime_versions(target: str, host: Host) -> dict[str, str]:
+    """Return the versions of what runs a target's files on this host; none where nothing does."""
+    session_type = host.find_session(target)
+    return versions(session_type.packages) if session_type else {}
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from edgevit_deploy.bundle.place import staged_bundle
 from edgevit_deploy.data.preprocess import read_pixels
 from edgevit_deploy.errors import BundleError, UsageError
 from edgevit_deploy.host import ThisHost
-from edgevit_deploy.measure.accuracy.identity import versions
+from edgevit_deploy.measure.accuracy.identity import runtime_versions, versions
 from edgevit_deploy.measure.accuracy.result import Accuracy, DataRecord, Evaluated, Evaluation, Pairing, Share
 from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.outside.text import json_bytes
@@ -131,8 +131,7 @@ def write_record(bundle: Path, record: EvaluationRecord, host: ThisHost) -> None
         for file in kept:
             (staged.folder / file.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(place / file.path, staged.folder / file.path)
-        session_type = host.find_session(manifest.target)
-        tools = record.tools | versions(session_type.packages if session_type else ())
+        tools = record.tools | runtime_versions(manifest.target, host)
         (staged.folder / EVALUATION_NAME).write_bytes(json_bytes(replace(record, tools=dict(sorted(tools.items())))))
         files = sorted([*kept, record_file(staged.folder, EVALUATION_NAME)], key=lambda file: file.path)
         write_manifest(staged.folder, replace(manifest, files=tuple(files)))

@@ -1,8 +1,8 @@
 """Shards: some hundred pictures through one file or through the network, self-contained, so that any process can run one."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit_deploy.bundle.folder import open_bundle
-from edgevit_deploy.data.batches import PictureStream
+from edgevit_deploy.data.batches import PictureBatch, PictureStream
 from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.data.preprocess import normalise
 from edgevit_deploy.errors import MissingError, RunError
 from edgevit_deploy.host import THIS_HOST
-from edgevit_deploy.measure.accuracy.identity import digest_of, identity_of
+from edgevit_deploy.measure.accuracy.identity import digest_of, identity_of, weights_identity
 from edgevit_deploy.outside.text import writable
 from edgevit_deploy.parity.gate import run_in_batches
 from edgevit_deploy.spec import Preprocess, Size
@@ -42,7 +42,8 @@ class Subject:
     Attributes:
         kind: a bundle, or the published network in PyTorch.
         path: the bundle's folder, or the file of weights.
-        identity: hash of what it computes with; a path may lead to something else one day.
+        identity: hash of the files it is made of; a path may lead to something else one day.
+        tools: names and versions of what runs it, as the host knows them that asks.
         image_size: (height, width) in pixels.
         preprocess: of the pictures.
         batch: pictures a run.
@@ -53,6 +54,7 @@ class Subject:
     kind: Literal["bundle", "network"]
     path: Path
     identity: str
+    tools: tuple[tuple[str, str], ...]
     image_size: Size
     preprocess: Preprocess
     batch: int
@@ -88,7 +90,7 @@ class Shard:
     def key(self) -> str:
         """A hash of everything that decides the outputs, and of nothing else: not of paths, threads or processes."""
         subject = self.subject
-        facts = [subject.identity, subject.image_size, subject.preprocess, subject.batch, subject.reference]
+        facts = [subject.identity, subject.tools, subject.image_size, subject.preprocess, subject.batch, subject.reference]
         return digest_of([*facts, self.data_digest, self.positions])
 
 
@@ -169,11 +171,12 @@ def _run(shard: Shard, opened: _Opened) -> ShardLogits:
         workers=shard.workers,
     )
     rows, places, broken = [], [], list[PassedOver]()
-    for batch in stream:
-        broken += batch.broken
-        if len(batch.positions):
-            rows.append(opened.run(batch.pixels))
-            places.append(batch.positions)
+    with closing(_batches(stream)) as batches:
+        for batch in batches:
+            broken += batch.broken
+            if len(batch.positions):
+                rows.append(opened.run(batch.pixels))
+                places.append(batch.positions)
     return ShardLogits(
         key=shard.key,
         status="ran",
@@ -183,6 +186,11 @@ def _run(shard: Shard, opened: _Opened) -> ShardLogits:
         broken=tuple(_named_in(shard.data, item) for item in broken),
         seconds=time.perf_counter() - start,
     )
+
+
+def _batches(stream: PictureStream) -> Generator[PictureBatch, None, None]:
+    """Return the batches of a stream; closing this early ends its workers too."""
+    yield from stream
 
 
 def _named_in(data: Path, item: PassedOver) -> PassedOver:
@@ -204,10 +212,7 @@ def _open(subject: Subject) -> Iterator[_Opened]:
 @contextmanager
 def _open_bundle(subject: Subject) -> Iterator[_Opened]:
     manifest = open_bundle(subject.path)
-    if identity_of(manifest, THIS_HOST) != subject.identity:
-        raise RunError(
-            f"{subject.path} is not what it was when the evaluation began, or its runtime has another version; run again"
-        )
+    _check_unchanged(subject, identity_of(manifest))
     session_type = THIS_HOST.find_session(manifest.target)
     if session_type is None:
         raise MissingError(THIS_HOST.why_not_run(manifest.target) or f"no runtime for {manifest.target}")
@@ -224,6 +229,11 @@ def _open_bundle(subject: Subject) -> Iterator[_Opened]:
         yield _Opened(runtime=session_type.name, run=run)
 
 
+def _check_unchanged(subject: Subject, identity: str) -> None:
+    if identity != subject.identity:
+        raise RunError(f"{subject.path} is not what it was when the evaluation began; run it again")
+
+
 @contextmanager
 def _open_network(subject: Subject) -> Iterator[_Opened]:
     import torch
@@ -232,6 +242,7 @@ def _open_network(subject: Subject) -> Iterator[_Opened]:
     from edgevit_deploy.model.loading import ModelOrigin, load_model
 
     loaded = load_model(ModelOrigin(weights=subject.path, image_size=subject.image_size))
+    _check_unchanged(subject, weights_identity(loaded.record))
     dtype = torch.float64 if subject.reference == "fp64" else torch.float32
     module = prepare(loaded.network, subject.preprocess, "tensor", "logits", dtype)
     before = torch.get_num_threads()
