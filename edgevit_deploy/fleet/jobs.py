@@ -156,8 +156,7 @@ class EvaluateJob:
             path = written(scratch / "weights", given.weights) or scratch / "bundle"
             if given.parcel is not None:
                 unpack(given.parcel, path, "the client")
-            result = run_shard(replace(shard, subject=replace(shard.subject, path=path)))
-        return replace(result, key=shard.key)
+            return run_shard(replace(shard, subject=replace(shard.subject, path=path)))
 
 
 def size_of(path: Path) -> int | None:

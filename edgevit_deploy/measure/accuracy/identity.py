@@ -36,11 +36,6 @@ def runtime_versions(target: str, host: Host) -> dict[str, str]:
     return versions(session_type.packages) if session_type else {}
 
 
-def network_identity(weights_sha256: str | None) -> str:
-    """Return a hash of what the network computes with: its checkpoint, and the version of PyTorch."""
-    return digest_of([weights_sha256, versions(["torch"])])
-
-
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Return the installed version of each package, by its import name; one that has none is left out."""
     found = {}
