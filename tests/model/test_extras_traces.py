@@ -102,8 +102,9 @@ def test_a_models_configuration_beside_its_weights_is_read(name: str, tmp_path: 
 def test_a_whole_models_configuration_is_read(tmp_path: Path) -> None:
     make_torchvision_importable()
     timm = pytest.importorskip("timm")
-    import edgevit_deploy.model.timm_models  # noqa: F401 - registers
+    from edgevit_deploy.model.timm_models import register
 
+    register()  # an import before torchvision could be imported has not
     network = timm.create_model("edgevit_xxs", num_classes=10, img_size=96)
     network.load_state_dict(seeded_state())
     network.pretrained_cfg["mean"] = GREY

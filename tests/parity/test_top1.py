@@ -49,12 +49,13 @@ def test_a_manifest_may_claim_any_number(share: float, said: str) -> None:
 def test_a_conversion_its_bundle_and_its_page_tell_the_count(
     fake_target: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    counted = f"{8 + KEPT} of {8 + KEPT}"
     assert run([*FAKE_COMMAND, "--output", str(tmp_path), "--json"]) == 0
     captured = capfd.readouterr()
-    assert json.loads(captured.out)["rows"][0]["top1"] == f"{8 + KEPT} of {8 + KEPT}"
-    assert f"{8 + KEPT} of {8 + KEPT}" in captured.err
+    assert json.loads(captured.out)["rows"][0]["top1"] == counted
+    assert counted in captured.err
     assert "100%" not in captured.err
-    assert "The first class is the truth's on 8 of 8 probes." in (tmp_path / "fake-fp32" / "README.md").read_text()
+    assert f"The first class is the truth's on {counted} probes." in (tmp_path / "fake-fp32" / "README.md").read_text()
     assert run(["report", str(tmp_path / "fake-fp32"), "--output", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text()
-    assert '<td data-label="top-1 agrees" class="number">8 of 8</td>' in page
+    assert f'<td data-label="top-1 agrees" class="number">{counted}</td>' in page

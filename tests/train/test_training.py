@@ -6,6 +6,7 @@ import math
 import xml.dom.minidom
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from edgevit_deploy import load_model
 from edgevit_deploy.cli import run
 from edgevit_deploy.data.image_folder import open_image_folder
+from edgevit_deploy.data.preprocess import normalise, read_pixels
 from edgevit_deploy.train.job import TrainingRun
 from edgevit_deploy.train.recipe import preset
 from tests.helpers.trained import LABELS
@@ -98,12 +100,11 @@ def test_the_average_follows_timms_rule() -> None:
 
 def test_accuracy_is_that_of_the_written_weights(trained: Path, data: Path) -> None:
     """Counted here, picture by picture, from the file alone."""
-    from edgevit_deploy.data.preprocess import read_inputs
-
     about = metadata(trained / "best.safetensors")
     loaded = load_model(weights=trained / "best.safetensors")
     val = open_image_folder(data / "val")
-    inputs = torch.from_numpy(read_inputs([val.path(index) for index in range(len(val))], loaded.spec.preprocess, "tensor"))
+    pixels = np.stack([read_pixels(val.path(index), loaded.spec.preprocess) for index in range(len(val))])
+    inputs = torch.from_numpy(normalise(pixels, loaded.spec.preprocess, "tensor"))
     with torch.inference_mode():
         best = loaded.network(inputs).topk(5).indices == torch.from_numpy(val.targets).unsqueeze(1)
     assert about["accuracy"]["top1"] == int(best[:, 0].sum())
