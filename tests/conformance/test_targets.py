@@ -145,7 +145,7 @@ def test_a_bundle_names_no_machine_path(target: str, precision: Precision) -> No
 
 
 @pytest.mark.parametrize(
-    ("target", "precision"), [pytest.param(*pair.values, marks=slow_or_nightly(pair.values[0])) for pair in PAIRS]
+    ("target", "precision"), [pytest.param(*pair.values, marks=slow_or_nightly(*pair.values)) for pair in PAIRS]
 )
 def test_a_rebuild_is_byte_identical_or_says_why_not(tmp_path: Path, target: str, precision: Precision) -> None:
     """Rebuilt in another process, with another hash seed and another working directory."""

@@ -61,7 +61,7 @@ def test_threads_are_counted_where_the_work_is_done(
     assert "--threads 4096: this process may use" in line
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_plain_exports_are_made_and_timed_there(
     fake_bundle: Path, address: str, cluster: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:

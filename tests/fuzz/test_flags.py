@@ -39,6 +39,8 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "tune": ("fake", "--model", "no-such-model"),
     "friendliness": ("--model", "no-such-model", "--targets", "fake"),
     "doctor": ("--no-such-flag",),
+    "train": ("--data", "empty"),
+    "worker": ("ftp://nowhere",),
 }
 """Commands that compute for long, and what each refuses, whatever else is said."""
 

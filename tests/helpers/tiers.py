@@ -7,6 +7,7 @@ import pytest
 
 import export
 import runtimes
+from edgevit_deploy.spec import Precision
 
 TESTS = Path(__file__).parent.parent
 
@@ -42,9 +43,9 @@ SLOW_TO_START = ("executorch", "litert")
 """Targets whose converters take 10 s to import: their tests share a worker, and with it what has been imported and built."""
 
 
-def slow_or_nightly(target: str) -> pytest.MarkDecorator:
-    """Return the tier of a test that converts its target once more: CI's, or the night's where that takes tens of seconds."""
-    return pytest.mark.nightly if target in SLOW_TO_START else pytest.mark.slow
+def slow_or_nightly(target: str, precision: Precision = "fp32") -> pytest.MarkDecorator:
+    """Return the tier of a test that converts its target once more: the night's for the slowest, and for 16 bits."""
+    return pytest.mark.nightly if target in SLOW_TO_START or precision != "fp32" else pytest.mark.slow
 
 
 def is_core(path: Path) -> bool:

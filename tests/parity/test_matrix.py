@@ -53,8 +53,7 @@ def check(manifest: Manifest, precision: str, batch: str) -> None:
         assert manifest.parity.worst.top1_agreement == 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("cell", PAIRWISE, ids=Cell.name)
+@pytest.mark.parametrize("cell", [pytest.param(cell, id=cell.name(), marks=slow_or_nightly(cell.target)) for cell in PAIRWISE])
 def test_two_settings_together(tmp_path: Path, cell: Cell) -> None:
     manifest = convert(tmp_path, cell.target, cell.precision, *cell.flags())
     check(manifest, cell.precision, cell.batch)

@@ -123,7 +123,7 @@ def with_a_broken_picture(data: Path, tmp_path: Path) -> Path:
     return copied
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_broken_picture_of_another_process_is_named(with_a_broken_picture: Path, tmp_path: Path) -> None:
     """Which of the two meets it depends on the epoch; strictly, it ends both in the first process's one line."""
     recipe: Recipe = changed(QUICK, {"epochs": 1.0})

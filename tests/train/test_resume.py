@@ -206,7 +206,7 @@ def test_kill_9_at_any_update(data: Path, tmp_path: Path, uninterrupted: Trainin
     assert losses(folder) == losses(uninterrupted.folder)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_kill_9_of_two_processes(data: Path, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     flags: dict[str, object] = {"checkpoint_every": 1, "processes": 2, "mixup": 0.8, "auto_augment": "rand-m9-mstd0.5-inc1"}

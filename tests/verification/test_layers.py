@@ -206,13 +206,13 @@ def test_the_plan_is_read_back_from_the_manifest(fake_target, tmp_path):
 
 @pytest.mark.slow
 def test_weights_and_layers_run_the_published_graph_in_float64_once(fake_bundle, monkeypatch):
-    """One run of each probe serves the whole file's truth and every layer's; float32 noise is taken of both graphs."""
+    """One run of each picture serves the whole file's truth and every layer's; float32 noise is taken of both graphs."""
     images = []
     features = EdgeViT.features
 
     def counted(self, x):
         if x.dtype == torch.float64:
-            images.append(x)
+            images.append(x.numpy().tobytes())
         return features(self, x)
 
     monkeypatch.setattr(EdgeViT, "features", counted)
@@ -220,4 +220,4 @@ def test_weights_and_layers_run_the_published_graph_in_float64_once(fake_bundle,
     assert verification.status == "passed"
     assert verification.layers is not None
     assert verification.layers.ok
-    assert len(images) == verification.parity.diffs[0].probes
+    assert len(images) == len(set(images)) >= sum(diff.probes for diff in verification.parity.diffs)
