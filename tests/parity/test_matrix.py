@@ -1,7 +1,7 @@
 """Every variant, target, precision, batch, graph, input form and size passes its own gate.
 
-In CI every two settings of an fp32 file of the quicker converters together; each night all pairs, and all combinations. Small images:
-the same mathematics.
+In CI every two settings of an fp32 file of the quicker converters together; each night all pairs, and all combinations.
+Small images: the same mathematics.
 """
 
 import itertools
