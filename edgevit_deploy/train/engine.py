@@ -22,10 +22,11 @@ from edgevit_deploy.train.augment import (
 from edgevit_deploy.train.batch_norm import share_batch_norm
 from edgevit_deploy.train.checkpoint import State
 from edgevit_deploy.train.drop_path import DropPath
-from edgevit_deploy.train.network import make_optimizer, make_schedule
+from edgevit_deploy.train.network import make_optimizer
 from edgevit_deploy.train.order import Order, Segment
 from edgevit_deploy.train.pictures import Pictures
 from edgevit_deploy.train.recipe import Recipe
+from edgevit_deploy.train.schedule import Schedule
 from edgevit_deploy.train.timm_parts import timm_part
 from edgevit_deploy.train.world import World, losses_told
 
@@ -78,7 +79,7 @@ class Engine:
         self.drop_path = DropPath(self.network, recipe.drop_path)
         self.mixup = make_mixup(recipe, len(pictures.classes))
         self.optimizer = make_optimizer(self.network, recipe)
-        self.schedule = make_schedule(self.optimizer, recipe, self.order.updates, self.order.updates_per_epoch)
+        self.schedule = Schedule(self.optimizer, recipe, self.order)
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.amp == "fp16")
         self.forward = self._wrapped(compiled)
         self.update = 0

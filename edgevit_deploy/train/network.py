@@ -97,18 +97,6 @@ def make_optimizer(network: EdgeViT, recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, updates: int, updates_per_epoch: int) -> Any:
-    """Return timm's cosine, counted in updates, after a linear warm-up."""
-    return timm_part("scheduler").CosineLRScheduler(
-        optimizer,
-        t_initial=max(2, updates),  # of one update timm warns that a cosine of it is none
-        lr_min=recipe.min_learning_rate,
-        warmup_t=min(updates, round(recipe.warmup_epochs * updates_per_epoch)),
-        warmup_lr_init=recipe.warmup_learning_rate,
-        t_in_epochs=False,
-    )
-
-
 class _Layered(nn.Module):
     """A network as timm's layer decay wants it: each parameter's depth can be asked for."""
 

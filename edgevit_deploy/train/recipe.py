@@ -35,6 +35,7 @@ class Recipe:
         batch_size: Pictures an update, of all processes together.
         accumulate: Parts in which each process works through its share of a batch; BatchNorm sees a part at a time.
         learning_rate: For 512 pictures an update; scaled by batch size / 512.
+        restart_learning_rate: Where a second cosine begins once the pictures have their final size; scaled likewise.
         warmup_epochs: Epochs of linear warm-up; the cosine begins where it ends.
         warmup_learning_rate: Where the warm-up begins; not scaled.
         min_learning_rate: Where the cosine ends; not scaled.
@@ -69,6 +70,7 @@ class Recipe:
     batch_size: int = 1024
     accumulate: int = 1
     learning_rate: float = 5e-4
+    restart_learning_rate: float = 5e-4
     warmup_epochs: float = 5.0
     warmup_learning_rate: float = 1e-6
     min_learning_rate: float = 1e-5
@@ -98,7 +100,11 @@ class Recipe:
     @property
     def scaled_learning_rate(self) -> float:
         """The learning rate of an update of `batch_size` pictures."""
-        return self.learning_rate * self.batch_size / REFERENCE_BATCH
+        return self.scaled(self.learning_rate)
+
+    def scaled(self, rate: float) -> float:
+        """Return a rate for 512 pictures an update as that of an update of `batch_size`."""
+        return rate * self.batch_size / REFERENCE_BATCH
 
     @property
     def mixes(self) -> bool:
@@ -143,6 +149,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "batch_size": (2, MAX_BATCH),
     "accumulate": (1, MAX_BATCH),
     "learning_rate": (0, 10),
+    "restart_learning_rate": (0, 10),
     "warmup_epochs": (0, MAX_EPOCHS),
     "warmup_learning_rate": (0, 10),
     "min_learning_rate": (0, 10),
@@ -181,6 +188,7 @@ PRESETS: Mapping[PresetName, Recipe] = {
         batch_size=256,
         warmup_epochs=2.0,
         learning_rate=2.5e-4,
+        restart_learning_rate=2.5e-4,
         min_learning_rate=1e-6,
         layer_decay=0.75,
         clip_norm=5.0,
@@ -195,10 +203,11 @@ PRESETS: Mapping[PresetName, Recipe] = {
     ),
     "small": Recipe(
         image_size=64,
-        epochs=4.5,
-        small_epochs=3.5,
+        epochs=4.25,
+        small_epochs=3.0,
         batch_size=128,
         learning_rate=6e-3,  # 1.5e-3 at 128 pictures an update
+        restart_learning_rate=4e-3,
         warmup_epochs=0.4,
         min_learning_rate=1.5e-5,
         beta2=0.98,

@@ -9,8 +9,10 @@ from edgevit_deploy import create_model
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.spec import imagenet_preprocess
 from edgevit_deploy.train.augment import make_transform
-from edgevit_deploy.train.network import make_optimizer, make_schedule
+from edgevit_deploy.train.network import make_optimizer
+from edgevit_deploy.train.order import Order
 from edgevit_deploy.train.recipe import PRESETS, RANGES, Recipe, changed, differences, flag, preset
+from edgevit_deploy.train.schedule import Schedule
 
 PUBLISHED = {
     "epochs": 300,
@@ -43,8 +45,9 @@ def test_the_published_recipe(name: str) -> None:
 
 def rates(recipe: Recipe, updates: int, updates_per_epoch: int, at: int) -> float:
     optimizer = make_optimizer(create_model("edgevit_xxs", num_classes=10), recipe)
-    schedule = make_schedule(optimizer, recipe, updates, updates_per_epoch)
-    schedule.step_update(at)
+    order = Order(pictures=updates_per_epoch * recipe.batch_size, recipe=recipe, parts=1)
+    assert order.updates == updates
+    Schedule(optimizer, recipe, order).step_update(at)
     (rate,) = {group["lr"] for group in optimizer.param_groups}
     return float(rate)
 
@@ -68,6 +71,25 @@ def test_the_learning_rate_is_a_cosine_after_a_warm_up(epoch: float, expected: f
 def test_half_a_batch_has_half_the_learning_rate() -> None:
     recipe = changed(preset("deit"), {"batch_size": 512})
     assert rates(recipe, 3000, 10, 1500) == pytest.approx((5e-4 + 1e-5) / 2, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("update", "expected"),
+    [
+        (1, 3e-4),  # the warm-up is over in the first
+        (200, 1e-5 + (3e-4 - 1e-5) / 2),
+        (399, 1e-5 + (3e-4 - 1e-5) * (1 + math.cos(math.pi * 399 / 400)) / 2),
+        (400, 1e-6),
+        (405, (1e-6 + 2e-4) / 2),
+        (500, 1e-5 + (2e-4 - 1e-5) / 2),
+        (600, 1e-5),
+    ],
+    ids=["begin", "middle", "end of the small", "again", "warm-up", "middle of the final", "end"],
+)
+def test_where_the_size_grows_a_second_cosine_begins(update: int, expected: float) -> None:
+    words = {"epochs": 60.0, "small_epochs": 40.0, "batch_size": 512, "learning_rate": 3e-4, "restart_learning_rate": 2e-4}
+    recipe = changed(preset("deit"), {**words, "warmup_epochs": 0.0})
+    assert rates(recipe, 600, 10, update) == pytest.approx(expected, rel=1e-4)
 
 
 def test_vectors_do_not_decay() -> None:
