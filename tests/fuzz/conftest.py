@@ -50,6 +50,7 @@ def asker(
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
     monkeypatch.setattr(tempfile, "tempdir", str(root / "temporary"))
     monkeypatch.setenv("TMPDIR", str(root / "temporary"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))  # PyTorch makes it when a part of it is loaded
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     monkeypatch.chdir(root / "here" / "now")
     assert run(["verify", str(small_bundle)]) == 0  # what a check loads is loaded before memory is bounded
