@@ -222,7 +222,7 @@ def _probes_record(workbench: Workbench, plan: ExportPlan[Any]) -> ProbesRecord:
     return ProbesRecord(
         synthetic=len(sets.given(size, plan.takes).names) - photographs,
         photographs=photographs,
-        noisiest=len(sets.noisiest(size, plan.takes).names),
+        noisiest=len(sets.noisiest(size, plan.takes).names) if plan.precision == "fp32" else 0,
     )
 
 

@@ -63,7 +63,8 @@ class ProbesRecord:
     Attributes:
         synthetic: seeded kinds of input.
         photographs: pictures of `--images`.
-        noisiest: pictures near those, on which PyTorch's own float32 error was the largest that a search found.
+        noisiest: pictures near those, on which PyTorch's own float32 error was the largest that a search found; none for files of
+            16 bits.
     """
 
     synthetic: int
@@ -73,6 +74,8 @@ class ProbesRecord:
     def sentence(self) -> str:
         """Say what the bound covers."""
         yours = f"{self.photographs} pictures of --images" if self.photographs else "no pictures of --images"
+        if not self.noisiest:
+            return f"It covers {self.synthetic} synthetic probes and {yours}."
         return (
             f"It covers {self.synthetic} synthetic probes, {yours}, and the {self.noisiest} pictures near them on which "
             "PyTorch's own float32 error is the largest that was found."

@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgevit_deploy.bundle.manifest import ProbesRecord
+from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.parity.noisiest import KEPT, LEVELS, ROUNDS, find_noisiest
 from edgevit_deploy.parity.probe_sets import ProbeSets
 from edgevit_deploy.parity.probes import Probes, make_probes, probe_pictures
 from edgevit_deploy.parity.reference import Reference
-from edgevit_deploy.spec import InputKind, Size, imagenet_preprocess
+from edgevit_deploy.spec import InputKind, Precision, Size, imagenet_preprocess
+from edgevit_deploy.workbench import Workbench
 from tests.helpers.on_pictures import SIZE, trained_model
 from tests.helpers.small import ends, small_network, tiny_network
 
@@ -147,3 +151,10 @@ def test_large_pictures_have_fewer_neighbours(size: Size, neighbours: int) -> No
     Counting.seen = 0
     assert len(search(Counting(), size).names) == KEPT
     assert Counting.seen == 8 + neighbours
+
+
+@pytest.mark.parametrize(("precision", "counts"), [("fp32", [8, KEPT]), ("fp16", [8]), ("bf16", [8])])
+def test_in_16_bits_two_pictures_are_no_yardstick(tmp_path: Path, precision: Precision, counts: list[int]) -> None:
+    workbench = Workbench(trained_model(), THIS_HOST, tmp_path)
+    assert [len(truth.probes.names) for truth in workbench.truths_at([SIZE], ends(), precision)] == counts
+    assert ("near them" in ProbesRecord(synthetic=8, photographs=0, noisiest=sum(counts[1:])).sentence()) == (precision == "fp32")
