@@ -43,9 +43,13 @@ SLOW_TO_START = ("executorch", "litert")
 """Targets whose converters take 10 s to import: their tests share a worker, and with it what has been imported and built."""
 
 
+SLOW_TO_CONVERT = (*SLOW_TO_START, "coreml")
+"""Those, and the one whose files are judged here by operators of our own."""
+
+
 def slow_or_nightly(target: str, precision: Precision = "fp32") -> pytest.MarkDecorator:
     """Return the tier of a test that converts its target once more: the night's for the slowest, and for 16 bits."""
-    return pytest.mark.nightly if target in SLOW_TO_START or precision != "fp32" else pytest.mark.slow
+    return pytest.mark.nightly if target in SLOW_TO_CONVERT or precision != "fp32" else pytest.mark.slow
 
 
 def is_core(path: Path) -> bool:
