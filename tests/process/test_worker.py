@@ -34,7 +34,8 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limi
 LOCATION = "tests.helpers.child_fakes:FaultyExporter"
 
 PARENT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it, their children too
 sys.path.insert(0, {root!r})
 import numpy as np
 from tests.process.test_session_child import make
