@@ -9,6 +9,10 @@ from pathlib import Path
 
 from edgevit_deploy.errors import UsageError
 
+COMPILER_CACHE = "TORCHINDUCTOR_CACHE_DIR"
+_USERS_COMPILER_CACHE = os.environ.get(COMPILER_CACHE)
+"""Where the user, or the process that started this one, keeps what PyTorch compiles."""
+
 
 def temporary_folder() -> Path | None:
     """Return where temporary files go, None where there is no such place."""
@@ -45,5 +49,10 @@ def scratch_beside(folder: Path) -> Iterator[Path]:
 
 
 def use_for_temporary_files(folder: Path) -> None:
-    """Let this process, its libraries and what it starts put their temporary files into a folder, and what they leave of them."""
+    """Let this process, its libraries and what it starts put their temporary files into a folder, and what they leave of them.
+
+    PyTorch would remember the first such folder for its compiler's cache, and make it again when that is long gone.
+    """
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    if not _USERS_COMPILER_CACHE:
+        os.environ[COMPILER_CACHE] = str(folder / "compiler-cache")

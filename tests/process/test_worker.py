@@ -221,6 +221,30 @@ def test_scratch_files_beside_a_file_stay_after_an_error(tmp_path: Path) -> None
     assert (scratch / "large").is_file(), "what fills the disk must be seen by whoever asks why"
 
 
+@pytest.mark.parametrize("users", ["", "kept"])
+def test_no_cache_comes_back_where_a_folder_has_gone(tmp_path: Path, users: str) -> None:
+    """PyTorch writes the folder of its first use into the environment, and makes it again at the next."""
+    code = f"""
+import os, shutil, sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT)!r})
+from edgevit_deploy.process.scratch import use_for_temporary_files
+from torch._inductor.runtime.cache_dir_utils import cache_dir
+for name in ("one", "two"):
+    folder = Path(name)
+    folder.mkdir()
+    use_for_temporary_files(folder.absolute())
+    print(Path(cache_dir()).relative_to(Path.cwd()))
+    shutil.rmtree(folder)
+"""
+    environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / users)} if users else {**os.environ}
+    if not users:
+        environment.pop("TORCHINDUCTOR_CACHE_DIR", None)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert result.stdout.split() == ([users, users] if users else ["one/compiler-cache", "two/compiler-cache"]), result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ([users] if users else [])
+
+
 def test_without_a_folder_for_temporary_files_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     import tempfile
 
