@@ -111,7 +111,8 @@ def _pairing(contestant: Contestant, network: Subject, folder: ImageFolder, work
 
 
 def _bound(contestant: Contestant) -> float | None:
-    """Return the bound that the file itself was proven within, where it was made."""
+    """Return the bound that holds on pictures, where the file itself was proven."""
     parity = contestant.manifest.parity
     worst = None if parity.status == "built, not run" else parity.worst
-    return worst.tolerance.atol if worst else None
+    widest = parity.widest(worst.output) if worst else None
+    return widest.atol if widest else None
