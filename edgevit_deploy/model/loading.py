@@ -181,15 +181,24 @@ def read_labels_file(path: Path, num_classes: int) -> tuple[str, ...]:
     Raises:
         UsageError: unreadable, not UTF-8, an empty name, or not one name a class.
     """
+    labels = read_label_lines(path)
+    if len(labels) != num_classes:
+        raise UsageError(f"--labels {path} has {len(labels)} lines but the model has {num_classes} classes; give one name a line")
+    if "" in labels:
+        raise UsageError(f"--labels {path}: line {labels.index('') + 1} is empty; give one name a line")
+    return labels
+
+
+def read_label_lines(path: Path) -> tuple[str, ...]:
+    """Return the lines of a file of class names without blanks around them; they are not yet proven to be names.
+
+    Raises:
+        UsageError: unreadable, or not UTF-8.
+    """
     try:
         text = read_bounded(path, MAX_LABELS_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"--labels {path}: cannot be read ({error.strerror}); give a text file") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"--labels {path}: cannot be read as UTF-8 text ({error}); save it as UTF-8") from error
-    labels = tuple(line.strip() for line in text.rstrip().splitlines())
-    if len(labels) != num_classes:
-        raise UsageError(f"--labels {path} has {len(labels)} lines but the model has {num_classes} classes; give one name a line")
-    if "" in labels:
-        raise UsageError(f"--labels {path}: line {labels.index('') + 1} is empty; give one name a line")
-    return labels
+    return tuple(line.strip() for line in text.rstrip().splitlines())

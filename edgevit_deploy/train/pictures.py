@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from edgevit_deploy.data.image_folder import ImageFolder, is_image_folder, open_image_folder
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.outside.files import read_bounded
-from edgevit_deploy.spec import MAX_LABELS_BYTES, MAX_SEED
+from edgevit_deploy.model.loading import read_label_lines
+from edgevit_deploy.spec import MAX_SEED
 from edgevit_deploy.train.draws import Purpose, draw
 
 TRAIN, VAL = "train", "val"
@@ -102,13 +102,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     Raises:
         UsageError: unreadable, not UTF-8, an empty line, or a name twice.
     """
-    try:
-        text = read_bounded(path, MAX_LABELS_BYTES).decode("utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"--labels {path}: cannot be read ({error.strerror}); give a text file") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--labels {path}: cannot be read as UTF-8 text ({error}); save it as UTF-8") from error
-    names = tuple(line.strip() for line in text.rstrip().splitlines())
+    names = read_label_lines(path)
     if "" in names or not names:
         raise UsageError(f"--labels {path}: line {names.index('') + 1 if names else 1} is empty; give one name a line")
     name, count = Counter(names).most_common(1)[0]

@@ -8,8 +8,6 @@ import pytest
 
 from tests.helpers import fleet
 
-pytest.importorskip("distributed")
-
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
