@@ -118,7 +118,7 @@ def convert(
     request = FileRequest(image_size=image_size, batch=batch, precision=precision, graph=graph, form=form, takes=input, task=task)
     exporter = THIS_HOST.require_exporter(target)
     own = read_options(exporter, options)
-    request.chosen_form(exporter)  # what is wrong with it is said before anything is loaded
+    request.chosen_form()  # what is wrong with it is said before anything is loaded
     with progress(f"{target} {precision or next(iter(exporter.precisions))}") as step:
         step("loading the model")
         loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))

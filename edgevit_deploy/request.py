@@ -45,14 +45,14 @@ class FileRequest:
         """
         return None if self.image_size in (None, "dynamic") else read_image_size(self.image_size)
 
-    def chosen_form(self, exporter: Exporter[Any]) -> Form:
-        """Return the form that is asked for, else the target's own.
+    def chosen_form(self) -> Form | None:
+        """Return the form that is asked for, None for the target's own.
 
         Raises:
             UsageError: the file holds no form, or the published graph is asked for, which has none.
         """
         if self.form is None:
-            return exporter.form
+            return None
         if self.graph != "deploy":
             raise UsageError(f"--form is for the deploy graph, and --graph {self.graph} is as published; drop one of the two")
         return self.form if isinstance(self.form, Form) else read_form(Path(self.form)).form
@@ -69,7 +69,7 @@ class FileRequest:
             batch="dynamic" if self.batch == "dynamic" else read_batch(self.batch),
             dynamic_size=self.image_size == "dynamic",
             graph=self.graph,
-            form=self.chosen_form(exporter),
+            form=self.chosen_form(),
             takes=self.takes,
             task=self.task,
             labels=() if model.labels_are_placeholders else model.labels,

@@ -98,17 +98,17 @@ class PictureFolder:
 NO_PICTURES = PictureFolder()
 
 
-def find_pictures(folder: Path, *, strict: bool = False) -> PictureFolder:
+def find_pictures(folder: Path, *, strict: bool = False, flag: str = "--images") -> PictureFolder:
     """Look for pictures: those of a folder, by the header of every file; or, where it has none, those of a tree, by their names.
 
     Args:
         folder: with pictures; or with a subfolder of them for each class, or a table of labels (`data.image_folder`).
         strict: refuse what would be passed over.
+        flag: that named the folder, for the messages.
 
     Raises:
         UsageError: it is no folder, or there is no picture in it; or something is passed over and `strict`.
     """
-    flag = "--images"
     if not folder.is_dir():
         raise UsageError(f"{flag} {folder}: not a folder; give a folder of pictures")
     try:

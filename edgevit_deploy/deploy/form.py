@@ -43,6 +43,7 @@ class Form:
         feed_forward: two 1x1 convolutions, or products on channels-last tokens.
         norm: the runtime's LayerNorm with channels last, means over the channel axis, or means as 1x1 convolutions.
         pool: the average before the head over one flattened axis, or over height and width.
+        position: the residual of the positional encoding folded into its convolution, or kept beside it, as integers need.
         memory: as it comes, or channels-last strides from the first convolution on (PyTorch's runtimes only).
     """
 
@@ -54,6 +55,7 @@ class Form:
     feed_forward: Literal["conv", "tokens"] = "conv"
     norm: Literal["channels_last", "mean", "convolutions"] = "channels_last"
     pool: Literal["one_axis", "two_axes"] = "one_axis"
+    position: Literal["folded", "kept"] = "folded"
     memory: Literal["contiguous", "channels_last"] = "contiguous"
 
     @classmethod
@@ -104,16 +106,17 @@ class ChosenForm:
     measured: str
 
 
-def form_beside(module_file: str) -> Form:
+def form_beside(module_file: str, name: str = FORM_NAME) -> Form:
     """Return a target's own form: that of the `form.toml` beside its module, else the default one.
 
     Args:
         module_file: the module's `__file__`.
+        name: of the file, where a precision has its own.
 
     Raises:
         UsageError: as `read_form`.
     """
-    path = Path(module_file).with_name(FORM_NAME)
+    path = Path(module_file).with_name(name)
     return read_form(path).form if path.is_file() else Form()
 
 

@@ -61,7 +61,8 @@ BEFORE_BIASES = ("local_prop", "norm_affine")
 """Parts whose rewrites add to biases or read them, so they come before any is dropped."""
 
 FOLDS: tuple[Rewrite, ...] = (fold_batch_norm, fold_head_norm, fold_position, sample_first, fold_attention_scale)
-"""What every form starts from: less arithmetic and nothing in exchange."""
+"""What a form starts from: less arithmetic and nothing in exchange. But for integers: folded into the centre tap, the whole
+stream of residuals would pass through their few steps, so a form may keep the position beside its convolution."""
 
 BIASES: tuple[Rewrite, ...] = (drop_key_bias, carry_value_bias)
 """The same, once nothing else is folded into these biases and LocalProp has become what it will be."""
@@ -94,4 +95,5 @@ def rewrites_of(form: Form) -> tuple[Rewrite, ...]:
     chosen = {part: REWRITE_OF[part, choice] for part, choice in form.choices().items() if (part, choice) in REWRITE_OF}
     before = [rewrite for part, rewrite in chosen.items() if part in BEFORE_BIASES]
     after = [rewrite for part, rewrite in chosen.items() if part not in BEFORE_BIASES]
-    return (*FOLDS, *before, *BIASES, *after)
+    folds = [fold for fold in FOLDS if fold is not fold_position or form.position == "folded"]
+    return (*folds, *before, *BIASES, *after)

@@ -2,17 +2,21 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 
 from edgevit_deploy.deploy.form import Form
-from edgevit_deploy.errors import UsageError
+from edgevit_deploy.deploy.stored import Stored
+from edgevit_deploy.errors import RunError, UsageError
+from edgevit_deploy.exporter.plan import Artifact as Artifact
+from edgevit_deploy.exporter.plan import ExportPlan as ExportPlan
+from edgevit_deploy.exporter.plan import OptionsT
+from edgevit_deploy.exporter.plan import Quantisation as Quantisation
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import (
-    DYNAMIC_BATCHES,
-    INPUT_NAME,
+    QUANTISED,
     SIZE_STEP,
     Graph,
     InputKind,
@@ -20,91 +24,13 @@ from edgevit_deploy.spec import (
     OutputKind,
     Placement,
     Precision,
-    Size,
     Task,
-    TensorSpec,
     output_specs,
-    second_size,
     task_of,
 )
 
 if TYPE_CHECKING:
     from torch import nn
-
-OptionsT = TypeVar("OptionsT")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportPlan(Generic[OptionsT]):
-    """One conversion, fully decided, before any work.
-
-    `batch` and `image_size` are the sizes to trace with; `dynamic_batch` and `dynamic_size` say which of them the file
-    must leave free. `graph` says whether the exporter is given the published graph or the one rewritten to `form`. `takes` and
-    `returns` say what the file's input and outputs hold, `outputs` is what they are called and their shapes. `options` is the
-    target's own dataclass. `Exporter.plan` makes one.
-    """
-
-    target: str
-    spec: ModelSpec
-    precision: Precision
-    batch: int
-    dynamic_batch: bool
-    image_size: Size
-    dynamic_size: bool
-    graph: Graph
-    form: Form
-    takes: InputKind
-    returns: OutputKind
-    outputs: tuple[TensorSpec, ...]
-    labels: tuple[str, ...]
-    options: OptionsT
-
-    def input_spec(self) -> TensorSpec:
-        """The one input: float32 (batch, 3, height, width); normalised, or 0 to 255 when `takes` is image."""
-        height, width = ("height", "width") if self.dynamic_size else self.image_size
-        return TensorSpec(name=INPUT_NAME, shape=(self.batch_axis(), 3, height, width), dtype="float32")
-
-    def proven_batches(self) -> tuple[int, ...]:
-        """The batch sizes at which the file must be right."""
-        return DYNAMIC_BATCHES if self.dynamic_batch else (self.batch,)
-
-    def proven_sizes(self) -> tuple[Size, ...]:
-        """The image sizes at which the file must be right; the first is the traced one."""
-        return (self.image_size, second_size(self.image_size)) if self.dynamic_size else (self.image_size,)
-
-    def batch_axis(self) -> int | str:
-        """The batch axis as it appears in a TensorSpec."""
-        return "batch" if self.dynamic_batch else self.batch
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Artifact:
-    """What an exporter wrote.
-
-    Attributes:
-        target: registered name of the target.
-        path: the model file or directory that an app loads.
-        inputs: its inputs.
-        outputs: its outputs.
-        tools: name -> version of everything that had a part in it.
-        operators: what computes in it, without inputs, outputs and constants: type -> count.
-        placements: what partitioners and compilers made of it while it was written: their name -> what they take.
-        facts: what else was measured or read back from the written file (opset, bytecode version, ...), for people to read.
-        notes: sentences for the manifest and the reader; every limit of the file is stated here.
-        built_from: for a file that cannot run everywhere (an engine for one GPU), the artifact it was built from; it is kept
-            in the bundle and verified where the file itself cannot be.
-    """
-
-    target: str
-    path: Path
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    tools: dict[str, str]
-    operators: dict[str, int] = field(default_factory=dict)
-    placements: dict[str, Placement] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    built_from: "Artifact | None" = None
 
 
 class Exporter(ABC, Generic[OptionsT]):
@@ -112,7 +38,13 @@ class Exporter(ABC, Generic[OptionsT]):
 
     target: ClassVar[str]
     precisions: ClassVar[Mapping[Precision, NoiseMultiple]]
-    """What it can write, fp32 first, and how far each may be from the truth, with the reason."""
+    """What it can write in floating point, fp32 first, and how far each may be from the truth, with the reason."""
+
+    quantised: ClassVar[Mapping[Precision, Quantisation]] = {}
+    """What it can write in eight bits."""
+
+    no_integers: ClassVar[str] = ""
+    """Why it cannot write int8, where somebody might expect it, as a sentence without its end."""
 
     packages: ClassVar[tuple[str, ...]] = ()
     """Import names of what converts; `probe` and `convert.py doctor` look for them. On PyPI an underscore is a hyphen."""
@@ -179,6 +111,23 @@ class Exporter(ABC, Generic[OptionsT]):
         plain = replace(plan, graph="original")
         return {"plain conversion": lambda folder: self.export(module, plain, folder)}
 
+    def quantisation(self, precision: Precision, options: OptionsT) -> Quantisation | None:  # noqa: ARG002 - some have a choice
+        """Return what a precision rounds and how, None where it is in floating point; options may choose among ways."""
+        return self.quantised.get(precision)
+
+    def bound(self, precision: Precision) -> NoiseMultiple:
+        """Return how far a file in a precision that it has may be from the truth."""
+        quantised = self.quantised.get(precision)
+        return self.precisions[precision] if quantised is None else quantised.bound
+
+    def stored(self, artifact: Artifact) -> Stored:
+        """Read back from a quantised file what it rounds by.
+
+        Raises:
+            RunError: it cannot be read, or rounds in a way that is never written here.
+        """
+        raise RunError(f"{self.target} writes no quantised files, {artifact.path.name} is none of its own; convert again")
+
     def placements(self, artifact: Artifact) -> dict[str, Placement]:
         """Return what each partitioner or compiler makes of a file that `export` wrote; more are asked here than by `export`."""
         return artifact.placements
@@ -218,21 +167,24 @@ class Exporter(ABC, Generic[OptionsT]):
         chosen: OptionsT = self.options_type() if options is None else options
         returns: OutputKind = "features" if task == "features" else self.returns(chosen)
         axis = "batch" if batch == "dynamic" else batch
+        kind: Precision = next(iter(self.precisions)) if precision is None else precision
+        quantisation = self.quantisation(kind, chosen)
         return ExportPlan(
             target=self.target,
             spec=spec,
-            precision=next(iter(self.precisions)) if precision is None else precision,
+            precision=kind,
             batch=1 if batch == "dynamic" else batch,
             dynamic_batch=batch == "dynamic",
             image_size=spec.image_size,
             dynamic_size=dynamic_size,
             graph=graph,
-            form=form or self.form,
+            form=form or (quantisation.form if quantisation else self.form),
             takes=takes,
             returns=returns,
             outputs=output_specs(spec, returns, batch=axis, size=None if dynamic_size else spec.image_size),
             labels=labels,
             options=chosen,
+            scheme=quantisation.scheme if quantisation else None,
         )
 
     def refuse(self, plan: ExportPlan[OptionsT]) -> None:
@@ -241,8 +193,14 @@ class Exporter(ABC, Generic[OptionsT]):
         Raises:
             UsageError: with the list of what is supported and the flag that would work.
         """
-        if plan.precision not in self.precisions:
-            raise UsageError(f"{self.target} has no precision {plan.precision!r}; use --precision {' or '.join(self.precisions)}")
+        if plan.precision not in (*self.precisions, *self.quantised):
+            why = f" ({self.no_integers})" if plan.precision in QUANTISED and self.no_integers else ""
+            known = " or ".join((*self.precisions, *self.quantised))
+            raise UsageError(f"{self.target} has no precision {plan.precision!r}{why}; use --precision {known}")
+        if plan.scheme is not None and plan.graph != "deploy":
+            raise UsageError(f"{plan.precision} is rounded on the deploy graph; use --graph deploy")
+        if plan.scheme is not None and plan.dynamic_size:
+            raise UsageError(f"{plan.precision} has ranges for one image size; use --image-size N or HxW")
         if task_of(plan.returns) not in self.tasks:
             raise UsageError(f"{self.target} cannot hold a network that returns {plan.returns}; it has the task {self.tasks[0]}")
         if self.one_image and (plan.dynamic_batch or plan.batch != 1):

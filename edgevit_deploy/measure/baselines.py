@@ -12,7 +12,7 @@ from edgevit_deploy.model.peers import PEER_CLASSES, PEER_SIZE, PEERS, ChannelsL
 from edgevit_deploy.parity.gate import Truth
 from edgevit_deploy.parity.probes import Probes
 from edgevit_deploy.parity.reference import Reference
-from edgevit_deploy.spec import output_specs
+from edgevit_deploy.spec import floating, output_specs
 from edgevit_deploy.workbench import Passed, Refused, Workbench, ends_of
 
 PEER_SEED = 0
@@ -102,4 +102,4 @@ def _truth_of_peer(network: nn.Module, plan: ExportPlan[Any]) -> Truth:
     """Return a peer's own float64 outputs on noise and its noise in the plan's precision."""
     images = torch.randn(PEER_PROBES, 3, *PEER_SIZE, generator=torch.Generator().manual_seed(PEER_SEED)).numpy()
     probes = Probes(names=tuple(f"noise {number}" for number in range(PEER_PROBES)), inputs=images)
-    return Reference(network, plan.spec.preprocess).truth(probes, ends_of(plan), plan.precision)
+    return Reference(network, plan.spec.preprocess).truth(probes, ends_of(plan), floating(plan.precision, "--against peers"))

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit_deploy.data.preprocess import normalise
+from edgevit_deploy.parity.natural import natural_probes
 from edgevit_deploy.parity.noisiest import find_noisiest
 from edgevit_deploy.parity.probes import Probes, make_probes, probe_pictures
 from edgevit_deploy.parity.reference import Reference
@@ -32,6 +33,7 @@ class ProbeSets:
         self._seed = seed
         self._given: dict[tuple[Size, InputKind], Probes] = {}
         self._noisiest: dict[tuple[Size, InputKind], Probes] = {}
+        self._natural: dict[tuple[Size, InputKind], Probes] = {}
 
     def given(self, size: Size, takes: InputKind) -> Probes:
         """Return the seeded probes of a size, then the photographs."""
@@ -43,6 +45,13 @@ class ProbeSets:
                 probes = probes.join(tuple(pictures), inputs)
             self._given[key] = probes
         return self._given[key]
+
+    def natural(self, size: Size, takes: InputKind) -> Probes:
+        """Return the drawn pictures on which quantised files are judged."""
+        key = (size, takes)
+        if key not in self._natural:
+            self._natural[key] = natural_probes(size, self._preprocess, takes, self._seed)
+        return self._natural[key]
 
     def noisiest(self, size: Size, takes: InputKind) -> Probes:
         """Return the pictures near the given ones on which PyTorch's own error is the largest that a search finds."""

@@ -30,6 +30,10 @@ class Probes:
         """(height, width) in pixels."""
         return self.inputs.shape[2], self.inputs.shape[3]
 
+    def first(self, count: int) -> "Probes":
+        """Return the first of these probes."""
+        return Probes(names=self.names[:count], inputs=self.inputs[:count])
+
     def join(self, names: tuple[str, ...], inputs: NDArray[np.float32]) -> "Probes":
         """Return these probes followed by others of the same size."""
         return Probes(names=self.names + names, inputs=np.concatenate([self.inputs, inputs]))

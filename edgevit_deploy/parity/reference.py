@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from edgevit_deploy.model.ends import as_tuple, prepare
 from edgevit_deploy.parity.gate import Truth
 from edgevit_deploy.parity.probes import Probes
-from edgevit_deploy.spec import InputKind, OutputKind, Precision, Preprocess, task_of
+from edgevit_deploy.spec import FloatPrecision, InputKind, OutputKind, Preprocess, task_of
 
 Arithmetic = Literal["fp64", "fp32", "fp16", "bf16"]
 
@@ -84,7 +84,7 @@ class Reference:
         self._preprocess = preprocess
         self._computed: dict[tuple[Probes, Ends, Arithmetic], Outputs] = {}
 
-    def truth(self, probes: Probes, ends: Ends, precision: Precision) -> Truth:
+    def truth(self, probes: Probes, ends: Ends, precision: FloatPrecision) -> Truth:
         """Return the float64 outputs on the probes and the noise of the precision."""
         exact = self.outputs(probes, ends, "fp64")
         own = self.outputs(probes, ends, precision)

@@ -9,7 +9,7 @@ from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.parity.gate import OutputDiff, Truth, compare, run_in_batches
 from edgevit_deploy.parity.taps import Tap, TappedNetwork
-from edgevit_deploy.spec import PROGRAM
+from edgevit_deploy.spec import PROGRAM, floating
 from edgevit_deploy.workbench import Workbench, promised_batches, split_taps
 
 
@@ -100,7 +100,7 @@ def _truth(workbench: Workbench, plan: ExportPlan[Any], network: TappedNetwork, 
     probes = workbench.probes(plan.image_size, plan.takes)
     published = workbench.published_taps(plan.takes)
     exact = published if plan.graph == "original" else workbench.taps_of(network, probes, plan.takes, "fp64")
-    own = workbench.taps_of(network, probes, plan.takes, plan.precision)
+    own = workbench.taps_of(network, probes, plan.takes, floating(plan.precision, "--layers"))
     return Truth(
         probes=probes,
         outputs={tap.name: (published if tap.shared else exact)[tap.name] for tap in taps},

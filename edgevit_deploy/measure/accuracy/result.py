@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgevit_deploy.data.pictures import PassedOver
-from edgevit_deploy.measure.statistics import (
+from edgevit_deploy.parity.statistics import (
     mcnemar_exact,
     paired_difference,
     pictures_for_difference,

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from edgevit_deploy.data.image_folder import ImageFolder
 from edgevit_deploy.measure.accuracy.result import Accuracy, Confused, Flip, FlipKind, Outputs, Pairing, Share
 from edgevit_deploy.measure.accuracy.shards import Logits, ShardLogits
-from edgevit_deploy.measure.statistics import expected_calibration_error
 from edgevit_deploy.parity.gate import NOT_FINITE
+from edgevit_deploy.parity.statistics import expected_calibration_error
 
 FIRST = 5
 """Of top-5."""

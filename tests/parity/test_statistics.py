@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn.calibration import calibration_curve
 
-from edgevit_deploy.measure.statistics import (
+from edgevit_deploy.parity.statistics import (
     expected_calibration_error,
     mcnemar_exact,
     paired_difference,

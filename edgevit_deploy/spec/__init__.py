@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from edgevit_deploy.errors import UsageError, did_you_mean
+from edgevit_deploy.spec.precision import BYTES_PER_WEIGHT as BYTES_PER_WEIGHT
+from edgevit_deploy.spec.precision import QUANTISED as QUANTISED
+from edgevit_deploy.spec.precision import FloatPrecision as FloatPrecision
+from edgevit_deploy.spec.precision import Precision as Precision
+from edgevit_deploy.spec.precision import floating as floating
 
 VERSION = "0.1.0"
 """Of this package; pyproject.toml states the same."""
 
-IN_A_CHECKOUT = all((Path(__file__).parent.parent / name).is_file() for name in ("convert.py", "pyproject.toml"))
+IN_A_CHECKOUT = all((Path(__file__).parent.parent.parent / name).is_file() for name in ("convert.py", "pyproject.toml"))
 PROGRAM = "convert.py" if IN_A_CHECKOUT else "edgevit-deploy"
 """What people type: `python convert.py` in the project's folder, the console script where a wheel was installed."""
-
-Precision = Literal["fp32", "fp16", "bf16"]
-BYTES_PER_WEIGHT: dict[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
-"""At least; a file may keep some, or all, in a larger type."""
 
 Graph = Literal["original", "deploy"]
 InputKind = Literal["tensor", "image"]

@@ -6,71 +6,41 @@ comparison with the truth; and where a caller tries many things, an error become
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgevit_deploy.calibration.choice import NO_CALIBRATION, CalibrationChoice
+from edgevit_deploy.calibration.source import CalibrationSource
 from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder, read_some
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.rewrite import DeployForm, to_deploy_form
 from edgevit_deploy.errors import DeployError
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.exporter.child import WORKERS
 from edgevit_deploy.model.ends import prepare
 from edgevit_deploy.model.loading import DEFAULT_SEED, LoadedModel
 from edgevit_deploy.outside.text import figure
-from edgevit_deploy.parity.gate import OutputDiff, ParityReport, Truth, check_session
+from edgevit_deploy.parity.gate import ParityReport, Truth, check_session
 from edgevit_deploy.parity.probe_sets import ProbeSets
 from edgevit_deploy.parity.probes import Probes
 from edgevit_deploy.parity.reference import Arithmetic, Ends, Outputs, Reference
 from edgevit_deploy.parity.taps import TappedNetwork
 from edgevit_deploy.process.scratch import scratch_folder
-from edgevit_deploy.session import Session
-from edgevit_deploy.spec import DYNAMIC_BATCHES, Graph, InputKind, Precision, Size
-
-Step = Callable[[str], None]
-"""Told in a few words what is done next."""
-
+from edgevit_deploy.spec import DYNAMIC_BATCHES, Graph, InputKind, Precision, Size, floating
+from edgevit_deploy.workbench.results import Host as Host
+from edgevit_deploy.workbench.results import Passed as Passed
+from edgevit_deploy.workbench.results import Refused as Refused
+from edgevit_deploy.workbench.results import Step as Step
+from edgevit_deploy.workbench.results import quiet as quiet
+from edgevit_deploy.workbench.rounded import Rounded
 
 MAX_PHOTOGRAPHS = 32
 """How many photographs join the probes: each costs a float64 run and one in every precision, and more show nothing new."""
-
-
-def quiet(_: str) -> None:
-    """Tell nobody."""
-
-
-class Host(Protocol):
-    """What the workbench needs of a machine: the exporter of a target, and the runtime that reads its files, if one does."""
-
-    def find_exporter(self, target: str) -> Exporter[Any]: ...  # noqa: D102
-
-    def find_session(self, target: str) -> type[Session] | None: ...  # noqa: D102
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Passed:
-    """A file that was built here, ran here and computes the right numbers."""
-
-    artifact: Artifact
-    worst: OutputDiff
-
-    @property
-    def noise_ratio(self) -> float:
-        """Its largest error in units of PyTorch's own noise."""
-        return self.worst.noise_ratio
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """Why there is no such file: the converter, the runtime or the comparison said no."""
-
-    reason: str
 
 
 class Workbench:
@@ -82,10 +52,17 @@ class Workbench:
         scratch: folder for the files that are not kept; a fresh folder in it for each.
         step: told what is done; may be set anew for each job.
         photographs: a folder's pictures; at most `MAX_PHOTOGRAPHS` of them, spread evenly, join the probes.
+        calibration: where the ranges of quantised files come from.
     """
 
     def __init__(
-        self, model: LoadedModel, host: Host, scratch: Path, step: Step = quiet, photographs: PictureFolder = NO_PICTURES
+        self,
+        model: LoadedModel,
+        host: Host,
+        scratch: Path,
+        step: Step = quiet,
+        photographs: PictureFolder = NO_PICTURES,
+        calibration: CalibrationChoice = NO_CALIBRATION,
     ) -> None:
         self.model = model
         self.host = host
@@ -94,6 +71,8 @@ class Workbench:
         self.photographs = photographs
         self.reference = Reference(model.network, model.spec.preprocess)
         self.probe_sets = ProbeSets(self.reference, model.spec.preprocess, self.photographs_at, DEFAULT_SEED)
+        source = CalibrationSource(calibration, model.record, model.spec.preprocess, DEFAULT_SEED)
+        self.rounded = Rounded(source, self.reference, self.probe_sets, self._graph_in, lambda text: self.step(text))
         self._built = 0
         self._pixels: dict[str, NDArray[np.uint8]] | None = None
         self._forms: dict[Form, DeployForm] = {}
@@ -109,10 +88,13 @@ class Workbench:
             self._forms[form] = to_deploy_form(self.model.network, form)
         return self._forms[form]
 
+    def _graph_in(self, form: Form) -> nn.Module:
+        return self.deploy_form(form).network
+
     def module(self, plan: ExportPlan[Any], network: nn.Module | None = None) -> nn.Module:
         """Return what the exporter of a plan is given: the network in its graph and form (or another one) between its ends."""
         network = self.network(plan.graph, plan.form) if network is None else network
-        return prepare(network, plan.spec.preprocess, plan.takes, plan.returns, torch.float32)
+        return prepare(self.rounded.graph(plan, network), plan.spec.preprocess, plan.takes, plan.returns, torch.float32)
 
     def probes(self, size: Size, takes: InputKind) -> Probes:
         """Return the probes of a size, the same object each time; photographs join at the model's own size."""
@@ -138,7 +120,9 @@ class Workbench:
 
     def truths(self, plan: ExportPlan[Any]) -> list[Truth]:
         """Return what a file of this plan is compared with, at each size that it promises."""
-        return self.truths_at(plan.proven_sizes(), ends_of(plan), plan.precision)
+        if plan.scheme is None:
+            return self.truths_at(plan.proven_sizes(), ends_of(plan), plan.precision)
+        return self.rounded.truths(plan, ends_of(plan))
 
     def truths_at(self, sizes: Sequence[Size], ends: Ends, precision: Precision) -> list[Truth]:
         """Return the truth at each of several sizes, on the probes and then on the noisiest pictures near them.
@@ -148,7 +132,7 @@ class Workbench:
         """
         sets = (self.probe_sets.given, self.probe_sets.noisiest) if precision == "fp32" else (self.probe_sets.given,)
         probes = [made(size, ends.takes) for size in sizes for made in sets]
-        return [self.reference.truth(some, ends, precision) for some in probes]
+        return [self.reference.truth(some, ends, floating(precision, "noise of PyTorch")) for some in probes]
 
     def published_taps(self, takes: InputKind) -> Outputs:
         """Return every tap of the published graph in float64 on the probes of the model's size, the logits last.
@@ -190,8 +174,11 @@ class Workbench:
         """
         exporter = self.host.find_exporter(plan.target)
         exporter.refuse(plan)
-        folder = self.fresh_folder() if folder is None else folder
-        return exporter.export(self.module(plan, network), plan, folder) if write is None else write(folder)
+        folder, plan = self.fresh_folder() if folder is None else folder, self.rounded.calibrated(plan)
+        artifact = exporter.export(self.module(plan, network), plan, folder) if write is None else write(folder)
+        if plan.scheme is not None and network is None:
+            self.rounded.check_stored(exporter, artifact, plan)
+        return artifact
 
     def judge(self, artifact: Artifact, truths: Sequence[Truth]) -> ParityReport:
         """Run a file on this host's runtime and compare; where none can run it, judge what it was built from and say so.
@@ -201,7 +188,7 @@ class Workbench:
         """
         session_type = self.host.find_session(artifact.target)
         if session_type is not None:
-            bound = self.host.find_exporter(artifact.target).precisions[truths[0].precision]
+            bound = self.host.find_exporter(artifact.target).bound(truths[0].precision)
             with session_type(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs) as session:
                 return check_session(session, truths, bound, promised_batches(artifact))
         if artifact.built_from is None:
@@ -264,11 +251,15 @@ class Workbench:
 
 @contextmanager
 def open_workbench(
-    model: LoadedModel, host: Host, step: Step = quiet, photographs: PictureFolder = NO_PICTURES
+    model: LoadedModel,
+    host: Host,
+    step: Step = quiet,
+    photographs: PictureFolder = NO_PICTURES,
+    calibration: CalibrationChoice = NO_CALIBRATION,
 ) -> Iterator[Workbench]:
     """Give a workbench whose scratch space is removed at the end, and with it the process that exports."""
     with scratch_folder() as scratch, closing(WORKERS):
-        yield Workbench(model, host, scratch, step, photographs)
+        yield Workbench(model, host, scratch, step, photographs, calibration)
 
 
 def ends_of(plan: ExportPlan[Any]) -> Ends:

@@ -1,0 +1,92 @@
+"""A deploy graph whose operators round what they take, their weights and what they give: what an integer file computes.
+
+The same module is three things: what an exporter writes (in one of two dialects), what PyTorch runs as the yardstick of that
+file, and the list of scales and zero points that must be found in it.
+"""
+
+import copy
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgevit_deploy.deploy.observe import operators_of
+from edgevit_deploy.deploy.ranges import OperatorRanges, Range, Ranges
+from edgevit_deploy.deploy.rounding import Rounding, WeightRounding, grid_of
+from edgevit_deploy.deploy.scheme import Scheme
+from edgevit_deploy.deploy.stored import Stored, StoredWeights
+
+
+class QuantisedOperator(nn.Module):
+    """A convolution or a linear map that rounds its input and its weight, and its output where a scheme says so.
+
+    Args:
+        operator: float32.
+        scheme: what is rounded, and how.
+        ranges: of its input and its output; None where no activation is rounded by one.
+    """
+
+    def __init__(self, operator: nn.Conv2d | nn.Linear, scheme: Scheme, ranges: OperatorRanges | None) -> None:
+        super().__init__()
+        self.operator = operator
+        self.before = _rounding(scheme, ranges.input) if ranges else nn.Identity()
+        self.round_weight = WeightRounding(operator.weight, scheme.dialect)
+        self.after = _rounding(scheme, ranges.output) if ranges and scheme.outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the operator's."""
+        operator, x, weight = self.operator, self.before(x), self.round_weight(self.operator.weight)
+        if isinstance(operator, nn.Linear):
+            return self.after(nn.functional.linear(x, weight, operator.bias))  # type: ignore[no-any-return]
+        return self.after(operator._conv_forward(x, weight, operator.bias))  # type: ignore[no-any-return]
+
+
+def quantised(network: nn.Module, scheme: Scheme, ranges: Ranges | None) -> nn.Module:
+    """Return a float32 copy of a deploy graph in which every operator that a scheme names rounds.
+
+    Args:
+        network: the deploy graph.
+        scheme: what is rounded, and how.
+        ranges: of all operators, as `observe` gives them; None where the scheme needs none.
+    """
+    graph = copy.deepcopy(network).float().eval().requires_grad_(False)
+    for path, operator in chosen(graph, scheme):
+        graph.set_submodule(path, QuantisedOperator(operator, scheme, ranges[path] if ranges and scheme.calibrated else None))
+    return graph
+
+
+def emulation(network: nn.Module, scheme: Scheme, ranges: Ranges | None) -> nn.Module:
+    """Return the same as what PyTorch runs, whatever the dialect in which it is written."""
+    return quantised(network, replace(scheme, dialect="trace"), ranges)
+
+
+def chosen(network: nn.Module, scheme: Scheme) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
+    """Return the operators of a deploy graph that a scheme rounds, by their paths."""
+    return [(path, module) for path, module in operators_of(network) if scheme.depthwise or not is_depthwise(module)]
+
+
+def is_depthwise(module: nn.Module) -> bool:
+    """Say whether a module convolves each channel by itself."""
+    return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+
+
+def stored(network: nn.Module) -> Stored:
+    """Return what a file of a quantised graph must state."""
+    operators = [module for module in network.modules() if isinstance(module, QuantisedOperator)]
+    roundings = [end for module in operators for end in (module.before, module.after) if isinstance(end, Rounding)]
+    return Stored(
+        activations=tuple((rounding.grid.scale, rounding.grid.zero_point) for rounding in roundings),
+        weights=tuple(
+            StoredWeights(
+                scales=module.round_weight.scales.numpy(),
+                values=cast("NDArray[np.int8]", module.round_weight.integers(module.operator.weight.detach()).numpy()),
+            )
+            for module in operators
+        ),
+    )
+
+
+def _rounding(scheme: Scheme, extent: Range) -> Rounding:
+    return Rounding(grid_of(extent, scheme), scheme.dialect)

@@ -1,0 +1,110 @@
+"""Rounding of activations to the steps of a grid, and of weights to the steps of each output channel, in two dialects.
+
+Rounding is to the nearest step, half to even (as in ONNX's QuantizeLinear); what lies beyond the grid becomes its end.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgevit_deploy.deploy.ranges import Range
+from edgevit_deploy.deploy.scheme import Dialect, Scheme
+from edgevit_deploy.errors import UsageError
+
+LARGEST_WEIGHT = 127
+"""Weights are -127 to 127: -128 would make the grid wider on one side, and some kernels add such products up wrongly."""
+
+ENDS = {"u8": (0, 255), "s8": (-128, 127)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Integers that stand for values: value = scale * (integer - zero_point); `scale` is a float32 number."""
+
+    scale: float
+    zero_point: int
+    lowest: int
+    highest: int
+
+
+def grid_of(extent: Range, scheme: Scheme) -> Grid:
+    """Return the grid that covers a range, and zero, which padding needs, exactly."""
+    lowest, highest = ENDS[scheme.activations]
+    low, high = min(extent.low, 0.0), max(extent.high, 0.0)
+    if scheme.symmetric:
+        scale = _float32(max(-low, high) / highest)
+        return Grid(scale=scale, zero_point=0, lowest=lowest, highest=highest)
+    scale = _float32((high - low) / (highest - lowest))
+    zero_point = min(highest, max(lowest, round(lowest - low / scale)))
+    return Grid(scale=scale, zero_point=zero_point, lowest=lowest, highest=highest)
+
+
+def weight_scales(weight: Tensor) -> Tensor:
+    """Return the step of each output channel of a weight (out, ...): float32 (out,)."""
+    largest = weight.detach().float().abs().flatten(1).amax(dim=1)
+    return torch.where(largest > 0, largest / LARGEST_WEIGHT, torch.ones_like(largest))
+
+
+class Rounding(nn.Module):
+    """Rounds a tensor to a grid and goes on in floating point: an operator between quantise and dequantise."""
+
+    def __init__(self, grid: Grid, dialect: Dialect) -> None:
+        super().__init__()
+        self.grid, self.dialect = grid, dialect
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape -> the same shape."""
+        grid = self.grid
+        if self.dialect == "trace":
+            return torch.fake_quantize_per_tensor_affine(x, grid.scale, grid.zero_point, grid.lowest, grid.highest)
+        return _there_and_back(x, grid)
+
+
+class WeightRounding(nn.Module):
+    """Rounds a weight (out, ...) to the steps of each output channel, zero point 0."""
+
+    scales: Tensor
+    zero_points: Tensor
+
+    def __init__(self, weight: Tensor, dialect: Dialect) -> None:
+        super().__init__()
+        self.dialect = dialect
+        self.register_buffer("scales", weight_scales(weight))
+        self.register_buffer("zero_points", torch.zeros(len(weight), dtype=torch.int32 if dialect == "trace" else torch.int64))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """(out, ...) -> the same shape."""
+        if self.dialect == "trace":
+            return torch.fake_quantize_per_channel_affine(weight, self.scales, self.zero_points, 0, -128, LARGEST_WEIGHT)
+        decomposed = _decomposed()
+        grid = (self.scales, self.zero_points, 0, -LARGEST_WEIGHT, LARGEST_WEIGHT, torch.int8)
+        integers = decomposed.quantize_per_channel(weight, *grid)
+        return decomposed.dequantize_per_channel(integers, *grid)  # type: ignore[no-any-return]
+
+    def integers(self, weight: Tensor) -> Tensor:
+        """Return the integers that are stored: int8 (out, n)."""
+        steps = (weight.float() / self.scales.view(-1, *[1] * (weight.dim() - 1))).round()
+        return steps.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT).to(torch.int8).flatten(1)
+
+
+def _there_and_back(x: Tensor, grid: Grid) -> Tensor:
+    if grid.lowest < -128 or grid.highest > 127:
+        raise UsageError("torch.export's dialect is written for s8 activations; choose those")
+    decomposed = _decomposed()
+    arguments = (grid.scale, grid.zero_point, grid.lowest, grid.highest, torch.int8)
+    integers = decomposed.quantize_per_tensor(x, *arguments)
+    return decomposed.dequantize_per_tensor(integers, *arguments)  # type: ignore[no-any-return]
+
+
+def _decomposed() -> "torch._ops._OpNamespace":
+    """Return the namespace of the operators that mark rounding in an exported graph; importing the module registers them."""
+    import torch.ao.quantization.fx._decomposed
+
+    return torch.ops.quantized_decomposed
+
+
+def _float32(value: float) -> float:
+    """Return a positive step as the float32 number that files hold; of a range of nothing, 1."""
+    return float(np.float32(value)) or 1.0

@@ -1,0 +1,43 @@
+"""How a target rounds a network to eight bits: which operators, which of their values, and in which steps."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Weights = Literal["s8", "palette8", "e4m3"]
+Activations = Literal["u8", "s8", "e4m3", "each run", "none"]
+WrittenBy = Literal["core", "vendor"]
+Dialect = Literal["trace", "export"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheme:
+    """What of a network is rounded, and how; the emulation in PyTorch and the file both follow it.
+
+    Everything else stays in floating point: normalisations, softmax, GELU, products of attention, LocalProp, residual sums.
+
+    Attributes:
+        weights: s8: integers of -127 to 127 times a scale for each output channel; palette8: one of 256 values a tensor; e4m3:
+            floating point of eight bits times a scale for each output channel.
+        activations: u8 or s8 integers by observed ranges; e4m3 likewise; `each run`: s8 by the range that the value has in that
+            run; none: as they are.
+        symmetric: activations have the zero point 0, so that ranges are as wide below zero as above.
+        outputs: an operator's output is rounded too, not its input alone.
+        depthwise: depthwise convolutions are among the operators.
+        written_by: core: the exporter is given the rounded network; vendor: it is given the float network and the ranges, and its
+            own tool rounds.
+        dialect: how the rounded network is written: as `torch.fake_quantize_*` for a trace, or as `quantized_decomposed`
+            operators for `torch.export`.
+    """
+
+    weights: Weights = "s8"
+    activations: Activations = "s8"
+    symmetric: bool = False
+    outputs: bool = False
+    depthwise: bool = True
+    written_by: WrittenBy = "core"
+    dialect: Dialect = "trace"
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether activations are rounded by ranges that pictures must show."""
+        return self.activations not in ("each run", "none")

@@ -1,0 +1,116 @@
+"""One conversion as it was decided, what an exporter wrote, and what of a target's precisions is decided once."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from edgevit_deploy.deploy.form import Form
+from edgevit_deploy.deploy.ranges import OperatorRanges
+from edgevit_deploy.deploy.scheme import Scheme
+from edgevit_deploy.parity.bounds import NoiseMultiple
+from edgevit_deploy.spec import (
+    DYNAMIC_BATCHES,
+    INPUT_NAME,
+    Graph,
+    InputKind,
+    ModelSpec,
+    OutputKind,
+    Placement,
+    Precision,
+    Size,
+    TensorSpec,
+    second_size,
+)
+
+OptionsT = TypeVar("OptionsT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportPlan(Generic[OptionsT]):
+    """One conversion, fully decided, before any work.
+
+    `batch` and `image_size` are the sizes to trace with; `dynamic_batch` and `dynamic_size` say which of them the file
+    must leave free. `graph` says whether the exporter is given the published graph or the one rewritten to `form`. `takes` and
+    `returns` say what the file's input and outputs hold, `outputs` is what they are called and their shapes. `options` is the
+    target's own dataclass. `Exporter.plan` makes one. `scheme` says what a quantised precision rounds, and `ranges` by which
+    ranges, once they are known (`Workbench.calibrated`).
+    """
+
+    target: str
+    spec: ModelSpec
+    precision: Precision
+    batch: int
+    dynamic_batch: bool
+    image_size: Size
+    dynamic_size: bool
+    graph: Graph
+    form: Form
+    takes: InputKind
+    returns: OutputKind
+    outputs: tuple[TensorSpec, ...]
+    labels: tuple[str, ...]
+    options: OptionsT
+    scheme: Scheme | None = None
+    ranges: dict[str, OperatorRanges] | None = None
+
+    def input_spec(self) -> TensorSpec:
+        """The one input: float32 (batch, 3, height, width); normalised, or 0 to 255 when `takes` is image."""
+        height, width = ("height", "width") if self.dynamic_size else self.image_size
+        return TensorSpec(name=INPUT_NAME, shape=(self.batch_axis(), 3, height, width), dtype="float32")
+
+    def proven_batches(self) -> tuple[int, ...]:
+        """The batch sizes at which the file must be right."""
+        return DYNAMIC_BATCHES if self.dynamic_batch else (self.batch,)
+
+    def proven_sizes(self) -> tuple[Size, ...]:
+        """The image sizes at which the file must be right; the first is the traced one."""
+        return (self.image_size, second_size(self.image_size)) if self.dynamic_size else (self.image_size,)
+
+    def batch_axis(self) -> int | str:
+        """The batch axis as it appears in a TensorSpec."""
+        return "batch" if self.dynamic_batch else self.batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """What an exporter wrote.
+
+    Attributes:
+        target: registered name of the target.
+        path: the model file or directory that an app loads.
+        inputs: its inputs.
+        outputs: its outputs.
+        tools: name -> version of everything that had a part in it.
+        operators: what computes in it, without inputs, outputs and constants: type -> count.
+        placements: what partitioners and compilers made of it while it was written: their name -> what they take.
+        facts: what else was measured or read back from the written file (opset, bytecode version, ...), for people to read.
+        notes: sentences for the manifest and the reader; every limit of the file is stated here.
+        built_from: for a file that cannot run everywhere (an engine for one GPU), the artifact it was built from; it is kept
+            in the bundle and verified where the file itself cannot be.
+    """
+
+    target: str
+    path: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    tools: dict[str, str]
+    operators: dict[str, int] = field(default_factory=dict)
+    placements: dict[str, Placement] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    built_from: "Artifact | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantisation:
+    """One quantised precision of a target.
+
+    Attributes:
+        scheme: what is rounded, and how.
+        bound: how far a file's RMS error may be from that of its emulation, as a multiple, with the reason.
+        form: of the deploy graph in this precision.
+    """
+
+    scheme: Scheme
+    bound: NoiseMultiple
+    form: Form

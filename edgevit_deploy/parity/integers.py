@@ -1,0 +1,48 @@
+"""The yardstick of a quantised file: PyTorch's own run of the rounded graph, against the float64 truth, by mean squares.
+
+File and emulation round the same values to the same steps. Where they add up in another order a value now and then falls to the
+other side of a step, and that spreads: output by output the two differ as much as each differs from the truth. Over many pictures
+the sums of squares agree, unless something is rounded otherwise than it should be.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import nn
+
+from edgevit_deploy.parity.bounds import NoiseMultiple
+from edgevit_deploy.parity.gate import Truth, root_mean_square
+from edgevit_deploy.parity.probes import GOLDEN_PROBES, Probes
+from edgevit_deploy.parity.reference import Ends, Reference
+from edgevit_deploy.spec import Precision, Preprocess, task_of
+
+GOLDEN = NoiseMultiple(k=2, reason="few pictures: roundings that fall to the other side of a step do not average out over them")
+"""For the probes that are a bundle's golden data; of a replay of them alone no more can be asked."""
+
+
+def quantised_truths(
+    reference: Reference, emulation: nn.Module, probes: Sequence[Probes], ends: Ends, precision: Precision, preprocess: Preprocess
+) -> list[Truth]:
+    """Return the float64 outputs of a network, and the RMS error of the emulation of its rounded graph.
+
+    Args:
+        reference: of the network.
+        emulation: the rounded graph, float32.
+        probes: on which; of the first ones, those that become golden data are judged once more by themselves.
+        ends: of the file.
+        precision: of the file.
+        preprocess: for the ends that normalise inside.
+
+    Returns:
+        The golden ones first, then one for each of `probes`.
+    """
+    own = Reference(emulation, preprocess)
+    golden = replace(_truth(reference, own, probes[0].first(GOLDEN_PROBES), ends, precision), bound=GOLDEN)
+    return [golden, *(_truth(reference, own, some, ends, precision) for some in probes)]
+
+
+def _truth(reference: Reference, own: Reference, probes: Probes, ends: Ends, precision: Precision) -> Truth:
+    exact = reference.outputs(probes, ends, "fp64")
+    emulated = own.outputs(probes, ends, "fp32")
+    noise = {name: root_mean_square(emulated[name] - exact[name]) for name in exact}
+    return Truth(probes=probes, outputs=exact, noise=noise, precision=precision, task=task_of(ends.returns))

@@ -1,0 +1,44 @@
+"""What the workbench asks of a machine, and what an attempt came to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from edgevit_deploy.exporter import Artifact, Exporter
+from edgevit_deploy.parity.gate import OutputDiff
+from edgevit_deploy.session import Session
+
+Step = Callable[[str], None]
+"""Told in a few words what is done next."""
+
+
+def quiet(_: str) -> None:
+    """Tell nobody."""
+
+
+class Host(Protocol):
+    """What the workbench needs of a machine: the exporter of a target, and the runtime that reads its files, if one does."""
+
+    def find_exporter(self, target: str) -> Exporter[Any]: ...  # noqa: D102
+
+    def find_session(self, target: str) -> type[Session] | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """A file that was built here, ran here and computes the right numbers."""
+
+    artifact: Artifact
+    worst: OutputDiff
+
+    @property
+    def noise_ratio(self) -> float:
+        """Its error in units of PyTorch's own noise."""
+        return self.worst.noise_ratio
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Why there is no such file: the converter, the runtime or the comparison said no."""
+
+    reason: str

@@ -1,0 +1,93 @@
+"""What a quantised file takes beside: ranges, the rounded graph, its emulation as the yardstick, and what must stand in it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from edgevit_deploy.calibration.record import Calibration
+from edgevit_deploy.calibration.source import CalibrationSource
+from edgevit_deploy.deploy.form import Form
+from edgevit_deploy.deploy.quantised import emulation, quantised, stored
+from edgevit_deploy.deploy.stored import differences
+from edgevit_deploy.errors import ExportError
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.parity.gate import Truth
+from edgevit_deploy.parity.integers import quantised_truths
+from edgevit_deploy.parity.probe_sets import ProbeSets
+from edgevit_deploy.parity.probes import Probes
+from edgevit_deploy.parity.reference import Ends, Reference
+
+
+class Rounded:
+    """The quantised side of one network.
+
+    Args:
+        source: of the ranges.
+        reference: of the network.
+        probe_sets: the probes of the network.
+        graph_in: from a form to the deploy graph in it.
+        step: tells what is done.
+    """
+
+    def __init__(
+        self,
+        source: CalibrationSource,
+        reference: Reference,
+        probe_sets: ProbeSets,
+        graph_in: Callable[[Form], nn.Module],
+        step: Callable[[str], None],
+    ) -> None:
+        self.source = source
+        self._reference = reference
+        self._probe_sets = probe_sets
+        self._graph_in = graph_in
+        self._step = step
+
+    def calibration(self, plan: ExportPlan[Any]) -> Calibration | None:
+        """Return the calibration that a plan needs, made once for each form; None where it needs none.
+
+        Raises:
+            UsageError: there is nothing to take ranges from, or they are another network's.
+        """
+        if plan.scheme is None or not plan.scheme.calibrated:
+            return None
+        return self.source.calibration(plan.form, self._graph_in(plan.form), self._step)
+
+    def calibrated(self, plan: ExportPlan[Any]) -> ExportPlan[Any]:
+        """Return a plan with the ranges that its scheme needs.
+
+        Raises:
+            UsageError: as `calibration`.
+        """
+        if plan.ranges is not None:
+            return plan
+        found = self.calibration(plan)
+        return plan if found is None else replace(plan, ranges=found.ranges)
+
+    def graph(self, plan: ExportPlan[Any], network: nn.Module) -> nn.Module:
+        """Return what an exporter is given in place of a network: rounded, unless the target's own tool is to round."""
+        if plan.scheme is None or plan.scheme.written_by == "vendor":
+            return network
+        return quantised(network, plan.scheme, self.calibrated(plan).ranges)
+
+    def emulation(self, plan: ExportPlan[Any]) -> nn.Module:
+        """Return the rounded graph as PyTorch runs it."""
+        assert plan.scheme is not None
+        return emulation(self._graph_in(plan.form), plan.scheme, self.calibrated(plan).ranges)
+
+    def truths(self, plan: ExportPlan[Any], ends: Ends, more: tuple[Probes, ...] = ()) -> list[Truth]:
+        """Return what a quantised file is compared with: on drawn pictures, and on others."""
+        probes = (self._probe_sets.natural(plan.image_size, plan.takes), *more)
+        emulated, preprocess = self.emulation(plan), plan.spec.preprocess
+        return quantised_truths(self._reference, emulated, probes, ends, plan.precision, preprocess)
+
+    def check_stored(self, exporter: Exporter[Any], artifact: Artifact, plan: ExportPlan[Any]) -> None:
+        """Refuse a quantised file that states other scales, zero points or integers than its graph was rounded by.
+
+        Raises:
+            ExportError: naming what differs.
+        """
+        if wrong := differences(exporter.stored(artifact), stored(self.emulation(plan))):
+            raise ExportError(f"{artifact.path.name}: {'; '.join(wrong)}")
