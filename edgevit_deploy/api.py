@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from edgevit_deploy.bundle.manifest import read_manifest
+from edgevit_deploy.calibration.choice import NO_CALIBRATION, CalibrationChoice, JudgeChoice
 from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder, find_pictures
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.every_target import Attempts, Network, convert_network, place_of
+from edgevit_deploy.every_target import Attempts, Network, Rounding, check_rounding, convert_network, place_of
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.accuracy.library import evaluate as evaluate
 from edgevit_deploy.measure.bench import BenchRun, Protocol, read_timing
@@ -81,6 +82,8 @@ def convert(
     input: InputKind = "tensor",  # noqa: A002 - the flag's name
     task: Task = "classify",
     options: object | None = None,
+    calibration: CalibrationChoice | None = None,
+    judge: JudgeChoice | None = None,
     images: StrPath | None = None,
     strict: bool = False,
     output: StrPath | None = None,
@@ -104,6 +107,8 @@ def convert(
         input: tensor takes normalised float32; image takes 0 to 255 and normalises inside the model.
         task: what the network is asked for.
         options: the target's own: a mapping of names to values, or its options dataclass.
+        calibration: where the ranges of a quantised precision come from.
+        judge: on which pictures a quantised file must decide as the network does; its decisions are not judged when None.
         images: folder of photographs, or tree of labelled ones: all are read first, and at most 32 join the parity probes.
         strict: refuse a folder of photographs in which something is broken, hidden or no picture.
         output: folder for the bundle; `build/<variant>` when None.
@@ -119,11 +124,14 @@ def convert(
     exporter = THIS_HOST.require_exporter(target)
     own = read_options(exporter, options)
     request.chosen_form()  # what is wrong with it is said before anything is loaded
+    calibration = calibration or NO_CALIBRATION
     with progress(f"{target} {precision or next(iter(exporter.precisions))}") as step:
         step("loading the model")
         loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
-        with open_workbench(loaded, THIS_HOST, step, _pictures(images, strict)) as workbench:
-            plan = request.plan(exporter, loaded, own)
+        plan = request.plan(exporter, loaded, own)
+        exporter.refuse(plan)
+        check_rounding(plan, calibration, judge)
+        with open_workbench(loaded, THIS_HOST, step, _pictures(images, strict), calibration, judge) as workbench:
             return convert_on(workbench, plan, place_of(optional_path(output), plan))
 
 
@@ -137,12 +145,16 @@ def convert_all(
     preprocess: PreprocessChoice | None = None,
     request: FileRequest | None = None,
     targets: Sequence[str] | None = None,
+    calibration: CalibrationChoice | None = None,
+    judge: JudgeChoice | None = None,
     images: StrPath | None = None,
     strict: bool = False,
     output: StrPath | None = None,
     progress: Progress = silent,
 ) -> Attempts:
-    """Convert to every target that can run here, in every precision or in the one that `request` names.
+    """Convert to every target that can run here, in the precision that `request` names, or in all of them.
+
+    Quantised precisions are among all of them where there is a calibration.
 
     Args:
         model: as for `load_model`, and so `weights`, `num_classes`, `labels`, `seed` and `preprocess`.
@@ -153,6 +165,8 @@ def convert_all(
         preprocess: see `model`.
         request: what is asked of every file; the defaults when None.
         targets: only these; all that are registered when None.
+        calibration: as for `convert`, and so `judge`.
+        judge: see `calibration`.
         images: folder of photographs, or tree of labelled ones: all are read first, and at most 32 join the parity probes.
         strict: refuse a folder of photographs in which something is broken, hidden or no picture.
         output: folder for the bundles; `build/<variant>` when None.
@@ -164,7 +178,9 @@ def convert_all(
     request = request or FileRequest()
     origin = _origin(model, weights, num_classes, request, labels, seed, preprocess)
     network = Network(origin=origin, output=optional_path(output))
-    return convert_network(network, request, targets=targets, photographs=_pictures(images, strict), progress=progress)
+    rounding = Rounding(calibration=calibration or NO_CALIBRATION, judge=judge)
+    photographs = _pictures(images, strict)
+    return convert_network(network, request, targets=targets, photographs=photographs, rounding=rounding, progress=progress)
 
 
 def verify(

@@ -156,7 +156,7 @@ def _check_command(tokens: Sequence[str]) -> None:
 def _target_command(target: str) -> Callable[..., int]:
     """Make the command of one target: the shared flags and those of its own options dataclass."""
     from edgevit_deploy.commands.convert import convert_one
-    from edgevit_deploy.commands.flags import FileFlags, ModelFlags, PreprocessFlags
+    from edgevit_deploy.commands.flags import FileFlags, ModelFlags, PreprocessFlags, RoundingFlags
 
     options_type: Any = TARGETS[target].load().options_type
 
@@ -165,10 +165,11 @@ def _target_command(target: str) -> Callable[..., int]:
         model_flags: ModelFlags = ModelFlags(),  # noqa: B008 - frozen
         preprocess_flags: PreprocessFlags = PreprocessFlags(),  # noqa: B008 - frozen
         file_flags: FileFlags = FileFlags(),  # noqa: B008 - frozen
+        rounding_flags: RoundingFlags = RoundingFlags(),  # noqa: B008 - frozen
         precision: Precision | None = None,
         options: Any = options_type(),  # noqa: B008 - frozen
     ) -> int:
-        return convert_one(target, model_flags, preprocess_flags, file_flags, precision, options)
+        return convert_one(target, model_flags, preprocess_flags, file_flags, rounding_flags, precision, options)
 
     flat = Parameter(name="*")
     own = flat if fields(options_type) else Parameter(parse=False)  # a target without flags of its own shows none
@@ -176,6 +177,7 @@ def _target_command(target: str) -> Callable[..., int]:
         model_flags=Annotated[ModelFlags, flat],
         preprocess_flags=Annotated[PreprocessFlags, flat],
         file_flags=Annotated[FileFlags, flat],
+        rounding_flags=Annotated[RoundingFlags, flat],
         options=Annotated[options_type, own],
     )
     return command

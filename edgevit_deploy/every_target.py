@@ -5,13 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgevit_deploy.calibration.choice import NO_CALIBRATION, CalibrationChoice, JudgeChoice
 from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder
-from edgevit_deploy.exporter import ExportPlan
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.exporter import Exporter, ExportPlan
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model
 from edgevit_deploy.pipeline import Attempt, Progress, silent, try_convert
 from edgevit_deploy.request import FileRequest
-from edgevit_deploy.workbench import open_workbench
+from edgevit_deploy.spec import Precision
+from edgevit_deploy.workbench import open_workbench, quiet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +23,14 @@ class Network:
 
     origin: ModelOrigin
     output: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounding:
+    """Where the ranges of quantised files come from, and on what their decisions are judged."""
+
+    calibration: CalibrationChoice = NO_CALIBRATION
+    judge: JudgeChoice | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,29 +48,46 @@ def convert_network(
     *,
     targets: Sequence[str] | None = None,
     photographs: PictureFolder = NO_PICTURES,
+    rounding: Rounding = Rounding(),
     progress: Progress = silent,
 ) -> Attempts:
-    """Convert one network to every target that can run here, in every precision or in the one that is asked for.
+    """Convert one network to every target that can run here, in the precision that is asked for, or in all of them.
 
     Args:
         network: which, and where its bundles go.
         request: what is asked of every file.
         targets: only these; all that are registered when None.
         photographs: at most 32, spread evenly, join the parity probes.
+        rounding: of quantised files; without a calibration they are not among all precisions.
         progress: shows each step; nothing by default.
 
     Raises:
         UsageError: refused arguments that are wrong for every target, a bad picture, or a place that cannot be written.
     """
     loaded = load_model(replace(network.origin, image_size=request.fixed_size()))
-    with open_workbench(loaded, THIS_HOST, photographs=photographs) as workbench:
-        plans = plans_of(loaded, request, targets)
+    plans, calibration = plans_of(loaded, request, targets, rounding), rounding.calibration
+    if calibration.ranges is not None:
+        raise UsageError("--ranges are of one target's graph; use them with that target, or --calibration DIR for all of them")
+    if calibration.given and not any(plan.scheme and plan.scheme.calibrated for plan in plans):
+        raise UsageError(
+            f"--calibration: no file in {request.precision} needs ranges; use --precision int8, or drop --calibration"
+        )
+    if rounding.judge is not None and not any(plan.scheme for plan in plans):
+        raise UsageError("--judge is for quantised precisions; add --precision int8 and --calibration DIR, or drop --judge")
+    with open_workbench(loaded, THIS_HOST, quiet, photographs, calibration, rounding.judge) as workbench:
         attempts = [try_convert(workbench, plan, place_of(network.output, plan), progress) for plan in plans]
     return Attempts(attempts=tuple(attempts), model_notes=loaded.notes, photographs=workbench.photographs)
 
 
-def plans_of(loaded: LoadedModel, request: FileRequest, targets: Sequence[str] | None = None) -> list[ExportPlan[Any]]:
+def plans_of(
+    loaded: LoadedModel,
+    request: FileRequest,
+    targets: Sequence[str] | None = None,
+    rounding: Rounding = Rounding(),
+) -> list[ExportPlan[Any]]:
     """Return every conversion of a network, in the order of the table.
+
+    Of a precision that nobody has asked for by its name, quantised ones are left out where there are no ranges for any.
 
     Raises:
         UsageError: no such target, or a request that is wrong for every target.
@@ -68,9 +96,31 @@ def plans_of(loaded: LoadedModel, request: FileRequest, targets: Sequence[str] |
     return [
         replace(request, precision=precision).plan(exporter, loaded)
         for exporter in exporters
-        for precision in exporter.precisions
-        if request.precision in (None, precision)
+        for precision in _wanted(exporter, request.precision, rounding)
     ]
+
+
+def _wanted(exporter: Exporter[Any], asked: Precision | None, rounding: Rounding) -> tuple[Precision, ...]:
+    """Return in which precisions a target is to be converted; one that it has not, where it is to say why."""
+    if asked is None:
+        return (*exporter.precisions, *(exporter.quantised if rounding.calibration.given else ()))
+    known = asked in exporter.precisions or asked in exporter.quantised
+    return (asked,) if known or (asked == "int8" and exporter.no_integers) else ()
+
+
+def check_rounding(plan: ExportPlan[Any], calibration: CalibrationChoice, judge: JudgeChoice | None) -> None:
+    """Refuse what was said of rounding where nothing is rounded so.
+
+    Raises:
+        UsageError: naming the flag.
+    """
+    if calibration.given and not (plan.scheme and plan.scheme.calibrated):
+        flag = "--ranges" if calibration.ranges is not None else "--calibration"
+        raise UsageError(f"{flag}: {plan.precision} needs no ranges; use --precision int8, or drop {flag}")
+    if judge is not None and plan.scheme is None:
+        raise UsageError(
+            f"--judge is for quantised precisions, and {plan.precision} is none; use --precision int8, or drop --judge"
+        )
 
 
 def place_of(output: Path | None, plan: ExportPlan[Any]) -> Path:

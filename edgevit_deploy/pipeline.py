@@ -27,13 +27,16 @@ from edgevit_deploy.bundle.manifest import (
     LabelsRecord,
     Manifest,
     ProbesRecord,
+    QuantisationRecord,
 )
 from edgevit_deploy.bundle.place import StagedBundle, staged_bundle
 from edgevit_deploy.bundle.readme import bundle_readme
+from edgevit_deploy.calibration.record import CALIBRATION_NAME, Calibration, calibration_bytes
 from edgevit_deploy.data.photographs import PictureFolder
 from edgevit_deploy.errors import DeployError, UsageError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
-from edgevit_deploy.parity.gate import ParityReport, Truth
+from edgevit_deploy.parity.decisions import Decisions
+from edgevit_deploy.parity.gate import ParityReport, Status, Truth
 from edgevit_deploy.parity.probes import GOLDEN_PROBES
 from edgevit_deploy.spec import BYTES_PER_WEIGHT, VERSION, Precision
 from edgevit_deploy.workbench import Step, Workbench, quiet
@@ -52,8 +55,8 @@ def silent(_: str) -> Iterator[Step]:
 class Conversion:
     """What one conversion came to: where the bundle is, its manifest, the parity report and what must be known of the model.
 
-    A bundle that failed parity lies beside its place, as `<target>-<precision>.failed`. `photographs` is what was in the folder
-    of pictures, if one was given: at most 32 of its pictures are among the probes.
+    A bundle that failed lies beside its place, as `<target>-<precision>.failed`. `photographs` is what was in the folder of
+    pictures, if one was given: at most 32 of its pictures are among the probes.
     """
 
     bundle: Path
@@ -62,6 +65,11 @@ class Conversion:
     model_notes: tuple[str, ...]
     duration_s: float
     photographs: PictureFolder
+
+    @property
+    def status(self) -> Status:
+        """The status of the comparison, or failed where the decisions were not good enough."""
+        return "failed" if self.manifest.verdict == "failed" else self.report.status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +104,7 @@ def convert(workbench: Workbench, plan: ExportPlan[Any], destination: Path) -> C
     """
     exporter, step, start = workbench.host.find_exporter(plan.target), workbench.step, time.monotonic()
     exporter.refuse(plan)
-    workbench.read_photographs()
+    workbench.check_pictures(plan)
     with staged_bundle(destination, _needs(exporter, plan, workbench.model.record.parameters)) as staged:
         step("exporting")
         artifact = workbench.build(plan, folder=staged.folder)
@@ -104,9 +112,10 @@ def convert(workbench: Workbench, plan: ExportPlan[Any], destination: Path) -> C
         truths = workbench.truths(plan)
         step("checking parity")
         report = workbench.judge(artifact, truths)
+        decisions = None if report.status == "failed" else workbench.decide(artifact, plan)
         step("writing the bundle")
-        manifest = _write_bundle(staged, workbench, plan, artifact, truths[0], report)
-        bundle = staged.publish_failed() if report.status == "failed" else staged.publish()
+        manifest = _write_bundle(staged, workbench, plan, artifact, truths[0], Judged(report=report, decisions=decisions))
+        bundle = staged.publish_failed() if manifest.verdict == "failed" else staged.publish()
     return Conversion(
         bundle=bundle,
         manifest=manifest,
@@ -145,7 +154,15 @@ def try_convert(workbench: Workbench, plan: ExportPlan[Any], destination: Path, 
             raise
         except DeployError as error:
             return Attempt(target=target, precision=precision, status="failed", reason=str(error))
-    return Attempt(target=target, precision=precision, status=conversion.report.status, conversion=conversion)
+    return Attempt(target=target, precision=precision, status=conversion.status, conversion=conversion)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What was found out about a file: its errors, and where it was judged by them, its decisions."""
+
+    report: ParityReport
+    decisions: Decisions | None
 
 
 def _write_bundle(
@@ -154,7 +171,7 @@ def _write_bundle(
     plan: ExportPlan[Any],
     artifact: Artifact,
     truth: Truth,
-    report: ParityReport,
+    judged: Judged,
 ) -> Manifest:
     folder, model, usage = staged.folder, workbench.model, workbench.host.find_exporter(plan.target).usage
     graph_notes = (workbench.deploy_form(plan.form).note(),) if plan.graph == "deploy" else ()
@@ -166,6 +183,9 @@ def _write_bundle(
         truth.probes.inputs[rows],
         {name: outputs[rows] for name, outputs in truth.outputs.items()},
     )
+    calibration = workbench.rounded.calibration(plan)
+    if calibration is not None:
+        (folder / CALIBRATION_NAME).write_bytes(calibration_bytes(calibration))
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         target=artifact.target,
@@ -181,13 +201,17 @@ def _write_bundle(
         conversion=conversion_record(plan),
         options=recorded_options(plan.options),
         tools=dict(sorted({**_own_tools(), **artifact.tools}.items())),
-        parity=report,
+        parity=judged.report,
         operators=artifact.operators,
         placements=artifact.placements,
         facts=msgspec.to_builtins(artifact.facts),
-        notes=model.notes + graph_notes + artifact.notes,
+        notes=model.notes + graph_notes + rounding_notes(plan, calibration) + artifact.notes,
         built_from=_built_from(artifact, folder),
-        probes=_probes_record(workbench, plan),
+        probes=_probes_record(workbench, plan) if plan.scheme is None else None,
+        quantisation=QuantisationRecord(scheme=plan.scheme, calibration=CALIBRATION_NAME if calibration else None)
+        if plan.scheme
+        else None,
+        decisions=judged.decisions,
     )
     (folder / README_NAME).write_text(bundle_readme(manifest, usage), encoding="utf-8")
     manifest = replace(manifest, files=record_files(folder))
@@ -224,6 +248,13 @@ def _probes_record(workbench: Workbench, plan: ExportPlan[Any]) -> ProbesRecord:
         photographs=photographs,
         noisiest=len(sets.noisiest(size, plan.takes).names) if plan.precision == "fp32" else 0,
     )
+
+
+def rounding_notes(plan: ExportPlan[Any], calibration: Calibration | None) -> tuple[str, ...]:
+    """Say of a quantised file what its weights and activations are."""
+    if plan.scheme is None:
+        return ()
+    return (plan.scheme.sentence(), *((calibration.sentence(),) if calibration else ()))
 
 
 def recorded_options(options: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from edgevit_deploy.spec import (
     MAX_CLASSES,
     MAX_FILE_BYTES,
     MAX_SIDE,
+    QUANTISED,
     TensorSpec,
     tensor_bytes,
     too_large,
@@ -19,6 +20,7 @@ from edgevit_deploy.spec import (
 if TYPE_CHECKING:
     from edgevit_deploy.bundle.manifest import Manifest
 
+MAX_PICTURES = 2**40
 MAX_PROBES = 64
 """Golden inputs; a bundle has a batch of them, or two."""
 
@@ -37,6 +39,7 @@ def objections(manifest: "Manifest") -> Iterator[str]:
     if (probes := manifest.probes) and min(probes.synthetic, probes.photographs, probes.noisiest) < 0:
         yield "a count of probes is below 0"
     yield from _files(manifest)
+    yield from _rounding(manifest)
 
 
 def _model(manifest: "Manifest") -> Iterator[str]:
@@ -101,6 +104,21 @@ def _golden(manifest: "Manifest") -> Iterator[str]:
             yield f"{array.path} has {sizes[array.path]} bytes, which is not float32 {array.shape}"
         elif array.shape[0] != len(golden.probes):
             yield f"{array.path} has {array.shape[0]} rows for {len(golden.probes)} probes"
+
+
+def _rounding(manifest: "Manifest") -> Iterator[str]:
+    """A quantised file states how it was rounded, and its decisions are counts of pictures."""
+    quantisation, decisions = manifest.quantisation, manifest.decisions
+    if (manifest.precision in QUANTISED) != (quantisation is not None):
+        yield f"{manifest.precision} and how it is rounded do not go together"
+    if quantisation is not None and quantisation.scheme.calibrated != (quantisation.calibration is not None):
+        yield "activations are rounded by ranges that are nowhere, or ranges are kept that round nothing"
+    if decisions is None:
+        return
+    if not (0 <= decisions.agreeing <= decisions.pictures <= MAX_PICTURES and 0 < decisions.min_agreement < 1):
+        yield f"{decisions.agreeing} of {decisions.pictures} pictures agree, of which {decisions.min_agreement} must"
+    if any(count is not None and not 0 <= count <= decisions.pictures for count in (decisions.network_right, decisions.right)):
+        yield f"more pictures are right than the {decisions.pictures} that were judged"
 
 
 def _files(manifest: "Manifest") -> Iterator[str]:

@@ -8,12 +8,17 @@ import msgspec
 
 from edgevit_deploy.bundle.claims import objections
 from edgevit_deploy.bundle.schema_1 import from_schema_1
+from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.outside.text import json_bytes
+from edgevit_deploy.parity.decisions import Decisions
 from edgevit_deploy.parity.gate import ParityReport
 from edgevit_deploy.spec import Graph, InputKind, OutputKind, Placement, Precision, Preprocess, Size, TensorSpec
+
+ARITHMETIC_ONLY = "passed (arithmetic), decisions not judged"
+"""The verdict on a quantised file that computes what it should, where nobody asked whether that still decides as the network."""
 
 SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
@@ -114,10 +119,24 @@ class BuiltFromRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuantisationRecord:
+    """How the model was rounded to eight bits.
+
+    Attributes:
+        scheme: what was rounded, and how.
+        calibration: the file with the ranges of the activations; None where none are rounded by ranges.
+    """
+
+    scheme: Scheme
+    calibration: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The whole file; field names are the JSON's. `options` are the target's own, `facts` are for people to read.
 
-    `probes` is not in bundles of earlier versions.
+    `probes` is not in bundles of earlier versions. `quantisation` is there where the precision is quantised, `decisions` where
+    the file was judged by them too.
     """
 
     schema_version: int
@@ -141,6 +160,17 @@ class Manifest:
     notes: tuple[str, ...]
     built_from: BuiltFromRecord | None
     probes: ProbesRecord | None = None
+    quantisation: QuantisationRecord | None = None
+    decisions: Decisions | None = None
+
+    @property
+    def verdict(self) -> str:
+        """What was proven of the file, in words; failed where the comparisons or the decisions do not bear it out."""
+        if self.parity.verdict == "failed" or (self.decisions is not None and not self.decisions.ok):
+            return "failed"
+        if self.parity.verdict == "passed" and self.quantisation is not None and self.decisions is None:
+            return ARITHMETIC_ONLY
+        return self.parity.verdict
 
     @property
     def model_bytes(self) -> int:
@@ -225,4 +255,5 @@ def _document(path: Path, data: bytes) -> dict[str, Any]:
 def _paths(manifest: Manifest) -> list[str]:
     built_from = [manifest.built_from.path] if manifest.built_from else []
     golden = [array.path for array in (manifest.golden.input, *manifest.golden.outputs)]
-    return [manifest.path, manifest.labels.path, *golden, *built_from, *(record.path for record in manifest.files)]
+    ranges = [manifest.quantisation.calibration] if manifest.quantisation and manifest.quantisation.calibration else []
+    return [manifest.path, manifest.labels.path, *golden, *built_from, *ranges, *(record.path for record in manifest.files)]

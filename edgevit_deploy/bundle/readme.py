@@ -70,7 +70,7 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         golden=golden,
         golden_count=golden.input.shape[0],
         golden_outputs=", ".join(f"`{array.path}` {array.shape}" for array in golden.outputs),
-        measured=f"was {figure(worst.max_abs)}" if worst and ran else "was not measured (the file could not run there)",
+        measured=f"was {figure(worst.error)}" if worst and ran else "was not measured (the file could not run there)",
         atol=f"{widest.atol:.2g}" if widest else "the noise of its precision",
         verdict=_verdict(manifest),
         notes="".join(f"- {note}\n" for note in manifest.notes),
@@ -120,7 +120,7 @@ def _verdict(manifest: Manifest) -> str:
         return f"**Built, not run**: the host that made it could not run it as it is. Checked instead: {parity.instead}."
     worst = parity.worst
     details = (
-        f" Largest error {figure(worst.max_abs, 3)} on {worst.worst_probe!r}, bound {worst.tolerance.atol:.3g} "
+        f" Largest error {figure(worst.error, 3)} on {worst.worst_probe!r}, bound {worst.tolerance.atol:.3g} "
         f"({worst.tolerance.k:g} x PyTorch's own noise {worst.tolerance.noise:.3g})."
         if worst
         else ""

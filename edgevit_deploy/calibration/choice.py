@@ -1,9 +1,10 @@
-"""What a user says of calibration."""
+"""What a user says of calibration, and of the pictures on which the result is judged."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.parity.decisions import MIN_AGREEMENT
 
 SYNTHETIC = "synthetic"
 """What `--calibration` says for drawn pictures."""
@@ -41,3 +42,23 @@ class CalibrationChoice:
 
 
 NO_CALIBRATION = CalibrationChoice()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeChoice:
+    """Pictures on which a quantised file must decide as its network does.
+
+    Attributes:
+        pictures: a folder, or a tree of labelled ones.
+        min_agreement: what the lower end of the 95 % interval of the agreement must reach.
+
+    Raises:
+        UsageError: a bound that is no share.
+    """
+
+    pictures: Path | str
+    min_agreement: float = MIN_AGREEMENT
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_agreement < 1:
+            raise UsageError(f"--min-agreement {self.min_agreement:g}: expected a share above 0 and below 1, for example 0.98")

@@ -69,12 +69,18 @@ class CalibrationSource:
             self._found[form] = self._read(form) if self.choice.ranges is not None else self._observe(form, network, step)
         return self._found[form]
 
+    def check(self) -> None:
+        """Refuse what no range can be taken from, before any work.
+
+        Raises:
+            UsageError: nothing was given, too few pictures, or a file that holds no ranges.
+        """
+        _ = self.pictures
+
     @property
     def pictures(self) -> tuple[str, ...]:
-        """SHA-256 of each picture whose values were observed; known before anything is."""
-        if self.choice.ranges is not None:
-            return read_calibration(self.choice.ranges).pictures
-        return self._opened().digests if self.choice.pictures is not None else ()
+        """SHA-256 of each picture by which ranges are, or were, observed; none of drawn ones."""
+        return self._opened().digests if self.choice.ranges is None else read_calibration(self.choice.ranges).pictures
 
     def _read(self, form: Form) -> Calibration:
         assert self.choice.ranges is not None

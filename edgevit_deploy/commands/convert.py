@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from edgevit_deploy.commands.console import print_json, print_table, progress, say, status
-from edgevit_deploy.commands.flags import FileFlags, ModelFlags, NetworkFlags, PreprocessFlags
+from edgevit_deploy.commands.flags import FileFlags, ModelFlags, NetworkFlags, PreprocessFlags, RoundingFlags
 from edgevit_deploy.commands.fleet import FleetFlags
 from edgevit_deploy.commands.networks import convert_networks, networks_of, titles_of
 from edgevit_deploy.commands.pictures import photograph_notes, print_top5, say_passed_over
@@ -68,6 +68,7 @@ def convert_one(
     model_flags: ModelFlags,
     preprocess_flags: PreprocessFlags,
     file_flags: FileFlags,
+    rounding_flags: RoundingFlags,
     precision: Precision | None,
     options: Any,
 ) -> int:
@@ -89,6 +90,8 @@ def convert_one(
         form=file_flags.form,
         input=file_flags.input,
         options=options,
+        calibration=rounding_flags.calibration_choice(),
+        judge=rounding_flags.judge_choice(),
         images=file_flags.images,
         strict=file_flags.strict,
         output=file_flags.output,
@@ -107,6 +110,7 @@ def convert_all(
     weights: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")] = (),
     preprocess_flags: Annotated[PreprocessFlags, Parameter(name="*")] = PreprocessFlags(),  # noqa: B008 - frozen
     file_flags: Annotated[FileFlags, Parameter(name="*")] = FileFlags(),  # noqa: B008 - frozen
+    rounding_flags: Annotated[RoundingFlags, Parameter(name="*")] = RoundingFlags(),  # noqa: B008 - frozen
     fleet_flags: Annotated[FleetFlags, Parameter(name="*")] = FleetFlags(),  # noqa: B008 - frozen
     precision: Precision | None = None,
     require: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
@@ -119,8 +123,9 @@ def convert_all(
             its own: OUTPUT/NAME/TARGET-PRECISION, where NAME is the file's without its suffix.
         preprocess_flags: How a picture becomes an input.
         file_flags: Which files.
+        rounding_flags: How integers are rounded and judged.
         fleet_flags: Which machines.
-        precision: Only this precision. [default: every precision of each target]
+        precision: Only this precision. [default: every precision of each target; quantised ones where there is a calibration]
         require: Targets that must not be skipped (comma separated); a skip is then exit code 3.
     """
     if file_flags.form is not None:
@@ -128,7 +133,7 @@ def convert_all(
     required = [check_target("--require", name) for item in require for name in item.split(",") if name]
     fleet_flags.check()
     networks = networks_of(network_flags, weights, preprocess_flags.choice(), file_flags.output)
-    everything = convert_networks(networks, file_flags.request(precision), file_flags, fleet_flags)
+    everything = convert_networks(networks, file_flags.request(precision), file_flags, rounding_flags, fleet_flags)
     rows: list[Row] = []
     documents = []
     for title, attempts in zip(titles_of(networks), everything, strict=True):

@@ -6,7 +6,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from edgevit_deploy.calibration.choice import CalibrationChoice, JudgeChoice
+from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.loading import ModelOrigin
+from edgevit_deploy.parity.decisions import MIN_AGREEMENT
 from edgevit_deploy.request import FileRequest, read_triple
 from edgevit_deploy.spec import Graph, InputKind, Interpolation, Precision, PreprocessChoice, ResizeMode, Size
 
@@ -86,6 +89,46 @@ class PreprocessFlags:
             interpolation=self.interpolation,
             resize_mode=self.resize_mode,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundingFlags:
+    """How a quantised precision is rounded, and on which pictures the result is judged.
+
+    Attributes:
+        calibration: Folder of pictures as the network was trained on, that show how large values get (at most 256 are taken,
+            spread evenly); or `synthetic` for drawn ones.
+        ranges: A calibration.json that an earlier bundle has, in place of pictures.
+        percentile: Leave out the share of values beyond it on either side, for example 99.99. [default: none is left out]
+        judge: Folder of other pictures, labelled or not, on which the file must decide as the network does.
+        min_agreement: What the lower end of the 95 % interval of the agreement must reach. [default: 0.98]
+    """
+
+    calibration: Path | None = None
+    ranges: Path | None = None
+    percentile: float | None = None
+    judge: Path | None = None
+    min_agreement: float | None = None
+
+    def calibration_choice(self) -> CalibrationChoice:
+        """Return where ranges come from.
+
+        Raises:
+            UsageError: flags that do not go together.
+        """
+        return CalibrationChoice(pictures=self.calibration, ranges=self.ranges, percentile=self.percentile)
+
+    def judge_choice(self) -> JudgeChoice | None:
+        """Return what decisions are judged on; None where nothing was said.
+
+        Raises:
+            UsageError: a bound without pictures, or one that is no share.
+        """
+        if self.judge is None:
+            if self.min_agreement is not None:
+                raise UsageError("--min-agreement is a bound for the pictures of --judge; add --judge DIR, or drop it")
+            return None
+        return JudgeChoice(pictures=self.judge, min_agreement=MIN_AGREEMENT if self.min_agreement is None else self.min_agreement)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgevit_deploy.commands.console import progress
-from edgevit_deploy.commands.flags import FileFlags, NetworkFlags
+from edgevit_deploy.commands.flags import FileFlags, NetworkFlags, RoundingFlags
 from edgevit_deploy.commands.fleet import FleetFlags
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.request import FileRequest
@@ -44,10 +44,14 @@ def titles_of(networks: "Sequence[Network]") -> list[str]:
 
 
 def convert_networks(
-    networks: "Sequence[Network]", request: FileRequest, file_flags: FileFlags, fleet_flags: FleetFlags
+    networks: "Sequence[Network]",
+    request: FileRequest,
+    file_flags: FileFlags,
+    rounding_flags: RoundingFlags,
+    fleet_flags: FleetFlags,
 ) -> "list[Attempts]":
     """Convert each network to every target, here or where `--on` says."""
-    from edgevit_deploy.every_target import convert_network
+    from edgevit_deploy.every_target import Rounding, convert_network
     from edgevit_deploy.model.loading import load_model
 
     if len(networks) > 1 or fleet_flags.on is not None:  # a bad one is said before the first is converted, or anything is started
@@ -57,11 +61,16 @@ def convert_networks(
 
     images = file_flags.images
     photographs = NO_PICTURES if images is None else find_pictures(images, strict=file_flags.strict)
+    rounding = Rounding(calibration=rounding_flags.calibration_choice(), judge=rounding_flags.judge_choice())
     if fleet_flags.on is not None:
+        if rounding != Rounding():
+            raise UsageError("--calibration and --judge are read here, and --on works elsewhere; drop --on for quantised files")
         from edgevit_deploy.fleet.convert import convert_all
 
         with fleet_flags.cluster() as cluster:
             return convert_all(
                 cluster, networks, request=request, photographs=photographs, needs=fleet_flags.wanted(), progress=progress
             )
-    return [convert_network(network, request, photographs=photographs, progress=progress) for network in networks]
+    return [
+        convert_network(network, request, photographs=photographs, rounding=rounding, progress=progress) for network in networks
+    ]

@@ -90,14 +90,14 @@ def _show_layers(name: str, report: "LayerReport") -> None:
         return
     diff = failed.diff
     say(
-        f"{name}: the first layer out of tolerance is {failed.tap.name} ({failed.tap.part}): error {figure(diff.max_abs)} on "
+        f"{name}: the first layer out of tolerance is {failed.tap.name} ({failed.tap.part}): error {figure(diff.error)} on "
         f"{diff.worst_probe!r}, bound {diff.tolerance.atol:.2g}; everything before it is good"
     )
 
 
 def _layer_cells(layer: "LayerDiff") -> "list[str | Text]":
     diff = layer.diff
-    figures = [f"{layer.scale:.3g}", figure(diff.max_abs), f"{diff.tolerance.atol:.2g}", figure(diff.noise_ratio)]
+    figures = [f"{layer.scale:.3g}", figure(diff.error), f"{diff.tolerance.atol:.2g}", figure(diff.noise_ratio)]
     return [layer.tap.name, layer.tap.part, str(layer.tap.values), *figures, status("passed" if diff.ok else "failed")]
 
 
@@ -126,6 +126,6 @@ def _cells(result: "Verification") -> "list[str | Text]":
         golden.runtime,
         "" if golden.max_abs is None else figure(golden.max_abs),
         f"{golden.atol:.2g}",
-        "" if worst is None else f"{figure(worst.max_abs)}, bound {worst.tolerance.atol:.2g}",
+        "" if worst is None else f"{figure(worst.error)}, bound {worst.tolerance.atol:.2g}",
         "failed parity when it was made" if result.manifest.parity.verdict == "failed" else "",
     ]

@@ -8,6 +8,14 @@ Activations = Literal["u8", "s8", "e4m3", "each run", "none"]
 WrittenBy = Literal["core", "vendor"]
 Dialect = Literal["trace", "export"]
 
+WORDS: dict[str, str] = {
+    "s8": "signed 8-bit integers",
+    "u8": "unsigned 8-bit integers",
+    "palette8": "places in a table of 256 values",
+    "e4m3": "8-bit floating-point numbers (E4M3)",
+    "each run": "signed 8-bit integers by the range of each run",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheme:
@@ -36,6 +44,16 @@ class Scheme:
     depthwise: bool = True
     written_by: WrittenBy = "core"
     dialect: Dialect = "trace"
+
+    def sentence(self) -> str:
+        """Say what is rounded, for the manifest and the reader."""
+        what = "convolutions and linear maps" if self.depthwise else "linear maps and convolutions that are not depthwise"
+        if self.activations == "none":
+            return f"Weights of {what} are {WORDS[self.weights]}; arithmetic is in floating point."
+        ends = "inputs and outputs" if self.outputs else "inputs"
+        zero = ", zero point 0" if self.symmetric else ""
+        rounded = f"weights that are {WORDS[self.weights]} and {ends} that are {WORDS[self.activations]}{zero}"
+        return f"{what.capitalize()} have {rounded}; everything else is in floating point."
 
     @property
     def calibrated(self) -> bool:

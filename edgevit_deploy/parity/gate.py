@@ -144,7 +144,7 @@ class ParityReport:
 
     def widest(self, output: str) -> Tolerance | None:
         """The bound for other pictures: that of the probes with the largest noise; None where nothing was run."""
-        tolerances = [diff.tolerance for diff in self.diffs if diff.output == output]
+        tolerances = [diff.tolerance for diff in self.diffs if diff.output == output and diff.tolerance.measure == "largest"]
         return max(tolerances, key=lambda tolerance: tolerance.atol, default=None)
 
 

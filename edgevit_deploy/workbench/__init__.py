@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgevit_deploy.calibration.choice import NO_CALIBRATION, CalibrationChoice
+from edgevit_deploy.calibration.choice import NO_CALIBRATION, CalibrationChoice, JudgeChoice
 from edgevit_deploy.calibration.source import CalibrationSource
 from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder, read_some
 from edgevit_deploy.deploy.form import Form
@@ -25,13 +25,19 @@ from edgevit_deploy.exporter.child import WORKERS
 from edgevit_deploy.model.ends import prepare
 from edgevit_deploy.model.loading import DEFAULT_SEED, LoadedModel
 from edgevit_deploy.outside.text import figure
+from edgevit_deploy.parity.decisions import Decisions
 from edgevit_deploy.parity.gate import ParityReport, Truth, check_session
 from edgevit_deploy.parity.probe_sets import ProbeSets
 from edgevit_deploy.parity.probes import Probes
 from edgevit_deploy.parity.reference import Arithmetic, Ends, Outputs, Reference
 from edgevit_deploy.parity.taps import TappedNetwork
 from edgevit_deploy.process.scratch import scratch_folder
-from edgevit_deploy.spec import DYNAMIC_BATCHES, Graph, InputKind, Precision, Size, floating
+from edgevit_deploy.spec import Graph, InputKind, Precision, Size, floating
+from edgevit_deploy.workbench.files import ends_of as ends_of
+from edgevit_deploy.workbench.files import feeds_of as feeds_of
+from edgevit_deploy.workbench.files import promised_batches as promised_batches
+from edgevit_deploy.workbench.files import split_taps as split_taps
+from edgevit_deploy.workbench.judge import Judge
 from edgevit_deploy.workbench.results import Host as Host
 from edgevit_deploy.workbench.results import Passed as Passed
 from edgevit_deploy.workbench.results import Refused as Refused
@@ -53,6 +59,7 @@ class Workbench:
         step: told what is done; may be set anew for each job.
         photographs: a folder's pictures; at most `MAX_PHOTOGRAPHS` of them, spread evenly, join the probes.
         calibration: where the ranges of quantised files come from.
+        judge: pictures on which their decisions are judged; None judges none.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class Workbench:
         step: Step = quiet,
         photographs: PictureFolder = NO_PICTURES,
         calibration: CalibrationChoice = NO_CALIBRATION,
+        judge: JudgeChoice | None = None,
     ) -> None:
         self.model = model
         self.host = host
@@ -73,6 +81,7 @@ class Workbench:
         self.probe_sets = ProbeSets(self.reference, model.spec.preprocess, self.photographs_at, DEFAULT_SEED)
         source = CalibrationSource(calibration, model.record, model.spec.preprocess, DEFAULT_SEED)
         self.rounded = Rounded(source, self.reference, self.probe_sets, self._graph_in, lambda text: self.step(text))
+        self._judge = Judge(judge, model, self.reference, lambda text: self.step(text)) if judge else None
         self._built = 0
         self._pixels: dict[str, NDArray[np.uint8]] | None = None
         self._forms: dict[Form, DeployForm] = {}
@@ -122,7 +131,7 @@ class Workbench:
         """Return what a file of this plan is compared with, at each size that it promises."""
         if plan.scheme is None:
             return self.truths_at(plan.proven_sizes(), ends_of(plan), plan.precision)
-        return self.rounded.truths(plan, ends_of(plan))
+        return self.rounded.truths(plan, ends_of(plan), (self._judge.probes(plan),) if self._judge else ())
 
     def truths_at(self, sizes: Sequence[Size], ends: Ends, precision: Precision) -> list[Truth]:
         """Return the truth at each of several sizes, on the probes and then on the noisiest pictures near them.
@@ -179,6 +188,30 @@ class Workbench:
         if plan.scheme is not None and network is None:
             self.rounded.check_stored(exporter, artifact, plan)
         return artifact
+
+    def check_pictures(self, plan: ExportPlan[Any]) -> None:
+        """Refuse, before any work, photographs, calibration pictures and pictures to judge by that will not do.
+
+        Raises:
+            UsageError: none can be read, none were given where they are needed, or some are in both of the latter.
+        """
+        self.read_photographs()
+        if plan.scheme is not None and plan.scheme.calibrated:
+            self.rounded.source.check()
+            if self._judge is not None:
+                self._judge.check_apart(self.rounded.source.pictures)
+
+    def decide(self, artifact: Artifact, plan: ExportPlan[Any]) -> Decisions | None:
+        """Return how a quantised file decides beside its network; None where nothing is to judge it on, or nothing executes it.
+
+        Raises:
+            RunError: a runtime of this host could not load or run the file.
+            UsageError: no picture can be decoded, or the network does not classify.
+        """
+        session_type = self.host.find_session(artifact.target)
+        if plan.scheme is None or self._judge is None or session_type is None or not session_type.executes_target:
+            return None
+        return self._judge.decide(artifact, plan, session_type, promised_batches(artifact)[0])
 
     def judge(self, artifact: Artifact, truths: Sequence[Truth]) -> ParityReport:
         """Run a file on this host's runtime and compare; where none can run it, judge what it was built from and say so.
@@ -256,30 +289,8 @@ def open_workbench(
     step: Step = quiet,
     photographs: PictureFolder = NO_PICTURES,
     calibration: CalibrationChoice = NO_CALIBRATION,
+    judge: JudgeChoice | None = None,
 ) -> Iterator[Workbench]:
     """Give a workbench whose scratch space is removed at the end, and with it the process that exports."""
     with scratch_folder() as scratch, closing(WORKERS):
-        yield Workbench(model, host, scratch, step, photographs, calibration)
-
-
-def ends_of(plan: ExportPlan[Any]) -> Ends:
-    """Return what stands before and behind the network of a plan."""
-    return Ends(takes=plan.takes, returns=plan.returns, outputs=tuple(spec.name for spec in plan.outputs))
-
-
-def promised_batches(artifact: Artifact) -> tuple[int, ...]:
-    """Return the batch sizes at which a file must be right: its own, or two where the batch is free."""
-    batch = artifact.inputs[0].shape[0]
-    return (batch,) if isinstance(batch, int) else DYNAMIC_BATCHES
-
-
-def split_taps(rows: NDArray[Any], tapped: TappedNetwork, size: Size) -> dict[str, NDArray[Any]]:
-    """(images, values of all taps) -> tap's name -> (images, values)."""
-    taps = tapped.taps(size)
-    columns = np.split(rows, np.cumsum([tap.values for tap in taps])[:-1], axis=1)
-    return {tap.name: column for tap, column in zip(taps, columns, strict=True)}
-
-
-def feeds_of(artifact: Artifact, images: NDArray[np.float32], batch: int) -> Mapping[str, NDArray[np.float32]]:
-    """Return one run's feeds: the first `batch` of some images (n, 3, height, width), from the start again where they end."""
-    return {artifact.inputs[0].name: images[np.arange(batch) % len(images)]}
+        yield Workbench(model, host, scratch, step, photographs, calibration, judge)

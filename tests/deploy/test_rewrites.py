@@ -145,6 +145,8 @@ def test_every_choice_has_a_rewrite_or_is_how_the_graph_is_laid_open() -> None:
         ("feed_forward", "conv"),
         ("norm", "channels_last"),
         ("pool", "one_axis"),
+        ("position", "folded"),  # one of the folds that every other form starts from
+        ("position", "kept"),
         ("memory", "contiguous"),
     }
 

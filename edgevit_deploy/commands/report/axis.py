@@ -40,7 +40,7 @@ class Axis:
 
 def axis_for(diffs: Sequence[OutputDiff]) -> Axis:
     """Return whole decades that hold every error, noise and bound of the page, so that its bars can be compared."""
-    shown = [value for diff in diffs for value in (diff.max_abs, diff.tolerance.atol, diff.tolerance.noise)]
+    shown = [value for diff in diffs for value in (diff.error, diff.tolerance.atol, diff.tolerance.noise)]
     lowest, highest = WIDEST_AXIS
     powers = [min(max(math.log10(value), lowest), highest) for value in shown if 0 < value < NOT_FINITE]
     low = math.floor(min(powers, default=lowest))

@@ -172,7 +172,7 @@ def _card(anchor: str, subject: Subject, axis: Axis) -> Card:
         status=status,
         badge=BADGES[status],
         runtime=parity.runtime,
-        max_abs=figure(worst.max_abs) if worst else "-",
+        max_abs=figure(worst.error) if worst else "-",
         atol=figure(worst.tolerance.atol) if worst else "-",
         noise_ratio=figure(worst.noise_ratio) if worst else "-",
         agreement=parity.top1 or "-" if worst else "-",
@@ -209,7 +209,7 @@ def _sentence(manifest: Manifest) -> str:
 def _bar(diff: OutputDiff, axis: Axis) -> Bar:
     bound = axis.position(diff.tolerance.atol)
     figures = {
-        "largest error": f"{figure(diff.max_abs)} on {diff.worst_probe!r}",
+        "largest error": f"{figure(diff.error)} on {diff.worst_probe!r}",
         "bound": figure(diff.tolerance.atol),
         "PyTorch's own noise": figure(diff.tolerance.noise),
         "x noise": figure(diff.noise_ratio),
@@ -220,9 +220,9 @@ def _bar(diff: OutputDiff, axis: Axis) -> Bar:
     }
     return Bar(
         title=f"{diff.output}, batch {diff.batch}, {_size(diff.image_size)}, {diff.probes} probes",
-        description=f"largest error {figure(diff.max_abs)}, bound {figure(diff.tolerance.atol)}, on a logarithmic scale",
+        description=f"largest error {figure(diff.error)}, bound {figure(diff.tolerance.atol)}, on a logarithmic scale",
         badge="good" if diff.ok else "bad",
-        error=axis.position(diff.max_abs),
+        error=axis.position(diff.error),
         bound=bound,
         beyond=round(100 - bound, 2),
         noise=axis.position(diff.tolerance.noise),

@@ -1,0 +1,152 @@
+"""`--judge`: pictures kept apart, on which a quantised file must decide as its network does."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevit_deploy.calibration.choice import JudgeChoice
+from edgevit_deploy.calibration.source import sha256_of
+from edgevit_deploy.data.counting import now_and_then
+from edgevit_deploy.data.photographs import find_pictures, stream
+from edgevit_deploy.data.preprocess import normalise, read_pixels
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.exporter import Artifact, ExportPlan
+from edgevit_deploy.model.loading import LoadedModel
+from edgevit_deploy.parity.decisions import NO_CLASS, Decisions, Flipped, first_classes, widest
+from edgevit_deploy.parity.gate import run_in_batches
+from edgevit_deploy.parity.probes import Probes
+from edgevit_deploy.parity.reference import Ends, Reference
+from edgevit_deploy.session import Session
+from edgevit_deploy.spec import task_of
+
+PROBES = 64
+"""Pictures on which a file's errors are compared with its emulation's too: real ones, where all others are drawn."""
+
+BATCH = 32
+
+
+class Judge:
+    """A folder of pictures, what the network says of each, and what it says of a file.
+
+    Args:
+        choice: of the user.
+        model: the network.
+        reference: of the network.
+        step: tells how far it is.
+
+    Raises:
+        UsageError: no folder of pictures.
+    """
+
+    def __init__(self, choice: JudgeChoice, model: LoadedModel, reference: Reference, step: Callable[[str], None]) -> None:
+        self._choice, self._model, self._reference, self._step = choice, model, reference, step
+        self._folder = find_pictures(Path(choice.pictures), flag="--judge")
+        self._probes: dict[str, Probes] = {}
+        self._network: dict[int, tuple[int, float]] = {}  # position -> the network's first class and its lead
+        self._digests: tuple[str, ...] | None = None
+
+    def check_apart(self, calibration: Sequence[str]) -> None:
+        """Refuse pictures by which ranges were observed: a file would be judged on what it was fitted to.
+
+        Raises:
+            UsageError: naming one that is in both.
+        """
+        known = set(calibration)
+        for position, digest in enumerate(self.digests()):
+            if digest in known:
+                raise UsageError(
+                    f"--judge {self._choice.pictures}: {self._folder.names[position]} is among the calibration pictures; "
+                    "judge on others"
+                )
+
+    def digests(self) -> tuple[str, ...]:
+        """Return the SHA-256 of each picture."""
+        if self._digests is None:
+            tell, count = now_and_then(self._step), len(self._folder.names)
+            found: list[str] = []
+            for path in self._folder.paths:
+                tell(f"hashing the pictures of --judge: {len(found)} of {count}")
+                found.append(sha256_of(path))
+            self._digests = tuple(found)
+        return self._digests
+
+    def probes(self, plan: ExportPlan[Any]) -> Probes:
+        """Return some of the pictures as probes, spread evenly."""
+        if plan.takes not in self._probes:
+            positions = self._folder.spread(PROBES)
+            preprocess = self._model.spec.preprocess
+            pixels = np.stack([read_pixels(self._folder.path(position), preprocess) for position in positions])
+            names = tuple(self._folder.names[position] for position in positions)
+            self._probes[plan.takes] = Probes(names=names, inputs=normalise(pixels, preprocess, plan.takes))
+        return self._probes[plan.takes]
+
+    def decide(self, artifact: Artifact, plan: ExportPlan[Any], session_type: type[Session], batch: int) -> Decisions:
+        """Run every picture through a file, and those that it has not seen yet through the network.
+
+        Raises:
+            RunError: the runtime could not load or run the file.
+            UsageError: no picture can be decoded, or the network does not classify.
+        """
+        if task_of(plan.returns) != "classify":
+            raise UsageError(f"--judge compares first classes, and this file returns {plan.returns}; drop --judge")
+        said: dict[int, int] = {}
+        broken, tell, count = 0, now_and_then(self._step), len(self._folder.names)
+        preprocess = self._model.spec.preprocess
+        with (
+            session_type(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs) as session,
+            closing(iter(stream(self._folder, preprocess, BATCH))) as batches,
+        ):
+            for some in batches:
+                tell(f"judging decisions: {len(said)} of {count} pictures")
+                broken += len(some.broken)
+                if not len(some.positions):
+                    continue
+                (outputs,) = run_in_batches(session, normalise(some.pixels, preprocess, plan.takes), batch).values()
+                self._ask_network(some.positions, some.pixels)
+                said.update(zip(some.positions.tolist(), first_classes(outputs)[0].tolist(), strict=True))
+        if not said:
+            raise UsageError(f"--judge {self._choice.pictures}: no picture can be decoded; give others")
+        return self._compared(said, broken)
+
+    def _ask_network(self, positions: NDArray[np.int64], pixels: NDArray[np.uint8]) -> None:
+        if positions[0].item() in self._network:
+            return
+        ends = Ends(takes="tensor", returns="logits", outputs=("logits",))
+        logits = self._reference.runner(ends, "fp32")(normalise(pixels, self._model.spec.preprocess, "tensor"))["logits"]
+        first, leads = first_classes(logits)
+        self._network.update(zip(positions.tolist(), zip(first.tolist(), leads.tolist(), strict=True), strict=True))
+
+    def _compared(self, said: dict[int, int], broken: int) -> Decisions:
+        flips = [position for position, file in said.items() if file != self._network[position][0] or file == NO_CLASS]
+        labels = self._labels()
+        return Decisions(
+            pictures=len(said),
+            agreeing=len(said) - len(flips),
+            min_agreement=self._choice.min_agreement,
+            digest=hashlib.sha256("".join(sorted(self.digests())).encode()).hexdigest(),
+            broken=broken,
+            flips=widest(
+                Flipped(
+                    picture=self._folder.names[position],
+                    network=self._network[position][0],
+                    file=said[position],
+                    margin=self._network[position][1],
+                )
+                for position in flips
+            ),
+            network_right=sum(self._network[p][0] == labels[p] for p in said) if labels else None,
+            right=sum(said[p] == labels[p] for p in said) if labels else None,
+        )
+
+    def _labels(self) -> list[int]:
+        """Return the class of each picture by its place in the network's labels; none where the folder does not tell those."""
+        names = self._folder.labels
+        if self._model.labels_are_placeholders or not names or not set(names) <= set(self._model.labels):
+            return []
+        place = {label: index for index, label in enumerate(self._model.labels)}
+        return [place[name] for name in names]
