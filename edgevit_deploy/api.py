@@ -34,6 +34,7 @@ from edgevit_deploy.spec import Graph, InputKind, Precision, PreprocessChoice, S
 from edgevit_deploy.train.library import train_model as train_model
 from edgevit_deploy.verification.bundle import Verification
 from edgevit_deploy.verification.bundle import verify as verify_on
+from edgevit_deploy.verification.rounded import ranges_of
 from edgevit_deploy.workbench import open_workbench
 
 
@@ -223,7 +224,8 @@ def verify(
         origin = ModelOrigin.of(
             made.model, made.preprocess, weights=optional_path(weights), labels=optional_path(labels), seed=seed
         )
-        with open_workbench(loading.load_model(origin), THIS_HOST, step) as workbench:
+        calibration = CalibrationChoice(ranges=ranges_of(bundle, made))
+        with open_workbench(loading.load_model(origin), THIS_HOST, step, calibration=calibration) as workbench:
             return verify_on(bundle, THIS_HOST, step, workbench=workbench, layers=layers, pictures=pictures)
 
 

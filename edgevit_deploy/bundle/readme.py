@@ -27,7 +27,7 @@ TEMPLATE = """\
 ## Prove it on your device
 `{golden.input.path}` holds {golden_count} inputs {golden.input.shape} and {golden_outputs}
 what they must give: raw little-endian float32, C order, no header. The outputs are PyTorch's float64 results.
-Feed each and compare: the largest difference on the host that made this bundle {measured};
+Feed each and compare: {compared} on the host that made this bundle {measured};
 more than {atol} is wrong.
 
     edgevit-deploy verify THIS_FOLDER
@@ -46,9 +46,9 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         usage: Markdown of the target's exporter: how an app loads the file.
     """
     (inputs,) = manifest.inputs
-    model, preprocess, golden, worst = manifest.model, manifest.preprocess, manifest.golden, manifest.parity.worst
+    model, preprocess, golden = manifest.model, manifest.preprocess, manifest.golden
     ran = manifest.parity.status != "built, not run"
-    widest = manifest.parity.widest(worst.output) if worst else None
+    replayed = _replayed(manifest)
     return TEMPLATE.format(
         variant=model.variant,
         target=manifest.target,
@@ -70,11 +70,23 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         golden=golden,
         golden_count=golden.input.shape[0],
         golden_outputs=", ".join(f"`{array.path}` {array.shape}" for array in golden.outputs),
-        measured=f"was {figure(worst.error)}" if worst and ran else "was not measured (the file could not run there)",
-        atol=f"{widest.atol:.2g}" if widest else "the noise of its precision",
+        compared="the root of the mean square difference" if manifest.quantisation else "the largest difference",
+        measured=f"was {figure(replayed[0])}" if replayed and ran else "was not measured (the file could not run there)",
+        atol=f"{replayed[1]:.2g}" if replayed else "the noise of its precision",
         verdict=_verdict(manifest),
         notes="".join(f"- {note}\n" for note in manifest.notes),
     )
+
+
+def _replayed(manifest: Manifest) -> tuple[float, float] | None:
+    """Return what a replay of the golden data may be compared with: the error that was found, and its bound."""
+    worst, diffs = manifest.parity.worst, manifest.parity.diffs
+    if worst is None:
+        return None
+    if manifest.quantisation is not None:
+        return diffs[0].error, diffs[0].tolerance.atol  # of quantised files the golden data were judged by themselves, first
+    widest = manifest.parity.widest(worst.output)
+    return None if widest is None else (worst.error, widest.atol)
 
 
 def _origin(manifest: Manifest) -> str:
@@ -119,6 +131,8 @@ def _verdict(manifest: Manifest) -> str:
     if parity.status == "built, not run":
         return f"**Built, not run**: the host that made it could not run it as it is. Checked instead: {parity.instead}."
     worst = parity.worst
+    if manifest.quantisation is not None:
+        return _rounded_verdict(manifest)
     details = (
         f" Largest error {figure(worst.error, 3)} on {worst.worst_probe!r}, bound {worst.tolerance.atol:.3g} "
         f"({worst.tolerance.k:g} x PyTorch's own noise {worst.tolerance.noise:.3g})."
@@ -133,3 +147,14 @@ def _verdict(manifest: Manifest) -> str:
     if worst and (why := why_not_finite(worst, manifest.precision)):
         details = f"{details} {why}"
     return f"**{parity.status.capitalize()}** on {parity.runtime}.{details}"
+
+
+def _rounded_verdict(manifest: Manifest) -> str:
+    parity, decisions = manifest.parity, manifest.decisions
+    figures = [
+        f"on {diff.probes} pictures its RMS error is {figure(diff.noise_ratio, 3)} x that of its own emulation in PyTorch, "
+        f"{diff.tolerance.k:g} x allowed{f', SQNR {diff.sqnr_db:.1f} dB' if diff.sqnr_db is not None else ''}"
+        for diff in parity.diffs
+    ]
+    decided = f"Decisions: {decisions.sentence()}." if decisions else "Decisions were not judged: no pictures were kept for that."
+    return f"**{manifest.verdict.capitalize()}** on {parity.runtime}: {'; '.join(figures)}. {decided}"

@@ -1,66 +1,25 @@
 """`convert.py TARGET` and `convert.py all`: conversions, judged."""
 
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
-from rich.text import Text
 
-from edgevit_deploy.commands.console import print_json, print_table, progress, say, status
+from edgevit_deploy.commands.console import print_json, progress, say
 from edgevit_deploy.commands.flags import FileFlags, ModelFlags, NetworkFlags, PreprocessFlags, RoundingFlags
 from edgevit_deploy.commands.fleet import FleetFlags
 from edgevit_deploy.commands.networks import convert_networks, networks_of, titles_of
 from edgevit_deploy.commands.pictures import photograph_notes, print_top5, say_passed_over
+from edgevit_deploy.commands.rows import Row, print_rows, row_of, row_of_conversion
 from edgevit_deploy.errors import MissingError, UsageError
-from edgevit_deploy.host import THIS_HOST, check_target
-from edgevit_deploy.outside.text import figure
+from edgevit_deploy.host import check_target
 from edgevit_deploy.registry import install_command
 from edgevit_deploy.spec import PROGRAM, Precision
 
 if TYPE_CHECKING:
     from edgevit_deploy.data.photographs import PictureFolder
-    from edgevit_deploy.parity.gate import ParityReport
-    from edgevit_deploy.pipeline import Attempt, Conversion
     from edgevit_deploy.spec import Preprocess
-
-COLUMNS = ("target", "precision", "status", "ran on", "largest error", "bound", "x noise", "top-1", "MB", "s", "bundle")
-WORKER = "worker"
-"""A column of its own where the work was done on other machines."""
-
-OPTIONAL = ("bundle", "largest error", "bound", "ran on")
-"""What a narrow terminal does without; `--json` has all of it, and a line below says where the bundles are."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One line of the final table: one target in one precision."""
-
-    target: str
-    precision: Precision
-    status: str
-    runtime: str = ""
-    max_abs: float | None = None
-    atol: float | None = None
-    noise_ratio: float | None = None
-    top1_agreement: float | None = None
-    top1: str = ""
-    size_bytes: int | None = None
-    duration_s: float | None = None
-    bundle: Path | None = None
-    detail: str = ""
-    extra: str = ""
-    worker: str = ""
-
-    def cells(self) -> list[str | Text]:
-        """Return the row as the table's cells, that of the worker last."""
-        seconds = "" if self.duration_s is None else f"{self.duration_s:.1f}"
-        numbers = [figure(value) if value is not None else "" for value in (self.max_abs, self.atol, self.noise_ratio)]
-        size = "" if self.size_bytes is None else f"{self.size_bytes / 1e6:.1f}"
-        where = "" if self.bundle is None else str(self.bundle)
-        verdict: list[str | Text] = [self.target, self.precision, status(self.status), self.runtime]
-        return [*verdict, *numbers, self.top1, size, seconds, where, self.worker]
 
 
 def convert_one(
@@ -97,7 +56,7 @@ def convert_one(
         output=file_flags.output,
         progress=progress,
     )
-    row = _row(conversion)
+    row = row_of_conversion(conversion)
     document = _report([row], conversion.model_notes, conversion.photographs, conversion.manifest.preprocess)
     if file_flags.json:
         print_json(document)
@@ -137,7 +96,7 @@ def convert_all(
     rows: list[Row] = []
     documents = []
     for title, attempts in zip(titles_of(networks), everything, strict=True):
-        own = [_row_of(attempt) for attempt in attempts.attempts]
+        own = [row_of(attempt) for attempt in attempts.attempts]
         made = next((attempt.conversion for attempt in attempts.attempts if attempt.conversion), None)
         preprocess = made.manifest.preprocess if made else None
         documents.append(_report(own, attempts.model_notes, attempts.photographs, preprocess, title))
@@ -151,65 +110,6 @@ def convert_all(
     if skipped:
         raise MissingError("--require: skipped: " + "; ".join(f"{target}: {reason}" for target, reason in skipped.items()))
     return 0
-
-
-def _row_of(attempt: "Attempt") -> Row:
-    if attempt.conversion is not None:
-        return _row(attempt.conversion, attempt.worker, attempt.reason)
-    return Row(
-        target=attempt.target,
-        precision=attempt.precision,
-        status=attempt.status,
-        detail=attempt.reason,
-        extra=attempt.extra,
-        worker=attempt.worker,
-    )
-
-
-def _row(conversion: "Conversion", worker: str = "", why_not_run: str = "") -> Row:
-    report, manifest = conversion.report, conversion.manifest
-    ran = report.status != "built, not run"
-    if not ran and not worker:
-        why_not_run = THIS_HOST.why_not_run(manifest.target)
-    worst = report.worst if ran else None
-    return Row(
-        target=manifest.target,
-        precision=manifest.precision,
-        status=report.status,
-        runtime=report.runtime,
-        max_abs=worst.max_abs if worst else None,
-        atol=worst.tolerance.atol if worst else None,
-        noise_ratio=worst.noise_ratio if worst else None,
-        top1_agreement=report.top1_agreement if ran else None,
-        top1=report.top1 if ran else "",
-        size_bytes=manifest.model_bytes,
-        duration_s=conversion.duration_s,
-        bundle=conversion.bundle,
-        detail=_detail(manifest.precision, report, why_not_run),
-        worker=worker,
-    )
-
-
-def _detail(precision: Precision, report: "ParityReport", why: str) -> str:
-    from edgevit_deploy.parity.gate import why_not_finite
-
-    worst = report.worst
-    if report.status == "built, not run":
-        ratio = f", {figure(worst.noise_ratio)} x noise" if worst else ""
-        return f"{why}{'. ' if why else ''}Checked instead: {report.instead}{ratio}."
-    if report.status == "failed" and worst is not None:
-        bound = f"The bound is {worst.tolerance.k:g} x noise: {worst.tolerance.reason}."
-        words = (
-            f"worst on {worst.worst_probe!r}; kept apart for study, do not ship it. {why_not_finite(worst, precision) or bound}"
-        )
-        return f"{words} {report.instead}".rstrip()
-    return ""
-
-
-def _print_rows(rows: Sequence[Row], title: str) -> Set[str]:
-    """Print the table and return the columns for which there was no room."""
-    columns = (*COLUMNS, WORKER) if any(row.worker for row in rows) else COLUMNS
-    return print_table(title, columns, [row.cells()[: len(columns)] for row in rows], optional=OPTIONAL)
 
 
 def _skipped(rows: Sequence[Row]) -> list[str]:
@@ -236,10 +136,10 @@ def _report(
         say(f"note: {note}")
     say_passed_over(photographs.passed_over)
     tried = [row for row in rows if row.status != "skipped"]
-    left_out = _print_rows(tried, title) if tried else ()
+    left_out = print_rows(tried, title) if tried else ()
     for row in tried:
         if row.detail:
-            say(f"{row.target} {row.precision}, {row.status}: {row.detail}")
+            say(f"{row.target} {row.precision}, {row.status.partition(',')[0] if row.rounded else row.status}: {row.detail}")
     for line in _skipped(rows):
         say(line)
     if "bundle" in left_out:

@@ -83,7 +83,7 @@ def _bundle_facts(folder: Path) -> dict[str, Any]:
         "pictures": in_words(manifest.preprocess),
         **document,
         "files": f"{len(files)} files, {sum(record['bytes'] for record in files)} bytes, all hashes match",
-        "parity": f"{parity['status']} on {parity['runtime']}" + (f", {figure(worst.noise_ratio)} x noise" if worst else ""),
+        "parity": f"{manifest.verdict} on {parity['runtime']}" + (f", {figure(worst.noise_ratio)} x noise" if worst else ""),
         "accuracy": "not recorded" if evaluation is None else accuracy_line(evaluation),
     }
 

@@ -29,7 +29,8 @@ SAME = "the same top-5"
 def print_top5(bundles: Sequence[Path], photographs: "PictureFolder") -> "dict[str, Classified]":
     """Run pictures through bundles that were just written and print what each sees."""
     from edgevit_deploy.bundle.folder import open_bundle, read_labels
-    from edgevit_deploy.verification.bundle import artifact_of, runnable
+    from edgevit_deploy.verification.bundle import artifact_of
+    from edgevit_deploy.verification.golden import runnable
     from edgevit_deploy.verification.pictures import classify_pictures
 
     results: dict[str, Classified] = {}

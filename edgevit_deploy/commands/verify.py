@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
+from edgevit_deploy.bundle.manifest import ARITHMETIC_ONLY
 from edgevit_deploy.commands.console import print_json, print_table, progress, say, status
 from edgevit_deploy.commands.pictures import say_passed_over, show_top5
 from edgevit_deploy.errors import MissingError
@@ -13,6 +14,7 @@ from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.outside.text import figure
 
 if TYPE_CHECKING:
+    from edgevit_deploy.bundle.manifest import Manifest
     from edgevit_deploy.verification.bundle import Verification
     from edgevit_deploy.verification.layers import LayerDiff, LayerReport
 
@@ -67,6 +69,9 @@ def verify_bundles(
     for result in results:
         if (probes := result.manifest.probes) is not None:
             say(f"{result.bundle}: bound {result.golden.atol:.2g}. {probes.sentence()}")
+    for result in results:
+        if (decisions := result.manifest.decisions) is not None:
+            say(f"{result.bundle}, when it was made: {decisions.sentence()}")
     for name, report in reports.items():
         _show_layers(name, report)
     if json:
@@ -78,6 +83,15 @@ def verify_bundles(
         why = result.golden.substitute or THIS_HOST.why_not_run(result.manifest.target)
         say(f"{result.bundle}: not run is not passed. {why}")
     return MissingError.exit_code if not_run else 0
+
+
+def _remark(manifest: "Manifest") -> str:
+    """Say what must be known of a bundle beside what was found now."""
+    if manifest.parity.verdict == "failed":
+        return "failed parity when it was made"
+    if manifest.verdict == "failed":
+        return "decided unlike its network when it was made"
+    return manifest.verdict if manifest.verdict == ARITHMETIC_ONLY else ""
 
 
 def _show_layers(name: str, report: "LayerReport") -> None:
@@ -127,5 +141,5 @@ def _cells(result: "Verification") -> "list[str | Text]":
         "" if golden.max_abs is None else figure(golden.max_abs),
         f"{golden.atol:.2g}",
         "" if worst is None else f"{figure(worst.error)}, bound {worst.tolerance.atol:.2g}",
-        "failed parity when it was made" if result.manifest.parity.verdict == "failed" else "",
+        _remark(result.manifest),
     ]

@@ -11,7 +11,8 @@ from edgevit_deploy.host import ThisHost
 from edgevit_deploy.measure.benchmark import Candidate
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import PROGRAM
-from edgevit_deploy.verification.bundle import artifact_of, check_golden
+from edgevit_deploy.verification.bundle import artifact_of
+from edgevit_deploy.verification.golden import check_golden
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

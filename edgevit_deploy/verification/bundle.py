@@ -4,48 +4,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgevit_deploy.bundle.folder import open_bundle, read_golden, read_labels, recorded_path
+from edgevit_deploy.bundle.folder import open_bundle, read_labels, recorded_path
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder
 from edgevit_deploy.data.pictures import PassedOver
-from edgevit_deploy.errors import BundleError, UsageError
+from edgevit_deploy.errors import UsageError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.model.loading import LoadedModel
 from edgevit_deploy.model.record import ModelRecord
-from edgevit_deploy.parity.bounds import NOISE_CEILING, NoiseMultiple
-from edgevit_deploy.parity.gate import NOT_FINITE, ParityReport, Status, run_in_batches
+from edgevit_deploy.parity.gate import ParityReport, Status
 from edgevit_deploy.parity.reference import Ends
 from edgevit_deploy.spec import TensorSpec, second_size, task_of
+from edgevit_deploy.verification.golden import GoldenCheck, check_golden, runnable
 from edgevit_deploy.verification.layers import LayerReport, check_layers
 from edgevit_deploy.verification.pictures import Top5, classify_pictures
 from edgevit_deploy.verification.replan import plan_of
-from edgevit_deploy.workbench import Host, Step, Workbench, promised_batches, quiet
-
-FLOAT32_HALF_ULP = 2.0**-24
-"""Golden outputs are float64 rounded to float32: each may be off by this share of itself."""
-
-
-MAX_GOLDEN = 1e6
-"""No output of a network that anyone serves is larger: half precision ends at 65504. The bound grows with the outputs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoldenCheck:
-    """How a bundle's file reproduces its golden outputs on this host.
-
-    `file` is the file that ran: the model, or the source that it was built from (status `built, not run`). `substitute` says
-    what was executed in place of what the file asks for (then, too, it was not run).
-    """
-
-    status: Status
-    runtime: str
-    file: str
-    max_abs: float | None
-    atol: float
-    substitute: str = ""
+from edgevit_deploy.verification.rounded import check_rounding
+from edgevit_deploy.workbench import Host, Step, Workbench, quiet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +49,7 @@ class Verification:
     def status(self) -> Status:
         """Failed if the bundle failed anything; passed only if the model itself ran. Layers are of another file."""
         statuses = [self.golden.status, *([self.parity.status] if self.parity else [])]
-        if "failed" in statuses or self.manifest.parity.verdict == "failed":
+        if "failed" in statuses or self.manifest.verdict == "failed":
             return "failed"
         return "built, not run" if "built, not run" in statuses else "passed"
 
@@ -107,6 +82,7 @@ def verify(
     manifest = open_bundle(bundle)
     labels = read_labels(bundle, manifest)
     artifact = artifact_of(bundle, manifest)
+    check_rounding(bundle, manifest, artifact, host)
     step("replaying the golden inputs")
     golden = check_golden(bundle, manifest, artifact, host)
     parity = report = seen = None
@@ -182,91 +158,17 @@ def _ranks(specs: tuple[TensorSpec, ...]) -> list[int]:
     return [len(spec.shape) for spec in specs]
 
 
-def runnable(artifact: Artifact, host: Host) -> Artifact | None:
-    """Return the artifact itself if this host runs it, else what it was built from if this host runs that, else None."""
-    if host.find_session(artifact.target) is not None:
-        return artifact
-    return runnable(artifact.built_from, host) if artifact.built_from is not None else None
-
-
-def check_golden(bundle: Path, manifest: Manifest, artifact: Artifact, host: Host) -> GoldenCheck:
-    """Run the golden inputs, at each batch size that the file promises, and compare with the golden outputs.
-
-    Raises:
-        BundleError: golden data that cannot be read, or that are too large to prove anything.
-        RunError: the runtime could not load or run the file.
-    """
-    inputs, expected = read_golden(bundle, manifest)
-    for name, values in expected.items():
-        if (largest := float(np.abs(values).max())) > MAX_GOLDEN:
-            raise BundleError(f"{bundle}: its golden {name} reach {largest:.2g}, and no bound can grow with that; convert again")
-    bounds = golden_bounds(manifest, expected, host)
-    chosen = runnable(artifact, host)
-    session_type = host.find_session(chosen.target) if chosen else None
-    if chosen is None or session_type is None:
-        atol = next(iter(bounds.values()))
-        return GoldenCheck(status="built, not run", runtime="none on this host", file="", max_abs=None, atol=atol)
-    with session_type(chosen.path, inputs=chosen.inputs, outputs=chosen.outputs) as session:
-        errors = dict.fromkeys(expected, 0.0)
-        for batch in promised_batches(chosen):
-            for name, outputs in run_in_batches(session, inputs, batch).items():
-                errors[name] = max(errors[name], _largest_error(outputs, expected[name]))
-        substitute = session.substitute
-    worst = max(errors, key=lambda name: (errors[name] > bounds[name], errors[name]))
-    good: Status = "passed" if chosen is artifact and not substitute else "built, not run"
-    return GoldenCheck(
-        status=good if errors[worst] <= bounds[worst] else "failed",
-        runtime=session_type.name,
-        file=chosen.path.relative_to(bundle).as_posix(),
-        max_abs=errors[worst],
-        atol=bounds[worst],
-        substitute=substitute,
-    )
-
-
-def _largest_error(outputs: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """Return the largest difference; anything that is not finite, on either side, is the largest number there is."""
-    with np.errstate(invalid="ignore"):
-        largest = float(np.abs(outputs - expected).max())
-    return largest if np.isfinite(largest) else NOT_FINITE
-
-
-def golden_bounds(manifest: Manifest, expected: Mapping[str, NDArray[np.float32]], host: Host) -> dict[str, float]:
-    """Return, for each output, the bound recorded at conversion, but never more than this version's own rules allow.
-
-    A bundle may come from anywhere: a manifest that grants itself a wide bound does not get it.
-
-    Raises:
-        UsageError: a target or a precision that this version does not have.
-    """
-    multiple = bound_of(manifest, host)
-    bounds = {}
-    for name, values in expected.items():
-        scale = float(np.abs(values).max())
-        widest = manifest.parity.widest(name)
-        allowed = multiple.k * NOISE_CEILING[manifest.precision] * scale
-        bounds[name] = min(widest.atol if widest else 0.0, allowed) + FLOAT32_HALF_ULP * scale
-    return bounds
-
-
-def bound_of(manifest: Manifest, host: Host) -> NoiseMultiple:
-    """Return the multiple of noise that this version allows a bundle's target in its precision.
-
-    Raises:
-        UsageError: a target or a precision that this version does not have.
-    """
-    unknown = f"this edgevit-deploy knows no target {manifest.target!r} in {manifest.precision}; upgrade it"
-    try:
-        precisions = host.find_exporter(manifest.target).precisions
-    except UsageError as error:
-        raise UsageError(unknown) from error
-    if manifest.precision not in precisions:
-        raise UsageError(unknown)
-    return precisions[manifest.precision]
-
-
 def check_weights(manifest: Manifest, artifact: Artifact, workbench: Workbench) -> ParityReport:
-    """Compare a bundle's file with what its weights give, as at conversion."""
+    """Compare a bundle's file with what its weights give, as at conversion.
+
+    Raises:
+        ExportError: a quantised file has other weights than the network's, rounded.
+    """
+    if manifest.quantisation is not None:
+        exporter = workbench.host.find_exporter(manifest.target)
+        plan = plan_of(manifest, workbench.model, exporter)
+        workbench.rounded.check_stored(exporter, artifact, plan)
+        return workbench.judge(artifact, workbench.truths(plan))
     size = workbench.model.spec.image_size
     dynamic = manifest.conversion.image_size == "dynamic"
     ends = Ends(

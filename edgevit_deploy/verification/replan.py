@@ -25,14 +25,6 @@ def plan_of(manifest: Manifest, model: LoadedModel, exporter: Exporter[Any], bat
     Raises:
         UsageError: options or a form that this version does not have.
     """
-    kinds = get_type_hints(exporter.options_type)
-    own = {
-        name: manifest.options[name] for name, kind in kinds.items() if name in manifest.options and Path not in get_args(kind)
-    }
-    try:
-        options = msgspec.convert(own, type=exporter.options_type)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"the manifest's options are not this version's ({error}); convert again") from error
     conversion = manifest.conversion
     return exporter.plan(
         model.spec,
@@ -42,8 +34,24 @@ def plan_of(manifest: Manifest, model: LoadedModel, exporter: Exporter[Any], bat
         form=form_of(manifest),
         takes=conversion.takes,
         task=task_of(conversion.returns),
-        options=options,
+        options=options_of(manifest, exporter),
     )
+
+
+def options_of(manifest: Manifest, exporter: Exporter[Any]) -> Any:
+    """Return the target's own options of a bundle; a file named in them (a cache) is left out.
+
+    Raises:
+        UsageError: options that this version does not have.
+    """
+    kinds = get_type_hints(exporter.options_type)
+    own = {
+        name: manifest.options[name] for name, kind in kinds.items() if name in manifest.options and Path not in get_args(kind)
+    }
+    try:
+        return msgspec.convert(own, type=exporter.options_type)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"the manifest's options are not this version's ({error}); convert again") from error
 
 
 def form_of(manifest: Manifest) -> Form:

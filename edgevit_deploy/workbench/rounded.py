@@ -90,4 +90,4 @@ class Rounded:
             ExportError: naming what differs.
         """
         if wrong := differences(exporter.stored(artifact), stored(self.emulation(plan))):
-            raise ExportError(f"{artifact.path.name}: {'; '.join(wrong)}")
+            raise ExportError(f"{artifact.path.name} does not round as it should: {'; '.join(wrong)}")

@@ -22,7 +22,8 @@ from edgevit_deploy.model.variants import find_variant
 from edgevit_deploy.process.session_child import ChildSession
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import Precision
-from edgevit_deploy.verification.bundle import artifact_of, runnable
+from edgevit_deploy.verification.bundle import artifact_of
+from edgevit_deploy.verification.golden import runnable
 from export import TARGETS
 from runtimes import RUNTIMES, runtimes_for
 from tests.helpers.hosts import registered, runs_here

@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from edgevit_deploy.deploy.form import Form
+from edgevit_deploy.deploy.scheme import Scheme
+from edgevit_deploy.deploy.stored import Stored, StoredWeights
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Quantisation
 from edgevit_deploy.model.ends import as_tuple
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.registry import Availability, Runtime, Target
 from edgevit_deploy.session import Array, Session
+from tests.helpers.rounding_faults import ROUNDING_FAULTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,16 @@ class FakeExporter(Exporter[FakeOptions]):
 
     target = "fake"
     precisions = {"fp32": NoiseMultiple(k=4, reason="PyTorch itself, in another batch size")}  # noqa: RUF012
+    quantised = {  # noqa: RUF012
+        "int8": Quantisation(
+            scheme=Scheme(activations="u8", outputs=True),
+            bound=NoiseMultiple(k=1.1, reason="PyTorch itself"),
+            form=Form(position="kept"),
+        ),
+        "w8": Quantisation(
+            scheme=Scheme(activations="none"), bound=NoiseMultiple(k=1.1, reason="PyTorch itself"), form=Form(position="kept")
+        ),
+    }
     options_type = FakeOptions
     tasks = ("classify", "features")
     dynamic_size = True
@@ -54,6 +68,8 @@ class FakeExporter(Exporter[FakeOptions]):
             module.get_submodule("network.head").bias[0] += 0.01
         if plan.options.fault == "infinite":
             module.get_submodule("network.head").bias[0] = torch.inf
+        if plan.options.fault in ROUNDING_FAULTS:
+            ROUNDING_FAULTS[plan.options.fault](module)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.jit.trace(module, torch.zeros(plan.batch, 3, *plan.image_size), check_trace=False)
@@ -68,6 +84,22 @@ class FakeExporter(Exporter[FakeOptions]):
             facts={"tensors": len(module.state_dict())},
             notes=("a fake target",),
         )
+
+    def stored(self, artifact: Artifact) -> Stored:
+        """What a trace rounds by: constants of its operators, and the weights beside the scales in its buffers."""
+        with artifact.path.open("rb") as file:
+            program = torch.jit.load(file)
+        torch._C._jit_pass_inline(program.graph)
+        nodes = program.graph.findAllNodes("aten::fake_quantize_per_tensor_affine")
+        state = program.state_dict()
+        weights = []
+        for name, scales in state.items():
+            if name.endswith("round_weight.scales"):
+                weight = state[name.replace("round_weight.scales", "operator.weight")].flatten(1)
+                integers = (weight / scales[:, None]).round().clamp(-127, 127).to(torch.int8)
+                weights.append(StoredWeights(scales=scales.numpy(), values=integers.numpy()))
+        activations = [tuple(value.toIValue() for value in list(node.inputs())[1:3]) for node in nodes]
+        return Stored(activations=tuple((float(scale), int(zero)) for scale, zero in activations), weights=tuple(weights))
 
 
 class FakeSession(Session):

@@ -1,0 +1,135 @@
+"""The golden data of a bundle: run through its file again, on this host, and held to what this version allows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevit_deploy.bundle.folder import read_golden
+from edgevit_deploy.bundle.manifest import Manifest
+from edgevit_deploy.errors import BundleError, UsageError
+from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.parity.bounds import NOISE_CEILING, Measure, NoiseMultiple, measure_of
+from edgevit_deploy.parity.gate import NOT_FINITE, Status, root_mean_square, run_in_batches
+from edgevit_deploy.parity.integers import GOLDEN
+from edgevit_deploy.workbench import Host, promised_batches
+
+FLOAT32_HALF_ULP = 2.0**-24
+"""Golden outputs are float64 rounded to float32: each may be off by this share of itself."""
+
+
+MAX_GOLDEN = 1e6
+"""No output of a network that anyone serves is larger: half precision ends at 65504. The bound grows with the outputs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenCheck:
+    """How a bundle's file reproduces its golden outputs on this host.
+
+    `file` is the file that ran: the model, or the source that it was built from (status `built, not run`). `substitute` says
+    what was executed in place of what the file asks for (then, too, it was not run).
+    """
+
+    status: Status
+    runtime: str
+    file: str
+    max_abs: float | None
+    atol: float
+    substitute: str = ""
+
+
+def runnable(artifact: Artifact, host: Host) -> Artifact | None:
+    """Return the artifact itself if this host runs it, else what it was built from if this host runs that, else None."""
+    if host.find_session(artifact.target) is not None:
+        return artifact
+    return runnable(artifact.built_from, host) if artifact.built_from is not None else None
+
+
+def check_golden(bundle: Path, manifest: Manifest, artifact: Artifact, host: Host) -> GoldenCheck:
+    """Run the golden inputs, at each batch size that the file promises, and compare with the golden outputs.
+
+    Raises:
+        BundleError: golden data that cannot be read, or that are too large to prove anything.
+        RunError: the runtime could not load or run the file.
+    """
+    inputs, expected = read_golden(bundle, manifest)
+    for name, values in expected.items():
+        if (largest := float(np.abs(values).max())) > MAX_GOLDEN:
+            raise BundleError(f"{bundle}: its golden {name} reach {largest:.2g}, and no bound can grow with that; convert again")
+    bounds = golden_bounds(manifest, expected, host)
+    chosen = runnable(artifact, host)
+    session_type = host.find_session(chosen.target) if chosen else None
+    if chosen is None or session_type is None:
+        atol = next(iter(bounds.values()))
+        return GoldenCheck(status="built, not run", runtime="none on this host", file="", max_abs=None, atol=atol)
+    with session_type(chosen.path, inputs=chosen.inputs, outputs=chosen.outputs) as session:
+        errors, measure = dict.fromkeys(expected, 0.0), measure_of(manifest.precision)
+        for batch in promised_batches(chosen):
+            for name, outputs in run_in_batches(session, inputs, batch).items():
+                errors[name] = max(errors[name], _error(outputs, expected[name], measure))
+        substitute = session.substitute
+    worst = max(errors, key=lambda name: (errors[name] > bounds[name], errors[name]))
+    good: Status = "passed" if chosen is artifact and not substitute else "built, not run"
+    return GoldenCheck(
+        status=good if errors[worst] <= bounds[worst] else "failed",
+        runtime=session_type.name,
+        file=chosen.path.relative_to(bundle).as_posix(),
+        max_abs=errors[worst],
+        atol=bounds[worst],
+        substitute=substitute,
+    )
+
+
+def _error(outputs: NDArray[np.float32], expected: NDArray[np.float32], measure: Measure) -> float:
+    """Return the difference in a measure; anything that is not finite, on either side, is the largest number there is."""
+    with np.errstate(invalid="ignore"):
+        differences = outputs.astype(np.float64) - expected
+    error = float(np.abs(differences).max()) if measure == "largest" else root_mean_square(differences)
+    return error if np.isfinite(error) else NOT_FINITE
+
+
+def golden_bounds(manifest: Manifest, expected: Mapping[str, NDArray[np.float32]], host: Host) -> dict[str, float]:
+    """Return, for each output, the bound recorded at conversion, but never more than this version's own rules allow.
+
+    A bundle may come from anywhere: a manifest that grants itself a wide bound does not get it.
+
+    Raises:
+        UsageError: a target or a precision that this version does not have.
+    """
+    multiple = bound_of(manifest, host)
+    bounds = {}
+    for name, values in expected.items():
+        if measure_of(manifest.precision) == "rms":
+            bounds[name] = _rms_bound(manifest, name, values)
+            continue
+        scale = float(np.abs(values).max())
+        widest = manifest.parity.widest(name)
+        allowed = multiple.k * NOISE_CEILING[manifest.precision] * scale
+        bounds[name] = min(widest.atol if widest else 0.0, allowed) + FLOAT32_HALF_ULP * scale
+    return bounds
+
+
+def _rms_bound(manifest: Manifest, name: str, values: NDArray[np.float32]) -> float:
+    """Return the bound of a quantised file's RMS error on golden data, which were judged by themselves at conversion."""
+    recorded = [diff.tolerance.atol for diff in manifest.parity.diffs if diff.output == name and diff.tolerance.k == GOLDEN.k]
+    scale = root_mean_square(values.astype(np.float64))
+    allowed = GOLDEN.k * NOISE_CEILING[manifest.precision] * scale
+    return min(max(recorded, default=0.0), allowed) + FLOAT32_HALF_ULP * scale
+
+
+def bound_of(manifest: Manifest, host: Host) -> NoiseMultiple:
+    """Return the multiple of noise that this version allows a bundle's target in its precision.
+
+    Raises:
+        UsageError: a target or a precision that this version does not have.
+    """
+    unknown = f"this edgevit-deploy knows no target {manifest.target!r} in {manifest.precision}; upgrade it"
+    try:
+        exporter = host.find_exporter(manifest.target)
+    except UsageError as error:
+        raise UsageError(unknown) from error
+    if manifest.precision not in (*exporter.precisions, *exporter.quantised):
+        raise UsageError(unknown)
+    return exporter.bound(manifest.precision)

@@ -1,0 +1,136 @@
+"""A quantised precision from the command line: pictures or ranges in, a bundle that proves its rounding and its decisions out."""
+
+import filecmp
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgevit_deploy import api
+from edgevit_deploy.bundle.manifest import ARITHMETIC_ONLY, read_manifest
+from edgevit_deploy.calibration.choice import CalibrationChoice, JudgeChoice
+from edgevit_deploy.cli import run
+from tests.helpers.trained import WEIGHTS, write_pictures
+
+ErrorCheck = Callable[..., str]
+PER_CLASS = 4
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`train` and `val`, a few pictures a class each."""
+    root = tmp_path_factory.mktemp("pictures")
+    write_pictures(root / "train", "train", PER_CLASS)
+    write_pictures(root / "val", "val", PER_CLASS)
+    return root
+
+
+@pytest.fixture
+def command(fake_target: None, pictures: Path, tmp_path: Path) -> list[str]:
+    """A conversion of the trained network to int8, calibrated on pictures of its own kind."""
+    calibration = ["--calibration", str(pictures / "train")]
+    return ["fake", "--weights", str(WEIGHTS), "--precision", "int8", *calibration, "--output", str(tmp_path / "out")]
+
+
+def said(bundle: Path) -> dict[str, Any]:
+    """The manifest, but for the bytes of the files: a trace records where in the code it was made, and so differs from another."""
+    document: dict[str, Any] = json.loads((bundle / "manifest.json").read_bytes())
+    del document["files"]
+    return document
+
+
+def test_a_bundle_that_was_judged(command: list[str], pictures: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tokens = [*command, "--judge", str(pictures / "val"), "--min-agreement", "0.8", "--json"]
+    assert run(tokens) == 0
+    (row,) = json.loads(capfd.readouterr().out)["rows"]
+    manifest = read_manifest(tmp_path / "out" / "fake-int8")
+    assert manifest.verdict == row["status"] == "passed"
+    assert manifest.decisions is not None
+    assert manifest.decisions.pictures == 10 * PER_CLASS
+    assert manifest.decisions.agreeing >= 10 * PER_CLASS - 2
+    assert manifest.decisions.network_right is not None
+    assert manifest.decisions.network_right >= 0.7 * 10 * PER_CLASS
+    assert {diff.tolerance.measure for diff in manifest.parity.diffs} == {"rms"}
+    assert row["agreement"] == f"{manifest.decisions.agreeing} of {manifest.decisions.pictures}"
+
+
+def test_without_pictures_to_judge_by_it_says_so(command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(command) == 0
+    assert "passed (arithmetic): decisions not judged" in " ".join(capfd.readouterr().err.split())
+    assert read_manifest(tmp_path / "out" / "fake-int8").verdict == ARITHMETIC_ONLY
+    assert ARITHMETIC_ONLY in (tmp_path / "out" / "fake-int8" / "README.md").read_text()
+
+
+def test_the_same_ranges_give_the_same_bundle(command: list[str], tmp_path: Path) -> None:
+    assert run(command) == 0
+    first = tmp_path / "first"
+    shutil.move(tmp_path / "out" / "fake-int8", first)
+    at = command.index("--calibration")
+    again = [*command[:at], "--ranges", str(first / "calibration.json"), *command[at + 2 :]]
+    assert run(again) == 0
+    second = tmp_path / "out" / "fake-int8"
+    assert said(first) == said(second)
+    for name in ("calibration.json", "golden/input.f32", "golden/output.f32", "README.md"):
+        assert filecmp.cmp(first / name, second / name, shallow=False), name
+
+
+def test_a_moved_bundle_verifies_without_pictures(command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(command) == 0
+    moved = tmp_path / "elsewhere"
+    shutil.move(tmp_path / "out" / "fake-int8", moved)
+    assert run(["verify", str(moved)]) == 0
+    assert run(["verify", str(moved), "--weights", str(WEIGHTS)]) == 0
+    assert "passed" in capfd.readouterr().err
+
+
+def test_decisions_that_are_not_good_enough_fail(
+    command: list[str], pictures: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """40 pictures cannot show 98 %, however many of them agree; it is said how many could."""
+    assert run([*command, "--judge", str(pictures / "val")]) == 1
+    assert not (tmp_path / "out" / "fake-int8").exists()
+    assert (tmp_path / "out" / "fake-int8.failed" / "manifest.json").is_file()
+    assert "the lower end must reach 98.00%" in " ".join(capfd.readouterr().err.split())
+
+
+def test_a_calibration_of_another_kind_is_another_verdict(fake_target: None, pictures: Path, tmp_path: Path) -> None:
+    """Pictures that are normalised wrongly, here as dark as if divided by 255 twice, show ranges that clip everything."""
+    from PIL import Image
+
+    dark = tmp_path / "dark"
+    for path in (pictures / "train").rglob("*.png"):
+        place = dark / path.relative_to(pictures / "train")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((np.asarray(Image.open(path)) // 255).astype(np.uint8)).save(place)
+    verdicts = {}
+    for name, folder in (("good", pictures / "train"), ("dark", dark)):
+        conversion = api.convert(
+            "fake",
+            weights=WEIGHTS,
+            precision="int8",
+            calibration=CalibrationChoice(pictures=folder),
+            judge=JudgeChoice(pictures=pictures / "val", min_agreement=0.8),
+            output=tmp_path / name,
+        )
+        verdicts[name] = conversion.manifest.verdict
+    assert verdicts == {"good": "passed", "dark": "failed"}
+
+
+@pytest.mark.parametrize("fault", ["scale doubled", "zero point off by one", "channels swapped", "left float", "seven bits"])
+def test_a_file_that_rounds_otherwise_is_not_written(
+    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str], fault: str
+) -> None:
+    assert run([*command, "--fault", fault]) == 1
+    assert "does not round as it should" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_weights_alone_need_no_pictures(fake_target: None, tmp_path: Path) -> None:
+    conversion = api.convert("fake", weights=WEIGHTS, precision="w8", output=tmp_path)
+    assert conversion.manifest.verdict == ARITHMETIC_ONLY
+    assert conversion.manifest.quantisation is not None
+    assert conversion.manifest.quantisation.calibration is None
