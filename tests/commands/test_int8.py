@@ -37,7 +37,7 @@ def command(fake_target: None, pictures: Path, tmp_path: Path) -> list[str]:
 
 
 def said(bundle: Path) -> dict[str, Any]:
-    """The manifest, but for the bytes of the files: a trace records where in the code it was made, and so differs from another."""
+    """The manifest but for the bytes of the files: a trace records where in the code it was made, and differs from another."""
     document: dict[str, Any] = json.loads((bundle / "manifest.json").read_bytes())
     del document["files"]
     return document
