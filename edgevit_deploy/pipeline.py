@@ -208,9 +208,7 @@ def _write_bundle(
         notes=model.notes + graph_notes + rounding_notes(plan, calibration) + artifact.notes,
         built_from=_built_from(artifact, folder),
         probes=_probes_record(workbench, plan) if plan.scheme is None else None,
-        quantisation=QuantisationRecord(scheme=plan.scheme, calibration=CALIBRATION_NAME if calibration else None)
-        if plan.scheme
-        else None,
+        quantisation=_quantisation_record(workbench, plan, calibration),
         decisions=judged.decisions,
     )
     (folder / README_NAME).write_text(bundle_readme(manifest, usage), encoding="utf-8")
@@ -248,6 +246,15 @@ def _probes_record(workbench: Workbench, plan: ExportPlan[Any]) -> ProbesRecord:
         photographs=photographs,
         noisiest=len(sets.noisiest(size, plan.takes).names) if plan.precision == "fp32" else 0,
     )
+
+
+def _quantisation_record(
+    workbench: Workbench, plan: ExportPlan[Any], calibration: Calibration | None
+) -> QuantisationRecord | None:
+    if plan.scheme is None:
+        return None
+    place = CALIBRATION_NAME if calibration else None
+    return QuantisationRecord(scheme=plan.scheme, calibration=place, sqnr_db=workbench.rounded.losses(plan))
 
 
 def rounding_notes(plan: ExportPlan[Any], calibration: Calibration | None) -> tuple[str, ...]:

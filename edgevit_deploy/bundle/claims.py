@@ -113,6 +113,8 @@ def _rounding(manifest: "Manifest") -> Iterator[str]:
         yield f"{manifest.precision} and how it is rounded do not go together"
     if quantisation is not None and quantisation.scheme.calibrated != (quantisation.calibration is not None):
         yield "activations are rounded by ranges that are nowhere, or ranges are kept that round nothing"
+    if quantisation is not None and not all(math.isfinite(sqnr_db) for sqnr_db in quantisation.sqnr_db.values()):
+        yield "an operator's SQNR is not finite"
     if decisions is None:
         return
     if not (0 <= decisions.agreeing <= decisions.pictures <= MAX_PICTURES and 0 < decisions.min_agreement < 1):

@@ -125,10 +125,12 @@ class QuantisationRecord:
     Attributes:
         scheme: what was rounded, and how.
         calibration: the file with the ranges of the activations; None where none are rounded by ranges.
+        sqnr_db: operator -> signal to quantisation-noise ratio of the outputs where it alone is rounded, on a few drawn pictures.
     """
 
     scheme: Scheme
     calibration: str | None
+    sqnr_db: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,9 @@ def verify_bundles(
             say(f"{result.bundle}, when it was made: {decisions.sentence()}")
     for name, report in reports.items():
         _show_layers(name, report)
+    for result in results:
+        if result.losses is not None:
+            _show_losses(str(result.bundle), result.losses)
     if json:
         print_json([_document(result) for result in results])
     if any(result.status == "failed" for result in results) or not all(report.ok for report in reports.values()):
@@ -83,6 +86,15 @@ def verify_bundles(
         why = result.golden.substitute or THIS_HOST.why_not_run(result.manifest.target)
         say(f"{result.bundle}: not run is not passed. {why}")
     return MissingError.exit_code if not_run else 0
+
+
+def _show_losses(name: str, losses: "dict[str, float]") -> None:
+    """Show what rounding each operator alone costs, those that lose most first."""
+    worst_first = sorted(losses.items(), key=lambda item: item[1])
+    rows = [[path, f"{sqnr_db:.1f}"] for path, sqnr_db in worst_first]
+    print_table(f"operators of {name}, each rounded alone", ("operator", "SQNR dB"), rows)
+    path, sqnr_db = worst_first[0]
+    say(f"{name}: {path} loses most, SQNR {sqnr_db:.1f} dB where it alone is rounded")
 
 
 def _remark(manifest: "Manifest") -> str:
@@ -127,6 +139,7 @@ def _document(result: "Verification") -> dict[str, object]:
         "right": result.right,
         "passed_over": result.passed_over,
         "layers": layers,
+        "losses": result.losses,
         "first_layer_out_of_tolerance": layers.first_failed.tap.name if layers and layers.first_failed else None,
     }
 

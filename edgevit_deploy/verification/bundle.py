@@ -27,7 +27,8 @@ from edgevit_deploy.workbench import Host, Step, Workbench, quiet
 class Verification:
     """The result of verifying one bundle.
 
-    `parity` is there when the weights were given, `layers` when they were asked for, `top5` when pictures were given, and `right`
+    `parity` is there when the weights were given, `layers` when they were asked for (of a rounded file `losses` instead: the SQNR
+    in dB where one operator alone is rounded), `top5` when pictures were given, and `right`
     when their folders tell the bundle's classes: how many have theirs first. `photographs` is what was in the folder.
     """
 
@@ -36,6 +37,7 @@ class Verification:
     golden: GoldenCheck
     parity: ParityReport | None = None
     layers: LayerReport | None = None
+    losses: dict[str, float] | None = None
     top5: Top5 | None = None
     right: int | None = None
     photographs: PictureFolder = NO_PICTURES
@@ -85,16 +87,19 @@ def verify(
     check_rounding(bundle, manifest, artifact, host)
     step("replaying the golden inputs")
     golden = check_golden(bundle, manifest, artifact, host)
-    parity = report = seen = None
+    parity = report = seen = losses = None
     if workbench is not None:
         check_same_weights(manifest, workbench.model)
-        if layers and manifest.conversion.returns == "logits":
+        if layers and manifest.conversion.returns == "logits" and manifest.quantisation is None:
             step("computing the float64 truth")
             workbench.published_taps(manifest.conversion.takes)  # the whole file's truth is among them: one run for both
         step("checking parity against the weights")
         parity = check_weights(manifest, artifact, workbench)
-        if layers:
-            report = check_layers(workbench, plan_of(manifest, workbench.model, host.find_exporter(manifest.target)))
+        plan = plan_of(manifest, workbench.model, host.find_exporter(manifest.target)) if layers else None
+        if plan is not None and plan.scheme is not None:
+            losses = workbench.rounded.losses(plan)
+        elif plan is not None:
+            report = check_layers(workbench, plan)
     if pictures.names:
         seen = classify_pictures(pictures, manifest, runnable(artifact, host), labels, host, step)
     return Verification(
@@ -103,6 +108,7 @@ def verify(
         golden=golden,
         parity=parity,
         layers=report,
+        losses=losses,
         top5=seen.top5 if seen else None,
         right=seen.right if seen else None,
         photographs=seen.photographs if seen else NO_PICTURES,

@@ -24,6 +24,21 @@ def ranges_of(bundle: Path, manifest: Manifest) -> Path | None:
     return recorded_path(bundle, manifest, manifest.quantisation.calibration)
 
 
+def calibration_of(bundle: Path, manifest: Manifest) -> Calibration | None:
+    """Return the ranges of a bundle; None where it has none.
+
+    Raises:
+        BundleError: they are not there.
+        UsageError: they were changed, or are of another network or form.
+    """
+    place = ranges_of(bundle, manifest)
+    if place is None:
+        return None
+    calibration = read_calibration(place)
+    check_fits(calibration, manifest.model, manifest.preprocess, form_of(manifest).choices(), place)
+    return calibration
+
+
 def check_rounding(bundle: Path, manifest: Manifest, artifact: Artifact, host: Host) -> None:
     """Prove that a quantised file rounds activations by the ranges that lie beside it, and as its target does.
 
@@ -48,11 +63,9 @@ def check_rounding(bundle: Path, manifest: Manifest, artifact: Artifact, host: H
             f"{bundle}: this edgevit-deploy rounds {manifest.target} {manifest.precision} in another way than the bundle says; "
             "convert again"
         )
-    place = ranges_of(bundle, manifest)
-    if place is None:
+    calibration = calibration_of(bundle, manifest)
+    if calibration is None:
         return
-    calibration = read_calibration(place)
-    check_fits(calibration, manifest.model, manifest.preprocess, form_of(manifest).choices(), place)
     found = set(exporter.stored(artifact).activations)
     expected = _grids(calibration, scheme)
     if found != expected:

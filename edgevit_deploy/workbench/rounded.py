@@ -8,8 +8,11 @@ from torch import nn
 
 from edgevit_deploy.calibration.record import Calibration
 from edgevit_deploy.calibration.source import CalibrationSource
+from edgevit_deploy.data.counting import now_and_then
 from edgevit_deploy.deploy.form import Form
+from edgevit_deploy.deploy.losses import sqnr_by_operator
 from edgevit_deploy.deploy.quantised import emulation, quantised, stored
+from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.deploy.stored import differences
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
@@ -18,6 +21,8 @@ from edgevit_deploy.parity.integers import quantised_truths
 from edgevit_deploy.parity.probe_sets import ProbeSets
 from edgevit_deploy.parity.probes import Probes
 from edgevit_deploy.parity.reference import Ends, Reference
+
+LOSS_PICTURES = 4
 
 
 class Rounded:
@@ -44,6 +49,7 @@ class Rounded:
         self._probe_sets = probe_sets
         self._graph_in = graph_in
         self._step = step
+        self._losses: dict[tuple[Form, Scheme], dict[str, float]] = {}
 
     def calibration(self, plan: ExportPlan[Any]) -> Calibration | None:
         """Return the calibration that a plan needs, made once for each form; None where it needs none.
@@ -82,6 +88,15 @@ class Rounded:
         probes = (self._probe_sets.natural(plan.image_size, plan.takes), *more)
         emulated, preprocess = self.emulation(plan), plan.spec.preprocess
         return quantised_truths(self._reference, emulated, probes, ends, plan.precision, preprocess)
+
+    def losses(self, plan: ExportPlan[Any]) -> dict[str, float]:
+        """Return, for each operator, the SQNR in dB of the outputs where it alone is rounded, on a few of the drawn pictures."""
+        assert plan.scheme is not None
+        if (plan.form, plan.scheme) not in self._losses:
+            images = self._probe_sets.natural(plan.image_size, "tensor").first(LOSS_PICTURES).inputs
+            ranges, graph = self.calibrated(plan).ranges, self._graph_in(plan.form)
+            self._losses[plan.form, plan.scheme] = sqnr_by_operator(graph, plan.scheme, ranges, images, now_and_then(self._step))
+        return self._losses[plan.form, plan.scheme]
 
     def check_stored(self, exporter: Exporter[Any], artifact: Artifact, plan: ExportPlan[Any]) -> None:
         """Refuse a quantised file that states other scales, zero points or integers than its graph was rounded by.

@@ -3,7 +3,6 @@
 import filecmp
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from edgevit_deploy.calibration.choice import CalibrationChoice, JudgeChoice
 from edgevit_deploy.cli import run
 from tests.helpers.trained import WEIGHTS, write_pictures
 
-ErrorCheck = Callable[..., str]
 PER_CLASS = 4
 
 
@@ -127,6 +125,27 @@ def test_a_file_that_rounds_otherwise_is_not_written(
     assert run([*command, "--fault", fault]) == 1
     assert "does not round as it should" in capfd.readouterr().err
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_each_operators_loss_is_kept_shown_and_drawn(
+    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command) == 0
+    bundle = tmp_path / "out" / "fake-int8"
+    manifest = read_manifest(bundle)
+    assert manifest.quantisation is not None
+    losses = manifest.quantisation.sqnr_db
+    assert len(losses) == 84
+    worst = min(losses, key=lambda path: losses[path])
+    whole = min(diff.sqnr_db for diff in manifest.parity.diffs if diff.sqnr_db is not None)
+    assert losses[worst] > whole, "one operator loses less than all together"
+    assert run(["verify", str(bundle), "--weights", str(WEIGHTS), "--layers"]) == 0
+    assert f"{worst} loses most" in " ".join(capfd.readouterr().err.split())
+    assert run(["report", str(bundle), "--output", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert worst in page
+    assert "Decisions were not judged" in page
+    assert f">{ARITHMETIC_ONLY}<" in page
 
 
 def test_weights_alone_need_no_pictures(fake_target: None, tmp_path: Path) -> None:

@@ -26,9 +26,10 @@ def report_bundles(
         output: The page. [default: report.html beside the first bundle]
         json: Print one JSON document on stdout and nothing else there.
     """
-    from edgevit_deploy.bundle.folder import open_bundle
+    from edgevit_deploy.bundle.folder import open_bundle, read_labels
     from edgevit_deploy.commands.report.page import Subject, render, write_page
     from edgevit_deploy.measure.accuracy.record import read_record
+    from edgevit_deploy.verification.rounded import calibration_of
 
     folders = [real_path(bundle) for bundle in bundles]
     path = output or folders[0].parent / REPORT_NAME
@@ -36,11 +37,17 @@ def report_bundles(
     labels = short_labels(folders)
     manifests = [open_bundle(bundle) for bundle in bundles]
     subjects = [
-        Subject(label=label, manifest=manifest, evaluation=read_record(bundle, manifest))
+        Subject(
+            label=label,
+            manifest=manifest,
+            evaluation=read_record(bundle, manifest),
+            calibration=calibration_of(bundle, manifest),
+            labels=read_labels(bundle, manifest),
+        )
         for label, bundle, manifest in zip(labels, bundles, manifests, strict=True)
     ]
     write_page(render(subjects), path)
-    verdicts = [subject.manifest.parity.verdict for subject in subjects]
+    verdicts = [subject.manifest.verdict for subject in subjects]
     say(f"wrote {path}: {'; '.join(f'{label} {status}' for label, status in zip(labels, verdicts, strict=True))}")
     if json:
         print_json({"report": str(path), "verdicts": dict(zip(map(str, bundles), verdicts, strict=True))})

@@ -14,14 +14,17 @@ from typing import Literal
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from edgevit_deploy.bundle.manifest import FileRecord, GoldenRecord, Manifest
+from edgevit_deploy.bundle.manifest import ARITHMETIC_ONLY, FileRecord, GoldenRecord, Manifest
+from edgevit_deploy.calibration.record import Calibration
 from edgevit_deploy.commands.pages import write_beside
 from edgevit_deploy.commands.report.accuracy import AccuracyView, accuracy_view, accuracy_views
 from edgevit_deploy.commands.report.axis import Axis, Tick, axis_for
+from edgevit_deploy.commands.report.rounding import RoundingView, rounding_view
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.measure.accuracy.record import EvaluationRecord
 from edgevit_deploy.outside.text import figure
-from edgevit_deploy.parity.gate import OutputDiff, Status
+from edgevit_deploy.parity.bounds import Measure
+from edgevit_deploy.parity.gate import OutputDiff
 from edgevit_deploy.spec import Size, TensorSpec
 
 TEMPLATE = "page.html.j2"
@@ -30,10 +33,12 @@ HTML_SUFFIXES = (".html", ".htm")
 Badge = Literal["good", "open", "bad"]
 """The class in the style sheet that colours a verdict."""
 
+MEASURES: dict[Measure, str] = {"largest": "largest error", "rms": "RMS error"}
+
 Pairs = tuple[tuple[str, str], ...]
 """Names and what they stand for, in the order of the page."""
 
-BADGES: dict[Status, Badge] = {"passed": "good", "built, not run": "open", "failed": "bad"}
+BADGES: dict[str, Badge] = {"passed": "good", ARITHMETIC_ONLY: "open", "built, not run": "open", "failed": "bad"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,8 @@ class Subject:
     label: str
     manifest: Manifest
     evaluation: EvaluationRecord | None = None
+    calibration: Calibration | None = None
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +73,7 @@ class Card:
     anchor: str
     label: str
     target: str
-    status: Status
+    status: str
     badge: Badge
     runtime: str
     max_abs: str
@@ -90,6 +97,7 @@ class Card:
     operators: Pairs
     facts: Pairs
     accuracy: AccuracyView | None
+    rounding: RoundingView | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +144,7 @@ def environment() -> Environment:
 def page_about(subjects: Sequence[Subject]) -> Page:
     """Return what the page says, as plain text and numbers."""
     axis = axis_for([diff for subject in subjects for diff in subject.manifest.parity.diffs])
-    counts = Counter(subject.manifest.parity.verdict for subject in subjects)
+    counts = Counter(subject.manifest.verdict for subject in subjects)
     return Page(
         summary=f"{len(subjects)} bundle{'s' * (len(subjects) > 1)}: "
         + "; ".join(f"{counts[status]} {status}" for status in BADGES if counts[status]),
@@ -160,7 +168,7 @@ def write_page(page: str, path: Path) -> None:
 
 def _card(anchor: str, subject: Subject, axis: Axis) -> Card:
     manifest = subject.manifest
-    parity, status, seed = manifest.parity, manifest.parity.verdict, manifest.model.random_seed
+    parity, status, seed = manifest.parity, manifest.verdict, manifest.model.random_seed
     worst = None if parity.status == "built, not run" else parity.worst
     reasons = dict.fromkeys(f"The bound is {diff.tolerance.k:g} x noise: {diff.tolerance.reason}." for diff in parity.diffs)
     borrowed = f"These comparisons are of what was checked instead, not of {manifest.path}."
@@ -193,23 +201,26 @@ def _card(anchor: str, subject: Subject, axis: Axis) -> Card:
         operators=_pairs(manifest.operators),
         facts=_pairs(manifest.facts),
         accuracy=None if subject.evaluation is None else accuracy_view(anchor, subject.label, subject.evaluation),
+        rounding=rounding_view(manifest, subject.calibration, subject.labels),
     )
 
 
 def _sentence(manifest: Manifest) -> str:
     parity, status = manifest.parity, manifest.parity.verdict
     model = f"{manifest.model.variant} for {manifest.target} in {manifest.precision}. "
-    if status != parity.status:
+    if manifest.decisions is not None and not manifest.decisions.ok:
+        return f"{model}It decides unlike its network: do not ship it."
+    if parity.verdict != parity.status:
         return f"{model}The manifest says {parity.status!r}, but the comparisons in it do not: do not trust this bundle."
     if status == "built, not run":
         return f"{model}Not run where it was made, and not run is not passed. Checked instead: {parity.instead}."
-    return f"{model}It ran on {parity.runtime} and {'stayed within every bound' if status == 'passed' else 'exceeded its bound'}."
+    return f"{model}It ran on {parity.runtime} and {'exceeded its bound' if status == 'failed' else 'stayed within every bound'}."
 
 
 def _bar(diff: OutputDiff, axis: Axis) -> Bar:
-    bound = axis.position(diff.tolerance.atol)
+    bound, measure = axis.position(diff.tolerance.atol), MEASURES[diff.tolerance.measure]
     figures = {
-        "largest error": f"{figure(diff.error)} on {diff.worst_probe!r}",
+        measure: f"{figure(diff.error)}, the largest on {diff.worst_probe!r}",
         "bound": figure(diff.tolerance.atol),
         "PyTorch's own noise": figure(diff.tolerance.noise),
         "x noise": figure(diff.noise_ratio),
@@ -220,7 +231,7 @@ def _bar(diff: OutputDiff, axis: Axis) -> Bar:
     }
     return Bar(
         title=f"{diff.output}, batch {diff.batch}, {_size(diff.image_size)}, {diff.probes} probes",
-        description=f"largest error {figure(diff.error)}, bound {figure(diff.tolerance.atol)}, on a logarithmic scale",
+        description=f"{measure} {figure(diff.error)}, bound {figure(diff.tolerance.atol)}, on a logarithmic scale",
         badge="good" if diff.ok else "bad",
         error=axis.position(diff.error),
         bound=bound,
