@@ -50,7 +50,7 @@ class Engine:
 
     Attributes:
         network: the one that is trained, in its own memory order, without wrappers.
-        average: timm's moving average of it.
+        average: timm's moving average of it; the first update since `average_from` makes it the network's weights.
         update: how many updates were made.
         meter: since the last line of the metrics.
         broken: pictures that could not be decoded, as file -> why.
@@ -93,8 +93,7 @@ class Engine:
             DeployError: a picture that `strict` refuses, a batch of which nothing could be read, or a loss that is no number.
         """
         if self.update == segment.first and segment.first == self.order.small_updates:
-            self.average.set(self.network)  # weights that are used to pictures of another size do not belong in it
-            self.average_from = segment.first
+            self.average_from = segment.first  # it begins anew: weights used to pictures of another size do not belong in it
         batches = iter(self._batches(segment))
         for _ in range(self.update, segment.stop):
             started = time.monotonic()

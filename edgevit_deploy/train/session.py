@@ -8,6 +8,7 @@ import torch
 
 from edgevit_deploy.data.counting import now_and_then
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.spec import ModelSpec
 from edgevit_deploy.train.augment import make_transform
 from edgevit_deploy.train.checkpoint import State, check_same, has_state, identity, load_state, save_state
 from edgevit_deploy.train.durable import replace_durably
@@ -183,7 +184,7 @@ class Session:
         measured = self._measured(segment, shares, averaged.pictures)
         self._record(measured)
         self.on_epoch(measured)
-        self._save_weights(averaged, final_size=segment.first >= engine.order.small_updates)
+        self._save_weights(averaged, spec, final_size=segment.first >= engine.order.small_updates)
         self._save()
 
     def _note_on_the_average(self) -> str:
@@ -231,13 +232,12 @@ class Session:
         }
         self.world.together(lambda: save_state(self.job.output, state) if self.world.is_first else None)
 
-    def _save_weights(self, count: Count, *, final_size: bool) -> None:
+    def _save_weights(self, count: Count, spec: ModelSpec, *, final_size: bool) -> None:
         """Write the averaged weights, also as the best ones where they are, of those at the final image size."""
         better = final_size and count.top1 >= self.best.top1
         if better:
             self.best = count
         if self.world.is_first:
-            spec = self.engine.network.spec
             content = weights_bytes(self.engine.average.module.state_dict(), spec, self.pictures, self.job.recipe, count)
             names = [LAST, BEST] if better else [LAST]
             files = {self.job.output / name: content for name in names}
