@@ -75,6 +75,7 @@ def test_pictures_that_cannot_be_trained_on(
         ({"epochs": 0}, "--epochs 0.0: expected 1e-06 to 1e+06"),
         ({"batch-size": 200}, "--batch-size 200: there are 80 training pictures; give at most that many"),
         ({"small-epochs": 2}, "--small-epochs 2: of the 10 updates of --epochs 2 none is left at --image-size 32"),
+        ({"small_image_size": 64}, "--small-image-size 64: means nothing with --small-epochs 0; drop it, or raise"),
         ({"model": "edgevit_xsx"}, "no model 'edgevit_xsx'; did you mean 'edgevit_xs'?"),
         ({"device": "tpu"}, "--device tpu: expected auto, cpu or cuda"),
         ({"workers": -1}, "--workers -1: expected at least 0"),
