@@ -14,7 +14,7 @@ from edgevit_deploy.train.checkpoint import State, check_same, has_state, identi
 from edgevit_deploy.train.durable import replace_durably
 from edgevit_deploy.train.engine import Engine
 from edgevit_deploy.train.evaluation import Count, evaluate
-from edgevit_deploy.train.job import DEFAULT_MODEL, OnEpoch, Tell, TrainingJob, TrainingRun, not_shown, not_told
+from edgevit_deploy.train.job import DEFAULT_MODEL, RUNS, OnEpoch, Tell, TrainingJob, TrainingRun, not_shown, not_told
 from edgevit_deploy.train.network import Beginning, fresh_network, loaded_network
 from edgevit_deploy.train.order import Order, Segment
 from edgevit_deploy.train.pictures import Pictures, open_pictures
@@ -40,6 +40,7 @@ class Session:
         self.tell("listing the pictures")
         self.pictures, self.beginning = world.together(self._opened)
         self._agree_on_pictures()
+        self.output = job.output or RUNS / self.beginning.network.spec.variant
         self.identity = identity(job, self.pictures, self.beginning.network.spec)
         state, self.note = world.from_first(world.together(self._state_to_take_up))
         self.engine = Engine(
@@ -83,8 +84,8 @@ class Session:
         if self.records is not None:
             self.records.close()
         return TrainingRun(
-            folder=job.output,
-            weights=job.output / BEST,
+            folder=self.output,
+            weights=self.output / BEST,
             top1=self.best.top1,
             top5=self.best.top5,
             pictures=self.best.pictures,
@@ -128,12 +129,12 @@ class Session:
         if not self.world.is_first:
             return None, ""
         if not job.resume:
-            if has_state(job.output):
+            if has_state(self.output):
                 raise UsageError(
-                    f"--output {job.output}: a training has been there; add --resume to go on with it, or give another folder"
+                    f"--output {self.output}: a training has been there; add --resume to go on with it, or give another folder"
                 )
             return None, ""
-        state, note = load_state(job.output)
+        state, note = load_state(self.output)
         check_same(json.loads(state["identity"]), self.identity)
         if state["processes"] != self.world.size:
             begun = f"saved by {state['processes']} processes, going on with {self.world.size}: the same up to rounding"
@@ -149,12 +150,12 @@ class Session:
         if not self.world.is_first:
             return None
         try:
-            self.job.output.mkdir(parents=True, exist_ok=True)
+            self.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
-                f"--output {self.job.output}: cannot be made ({error.strerror}); name a folder that can be written"
+                f"--output {self.output}: cannot be made ({error.strerror}); name a folder that can be written"
             ) from error
-        return Records(self.job.output, self.job.recipe, from_step=self.engine.update, tensorboard=self.job.tensorboard)
+        return Records(self.output, self.job.recipe, from_step=self.engine.update, tensorboard=self.job.tensorboard)
 
     def _end(self, segment: Segment) -> None:
         """Evaluate where it is time to, record, and save."""
@@ -230,7 +231,7 @@ class Session:
             "processes": self.world.size,
             "identity": json.dumps(self.identity),
         }
-        self.world.together(lambda: save_state(self.job.output, state) if self.world.is_first else None)
+        self.world.together(lambda: save_state(self.output, state) if self.world.is_first else None)
 
     def _save_weights(self, count: Count, spec: ModelSpec, *, final_size: bool) -> None:
         """Write the averaged weights, also as the best ones where they are, of those at the final image size."""
@@ -240,7 +241,7 @@ class Session:
         if self.world.is_first:
             content = weights_bytes(self.engine.average.module.state_dict(), spec, self.pictures, self.job.recipe, count)
             names = [LAST, BEST] if better else [LAST]
-            files = {self.job.output / name: content for name in names}
+            files = {self.output / name: content for name in names}
         self.world.together(lambda: replace_durably(files) if self.world.is_first else None)
 
     def _elapsed_s(self) -> float:
