@@ -159,7 +159,8 @@ class Engine:
             share_batch_norm(self.network)
             share_batch_norm(self.average.module)
             ids = [self.device.index] if self.device.type == "cuda" else None
-            with warnings.catch_warnings(action="ignore", category=FutureWarning):  # 2.13 gives that argument another name
+            ignored = warnings.catch_warnings(action="ignore", category=FutureWarning)
+            with losses_told(while_computing=True), ignored:  # 2.13 gives that argument another name
                 forward = nn.parallel.DistributedDataParallel(self.network, device_ids=ids, broadcast_buffers=False)
         return torch.compile(forward) if compiled else forward
 
@@ -190,7 +191,7 @@ class Engine:
         self.network.train()
         self.schedule.step_update(self.update)
         self.optimizer.zero_grad(set_to_none=True)
-        with losses_told() if self.world.size > 1 else nullcontext():
+        with losses_told(while_computing=True) if self.world.size > 1 else nullcontext():
             for number, part in enumerate(parts, start=1):
                 self._add_gradients(part, pictures, last=number == len(parts))
         if self.recipe.clip_norm:

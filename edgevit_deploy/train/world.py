@@ -4,6 +4,7 @@ What goes through here is small and lives on the CPU (gloo, beside NCCL on GPUs)
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from edgevit_deploy.errors import DeployError, RunError, first_line
 
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others: a slow disk may keep one busy."""
+
+LOSSES = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe|timed out", re.IGNORECASE)
+"""Of what is raised while a process computes and exchanges gradients, the words of a lost connection; gloo's name their file."""
 
 T = TypeVar("T")
 
@@ -158,11 +162,17 @@ def launched() -> Launched | None:
 
 
 @contextmanager
-def losses_told() -> Iterator[None]:
-    """Turn what gloo and NCCL raise when a process is gone into one line."""
+def losses_told(*, while_computing: bool = False) -> Iterator[None]:
+    """Turn what gloo and NCCL raise when a process is gone into one line.
+
+    Args:
+        while_computing: what is raised may be this process's own failure, which stays what it is.
+    """
     try:
         yield
     except RuntimeError as error:
+        if while_computing and not (isinstance(error, distributed.DistError) or LOSSES.search(str(error))):
+            raise
         raise LostProcessError(
             f"another process of this training ended ({first_line(error)[:200]}); its own line says why; to go on: --resume"
         ) from error
