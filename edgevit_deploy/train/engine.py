@@ -31,7 +31,7 @@ from edgevit_deploy.train.timm_parts import timm_part
 from edgevit_deploy.train.world import World, losses_told
 
 READABLE = 2
-"""Pictures of a part of a batch that must be readable: BatchNorm and mixup need two."""
+"""Pictures that must be readable of those that BatchNorm sees together: of a part of a batch, in all processes."""
 
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -184,23 +184,25 @@ class Engine:
         failure = self._failure(parts)
         if self.mixup is not None and failure is None:
             parts = [mix(self.mixup, part, seed, self.update) for part in parts]
-        own = sum(len(part.targets) for part in parts)
-        pictures, failures = self.world.sums(float(own), float(failure is not None))
+        own = [float(len(part.targets)) for part in parts]
+        failures, *seen = self.world.sums(float(failure is not None), *own)
         if failures:
             self.world.agree(failure)
+        if min(seen) < READABLE:
+            self.world.agree(self._unreadable(parts))
         self.network.train()
         self.schedule.step_update(self.update)
         self.optimizer.zero_grad(set_to_none=True)
         with losses_told(while_computing=True) if self.world.size > 1 else nullcontext():
             for number, part in enumerate(parts, start=1):
-                self._add_gradients(part, pictures, last=number == len(parts))
+                self._add_gradients(part, sum(seen), last=number == len(parts))
         if self.recipe.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.update += 1
-        self.meter.pictures += own
+        self.meter.pictures += int(sum(own))
         self.average.update(self.network, step=self.update - self.average_from)
 
     def _add_gradients(self, part: TrainingBatch, pictures: float, *, last: bool) -> None:
@@ -221,14 +223,17 @@ class Engine:
         self.meter.loss += loss.detach()
 
     def _failure(self, parts: list[TrainingBatch]) -> DeployError | None:
-        """Note which pictures could not be read; return what is to be said if that cannot be passed over."""
+        """Note which pictures could not be read; return what is to be said if `strict` forbids that."""
         broken = [item for part in parts for item in part.broken]
         self.broken |= {item.file: item.why for item in broken}
-        root = self.pictures.train.folder.root
         if broken and self.strict:
             return UsageError(f"--strict: {broken[0].file} cannot be read ({broken[0].why}); copy it again, or remove it")
-        if not all(len(part.targets) >= READABLE for part in parts):
-            return UsageError(
-                f"--data {root}: of a part of a batch not even {READABLE} could be read: {named(broken)}; copy them again"
-            )
         return None
+
+    def _unreadable(self, parts: list[TrainingBatch]) -> DeployError:
+        """Return what is to be said where too few of a batch could be read; every process must call it."""
+        broken = [item for items in self.world.gathered([item for part in parts for item in part.broken]) for item in items]
+        return UsageError(
+            f"--data {self.pictures.train.folder.root}: of a part of a batch not even {READABLE} could be read: {named(broken)}; "
+            "copy them again"
+        )

@@ -18,11 +18,12 @@ import torch
 
 from edgevit_deploy.errors import DeployError, MissingError, RunError, UsageError, first_line
 from edgevit_deploy.process.child import end_group, environment, how_it_ended, in_a_worker, python
+from edgevit_deploy.process.cores import usable_cores
 from edgevit_deploy.process.scratch import scratch_folder
 from edgevit_deploy.train.draws import generators_kept
 from edgevit_deploy.train.job import OnEpoch, Tell, TrainingJob, TrainingRun, not_shown, not_told
 from edgevit_deploy.train.recipe import Recipe
-from edgevit_deploy.train.session import Session, usable_cores
+from edgevit_deploy.train.session import Session
 from edgevit_deploy.train.timm_parts import timm_part
 from edgevit_deploy.train.world import ALONE, LostProcessError, SaidElsewhereError, World, joined, launched
 
@@ -31,6 +32,9 @@ READY = b"ready\n"
 """What each of the others says when it is about to meet the first."""
 
 LEAVE_TIMEOUT_S = 10.0
+
+LEAST_PART = 16
+"""Pictures of a part of a batch, below which no process is started that nobody asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +150,7 @@ def _train_here(job: TrainingJob, world: World, device: torch.device, tell: Tell
 
 
 def _processes(asked: int | None, recipe: Recipe, device: torch.device) -> int:
-    """Return how many processes train: what was asked for, else the most that share each batch evenly."""
+    """Return how many processes train: what was asked for, else the most that share a batch evenly, in parts worth it."""
     if asked is not None:
         if asked < 1:
             raise UsageError(f"--processes {asked}: expected at least 1")
@@ -157,6 +161,8 @@ def _processes(asked: int | None, recipe: Recipe, device: torch.device) -> int:
             )
         return asked
     most = torch.cuda.device_count() if device.type == "cuda" else usable_cores()
+    parts = recipe.batch_size // LEAST_PART
+    most = min(most, parts // recipe.accumulate)
     return next((count for count in range(most, 1, -1) if recipe.batch_size % (2 * count * recipe.accumulate) == 0), 1)
 
 

@@ -67,8 +67,8 @@ def train_model(
         val_share: share of the pictures to hold out where there is no `val`.
         output: folder of the run; `build/train/<variant>` when None.
         resume: go on from the last saved state of the run in `output`.
-        processes: that train on this machine; as many as cores, or GPUs, share a batch evenly when None. Others than this one are
-            fresh interpreters that end with it.
+        processes: that train on this machine; as many as cores, or GPUs, share a batch evenly, of 16 pictures or more each,
+            when None. Others than this one are fresh interpreters that end with it.
         workers: processes that decode for each of them.
         device: `cpu`, `cuda`, or `auto`.
         compiled: let `torch.compile` compile the network.

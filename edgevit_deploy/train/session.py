@@ -1,13 +1,13 @@
 """One process's training from beginning to end: opens the pictures, takes up a state, trains, evaluates, records, saves."""
 
 import json
-import os
 import time
 
 import torch
 
 from edgevit_deploy.data.counting import now_and_then
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.process.cores import usable_cores
 from edgevit_deploy.spec import ModelSpec
 from edgevit_deploy.train.augment import make_transform
 from edgevit_deploy.train.checkpoint import State, check_same, has_state, identity, load_state, save_state
@@ -255,8 +255,3 @@ def _workers(job: TrainingJob, world: World, device: torch.device) -> int:
     if device.type == "cpu":
         return 0
     return max(1, min(MOST_WORKERS, usable_cores() // min(world.size, max(1, torch.cuda.device_count()))))
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use, which are fewer than the machine's in a container."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
