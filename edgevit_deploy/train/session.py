@@ -20,11 +20,14 @@ from edgevit_deploy.train.order import Order, Segment
 from edgevit_deploy.train.pictures import Pictures, open_pictures
 from edgevit_deploy.train.progress import Remaining
 from edgevit_deploy.train.records import Measured, Records, check_tensorboard
-from edgevit_deploy.train.weights import BEST, LAST, weights_bytes
+from edgevit_deploy.train.weights import BEST, LAST, count_in, weights_bytes
 from edgevit_deploy.train.world import World
 
 TELL_EVERY_S = 5.0
 """Between two lines about how far it is; a training takes hours, and where there is no terminal each stays there."""
+
+NONE = Count(top1=-1, top5=-1, pictures=0)
+"""Where nothing was evaluated at the final size."""
 
 MOST_WORKERS = 16
 """Processes that decode for one GPU."""
@@ -53,7 +56,7 @@ class Session:
             strict=job.strict,
             compiled=job.compiled,
         )
-        self.best = Count(top1=-1, top5=-1, pictures=0)
+        self.best = NONE
         self.elapsed_before_s = 0.0
         if state is not None:
             self._take_up(state)
@@ -136,14 +139,32 @@ class Session:
             return None, ""
         state, note = load_state(self.output)
         check_same(json.loads(state["identity"]), self.identity)
+        notes = [note, self._note_on_the_best(state)]
         if state["processes"] != self.world.size:
-            begun = f"saved by {state['processes']} processes, going on with {self.world.size}: the same up to rounding"
-            note = f"{note}; {begun}" if note else begun
-        return state, note
+            notes.append(f"saved by {state['processes']} processes, going on with {self.world.size}: the same up to rounding")
+        return state, "; ".join(note for note in notes if note)
+
+    def _note_on_the_best(self, state: State) -> str:
+        """Let a state's best be what the file holds, and say so where that is another: it is written before the state is."""
+        held, saved = count_in(self.output / BEST) or NONE, _count(state["best"])
+        if held == saved:
+            return ""
+        order = Order(pictures=len(self.pictures.train), recipe=self.job.recipe, parts=1)
+        if held == NONE and state["update"] == order.updates:
+            raise UsageError(
+                f"--resume: {self.output / BEST} is gone or damaged, and no evaluation is left that would write it; put it back, "
+                "or give another --output"
+            )
+        state["best"] = [held.top1, held.top5, held.pictures]
+        if held == NONE:
+            return f"{BEST} is gone or damaged; the next evaluation at the final size writes it"
+        return (
+            f"{BEST} is of an evaluation after that state, {held.top1} of {held.pictures} right; it stays unless one does as well"
+        )
 
     def _take_up(self, state: State) -> None:
         self.engine.take_up(state)
-        self.best = Count(top1=state["best"][0], top5=state["best"][1], pictures=state["best"][2])
+        self.best = _count(state["best"])
         self.elapsed_before_s = state["elapsed_s"]
 
     def _records(self) -> Records | None:
@@ -246,6 +267,11 @@ class Session:
 
     def _elapsed_s(self) -> float:
         return self.elapsed_before_s + time.monotonic() - self.started_s
+
+
+def _count(saved: list[int]) -> Count:
+    top1, top5, pictures = saved
+    return Count(top1=top1, top5=top5, pictures=pictures)
 
 
 def _workers(job: TrainingJob, world: World, device: torch.device) -> int:

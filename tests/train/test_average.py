@@ -9,8 +9,7 @@ from edgevit_deploy import train_model
 from edgevit_deploy.train.checkpoint import LAST, State, load_state
 from edgevit_deploy.train.job import TrainingRun
 from edgevit_deploy.train.recipe import Recipe, changed
-from edgevit_deploy.train.records import Measured
-from tests.helpers.training import QUICK, counted, losses, metadata, metrics
+from tests.helpers.training import QUICK, counted, losses, metadata, metrics, train_until
 
 GROWING = changed(QUICK, {"image_size": 64, "epochs": 0.8, "small_epochs": 0.4})
 """Two updates at 32 pixels, two at 64."""
@@ -18,19 +17,9 @@ GROWING = changed(QUICK, {"image_size": 64, "epochs": 0.8, "small_epochs": 0.4})
 WEIGHTS = ("best.safetensors", "last.safetensors")
 
 
-class Stopped(Exception):  # noqa: N818 - stands for a process that ends
-    pass
-
-
 def stopped(data: Path, folder: Path, recipe: Recipe, image_size: int) -> None:
     """Train with a state after each update, until the evaluation at an image size; nothing of that one is saved."""
-
-    def stop(measured: Measured) -> None:
-        if measured.image_size == image_size:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        train_model(data, recipe=recipe, output=folder, processes=1, log_every=1, checkpoint_every=1, on_epoch=stop)
+    train_until(lambda measured: measured.image_size == image_size, data, folder, recipe, checkpoint_every=1)
 
 
 def last_states(folder: Path) -> tuple[State, State]:
