@@ -112,7 +112,7 @@ class Engine:
         Raises:
             RunError: it is no number.
         """
-        loss, pictures = self.world.sums(self.meter.loss.item(), float(self.meter.pictures))
+        loss, pictures = self._summed_up()
         mean = loss / max(1.0, pictures)
         if mean != mean or abs(mean) == float("inf"):
             raise RunError(
@@ -122,7 +122,7 @@ class Engine:
 
     def state(self) -> State:
         """Return everything that the next update depends on, and the meters of all processes; every process must call it."""
-        loss, pictures = self.world.sums(self.meter.loss.item(), float(self.meter.pictures))
+        loss, pictures = self._summed_up()
         return {
             "update": self.update,
             "network": self.network.state_dict(),
@@ -147,6 +147,13 @@ class Engine:
             self.meter.loss.fill_(loss)
             self.meter.pictures = pictures
         self.broken = dict(state["broken"])
+
+    def _summed_up(self) -> list[float]:
+        """Return the loss and the pictures of all processes since the last line."""
+        started = time.monotonic()
+        loss = self.meter.loss.item()  # here a GPU is waited for, which counts as training
+        self.meter.seconds += time.monotonic() - started
+        return self.world.sums(loss, float(self.meter.pictures))
 
     def left_out(self) -> tuple[PassedOver, ...]:
         """Return the pictures of all processes that could not be decoded."""
