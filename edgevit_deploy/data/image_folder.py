@@ -85,14 +85,20 @@ class ImageFolder:
         return state.hexdigest()
 
     def sample(self, count: int, seed: int) -> NDArray[np.int64]:
-        """Return the positions of a seeded sample, stratified: each class has its share of `count`, to within one picture."""
+        """Return the positions of a seeded sample, stratified: each class has its share of `count`, rounded by Webster's rule.
+
+        Where classes of one size cannot all have the same number of pictures, the seed decides which have one more.
+        """
         if count >= len(self):
             return np.arange(len(self))
-        shuffled = np.random.default_rng(seed).permutation(len(self))
+        rng = np.random.default_rng(seed)
+        shuffled = rng.permutation(len(self))
         by_class = shuffled[np.argsort(self.targets[shuffled], kind="stable")]
+        sizes = np.bincount(self.targets)
         # The k-th of the n pictures of a class stands at (k + 1/2) / n: the first `count` of all are every class's share.
-        places = np.concatenate([(np.arange(n) + 0.5) / n for n in np.bincount(self.targets)])
-        return np.sort(by_class[np.argsort(places, kind="stable")[:count]])
+        places = np.concatenate([(np.arange(n) + 0.5) / n for n in sizes])
+        turns = np.repeat(rng.permutation(len(sizes)), sizes)  # classes of one size share their places
+        return np.sort(by_class[np.lexsort((turns, places))[:count]])
 
 
 def open_image_folder(root: Path, *, flag: str = "--data", classes: Sequence[str] | None = None) -> ImageFolder:

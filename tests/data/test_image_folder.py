@@ -154,14 +154,18 @@ def test_no_folder_is_refused(tmp_path: Path) -> None:
     assert is_image_folder(tree(tmp_path))
 
 
+def of_sizes(root: Path, sizes: list[int]) -> ImageFolder:
+    return ImageFolder(
+        root=root,
+        classes=tuple(f"{index:03}" for index in range(len(sizes))),
+        files=tuple(str(index) for index in range(sum(sizes))),
+        targets=np.repeat(np.arange(len(sizes)), sizes),
+    )
+
+
 def test_a_sample_has_each_classs_share(tmp_path: Path) -> None:
     counts = [1, 5, 50, 300, 644]
-    folder = ImageFolder(
-        root=tmp_path,
-        classes=tuple("abcde"),
-        files=tuple(f"{index}" for index in range(1000)),
-        targets=np.repeat(np.arange(5), counts),
-    )
+    folder = of_sizes(tmp_path, counts)
     for size in (1, 7, 10, 100, 333, 999):
         sample = folder.sample(size, seed=3)
         assert len(set(sample.tolist())) == size
@@ -176,6 +180,18 @@ def test_a_sample_depends_on_its_seed_alone(tmp_path: Path) -> None:
     assert folder.sample(50, seed=1).tolist() == folder.sample(50, seed=1).tolist()
     assert folder.sample(50, seed=1).tolist() != folder.sample(50, seed=2).tolist()
     assert np.bincount(folder.targets[folder.sample(50, seed=1)]).tolist() == [5] * 10
+
+
+@pytest.mark.parametrize(("classes", "size", "count"), [(100, 50, 50), (100, 50, 1), (10, 50, 55), (3, 4, 2)])
+def test_the_seed_decides_which_of_equal_classes_have_one_more(classes: int, size: int, count: int, tmp_path: Path) -> None:
+    """Every class as often as any other: none is left out for its name. A sample is that of its seed, and even."""
+    folder, seeds = of_sizes(tmp_path, [size] * classes), 1000
+    taken = np.array([np.bincount(folder.targets[folder.sample(count, seed)], minlength=classes) for seed in range(seeds)])
+    assert set(np.unique(taken)) == {count // classes, count // classes + 1}
+    assert len({tuple(row) for row in taken}) > min(classes, 20) / 2, "other seeds choose other classes"
+    share = count / classes
+    spread = np.sqrt(seeds * (share % 1) * (1 - share % 1))  # of a binomial distribution, to which this one is close
+    assert np.abs(taken.sum(axis=0) - seeds * share).max() < 5 * spread
 
 
 @pytest.mark.parametrize(
