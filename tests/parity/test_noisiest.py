@@ -51,8 +51,8 @@ def test_they_are_reproducible_and_seeded(takes: InputKind) -> None:
 
 def find(network: nn.Module, takes: InputKind, seed: int) -> Probes:
     preprocess = imagenet_preprocess(SIZE)
-    probes, pictures = make_probes(SIZE, preprocess, takes, seed), probe_pictures(SIZE, seed)
-    return find_noisiest(Reference(network, preprocess), probes, pictures, preprocess, takes, seed)
+    probes, pixels = make_probes(SIZE, preprocess, takes, seed), np.stack(list(probe_pictures(SIZE, seed).values()))
+    return find_noisiest(Reference(network, preprocess), probes, pixels, preprocess, takes, seed)
 
 
 @pytest.mark.slow
@@ -120,6 +120,17 @@ def test_photographs_are_searched_around_too() -> None:
     rows[::2] = 255
     assert all("mine.png" in name for name in search(Rough(), SIZE, "image", photographs={"mine.png": rows}).names)
     assert not any("mine.png" in name for name in search(Rough(), SIZE, "image").names)
+
+
+@pytest.mark.parametrize("name", ["white", "black", "noise", "natural", "saturated stripes"])
+def test_a_photograph_may_be_called_like_a_probe(name: str) -> None:
+    """Pictures need no suffix; and each probe is still its own picture, whatever another one is called."""
+    rows = np.zeros((*SIZE, 3), np.uint8)
+    rows[::2] = 255
+    found, usual = (search(Rough(), SIZE, "image", photographs={given: rows}) for given in (name, "mine.png"))
+    np.testing.assert_array_equal(found.inputs, usual.inputs)
+    assert found.names == tuple(known.replace("mine.png", name) for known in usual.names)
+    assert np.abs(pixels(found) - rows).max() <= ROUNDS * LEVELS
 
 
 class Broken(nn.Module):
