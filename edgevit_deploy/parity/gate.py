@@ -123,9 +123,16 @@ class ParityReport:
 
     @property
     def top1(self) -> str:
-        """On how many of all compared probes the first class is the true one, as `108 of 108`; empty where none has classes."""
-        counts = [(diff.agreeing, diff.probes) for diff in self.diffs if diff.agreeing is not None]
-        return f"{sum(agreeing for agreeing, _ in counts)} of {sum(probes for _, probes in counts)}" if counts else ""
+        """On how many probes the first class is the true one, as `108 of 108`; empty where none has classes.
+
+        A set of probes that is run at several batch sizes is counted once, at the one with the fewest.
+        """
+        counts: dict[tuple[Size, int, Tolerance], int] = {}
+        for diff in self.diffs:
+            if diff.agreeing is not None:
+                probes = (diff.image_size, diff.probes, diff.tolerance)
+                counts[probes] = min(diff.agreeing, counts.get(probes, diff.probes))
+        return f"{sum(counts.values())} of {sum(count for _, count, _ in counts)}" if counts else ""
 
     @property
     def worst(self) -> OutputDiff | None:
