@@ -98,6 +98,19 @@ class PictureFolder:
 NO_PICTURES = PictureFolder()
 
 
+def pictures_of(images: Path | None, *, strict: bool) -> PictureFolder:
+    """Return the pictures of `--images`; none where it was not given.
+
+    Raises:
+        UsageError: `strict` without a folder to be strict about, or as `find_pictures`.
+    """
+    if images is not None:
+        return find_pictures(images, strict=strict)
+    if strict:
+        raise UsageError("--strict is about the pictures of --images, which are not given; add --images DIR, or drop --strict")
+    return NO_PICTURES
+
+
 def find_pictures(folder: Path, *, strict: bool = False) -> PictureFolder:
     """Look for pictures: those of a folder, by the header of every file; or, where it has none, those of a tree, by their names.
 

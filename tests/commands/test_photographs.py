@@ -138,6 +138,24 @@ def test_strict_refuses_what_is_no_picture(tmp_path: Path, name: str) -> None:
     assert [item.file for item in find_pictures(tmp_path).passed_over] == [name]
 
 
+@pytest.mark.parametrize("command", [FAKE_COMMAND, ("all", *FAKE_COMMAND[1:])], ids=["one", "all"])
+def test_strict_without_a_folder_is_refused(
+    only_fake: None, tmp_path: Path, expect_error: ErrorCheck, command: tuple[str, ...]
+) -> None:
+    """It would be strict about nothing, where someone has forgotten the folder."""
+    message = expect_error(2, *command, "--strict", "--output", tmp_path / "out")
+    assert "--strict is about the pictures of --images, which are not given; add --images DIR, or drop --strict" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_strict_verification_without_a_folder_is_refused(fake_bundle: Path, expect_error: ErrorCheck) -> None:
+    assert "add --images DIR" in expect_error(2, "verify", fake_bundle, "--strict")
+    assert run(["verify", str(fake_bundle)]) == 0, "the control"
+    for call in (lambda: api.verify(fake_bundle, strict=True), lambda: api.convert_all(model="edgevit_xxs", strict=True)):
+        with pytest.raises(UsageError, match="add --images DIR"):
+            call()
+
+
 def test_a_folder_without_a_readable_picture_is_refused(
     fake_target: None, many: Path, tmp_path: Path, expect_error: ErrorCheck
 ) -> None:
