@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edgevit_deploy.data.pictures import PassedOver, is_picture
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.outside.files import is_regular, read_bounded
+from edgevit_deploy.outside.files import is_folder, is_regular, read_bounded
 
 TABLE_NAME = "labels.csv"
 """Of the table in a flat folder; its columns."""
@@ -139,7 +139,7 @@ def list_folder(root: Path, flag: str) -> Listing:
     Raises:
         UsageError: no such folder, or one that cannot be read; or a table that is none, or says what cannot be.
     """
-    if not root.is_dir():
+    if not is_folder(root):
         raise UsageError(f"{flag} {root}: not a folder; {LAYOUT}")
     table = root / TABLE_NAME
     return _listed_in(table, flag) if is_regular(table) else _subfolders(root, flag)
@@ -148,7 +148,8 @@ def list_folder(root: Path, flag: str) -> Listing:
 def is_image_folder(root: Path) -> bool:
     """Say whether a folder is laid out in one of the two ways."""
     try:
-        return is_regular(root / TABLE_NAME) or any(entry.is_dir() and not entry.name.startswith(".") for entry in root.iterdir())
+        with os.scandir(root) as entries:
+            return is_regular(root / TABLE_NAME) or any(_is_folder(entry) and not entry.name.startswith(".") for entry in entries)
     except OSError:
         return False
 
@@ -187,11 +188,11 @@ def _all(listing: Listing) -> list[str]:
 def _subfolders(root: Path, flag: str) -> Listing:
     """Return the files below each subfolder, and what else is there; what lies deeper belongs to its class."""
     listing = Listing()
-    above = {_identity(root)}
+    above = {_identity(root, flag)}
     for entry in _entries(root, flag):
         if entry.name.startswith("."):
             listing.passed_over.append(PassedOver(file=entry.name, why="hidden"))
-        elif not entry.is_dir():
+        elif not _is_folder(entry):
             listing.passed_over.append(PassedOver(file=entry.name, why="beside the class folders"))
         else:
             listing.classes[entry.name] = _files_below(root, entry.name, listing.passed_over, flag, above)
@@ -201,7 +202,7 @@ def _subfolders(root: Path, flag: str) -> Listing:
 def _files_below(root: Path, name: str, passed_over: list[PassedOver], flag: str, above: set[tuple[int, int]]) -> list[str]:
     """Return the files of a folder and of those in it; a link to a folder above it is passed over, since it has no end."""
     folder = root / name
-    identity = _identity(folder)
+    identity = _identity(folder, flag)
     if identity in above:
         passed_over.append(PassedOver(file=name, why="a link to a folder that it lies in"))
         return []
@@ -210,15 +211,26 @@ def _files_below(root: Path, name: str, passed_over: list[PassedOver], flag: str
         file = f"{name}/{entry.name}"
         if entry.name.startswith("."):
             passed_over.append(PassedOver(file=file, why="hidden"))
-        elif entry.is_dir():
+        elif _is_folder(entry):
             files += _files_below(root, file, passed_over, flag, above | {identity})
         else:
             files.append(file)
     return files
 
 
-def _identity(folder: Path) -> tuple[int, int]:
-    status = folder.stat()
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Say whether an entry is a folder; a link that leads in a circle, or to where nobody may look, is a file that is broken."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _identity(folder: Path, flag: str) -> tuple[int, int]:
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise _unreadable(folder, flag, error) from error
     return status.st_dev, status.st_ino
 
 
@@ -227,7 +239,11 @@ def _entries(folder: Path, flag: str) -> list["os.DirEntry[str]"]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise UsageError(f"{flag} {folder}: cannot be read ({error.strerror}); check its permissions") from error
+        raise _unreadable(folder, flag, error) from error
+
+
+def _unreadable(path: Path, flag: str, error: OSError) -> UsageError:
+    return UsageError(f"{flag} {path}: cannot be read ({error.strerror}); check its permissions")
 
 
 def _listed_in(table: Path, flag: str) -> Listing:
@@ -235,7 +251,7 @@ def _listed_in(table: Path, flag: str) -> Listing:
     try:
         text = read_bounded(table, MAX_TABLE_BYTES).decode("utf-8-sig")
     except OSError as error:
-        raise UsageError(f"{flag} {table}: cannot be read ({error.strerror}); check its permissions") from error
+        raise _unreadable(table, flag, error) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{flag} {table}: not text in UTF-8 ({error}); save it as UTF-8") from error
     labels = _labels_of(text, table, flag)
@@ -245,7 +261,7 @@ def _listed_in(table: Path, flag: str) -> Listing:
     for entry in _entries(table.parent, flag):
         if entry.name.startswith("."):
             listing.passed_over.append(PassedOver(file=entry.name, why="hidden"))
-        elif entry.name not in labels and entry.name != table.name and not entry.is_dir():
+        elif entry.name not in labels and entry.name != table.name and not _is_folder(entry):
             listing.passed_over.append(PassedOver(file=entry.name, why=f"not in {table.name}"))
     return listing
 

@@ -15,6 +15,7 @@ from edgevit_deploy.data.image_folder import TABLE_NAME, is_image_folder, list_f
 from edgevit_deploy.data.pictures import EXPECTED, PassedOver, is_picture, named, picture_size, why_not
 from edgevit_deploy.data.preprocess import resized_size
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.outside.files import is_folder
 from edgevit_deploy.spec import Preprocess
 
 SAMPLED = 32
@@ -122,7 +123,7 @@ def find_pictures(folder: Path, *, strict: bool = False) -> PictureFolder:
         UsageError: it is no folder, or there is no picture in it; or something is passed over and `strict`.
     """
     flag = "--images"
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(f"{flag} {folder}: not a folder; give a folder of pictures")
     try:
         entries = sorted(folder.iterdir())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from edgevit_deploy.errors import UsageError, first_line
-from edgevit_deploy.outside.files import is_of_the_machine, open_regular
+from edgevit_deploy.outside.files import is_folder, is_of_the_machine, open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -101,7 +101,7 @@ def why_not(path: Path) -> str:
     """Say in a few words why a file is not run, as far as its header tells; nothing for a picture."""
     if path.name.startswith("."):
         return "hidden"
-    if path.is_dir():
+    if is_folder(path):
         return "folder"
     try:
         with _opened(path):

@@ -99,6 +99,14 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def is_folder(path: Path) -> bool:
+    """Say whether there is a folder; any name may be asked for, also one that leads in a circle or to where nobody may look."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def is_regular(path: Path) -> bool:
     """Say whether there is a regular file; any name may be asked for."""
     try:

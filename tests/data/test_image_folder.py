@@ -1,5 +1,6 @@
 """A tree of classes: what is listed in which order, what is passed over, what is refused, and what sample and digest are of."""
 
+import errno
 import itertools
 import os
 from collections import Counter
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from edgevit_deploy.data.image_folder import ImageFolder, check_same_classes, is_image_folder, open_image_folder
-from edgevit_deploy.data.pictures import PassedOver
+from edgevit_deploy.data.photographs import find_pictures
+from edgevit_deploy.data.pictures import PassedOver, why_not
 from edgevit_deploy.errors import UsageError
 from tests.helpers.pictures import gradient, save
 from tests.helpers.trained import LABELS, write_pictures
@@ -103,6 +105,44 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     folder = open_image_folder(tmp_path / "data")
     assert Counter(folder.targets.tolist()) == {0: 3, 1: 1, 2: 2}
     assert {item.file for item in folder.passed_over} == {"cat/up", "dog/self"}
+
+
+def test_a_link_to_itself_is_a_file_that_is_broken(tmp_path: Path) -> None:
+    """Nothing says whether it is a folder; wherever it lies, it is no reason to read no folder at all."""
+    for place in (tree(tmp_path / "data"), tmp_path / "data" / "cat", tmp_path / "data" / "cat" / "deep"):
+        place.mkdir(exist_ok=True)
+        (place / "round").symlink_to(place / "round")
+    folder = open_image_folder(tmp_path / "data")
+    assert {"cat/round", "cat/deep/round"} <= set(folder.files), "whoever reads them names them"
+    assert folder.passed_over == (PassedOver(file="round", why="beside the class folders"),)
+    assert is_image_folder(tmp_path / "data")
+    assert why_not(tmp_path / "data" / "round") == os.strerror(errno.ELOOP)
+
+
+def close(closed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody look at a path; for root, as whom tests may run, no permission does that."""
+    look = Path.stat
+
+    def look_at(path: Path, **how: bool) -> os.stat_result:
+        if path == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return look(path, **how)
+
+    monkeypatch.setattr(Path, "stat", look_at)
+
+
+def test_a_class_that_nobody_may_look_at_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close(tree(tmp_path) / "cat", monkeypatch)
+    assert refused(tmp_path) == f"--data {tmp_path}/cat: cannot be read (Permission denied); check its permissions"
+
+
+@pytest.mark.parametrize("look", [open_image_folder, find_pictures])
+def test_a_folder_that_nobody_may_look_at_is_one_line(
+    look: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close(tree(tmp_path), monkeypatch)
+    with pytest.raises(UsageError, match="not a folder"):
+        look(tmp_path)
 
 
 @pytest.mark.parametrize(
