@@ -28,7 +28,7 @@ from edgevit_deploy.model.loading import LoadedModel, ModelOrigin
 from edgevit_deploy.outside.files import StrPath, optional_path
 from edgevit_deploy.pipeline import Conversion, Progress, silent
 from edgevit_deploy.pipeline import convert as convert_on
-from edgevit_deploy.request import FileRequest, read_options
+from edgevit_deploy.request import FileRequest, read_image_size, read_options
 from edgevit_deploy.spec import Graph, InputKind, Precision, PreprocessChoice, Size, Task
 from edgevit_deploy.train.library import train_model as train_model
 from edgevit_deploy.verification.bundle import Verification
@@ -60,7 +60,7 @@ def load_model(
     Raises:
         UsageError: unreadable checkpoint, unknown name, or a contradiction between the file and the arguments.
     """
-    request = FileRequest(image_size=image_size)
+    request = FileRequest(image_size=None if image_size is None else read_image_size(image_size))
     return loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
 
 
