@@ -34,9 +34,10 @@ def some(tmp_path_factory: pytest.TempPathFactory) -> Judged:
 
 @pytest.fixture(scope="module")
 def all_of_them(tmp_path_factory: pytest.TempPathFactory) -> Judged:
-    package = os.environ.get(PACKAGE, "")
-    if not Path(package).is_file():
-        pytest.skip(f"{PACKAGE} names no file; `apt-get download dataset-fashion-mnist` gets it")
+    package = os.environ.get(PACKAGE)
+    if not package:
+        pytest.skip(f"{PACKAGE} is not set; `apt-get download dataset-fashion-mnist` gets the file that it is to name")
+    assert Path(package).is_file(), f"{PACKAGE} names {package}, which is no file"
     return judged(unpack_validation_set(Path(package), tmp_path_factory.mktemp("val") / "val"), trained_model())
 
 
