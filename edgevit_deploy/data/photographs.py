@@ -191,16 +191,19 @@ def read_some(
 
 def crop_note(folder: PictureFolder, preprocess: Preprocess) -> str:
     """Say that pictures are enlarged and the crop then cuts them, where a sample of the folder shows such; nothing elsewhere."""
-    (height, width), (shown_height, shown_width) = preprocess.resize, preprocess.crop
+    shown = preprocess.crop
     for position in folder.spread(SAMPLED):
         size = picture_size(folder.path(position))
-        resized = resized_size(size, preprocess) if size else (0, 0)
-        if size is None or resized[0] <= size[0] or resized[1] <= size[1] or (height, width) == (shown_height, shown_width):
+        resized = resized_size(size, preprocess) if size else shown
+        if size is None or resized[0] <= size[0] or resized[1] <= size[1] or resized == shown:
             continue
-        share = min(shown_height / resized[0], shown_width / resized[1])
+        height, width = (f"{min(1, cut / side):.0%}" for cut, side in zip(shown, resized, strict=True))
+        shares = f"{height} of each side" if height == width else f"{height} of the height and {width} of the width"
+        whole = resized_size(size, replace(preprocess, resize=shown)) == shown
         return (
             f"pictures of {size[0]} x {size[1]} are enlarged to {resized[0]} x {resized[1]} and the crop shows "
-            f"{shown_height} x {shown_width} of them, {share:.0%} of each side; --crop-ratio 1 shows all"
+            f"{shown[0]} x {shown[1]} of them, {shares}; a conversion with --crop-ratio 1"
+            f"{'' if whole else ' --resize-mode stretch'} shows all"
         )
     return ""
 
