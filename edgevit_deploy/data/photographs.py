@@ -163,7 +163,7 @@ def stream(folder: PictureFolder, preprocess: Preprocess, batch: int) -> Picture
 def read_some(
     folder: PictureFolder, count: int, preprocess: Preprocess, step: Callable[[str], None]
 ) -> tuple[Pixels, PictureFolder]:
-    """Decode every picture of a folder, and keep the pixels of at most `count`, spread evenly, or the next that can be read.
+    """Decode every picture of a folder, and keep the pixels of at most `count`, spread evenly; of a broken one, another's.
 
     Returns:
         name -> pixels as `data.preprocess.read_pixels` gives them; and the folder with what is broken passed over.
