@@ -142,7 +142,7 @@ def list_folder(root: Path, flag: str) -> Listing:
     if not is_folder(root):
         raise UsageError(f"{flag} {root}: not a folder; {LAYOUT}")
     table = root / TABLE_NAME
-    return _listed_in(table, flag) if is_regular(table) else _subfolders(root, flag)
+    return _listed_in(table, flag) if is_regular(table) else list_subfolders(root, flag)
 
 
 def is_image_folder(root: Path) -> bool:
@@ -185,7 +185,7 @@ def _all(listing: Listing) -> list[str]:
     return [file for files in listing.classes.values() for file in files]
 
 
-def _subfolders(root: Path, flag: str) -> Listing:
+def list_subfolders(root: Path, flag: str) -> Listing:
     """Return the files below each subfolder, and what else is there; what lies deeper belongs to its class."""
     listing = Listing()
     above = {_identity(root, flag)}
@@ -266,12 +266,17 @@ def _listed_in(table: Path, flag: str) -> Listing:
     return listing
 
 
+def is_header(cells: Sequence[str]) -> bool:
+    """Say whether a line is the first one of a table of labels."""
+    return tuple(cell.strip() for cell in cells) == COLUMNS
+
+
 def _labels_of(text: str, table: Path, flag: str) -> dict[str, str]:
     """Return the label of each file that a table names."""
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     labels: dict[str, str] = {}
     try:
-        if tuple(cell.strip() for cell in next(rows, [])) != COLUMNS:
+        if not is_header(next(rows, [])):
             raise UsageError(f"{flag} {table}: its first line is not {','.join(COLUMNS)}; write that header")
         for row in rows:
             if not any(row):
@@ -284,6 +289,8 @@ def _labels_of(text: str, table: Path, flag: str) -> dict[str, str]:
                 raise UsageError(f"{where} says that {file} is {label!r}, an earlier one {labels[file]!r}; mend it")
             if ".." in PurePath(file).parts or PurePath(file).is_absolute() or not is_regular(table.parent / file):
                 raise UsageError(f"{where} names {file}, which is no file of this folder; mend it")
+            if any(part.startswith(".") for part in PurePath(file).parts):
+                raise UsageError(f"{where} names {file}, and what is hidden is passed over; rename it, or remove the line")
     except csv.Error as error:
         raise UsageError(f"{flag} {table}: line {rows.line_num} is not FILE,LABEL ({error}); mend it") from error
     if not labels:

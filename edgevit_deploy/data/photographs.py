@@ -1,5 +1,6 @@
 """`--images`: a folder of pictures, or a tree of labelled ones; which of them can be read, and what the crop shows of them."""
 
+import csv
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -11,15 +12,18 @@ from numpy.typing import NDArray
 
 from edgevit_deploy.data.batches import PictureStream
 from edgevit_deploy.data.counting import now_and_then
-from edgevit_deploy.data.image_folder import TABLE_NAME, is_image_folder, list_folder
+from edgevit_deploy.data.image_folder import TABLE_NAME, is_header, list_folder, list_subfolders
 from edgevit_deploy.data.pictures import EXPECTED, PassedOver, is_picture, named, picture_size, why_not
 from edgevit_deploy.data.preprocess import resized_size
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.outside.files import is_folder
+from edgevit_deploy.outside.files import is_folder, open_regular
 from edgevit_deploy.spec import Preprocess
 
 SAMPLED = 32
 """Pictures by which a folder is judged, spread evenly: their sizes in bytes and in pixels."""
+
+MAX_HEADER_BYTES = 4096
+"""Of the first line of a table of labels."""
 
 WORTH_WORKERS_BYTES = 64 * 2**20
 """Of pictures; fewer are decoded in the time that it takes to start processes."""
@@ -113,14 +117,15 @@ def pictures_of(images: Path | None, *, strict: bool) -> PictureFolder:
 
 
 def find_pictures(folder: Path, *, strict: bool = False) -> PictureFolder:
-    """Look for pictures: those of a folder, by the header of every file; or, where it has none, those of a tree, by their names.
+    """Look for pictures: those that a table of labels names; else those of the folder, by their headers; else those of a tree.
 
     Args:
-        folder: with pictures; or with a subfolder of them for each class, or a table of labels (`data.image_folder`).
+        folder: with pictures, with a table of labels or none; or with a subfolder of them for each class (`data.image_folder`).
         strict: refuse what would be passed over.
 
     Raises:
-        UsageError: it is no folder, or there is no picture in it; or something is passed over and `strict`.
+        UsageError: it is no folder, or there is no picture in it; the table says what cannot be; or something is passed over and
+            `strict`.
     """
     flag = "--images"
     if not is_folder(folder):
@@ -133,8 +138,9 @@ def find_pictures(folder: Path, *, strict: bool = False) -> PictureFolder:
     names = tuple(name for name, why in reasons.items() if not why)
     passed_over = tuple(PassedOver(file=name, why=why) for name, why in reasons.items() if why)
     labels: tuple[str, ...] = ()
-    if is_image_folder(folder) and (TABLE_NAME in reasons or not names):
-        listing = list_folder(folder, flag)
+    tabled = _has_table(folder)
+    if tabled or not names:
+        listing = list_folder(folder, flag) if tabled else list_subfolders(folder, flag)
         pictures = [(file, label) for label, files in sorted(listing.classes.items()) for file in files]
         if any(is_picture(folder / file) for file, _ in pictures):
             names, labels = tuple(file for file, _ in pictures), tuple(label for _, label in pictures)
@@ -147,6 +153,16 @@ def find_pictures(folder: Path, *, strict: bool = False) -> PictureFolder:
     pictures_found = PictureFolder(root=folder, names=names, labels=labels, passed_over=passed_over, strict=strict)
     pictures_found.check_strict()
     return pictures_found
+
+
+def _has_table(folder: Path) -> bool:
+    """Say whether a folder has a table of labels; a file of that name with another header is somebody else's."""
+    try:
+        with open_regular(folder / TABLE_NAME) as file:
+            header = next(csv.reader([file.readline(MAX_HEADER_BYTES).decode("utf-8-sig")]), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
+    return is_header(header)
 
 
 def stream(folder: PictureFolder, preprocess: Preprocess, batch: int) -> PictureStream:
