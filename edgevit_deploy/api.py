@@ -15,7 +15,7 @@ from typing import Literal
 
 from edgevit_deploy.bundle.manifest import read_manifest
 from edgevit_deploy.calibration.choice import NO_CALIBRATION, CalibrationChoice, JudgeChoice
-from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder, find_pictures
+from edgevit_deploy.data.photographs import pictures_of
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.every_target import Attempts, Network, Rounding, check_rounding, convert_network, place_of
@@ -29,7 +29,7 @@ from edgevit_deploy.model.loading import LoadedModel, ModelOrigin
 from edgevit_deploy.outside.files import StrPath, optional_path
 from edgevit_deploy.pipeline import Conversion, Progress, silent
 from edgevit_deploy.pipeline import convert as convert_on
-from edgevit_deploy.request import FileRequest, read_options
+from edgevit_deploy.request import FileRequest, read_image_size, read_options
 from edgevit_deploy.spec import Graph, InputKind, Precision, PreprocessChoice, Size, Task
 from edgevit_deploy.train.library import train_model as train_model
 from edgevit_deploy.verification.bundle import Verification
@@ -62,7 +62,7 @@ def load_model(
     Raises:
         UsageError: unreadable checkpoint, unknown name, or a contradiction between the file and the arguments.
     """
-    request = FileRequest(image_size=image_size)
+    request = FileRequest(image_size=None if image_size is None else read_image_size(image_size))
     return loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
 
 
@@ -125,14 +125,14 @@ def convert(
     exporter = THIS_HOST.require_exporter(target)
     own = read_options(exporter, options)
     request.chosen_form()  # what is wrong with it is said before anything is loaded
-    calibration = calibration or NO_CALIBRATION
+    calibration, photographs = calibration or NO_CALIBRATION, pictures_of(optional_path(images), strict=strict)
     with progress(f"{target} {precision or next(iter(exporter.precisions))}") as step:
         step("loading the model")
         loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
         plan = request.plan(exporter, loaded, own)
         exporter.refuse(plan)
         check_rounding(plan, calibration, judge)
-        with open_workbench(loaded, THIS_HOST, step, _pictures(images, strict), calibration, judge) as workbench:
+        with open_workbench(loaded, THIS_HOST, step, photographs, calibration, judge) as workbench:
             return convert_on(workbench, plan, place_of(optional_path(output), plan))
 
 
@@ -180,7 +180,7 @@ def convert_all(
     origin = _origin(model, weights, num_classes, request, labels, seed, preprocess)
     network = Network(origin=origin, output=optional_path(output))
     rounding = Rounding(calibration=calibration or NO_CALIBRATION, judge=judge)
-    photographs = _pictures(images, strict)
+    photographs = pictures_of(optional_path(images), strict=strict)
     return convert_network(network, request, targets=targets, photographs=photographs, rounding=rounding, progress=progress)
 
 
@@ -216,7 +216,7 @@ def verify(
         raise UsageError("--layers compares with what the weights give; add --weights FILE or --seed N")
     if labels is not None and weights is None and seed is None:
         raise UsageError("--labels belongs to the weights, which are not given; add --weights FILE or --seed N, or drop --labels")
-    bundle, pictures = Path(bundle), _pictures(images, strict)
+    bundle, pictures = Path(bundle), pictures_of(optional_path(images), strict=strict)
     with progress(str(bundle)) as step:
         if weights is None and seed is None:
             return verify_on(bundle, THIS_HOST, step, pictures=pictures)
@@ -293,7 +293,3 @@ def _origin(
         seed=seed,
         preprocess=preprocess,
     )
-
-
-def _pictures(images: StrPath | None, strict: bool) -> PictureFolder:
-    return find_pictures(Path(images), strict=strict) if images is not None else NO_PICTURES

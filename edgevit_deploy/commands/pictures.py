@@ -80,7 +80,7 @@ def show_top5(results: Mapping[str, Top5], photographs: "PictureFolder", right: 
 
 def _summarise(results: Mapping[str, Top5], pictures: Sequence[str], labels: Mapping[str, str]) -> None:
     """Print one line about all pictures, and a table of those that a person should look at."""
-    differing = [picture for picture in pictures if len(_first_classes(results, picture)) > 1]
+    differing = {picture for picture in pictures if len(_first_classes(results, picture)) > 1}
     if len(results) > 1:
         agreed = len(pictures) - len(differing)
         say(f"{agreed} of {len(pictures)} pictures have the same first class in all {len(results)} bundles")

@@ -12,7 +12,7 @@ from edgevit_deploy.errors import RunError
 from edgevit_deploy.parity.bounds import NoiseMultiple, Tolerance, measure_of, tolerance_for
 from edgevit_deploy.parity.probes import Probes
 from edgevit_deploy.session import Session
-from edgevit_deploy.spec import Precision, Task
+from edgevit_deploy.spec import Precision, Size, Task
 
 NOT_FINITE = float(np.finfo(np.float64).max)
 """The error of an output that is NaN or infinite: past every bound, and unlike infinity it can be written as JSON."""
@@ -106,7 +106,8 @@ class OutputDiff:
 class ParityReport:
     """The verdict on one file.
 
-    `instead` says what was checked when the file itself could not be run here; `diffs` is then about that.
+    `diffs` has, for each image size, first those on the given probes. `instead` says what was checked when the file itself could
+    not be run here; `diffs` is then about that.
     """
 
     status: Status
@@ -133,19 +134,37 @@ class ParityReport:
 
     @property
     def top1(self) -> str:
-        """On how many of all compared probes the first class is the true one, as `108 of 108`; empty where none has classes."""
-        counts = [(diff.agreeing, diff.probes) for diff in self.diffs if diff.agreeing is not None]
-        return f"{sum(agreeing for agreeing, _ in counts)} of {sum(probes for _, probes in counts)}" if counts else ""
+        """On how many probes the first class is the true one, as `108 of 108`; empty where none has classes.
+
+        A set of probes that is run at several batch sizes is counted once, at the one with the fewest.
+        """
+        counts: dict[tuple[Size, int, Tolerance], int] = {}
+        for diff in self.diffs:
+            if diff.agreeing is not None:
+                probes = (diff.image_size, diff.probes, diff.tolerance)
+                counts[probes] = min(diff.agreeing, counts.get(probes, diff.probes))
+        return f"{sum(counts.values())} of {sum(count for _, count, _ in counts)}" if counts else ""
 
     @property
     def worst(self) -> OutputDiff | None:
         """The comparison with the largest error in units of noise."""
         return max(self.diffs, key=lambda diff: diff.noise_ratio, default=None)
 
-    def widest(self, output: str) -> Tolerance | None:
-        """The bound for other pictures: that of the probes with the largest noise; None where nothing was run."""
-        tolerances = [diff.tolerance for diff in self.diffs if diff.output == output and diff.tolerance.measure == "largest"]
+    def widest(self, output: str, image_size: Size) -> Tolerance | None:
+        """The bound for other pictures of a size: that of the probes with the largest noise; None where no error is bounded."""
+        tolerances = [diff.tolerance for diff in self._of(output, image_size) if diff.tolerance.measure == "largest"]
         return max(tolerances, key=lambda tolerance: tolerance.atol, default=None)
+
+    def given(self, output: str, image_size: Size) -> tuple[OutputDiff, ...]:
+        """The comparisons on the given probes, of which golden data are some: at each batch size, and none where nothing was run.
+
+        They come first, before those on the noisiest pictures, which have a bound of their own; earlier versions had no others.
+        """
+        there = self._of(output, image_size)
+        return tuple(diff for diff in there if (diff.probes, diff.tolerance) == (there[0].probes, there[0].tolerance))
+
+    def _of(self, output: str, image_size: Size) -> list[OutputDiff]:
+        return [diff for diff in self.diffs if (diff.output, diff.image_size) == (output, image_size)]
 
 
 def why_not_finite(diff: OutputDiff, precision: Precision) -> str:

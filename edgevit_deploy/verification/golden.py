@@ -91,32 +91,23 @@ def _error(outputs: NDArray[np.float32], expected: NDArray[np.float32], measure:
 
 
 def golden_bounds(manifest: Manifest, expected: Mapping[str, NDArray[np.float32]], host: Host) -> dict[str, float]:
-    """Return, for each output, the bound recorded at conversion, but never more than this version's own rules allow.
+    """Return, for each output, the bound recorded for the given probes, but never more than this version's own rules allow.
 
-    A bundle may come from anywhere: a manifest that grants itself a wide bound does not get it.
+    Golden inputs are some of these probes, so the wider bound for other pictures is not theirs; of a quantised file they are
+    judged by themselves. A bundle may come from anywhere: a manifest that grants itself a wide bound does not get it.
 
     Raises:
         UsageError: a target or a precision that this version does not have.
     """
-    multiple = bound_of(manifest, host)
+    by_rms = measure_of(manifest.precision) == "rms"
+    multiple = GOLDEN if by_rms else bound_of(manifest, host)
     bounds = {}
     for name, values in expected.items():
-        if measure_of(manifest.precision) == "rms":
-            bounds[name] = _rms_bound(manifest, name, values)
-            continue
-        scale = float(np.abs(values).max())
-        widest = manifest.parity.widest(name)
+        scale = root_mean_square(values.astype(np.float64)) if by_rms else float(np.abs(values).max())
+        given = manifest.parity.given(name, manifest.model.image_size)
         allowed = multiple.k * NOISE_CEILING[manifest.precision] * scale
-        bounds[name] = min(widest.atol if widest else 0.0, allowed) + FLOAT32_HALF_ULP * scale
+        bounds[name] = min(given[0].tolerance.atol if given else 0.0, allowed) + FLOAT32_HALF_ULP * scale
     return bounds
-
-
-def _rms_bound(manifest: Manifest, name: str, values: NDArray[np.float32]) -> float:
-    """Return the bound of a quantised file's RMS error on golden data, which were judged by themselves at conversion."""
-    recorded = [diff.tolerance.atol for diff in manifest.parity.diffs if diff.output == name and diff.tolerance.k == GOLDEN.k]
-    scale = root_mean_square(values.astype(np.float64))
-    allowed = GOLDEN.k * NOISE_CEILING[manifest.precision] * scale
-    return min(max(recorded, default=0.0), allowed) + FLOAT32_HALF_ULP * scale
 
 
 def bound_of(manifest: Manifest, host: Host) -> NoiseMultiple:

@@ -112,7 +112,6 @@ def _pairing(contestant: Contestant, network: Subject, folder: ImageFolder, work
 
 def _bound(contestant: Contestant) -> float | None:
     """Return the bound that holds on pictures, where the file itself was proven."""
-    parity = contestant.manifest.parity
-    worst = None if parity.status == "built, not run" else parity.worst
-    widest = parity.widest(worst.output) if worst else None
-    return widest.atol if widest else None
+    manifest = contestant.manifest
+    bound = None if manifest.parity.status == "built, not run" else manifest.bound_on_pictures
+    return bound.atol if bound else None
