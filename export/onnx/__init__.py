@@ -266,5 +266,7 @@ def _notes_on_integers(scheme: Scheme) -> list[str]:
     elif scheme.activations == "u8":
         notes.append("u8 activations suit x86; for ARM, and accelerators that want both factors signed, use --activations s8.")
     else:
-        notes.append("s8 activations suit ARM; on x86 ONNX Runtime turns them into u8 at each start, and the gain is lost there.")
+        notes.append(
+            "s8 activations suit ARM; on x86 ONNX Runtime turns them into u8 in each run, and most of the gain is lost there."
+        )
     return notes
