@@ -67,6 +67,11 @@ def chosen(network: nn.Module, scheme: Scheme) -> list[tuple[str, nn.Conv2d | nn
     return [(path, module) for path, module in operators_of(network) if scheme.depthwise or not is_depthwise(module)]
 
 
+def rounded_operators(network: nn.Module) -> list[QuantisedOperator]:
+    """Return the operators of a rounded graph that round."""
+    return [module for module in network.modules() if isinstance(module, QuantisedOperator)]
+
+
 def is_depthwise(module: nn.Module) -> bool:
     """Say whether a module convolves each channel by itself."""
     return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
@@ -74,7 +79,7 @@ def is_depthwise(module: nn.Module) -> bool:
 
 def stored(network: nn.Module) -> Stored:
     """Return what a file of a quantised graph must state."""
-    operators = [module for module in network.modules() if isinstance(module, QuantisedOperator)]
+    operators = rounded_operators(network)
     roundings = [end for module in operators for end in (module.before, module.after) if isinstance(end, Rounding)]
     return Stored(
         activations=tuple((rounding.grid.scale, rounding.grid.zero_point) for rounding in roundings),

@@ -8,14 +8,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from edgevit_deploy.deploy.stored import Stored, StoredWeights
 from edgevit_deploy.errors import RunError, first_line
 from edgevit_deploy.spec import TensorSpec
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, ValueInfoProto
+    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 SILENT = 4
 """ONNX Runtime's severity `fatal`: its errors are raised; it need not print them as well."""
+
+QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+"""What marks a value that is rounded to integers: to them, and back."""
 
 
 def read_onnx(path: Path) -> bytes:
@@ -76,6 +82,42 @@ def _read_end(value: "ValueInfoProto") -> TensorSpec:
 def count_operators(graph: "GraphProto") -> dict[str, int]:
     """Count the nodes of each operator type, in alphabetical order."""
     return dict(sorted(collections.Counter(node.op_type for node in graph.node).items()))
+
+
+def read_stored(path: Path) -> Stored:
+    """Read what a quantised file rounds by: the grid of every activation, and every weight that is stored as int8.
+
+    Raises:
+        RunError: it cannot be read, or rounds in a way that is never written here.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load_model_from_string(read_onnx(path)).graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    activations: list[tuple[float, int]] = []
+    weights: list[StoredWeights] = []
+    for node in (node for node in graph.node if node.op_type in (QUANTIZE, DEQUANTIZE)):
+        if len(node.input) != 3 or any(name not in constants for name in node.input[1:]):
+            raise RunError(f"{path.name}: {node.op_type} {node.name} has no constant scale and zero point; convert again")
+        scale, zero_point = (numpy_helper.to_array(constants[name]) for name in node.input[1:])
+        if node.input[0] in constants:
+            weights.append(_weights(numpy_helper.to_array(constants[node.input[0]]), scale, zero_point, node, path.name))
+        elif scale.size == 1:
+            activations.append((float(scale), int(zero_point)))
+        else:
+            raise RunError(f"{path.name}: {node.op_type} {node.name} has {scale.size} grids for an activation; convert again")
+    return Stored(activations=tuple(activations), weights=tuple(weights))
+
+
+def _weights(values: Any, scales: Any, zero_points: Any, node: "NodeProto", name: str) -> StoredWeights:
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)  # 1: ONNX's own default
+    if values.dtype != np.int8 or zero_points.any() or scales.shape != (values.shape[axis],):
+        raise RunError(
+            f"{name}: the weights of {node.name} are not int8 with a scale for each channel and zero point 0; convert again"
+        )
+    rows = np.moveaxis(values, axis, 0)
+    return StoredWeights(scales=scales, values=rows.reshape(len(rows), -1))
 
 
 def runtime_errors() -> tuple[type[Exception], ...]:

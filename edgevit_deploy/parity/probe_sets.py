@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevit_deploy.data.preprocess import normalise
-from edgevit_deploy.parity.natural import natural_probes
+from edgevit_deploy.parity.natural import natural_probes, pictures_for
 from edgevit_deploy.parity.noisiest import find_noisiest
 from edgevit_deploy.parity.probes import Probes, make_probes, probe_pictures
 from edgevit_deploy.parity.reference import Reference
@@ -33,7 +33,7 @@ class ProbeSets:
         self._seed = seed
         self._given: dict[tuple[Size, InputKind], Probes] = {}
         self._noisiest: dict[tuple[Size, InputKind], Probes] = {}
-        self._natural: dict[tuple[Size, InputKind], Probes] = {}
+        self._natural: dict[tuple[Size, InputKind, int], Probes] = {}
 
     def given(self, size: Size, takes: InputKind) -> Probes:
         """Return the seeded probes of a size, then the photographs."""
@@ -46,11 +46,11 @@ class ProbeSets:
             self._given[key] = probes
         return self._given[key]
 
-    def natural(self, size: Size, takes: InputKind) -> Probes:
-        """Return the drawn pictures on which quantised files are judged."""
-        key = (size, takes)
+    def natural(self, size: Size, takes: InputKind, values: int) -> Probes:
+        """Return the drawn pictures on which quantised files are judged that return so many values for each."""
+        key = (size, takes, pictures_for(values))
         if key not in self._natural:
-            self._natural[key] = natural_probes(size, self._preprocess, takes, self._seed)
+            self._natural[key] = natural_probes(size, self._preprocess, takes, self._seed, pictures_for(values))
         return self._natural[key]
 
     def noisiest(self, size: Size, takes: InputKind) -> Probes:

@@ -91,12 +91,20 @@ class Reference:
         noise = {name: float(np.abs(own[name] - exact[name]).max()) for name in exact}
         return Truth(probes=probes, outputs=exact, noise=noise, precision=precision, task=task_of(ends.returns))
 
-    def outputs(self, probes: Probes, ends: Ends, arithmetic: Arithmetic) -> Outputs:
-        """Return what the network gives for the probes in one arithmetic."""
+    def outputs(self, probes: Probes, ends: Ends, arithmetic: Arithmetic, at_once: int = 1) -> Outputs:
+        """Return what the network gives for the probes in one arithmetic.
+
+        Args:
+            probes: the images.
+            ends: of the network.
+            arithmetic: to compute in.
+            at_once: images a run; attention at a large size would not fit as a batch.
+        """
         key = (probes, ends, arithmetic)
         if key not in self._computed:
             run = self.runner(ends, arithmetic)
-            rows = [run(image[np.newaxis]) for image in probes.inputs]  # attention at a large size would not fit as a batch
+            starts = range(0, len(probes.inputs), at_once)
+            rows = [run(probes.inputs[start : start + at_once]) for start in starts]
             self._computed[key] = {name: np.concatenate([row[name] for row in rows]) for name in ends.outputs}
         return self._computed[key]
 

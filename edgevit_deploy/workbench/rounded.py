@@ -1,5 +1,6 @@
 """What a quantised file takes beside: ranges, the rounded graph, its emulation as the yardstick, and what must stand in it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -85,7 +86,8 @@ class Rounded:
 
     def truths(self, plan: ExportPlan[Any], ends: Ends, more: tuple[Probes, ...] = ()) -> list[Truth]:
         """Return what a quantised file is compared with: on drawn pictures, and on others."""
-        probes = (self._probe_sets.natural(plan.image_size, plan.takes), *more)
+        values = min(math.prod(axis for axis in spec.shape[1:] if isinstance(axis, int)) for spec in plan.outputs)
+        probes = (self._probe_sets.natural(plan.image_size, plan.takes, values), *more)
         emulated, preprocess = self.emulation(plan), plan.spec.preprocess
         return quantised_truths(self._reference, emulated, probes, ends, plan.precision, preprocess)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgevit_deploy.errors import ExportError, first_line
 from edgevit_deploy.exporter import ExportPlan
-from edgevit_deploy.formats.onnx import SILENT, runtime_errors
+from edgevit_deploy.formats.onnx import DEQUANTIZE, QUANTIZE, SILENT, count_operators, runtime_errors
 from edgevit_deploy.parity.bounds import NoiseMultiple, tolerance_for
 from edgevit_deploy.parity.probes import make_probes
 from edgevit_deploy.spec import INPUT_NAME
@@ -33,13 +33,14 @@ class DryRun:
     """Seeded images of one size, what the module gives for them in float64, and at which batch sizes to run them.
 
     `images` is float32 (n, 3, height, width), `exact` float64 (n, ...) for each output; `atol` is the project's bound for an fp32
-    ONNX file on these images, one for each output.
+    ONNX file on these images, one for each output. Of a rounded graph `exact` is float32, as it was rounded, and there is no
+    bound: one value that falls to the other side of a step is no error, and moves the outputs by more than any noise.
     """
 
     images: NDArray[np.float32]
-    exact: tuple[NDArray[np.float64], ...]
+    exact: tuple[NDArray[Any], ...]
     batches: tuple[int, ...]
-    atol: tuple[float, ...]
+    atol: tuple[float, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,19 +60,20 @@ def make_dry_runs(module: "nn.Module", plan: ExportPlan[Any], bound: NoiseMultip
     """Make the dry runs for every batch and image size that a file of this plan promises; `bound` is that of an fp32 file."""
     import torch
 
-    exact_module = copy.deepcopy(module).double()
+    rounded = plan.scheme is not None
+    exact_module = module if rounded else copy.deepcopy(module).double()
     dry_runs = []
     for size in plan.proven_sizes():
         images = make_probes(size, plan.spec.preprocess, plan.takes, DRY_RUN_SEED).inputs[:DRY_RUN_IMAGES]
         with torch.no_grad():  # one image at a time: the attention of a large size may not fit as a batch
             rows = [torch.from_numpy(image[None]) for image in images]
-            exact = joined([exact_module(row.double()) for row in rows])
-            own = joined([module(row) for row in rows])
+            exact = joined([exact_module(row if rounded else row.double()) for row in rows])
+            own = exact if rounded else joined([module(row) for row in rows])
         atol = tuple(
             tolerance_for(bound, "fp32", float(np.abs(mine - true).max()), float(np.abs(true).max())).atol
             for mine, true in zip(own, exact, strict=True)
         )
-        dry_runs.append(DryRun(images=images, exact=exact, batches=plan.proven_batches(), atol=atol))
+        dry_runs.append(DryRun(images=images, exact=exact, batches=plan.proven_batches(), atol=None if rounded else atol))
     return tuple(dry_runs)
 
 
@@ -110,7 +112,7 @@ def simplify(
 
     Args:
         traced: tidied; not changed.
-        dry_runs: `traced` must run in all of them.
+        dry_runs: `traced` must run in all of them; where they have no bound, the result may be no further off than it.
         tidy: brings onnxsim's result into the same form, so that like is compared with like.
 
     Raises:
@@ -118,13 +120,15 @@ def simplify(
     """
     import onnxsim
 
+    errors_before = largest_errors(traced, dry_runs)
+    bounds = [dry_run.atol for dry_run in dry_runs]
     kept = Simplification(
         kept=False,
         reason="",
         nodes=(len(traced.graph.node), len(traced.graph.node)),
         size_bytes=(traced.ByteSize(), traced.ByteSize()),
-        max_abs_before=largest_errors(traced, dry_runs),
-        atol=tuple(atol for dry_run in dry_runs for atol in dry_run.atol),
+        max_abs_before=errors_before,
+        atol=errors_before if None in bounds else tuple(atol for bound in bounds for atol in bound or ()),
     )
     try:
         simplified = tidy(onnxsim.simplify(traced, skipped_optimizers=list(SKIPPED_PASSES))[0])
@@ -137,6 +141,9 @@ def simplify(
         size_bytes=(traced.ByteSize(), simplified.ByteSize()),
         max_abs_after=errors,
     )
+    before, after = _roundings(traced), _roundings(simplified)
+    if before != after:
+        return traced, replace(tried, reason=f"it has other roundings to integers: {after} against {before}")
     if tried.nodes[1] > tried.nodes[0]:
         return traced, replace(tried, reason=f"it has more nodes: {tried.nodes[1]} against {tried.nodes[0]}")
     if tried.size_bytes[1] > tried.size_bytes[0]:
@@ -144,6 +151,10 @@ def simplify(
     if not all(error <= atol for error, atol in zip(errors, tried.atol, strict=True)):
         return traced, replace(tried, reason=f"its largest error is {max(errors):.3g}, bound {min(tried.atol):.3g}")
     return simplified, replace(tried, kept=True, reason="no more nodes, no larger, every error within its bound")
+
+
+def _roundings(model: "ModelProto") -> dict[str, int]:
+    return {kind: count for kind, count in count_operators(model.graph).items() if kind in (QUANTIZE, DEQUANTIZE)}
 
 
 def joined(results: "Sequence[torch.Tensor | tuple[torch.Tensor, ...]]") -> tuple[NDArray[Any], ...]:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from edgevit_deploy.deploy.form import Form, form_beside
-from edgevit_deploy.errors import ExportError, MissingError, UsageError
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
+from edgevit_deploy.deploy.scheme import Scheme
+from edgevit_deploy.deploy.stored import Stored
+from edgevit_deploy.errors import ExportError, MissingError, RunError, UsageError
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Quantisation, usage_beside
 from edgevit_deploy.formats.tensorrt.library import LIBRARIES, Flavor, Library, read_plan_header
 from edgevit_deploy.formats.tensorrt.probe import Capability, capability, describe
 from edgevit_deploy.parity.bounds import NoiseMultiple
@@ -92,6 +94,18 @@ class TensorRTExporter(Exporter[TensorRTOptions]):
             k=4, reason="half-precision accumulation in some tensor-core kernels, which the emulation does not have"
         ),
     }
+    quantised: ClassVar[Mapping[Precision, Quantisation]] = {
+        "int8": Quantisation(
+            scheme=Scheme(activations="s8", symmetric=True),
+            bound=NoiseMultiple(
+                k=1.1,
+                reason="same steps as the emulation, and exact sums of products in integers; not measured on a GPU",
+            ),
+            form=form_beside(__file__, "form-int8.toml"),
+        )
+    }
+    """TensorRT takes zero points of 0 alone, and rounds an operator's output itself where the next one takes integers."""
+
     packages = tuple(library.module for library in LIBRARIES.values())
     """One of them is enough."""
 
@@ -175,6 +189,12 @@ class TensorRTExporter(Exporter[TensorRTOptions]):
             placements={"engine": Placement(partitions=1, outside={}, layers=layers if isinstance(layers, int) else None)},
             built_from=source,
         )
+
+    def stored(self, artifact: Artifact) -> Stored:
+        """Read back the grids of activations and the int8 weights of the file that the engine was built from."""
+        if artifact.built_from is None:
+            raise RunError(f"{artifact.path.name}: an engine does not say how it rounds, and {SOURCE_NAME} is not there")
+        return OnnxExporter().stored(artifact.built_from)
 
 
 def choose_library(flavor: Literal["auto", "tensorrt", "tensorrt-rtx"]) -> Choice:
