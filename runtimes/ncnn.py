@@ -5,6 +5,7 @@ fit each other: ncnn does not check shapes, and the child process contains the c
 """
 
 import statistics
+import struct
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
@@ -15,10 +16,16 @@ from edgevit_deploy.errors import RunError
 from edgevit_deploy.formats.ncnn import BIN_NAME, ENDS, INPUT_BLOB, OUTPUT_BLOB, PARAM_NAME, NcnnModel, read_ncnn_model
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, OpTime, Session
+from edgevit_deploy.spec import Precision
 
 if TYPE_CHECKING:
     import ncnn
 
+
+AS_STORED = 1
+"""Asks ncnn for a blob in the layout and the type that its layer has chosen."""
+
+BF16_BITS = 16
 
 _CONVOLUTION = frozenset({"aten::_convolution"})
 _PRODUCT = frozenset({"aten::matmul", "aten::bmm"})
@@ -48,11 +55,21 @@ TRACED_AS: dict[str, frozenset[str]] = {
 """pnnx writes its layers in the order of the trace that it was given."""
 
 
+ONE_CONVOLUTION = f"""7767517
+2 2
+Input in 0 1 {INPUT_BLOB}
+Convolution convolution 1 1 {INPUT_BLOB} {OUTPUT_BLOB} 0=4 1=1 6=16
+"""
+ITS_WEIGHTS = struct.pack("<I16f", 0, *range(16))
+"""The smallest model that shows in what its activations are stored; ncnn reads the weights where they lie."""
+
+
 class NcnnSession(Session):
     """One model folder; `threads` sets ncnn's threads.
 
     A float32 model is computed in float32: every option that would store or add in 16 bits, on by default, is off. A float16
-    model has its activations stored in half precision where the CPU can, and its sums in float32.
+    model has its activations stored in half precision where the CPU can, and its sums in float32. A model that asks for storage
+    in bfloat16 gets it; where ncnn was built without, it is run in float32, and `substitute` says so.
     """
 
     name: ClassVar[str] = "ncnn (CPU)"
@@ -71,7 +88,15 @@ class NcnnSession(Session):
     def _load(self) -> None:
         if any(spec.shape[0] != 1 for spec in (*self.inputs, *self.outputs)):
             raise RunError("ncnn has no batch axis: every shape must start with 1")
-        self._net = self._read(self._model())
+        model = self._model()
+        self._net, self.substitute = self._read(model), ""
+        if model.bf16_storage and not self.executes("bf16"):
+            self.substitute = f"this ncnn stores nothing in bfloat16, so {self.path.name} was run in float32"
+
+    @classmethod
+    def executes(cls, precision: Precision) -> bool:
+        """Say whether this ncnn computes in a precision, by asking one convolution for how it stores what it returns."""
+        return precision != "bf16" or _bits_of_activations(bf16_storage=True) == BF16_BITS
 
     def _model(self) -> NcnnModel:
         """Read the folder without ncnn, which trusts what it finds there."""
@@ -87,10 +112,7 @@ class NcnnSession(Session):
         net = ncnn.Net()
         if allocator is not None:
             net.opt.blob_allocator = net.opt.workspace_allocator = allocator
-        half = "float16" in model.tagged
-        net.opt.use_fp16_packed = net.opt.use_fp16_storage = half
-        net.opt.use_fp16_arithmetic = net.opt.use_bf16_packed = net.opt.use_bf16_storage = False
-        net.opt.use_vulkan_compute = False
+        _set_storage(net, half="float16" in model.tagged, bf16_storage=model.bf16_storage)
         if self.threads is not None:
             net.opt.num_threads = self.threads
         for what, load, file in (("load_param", net.load_param, PARAM_NAME), ("load_model", net.load_model, BIN_NAME)):
@@ -137,6 +159,27 @@ class NcnnSession(Session):
         self._net = None
 
 
+def _set_storage(net: "ncnn.Net", *, half: bool, bf16_storage: bool) -> None:
+    """Say in what a net stores weights and activations; nothing is left to ncnn's defaults, and sums are in float32."""
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = half
+    net.opt.use_bf16_storage = bf16_storage
+    net.opt.use_fp16_arithmetic = net.opt.use_bf16_packed = net.opt.use_vulkan_compute = False
+
+
+def _bits_of_activations(*, bf16_storage: bool) -> int:
+    """Return in how many bits a convolution of this ncnn stores a number that it returns."""
+    import ncnn
+
+    net = ncnn.Net()
+    _set_storage(net, half=False, bf16_storage=bf16_storage)
+    net.load_param_mem(ONE_CONVOLUTION)
+    net.load_model_mem(ITS_WEIGHTS)
+    extractor = net.create_extractor()
+    extractor.input(INPUT_BLOB, ncnn.Mat(np.ones((4, 4, 4), np.float32)))
+    _, output = extractor.extract(OUTPUT_BLOB, AS_STORED)
+    return int(output.elembits())
+
+
 def _times_ms(net: "ncnn.Net", image: Array, blobs: list[str]) -> list[float]:
     """Ask a net for blobs, one after the other, and return how long each took."""
     import ncnn
@@ -146,7 +189,7 @@ def _times_ms(net: "ncnn.Net", image: Array, blobs: list[str]) -> list[float]:
     times_ms = []
     for blob in blobs:
         start_ns = time.perf_counter_ns()
-        status, _ = extractor.extract(blob, 1)  # 1: in the layout that the layer has chosen
+        status, _ = extractor.extract(blob, AS_STORED)
         times_ms.append((time.perf_counter_ns() - start_ns) / 1e6)
         if status:
             raise RunError(f"ncnn answered {status} when it was asked for {blob}")

@@ -23,6 +23,7 @@ from edgevit_deploy.formats.openvino import (
     settings_for,
     stored_settings,
 )
+from edgevit_deploy.formats.openvino.integers import integer_weights
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import Precision
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 class OpenVinoSession(Session):
     """One model folder, with the settings stored in it; `threads` sets INFERENCE_NUM_THREADS.
 
-    A file for an arithmetic that this CPU does not have is run in float32, and `substitute` says so.
+    A file for an arithmetic that this CPU does not have is run in float32, and `substitute` says so; so it does where an int8
+    file is not executed in integers.
     """
 
     name: ClassVar[str] = "OpenVINO (CPU)"
@@ -51,9 +53,9 @@ class OpenVinoSession(Session):
     @classmethod
     def executes(cls, precision: Precision) -> bool:
         """Say whether this CPU computes in a precision, by compiling one convolution for it."""
-        core = load_openvino().Core()
-        compiled = compile_for_cpu(core, one_convolution(), settings_for(precision))
-        return not other_arithmetic(compiled, HINTS[precision])
+        core, rounded = load_openvino().Core(), precision == "int8"
+        compiled = compile_for_cpu(core, one_convolution(rounded=rounded), settings_for(precision))
+        return not other_arithmetic(compiled, HINTS[precision], int(rounded))
 
     def _load(self) -> None:
         core = load_openvino().Core()
@@ -62,8 +64,11 @@ class OpenVinoSession(Session):
         settings = stored_settings(model)
         self.substitute = ""
         compiled = self._compile(core, model, settings)
-        other = other_arithmetic(compiled, settings[HINT_NAME])
-        if other:
+        integers = integer_weights(model)
+        other = other_arithmetic(compiled, settings[HINT_NAME], integers)
+        if other and integers:
+            self.substitute = f"{other}, and so it ran {self.path.name}"
+        elif other:
             settings = {**settings, HINT_NAME: HINTS["fp32"]}
             compiled = self._compile(core, model, settings)
             if still_other := other_arithmetic(compiled, HINTS["fp32"]):

@@ -62,6 +62,10 @@ class TorchScriptExporter(Exporter[TorchScriptOptions]):
     precisions: ClassVar[Mapping[Precision, NoiseMultiple]] = {
         "fp32": NoiseMultiple(k=4, reason="same kernels as PyTorch; the mobile generation (1.13) sums in another order"),
     }
+    no_integers: ClassVar[str] = (
+        "PyTorch Mobile, which gets no new releases, has integers only as quantised tensors of QNNPACK, which were not tried; "
+        "its heir, the target executorch, has int8"
+    )
     packages: ClassVar[tuple[str, ...]] = ("torch",)
     options_type: ClassVar[type[TorchScriptOptions]] = TorchScriptOptions
     dynamic_batch: ClassVar[bool] = True

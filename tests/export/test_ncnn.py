@@ -37,6 +37,11 @@ def single() -> Artifact:
 
 
 @pytest.fixture(scope="module")
+def brain() -> Artifact:
+    return SMALL.shared(precision="bf16")
+
+
+@pytest.fixture(scope="module")
 def half() -> Artifact:
     return SMALL.shared(precision="fp16")
 
@@ -74,14 +79,31 @@ def test_another_layer_in_fp16_is_refused(half: Artifact, tmp_path: Path) -> Non
             check_same_layers(half.path, tmp_path)
 
 
+def test_a_bf16_model_is_the_fp32_model_with_a_setting(single: Artifact, brain: Artifact) -> None:
+    """So the float32 bound, which sees what that of bfloat16 cannot, has judged the same layers and weights."""
+    assert (brain.path / BIN_NAME).read_bytes() == (single.path / BIN_NAME).read_bytes()
+    lines, twins = ((artifact.path / PARAM_NAME).read_text().splitlines() for artifact in (brain, single))
+    differing = [(line.split(), twin.split()) for line, twin in zip(lines, twins, strict=True) if line != twin]
+    assert differing == [(["Input", "use_bf16_storage", "0", "1", "in0"], ["Input", "in0", "0", "1", "in0"])]
+    assert read_ncnn_model(brain.path).bf16_storage
+
+
+def test_one_setting_does_not_pass_for_another(single: Artifact, brain: Artifact) -> None:
+    with pytest.raises(ExportError, match="bf16 storage in the written files: False, asked for: True"):
+        check_written(single.path, "bf16")
+    with pytest.raises(ExportError, match="bf16 storage in the written files: True, asked for: False"):
+        check_written(brain.path, "fp32")
+
+
 def test_half_weights_do_not_pass_for_float32(half: Artifact) -> None:
     """What pnnx writes unless it is told otherwise."""
     with pytest.raises(ExportError, match=r"weights in the written files: \{'float16'\}, asked for: \{'float32'\}"):
         check_written(half.path, "fp32")
 
 
-def test_notes_name_the_limits(single: Artifact, half: Artifact) -> None:
-    for artifact, options in ((single, "left on, the error is that of half precision"), (half, "sums are float32")):
+def test_notes_name_the_limits(single: Artifact, half: Artifact, brain: Artifact) -> None:
+    said = (single, "left on, the error is that of half precision"), (half, "sums are float32"), (brain, "with bf16_storage on")
+    for artifact, options in said:
         notes = " ".join(artifact.notes)
         assert options in notes
         assert "Batch 1 and 64 x 64 only" in notes
@@ -220,6 +242,9 @@ def test_the_usage_snippet_runs(single: Artifact, tmp_path: Path) -> None:
 def test_the_command_line_refuses_by_name(expect_error: Callable[..., str], tmp_path: Path) -> None:
     common = ("ncnn", "--model", "edgevit_xxs", "--output", tmp_path, "--graph")
     assert expect_error(2, *common, "original").endswith("cannot hold the original graph; use --graph deploy")
+    bf16 = ("deploy", "--precision", "bf16", "--input", "image")
+    assert expect_error(2, *common, *bf16).endswith("which costs too much; use --input tensor")
+    assert "are slower: 0.8 times the speed of fp32" in expect_error(2, *common, "deploy", "--precision", "int8")
     for batch in ("2", "dynamic"):
         assert expect_error(2, *common, "deploy", "--batch", batch).endswith("one image a run; use --batch 1")
     assert "use --image-size N or HxW" in expect_error(2, *common, "deploy", "--image-size", "dynamic")

@@ -17,7 +17,8 @@ from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.formats.openvino import BIN_NAME, XML_NAME, load_openvino, read_ir
 from edgevit_deploy.spec import Precision
-from export.openvino import OpenVinoExporter, check_same_graph, convert, count_operators, name_ends
+from export.openvino import OpenVinoExporter, convert, name_ends
+from export.openvino.graph import check_same_graph, count_operators
 from tests.helpers.bounds import bound_of
 from tests.helpers.openvino import SMALL
 from tests.helpers.small import truth_and_noise

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.formats.ncnn import BIN_NAME, MAX_PARAM_BYTES, PARAM_NAME, read_ncnn_model
+from edgevit_deploy.formats.ncnn import BIN_NAME, MAX_PARAM_BYTES, PARAM_NAME, ask_for_bf16_storage, read_ncnn_model
 from tests.helpers.ncnn import FLOAT16_TAG, FLOAT32_TAG, HANDWRITTEN, write_handwritten
 
 CONVOLUTION = "0=2 1=1 11=1 5=1 6=6"
@@ -46,6 +46,27 @@ def test_the_weights_of_each_kind_are_counted(tmp_path: Path, settings: str, tag
     (tmp_path / BIN_NAME).write_bytes(b"".join(FLOAT32_TAG + bytes(4 * size) for size in sizes if size) + bytes(4 * raw))
     model = read_ncnn_model(tmp_path)
     assert (sum(model.tagged.values()), model.raw) == (tagged, raw)
+
+
+def test_a_model_asks_for_storage_in_bfloat16_by_the_name_of_its_input_layer(tmp_path: Path) -> None:
+    write_handwritten(tmp_path)
+    plain = read_ncnn_model(tmp_path)
+    ask_for_bf16_storage(tmp_path / PARAM_NAME)
+    asking = read_ncnn_model(tmp_path)
+    assert (plain.bf16_storage, asking.bf16_storage) == (False, True)
+    assert asking.ends() == plain.ends()
+    assert asking.layers[1:] == plain.layers[1:]
+    assert (asking.layers[0].kind, asking.layers[0].settings) == (plain.layers[0].kind, plain.layers[0].settings)
+
+
+@pytest.mark.parametrize("inputs", [0, 2])
+def test_a_model_without_one_input_cannot_ask(tmp_path: Path, inputs: int) -> None:
+    line = next(line for line in HANDWRITTEN.splitlines(keepends=True) if line.startswith("Input"))
+    text = HANDWRITTEN.replace(line, inputs * line)
+    (tmp_path / PARAM_NAME).write_text(text)
+    with pytest.raises(RunError, match=rf"model\.param has {inputs} inputs, expected 1; convert it again"):
+        ask_for_bf16_storage(tmp_path / PARAM_NAME)
+    assert (tmp_path / PARAM_NAME).read_text() == text
 
 
 def test_an_odd_number_of_halves_is_padded(tmp_path: Path) -> None:

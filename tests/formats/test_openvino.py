@@ -46,7 +46,7 @@ def test_a_written_model_is_read(relu: Any, tmp_path: Path) -> None:
     check_ends(read, (X,), (Y,))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16", "int8"])
 def test_settings_survive_the_file(relu: Any, tmp_path: Path, precision: Any) -> None:
     for name, value in settings_for(precision).items():
         relu.set_rt_info(value, [STORED_AT, name])
@@ -56,7 +56,7 @@ def test_settings_survive_the_file(relu: Any, tmp_path: Path, precision: Any) ->
 
 def test_a_model_without_settings_is_refused(relu: Any) -> None:
     with pytest.raises(
-        RunError, match=r"asks for the settings \{\}, those of no precision \(fp32, fp16, bf16\); convert it again"
+        RunError, match=r"asks for the settings \{\}, those of no precision \(fp32, fp16, bf16, int8\); convert it again"
     ):
         stored_settings(relu)
 

@@ -11,16 +11,21 @@ import numpy as np
 import pytest
 import torch
 
+import runtimes.ncnn as running
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
-from edgevit_deploy.formats.ncnn import PARAM_NAME
+from edgevit_deploy.formats.ncnn import PARAM_NAME, ask_for_bf16_storage
+from edgevit_deploy.parity.gate import ParityReport, check_session
+from edgevit_deploy.parity.probes import make_probes
+from edgevit_deploy.parity.reference import Reference
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import TensorSpec
+from export.ncnn import NcnnExporter
 from runtimes.ncnn import NcnnSession
 from tests.helpers.bounds import bound_of
 from tests.helpers.hosts import registered
 from tests.helpers.ncnn import FLOAT16_TAG, FLOAT32_TAG, SMALL, write_handwritten
-from tests.helpers.small import truth_and_noise
+from tests.helpers.small import SMALL_SIZE, ends, truth_and_noise
 from tests.helpers.targets import NETWORK, images
 
 K = bound_of("ncnn", "fp32").k
@@ -58,6 +63,55 @@ def test_a_half_precision_file_has_the_error_of_half_precision() -> None:
     half = SMALL.shared(precision="fp16")
     _, noise = truth_and_noise(NETWORK, images())
     assert 100 * noise < error_of(half) < 1e-2 * float(np.abs(truth_and_noise(NETWORK, images())[0]).max())
+
+
+def in_bf16() -> Artifact:
+    """The small network in ncnn's own form."""
+    return SMALL.shared(precision="bf16", form=NcnnExporter.form)
+
+
+def judge_bf16(opened: Session) -> ParityReport:
+    probes = make_probes(SMALL_SIZE, NETWORK.spec.preprocess, "tensor", seed=0)
+    truth = Reference(NETWORK, NETWORK.spec.preprocess).truth(probes, ends("tensor", "logits"), "bf16")
+    return check_session(opened, [truth], bound_of("ncnn", "bf16"), [1])
+
+
+def test_a_bf16_file_passes_and_is_not_float32_in_disguise() -> None:
+    """The gate through the child; what this ncnn was built with decides what is expected."""
+    with session(in_bf16()) as opened:
+        report = judge_bf16(opened)
+    if registered("ncnn").executes("bf16"):
+        assert report.status == "passed"
+        assert report.worst is not None
+        assert report.worst.noise_ratio > 0.2
+    else:
+        assert report.status == "built, not run"
+
+
+def test_what_this_ncnn_computes_wrongly_in_bfloat16_fails() -> None:
+    """Pixel shuffles, which ncnn's own form has not: all outputs are NaN (1.0.20261020)."""
+    if registered("ncnn").executes("bf16"):
+        with session(SMALL.shared(precision="bf16")) as opened:
+            assert judge_bf16(opened).status == "failed"
+
+
+def test_an_ncnn_without_bfloat16_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this one is: it is made to store what a convolution returns in 32 bits."""
+    monkeypatch.setattr(running, "_bits_of_activations", lambda **_: 32)
+    artifact = in_bf16()
+    assert not NcnnSession.executes("bf16")
+    with NcnnSession(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs, threads=1) as opened:
+        report = judge_bf16(opened)
+        with pytest.raises(RunError, match="not timed: this ncnn stores nothing in bfloat16"):
+            opened.time_runs({"input": images()}, 1)
+    assert (report.status, report.ok) == ("built, not run", False)
+    assert report.instead.startswith("this ncnn stores nothing in bfloat16, so model.ncnn was run in float32: ")
+
+
+def test_what_is_stored_is_asked_for_one_convolution() -> None:
+    """Negative control: without the option it has 32 bits."""
+    assert running._bits_of_activations(bf16_storage=False) == 32
+    assert NcnnSession.executes("fp32")
 
 
 def test_a_fault_in_the_weights_is_seen(tmp_path: Path) -> None:
@@ -177,19 +231,26 @@ def test_every_answer_but_0_is_an_error(
         opened.run({"x": np.zeros((1, 3, 4, 4), np.float32)})
 
 
-@pytest.mark.parametrize(("tag", "half"), [(FLOAT32_TAG, False), (FLOAT16_TAG, True)])
-def test_nothing_is_left_to_ncnns_own_defaults(answering: Callable[..., None], tmp_path: Path, tag: bytes, half: bool) -> None:
+@pytest.mark.parametrize(
+    ("tag", "half", "brain"), [(FLOAT32_TAG, False, False), (FLOAT16_TAG, True, False), (FLOAT32_TAG, False, True)]
+)
+def test_nothing_is_left_to_ncnns_own_defaults(
+    answering: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tag: bytes, half: bool, brain: bool
+) -> None:
     """By default all three fp16 options are on, whatever the file holds."""
     answering()
+    monkeypatch.setattr(running, "_bits_of_activations", lambda **_: 16)
     opened = handwritten(tmp_path, session_type=NcnnSession)
     write_handwritten(tmp_path, tag=tag)
+    if brain:
+        ask_for_bf16_storage(tmp_path / PARAM_NAME)
     with opened:
         assert vars(opened._net.opt) == {
             "use_fp16_packed": half,
             "use_fp16_storage": half,
             "use_fp16_arithmetic": False,
             "use_bf16_packed": False,
-            "use_bf16_storage": False,
+            "use_bf16_storage": brain,
             "use_vulkan_compute": False,
         }
 

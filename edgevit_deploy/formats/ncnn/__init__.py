@@ -24,6 +24,10 @@ INPUT_BLOB, OUTPUT_BLOB = "in0", "out0"
 ENDS = ((INPUT_BLOB,), (OUTPUT_BLOB,))
 """The names that pnnx gives, and that an app asks for."""
 
+BF16_STORAGE = "use_bf16_storage"
+"""The name of the option, and of the input layer of a model that is to be run with it: ncnn does not look at a layer's name, and
+has no other place in its two files for what an app is to set."""
+
 MAGIC = "7767517"
 MAX_PARAM_BYTES = 4 << 20
 """About a hundred times what an EdgeViT has."""
@@ -37,6 +41,8 @@ STORAGES = {0: "float32", 0x01306B47: "float16"}
 WORD = re.compile(r"[\w.:/-]{1,200}", re.ASCII)
 SETTING = re.compile(r"(?:(?P<number>\d{1,2})|-233(?P<array>\d\d))=(?P<value>[-+.\deE]{1,15}(?:,[-+.\deE]{1,15})*)", re.ASCII)
 """Narrower than ncnn's own reader, which goes on somewhere else in a line that it does not understand."""
+
+INPUT_LINE = re.compile(rf"^Input +{INPUT_BLOB} +(?P<ends>0 1 {INPUT_BLOB}.*)$", re.MULTILINE)
 
 ITEM_BYTES = {"float32": 4, "float16": 2}
 
@@ -54,6 +60,11 @@ class NcnnModel:
     layers: tuple[Layer, ...]
     tagged: dict[str, int]
     raw: int
+
+    @property
+    def bf16_storage(self) -> bool:
+        """Whether it asks to be run with activations and weights stored in bfloat16."""
+        return any(layer.kind == "Input" and layer.name == BF16_STORAGE for layer in self.layers)
 
     def layer_counts(self) -> dict[str, int]:
         """Return how many layers there are of each kind."""
@@ -81,6 +92,18 @@ def read_ncnn_model(folder: Path) -> NcnnModel:
     layers = read_layers(folder / PARAM_NAME)
     tagged, raw = count_weights(folder / BIN_NAME, layers)
     return NcnnModel(layers=layers, tagged=tagged, raw=raw)
+
+
+def ask_for_bf16_storage(path: Path) -> None:
+    """Write into a `model.param` that it is to be run with activations and weights stored in bfloat16.
+
+    Raises:
+        RunError: it has not one line for its input.
+    """
+    text, count = INPUT_LINE.subn(lambda match: f"Input {BF16_STORAGE:<24} {match['ends']}", path.read_text(encoding="ascii"))
+    if count != 1:
+        raise RunError(f"{path.name} has {count} inputs, expected 1; convert it again")
+    path.write_text(text, encoding="ascii")
 
 
 def read_layers(path: Path) -> tuple[Layer, ...]:
