@@ -46,6 +46,10 @@ class PaletteRounding(nn.Module):
         """Return the places that are stored, less 128: int8 (out, n)."""
         return (self.places - TABLE // 2).to(torch.int8).flatten(1)
 
+    def rounded(self, weight: Tensor) -> Tensor:
+        """Return the values for which the stored places stand: (out, ...) -> the same shape."""
+        return self(weight)  # type: ignore[no-any-return]
+
 
 def best_table(values: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return 256 values, ascending, of which the nearest to each of some values is near in the mean square.

@@ -59,8 +59,15 @@ def quantised(network: nn.Module, scheme: Scheme, ranges: Ranges | None) -> nn.M
 
 
 def emulation(network: nn.Module, scheme: Scheme, ranges: Ranges | None) -> nn.Module:
-    """Return the same as what PyTorch runs, whatever the dialect in which it is written."""
-    return quantised(network, replace(scheme, dialect="trace"), ranges)
+    """Return the same as what PyTorch runs, whatever the dialect in which it is written.
+
+    Its weights are those that are stored; rounding them once more changes none, nor does rounding them to half precision before.
+    """
+    graph = quantised(network, replace(scheme, dialect="trace"), ranges)
+    for module in graph.modules():
+        if isinstance(module, QuantisedOperator):
+            module.operator.weight.copy_(module.round_weight.rounded(module.operator.weight))
+    return graph
 
 
 def chosen(network: nn.Module, scheme: Scheme) -> list[tuple[str, nn.Conv2d | nn.Linear]]:

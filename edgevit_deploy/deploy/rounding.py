@@ -92,6 +92,10 @@ class WeightRounding(nn.Module):
         steps = (weight.float() / self.scales.view(-1, *[1] * (weight.dim() - 1))).round()
         return steps.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT).to(torch.int8).flatten(1)
 
+    def rounded(self, weight: Tensor) -> Tensor:
+        """Return the values for which the stored integers stand: (out, ...) -> the same shape."""
+        return (self.integers(weight).float() * self.scales[:, None]).view_as(weight)
+
 
 def _there_and_back(x: Tensor, grid: Grid) -> Tensor:
     if grid.lowest < -128 or grid.highest > 127:

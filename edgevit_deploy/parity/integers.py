@@ -13,7 +13,7 @@ from torch import nn
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.parity.gate import Truth, root_mean_square
 from edgevit_deploy.parity.probes import GOLDEN_PROBES, Probes
-from edgevit_deploy.parity.reference import Ends, Reference
+from edgevit_deploy.parity.reference import Arithmetic, Ends, Reference
 from edgevit_deploy.spec import Precision, Preprocess, task_of
 
 GOLDEN = NoiseMultiple(k=2, reason="few pictures: roundings that fall to the other side of a step do not average out over them")
@@ -21,7 +21,13 @@ GOLDEN = NoiseMultiple(k=2, reason="few pictures: roundings that fall to the oth
 
 
 def quantised_truths(
-    reference: Reference, emulation: nn.Module, probes: Sequence[Probes], ends: Ends, precision: Precision, preprocess: Preprocess
+    reference: Reference,
+    emulation: nn.Module,
+    probes: Sequence[Probes],
+    ends: Ends,
+    precision: Precision,
+    preprocess: Preprocess,
+    arithmetic: Arithmetic = "fp32",
 ) -> list[Truth]:
     """Return the float64 outputs of a network, and the RMS error of the emulation of its rounded graph.
 
@@ -32,17 +38,17 @@ def quantised_truths(
         ends: of the file.
         precision: of the file.
         preprocess: for the ends that normalise inside.
+        arithmetic: in which the file computes what it does not round.
 
     Returns:
         The golden ones first, then one for each of `probes`.
     """
     own = Reference(emulation, preprocess)
-    golden = replace(_truth(reference, own, probes[0].first(GOLDEN_PROBES), ends, precision), bound=GOLDEN)
-    return [golden, *(_truth(reference, own, some, ends, precision) for some in probes)]
 
+    def truth(probes: Probes) -> Truth:
+        exact, emulated = reference.outputs(probes, ends, "fp64"), own.outputs(probes, ends, arithmetic)
+        noise = {name: root_mean_square(emulated[name] - exact[name]) for name in exact}
+        return Truth(probes=probes, outputs=exact, noise=noise, precision=precision, task=task_of(ends.returns))
 
-def _truth(reference: Reference, own: Reference, probes: Probes, ends: Ends, precision: Precision) -> Truth:
-    exact = reference.outputs(probes, ends, "fp64")
-    emulated = own.outputs(probes, ends, "fp32")
-    noise = {name: root_mean_square(emulated[name] - exact[name]) for name in exact}
-    return Truth(probes=probes, outputs=exact, noise=noise, precision=precision, task=task_of(ends.returns))
+    golden = replace(truth(probes[0].first(GOLDEN_PROBES)), bound=GOLDEN)
+    return [golden, *(truth(some) for some in probes)]

@@ -20,7 +20,7 @@ from edgevit_deploy.parity.gate import Truth
 from edgevit_deploy.parity.integers import quantised_truths
 from edgevit_deploy.parity.probe_sets import ProbeSets
 from edgevit_deploy.parity.probes import Probes
-from edgevit_deploy.parity.reference import Ends, Reference
+from edgevit_deploy.parity.reference import Arithmetic, Ends, Reference
 
 LOSS_PICTURES = 4
 
@@ -87,7 +87,8 @@ class Rounded:
         """Return what a quantised file is compared with: on drawn pictures, and on others."""
         probes = (self._probe_sets.natural(plan.image_size, plan.takes), *more)
         emulated, preprocess = self.emulation(plan), plan.spec.preprocess
-        return quantised_truths(self._reference, emulated, probes, ends, plan.precision, preprocess)
+        arithmetic: Arithmetic = "fp16" if plan.scheme is not None and plan.scheme.half else "fp32"
+        return quantised_truths(self._reference, emulated, probes, ends, plan.precision, preprocess, arithmetic)
 
     def losses(self, plan: ExportPlan[Any]) -> dict[str, float]:
         """Return, for each operator, the SQNR in dB of the outputs where it alone is rounded, on a few of the drawn pictures."""
