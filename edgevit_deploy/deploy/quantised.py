@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgevit_deploy.deploy.observe import operators_of
+from edgevit_deploy.deploy.palette import PaletteRounding
 from edgevit_deploy.deploy.ranges import OperatorRanges, Range, Ranges
 from edgevit_deploy.deploy.rounding import Rounding, WeightRounding, grid_of
 from edgevit_deploy.deploy.scheme import Scheme
@@ -32,7 +33,7 @@ class QuantisedOperator(nn.Module):
         super().__init__()
         self.operator = operator
         self.before = _rounding(scheme, ranges.input) if ranges else nn.Identity()
-        self.round_weight = WeightRounding(operator.weight, scheme.dialect)
+        self.round_weight = _weight_rounding(operator.weight, scheme)
         self.after = _rounding(scheme, ranges.output) if ranges and scheme.outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,8 +59,15 @@ def quantised(network: nn.Module, scheme: Scheme, ranges: Ranges | None) -> nn.M
 
 
 def emulation(network: nn.Module, scheme: Scheme, ranges: Ranges | None) -> nn.Module:
-    """Return the same as what PyTorch runs, whatever the dialect in which it is written."""
-    return quantised(network, replace(scheme, dialect="trace"), ranges)
+    """Return the same as what PyTorch runs, whatever the dialect in which it is written.
+
+    Its weights are those that are stored; rounding them once more changes none, nor does rounding them to half precision before.
+    """
+    graph = quantised(network, replace(scheme, dialect="trace"), ranges)
+    for module in graph.modules():
+        if isinstance(module, QuantisedOperator):
+            module.operator.weight.copy_(module.round_weight.rounded(module.operator.weight))
+    return graph
 
 
 def chosen(network: nn.Module, scheme: Scheme) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
@@ -91,6 +99,12 @@ def stored(network: nn.Module) -> Stored:
             for module in operators
         ),
     )
+
+
+def _weight_rounding(weight: Tensor, scheme: Scheme) -> WeightRounding | PaletteRounding:
+    if scheme.weights == "palette8":
+        return PaletteRounding(weight, half=scheme.half)
+    return WeightRounding(weight, scheme.dialect, half=scheme.half)
 
 
 def _rounding(scheme: Scheme, extent: Range) -> Rounding:

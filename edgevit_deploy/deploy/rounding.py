@@ -16,12 +16,15 @@ from edgevit_deploy.errors import UsageError
 LARGEST_WEIGHT = 127
 """Weights are -127 to 127: -128 would make the grid wider on one side, and some kernels add such products up wrongly."""
 
+SMALLEST_HALF = 2.0**-14
+"""Half precision has smaller numbers, with ever fewer digits, and hardware may take them for zero."""
+
 ENDS = {"u8": (0, 255), "s8": (-128, 127)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """Integers that stand for values: value = scale * (integer - zero_point); `scale` is a float32 number."""
+    """Integers that stand for values: value = scale * (integer - zero_point); `scale` is a float32 or float16 number."""
 
     scale: float
     zero_point: int
@@ -34,17 +37,18 @@ def grid_of(extent: Range, scheme: Scheme) -> Grid:
     lowest, highest = ENDS[scheme.activations]
     low, high = min(extent.low, 0.0), max(extent.high, 0.0)
     if scheme.symmetric:
-        scale = _float32(max(-low, high) / highest)
+        scale = _step(max(-low, high) / highest, scheme)
         return Grid(scale=scale, zero_point=0, lowest=lowest, highest=highest)
-    scale = _float32((high - low) / (highest - lowest))
+    scale = _step((high - low) / (highest - lowest), scheme)
     zero_point = min(highest, max(lowest, round(lowest - low / scale)))
     return Grid(scale=scale, zero_point=zero_point, lowest=lowest, highest=highest)
 
 
-def weight_scales(weight: Tensor) -> Tensor:
-    """Return the step of each output channel of a weight (out, ...): float32 (out,)."""
+def weight_scales(weight: Tensor, *, half: bool = False) -> Tensor:
+    """Return the step of each output channel of a weight (out, ...): float32 (out,), half-precision numbers where asked."""
     largest = weight.detach().float().abs().flatten(1).amax(dim=1)
-    return torch.where(largest > 0, largest / LARGEST_WEIGHT, torch.ones_like(largest))
+    steps = torch.where(largest > 0, largest / LARGEST_WEIGHT, torch.ones_like(largest))
+    return steps.clamp(min=SMALLEST_HALF).half().float() if half else steps
 
 
 class Rounding(nn.Module):
@@ -68,10 +72,10 @@ class WeightRounding(nn.Module):
     scales: Tensor
     zero_points: Tensor
 
-    def __init__(self, weight: Tensor, dialect: Dialect) -> None:
+    def __init__(self, weight: Tensor, dialect: Dialect, *, half: bool = False) -> None:
         super().__init__()
         self.dialect = dialect
-        self.register_buffer("scales", weight_scales(weight))
+        self.register_buffer("scales", weight_scales(weight, half=half))
         self.register_buffer("zero_points", torch.zeros(len(weight), dtype=torch.int32 if dialect == "trace" else torch.int64))
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -87,6 +91,10 @@ class WeightRounding(nn.Module):
         """Return the integers that are stored: int8 (out, n)."""
         steps = (weight.float() / self.scales.view(-1, *[1] * (weight.dim() - 1))).round()
         return steps.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT).to(torch.int8).flatten(1)
+
+    def rounded(self, weight: Tensor) -> Tensor:
+        """Return the values for which the stored integers stand: (out, ...) -> the same shape."""
+        return (self.integers(weight).float() * self.scales[:, None]).view_as(weight)
 
 
 def _there_and_back(x: Tensor, grid: Grid) -> Tensor:
@@ -105,6 +113,8 @@ def _decomposed() -> "torch._ops._OpNamespace":
     return torch.ops.quantized_decomposed
 
 
-def _float32(value: float) -> float:
-    """Return a positive step as the float32 number that files hold; of a range of nothing, 1."""
+def _step(value: float, scheme: Scheme) -> float:
+    """Return a positive step as the float32 number, or that of half precision, that files hold; of a range of nothing, 1."""
+    if scheme.half:
+        return float(np.float16(max(value, SMALLEST_HALF))) if value else 1.0
     return float(np.float32(value)) or 1.0

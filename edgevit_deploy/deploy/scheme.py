@@ -30,6 +30,8 @@ class Scheme:
             run; none: as they are.
         symmetric: activations have the zero point 0, so that ranges are as wide below zero as above.
         outputs: an operator's output is rounded too, not its input alone.
+        half: the file computes in half precision what it does not round, so that every scale, and every value of a table, is a
+            half-precision number, here and in the emulation.
         depthwise: depthwise convolutions are among the operators.
         written_by: core: the exporter is given the rounded network; vendor: it is given the float network and the ranges, and its
             own tool rounds.
@@ -41,6 +43,7 @@ class Scheme:
     activations: Activations = "s8"
     symmetric: bool = False
     outputs: bool = False
+    half: bool = False
     depthwise: bool = True
     written_by: WrittenBy = "core"
     dialect: Dialect = "trace"

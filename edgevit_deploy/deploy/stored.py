@@ -12,8 +12,8 @@ class StoredWeights:
     """The rounded weights of one operator.
 
     Attributes:
-        scales: float32 (out,).
-        values: int8 (out, n); in which order the n are is the format's own.
+        scales: float32 (out,); of weights with a table, the table.
+        values: int8 (out, n); in which order the n are is the format's own. Of weights with a table, places in it less 128.
     """
 
     scales: NDArray[np.float32]

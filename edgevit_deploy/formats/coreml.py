@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgevit_deploy.errors import RunError
+import numpy as np
+
+from edgevit_deploy.deploy.stored import Stored, StoredWeights
+from edgevit_deploy.errors import RunError, first_line
 
 MODEL_PATH = "com.apple.CoreML/model.mlmodel"
 WEIGHTS_PATH = "com.apple.CoreML/weights"
@@ -27,6 +30,12 @@ pinned ranges and by the parity check of every written file."""
 
 IDLE = ("executorch", "libsvm", "sklearn", "tensorflow", "torchao", "transformers", "xgboost")
 """coremltools imports these, where they are installed, for conversions that are not ours; that is half of the time it takes."""
+
+DEQUANTISED = ("constexpr_affine_dequantize", "constexpr_blockwise_shift_scale", "constexpr_lut_to_dense")
+"""Operators whose result is a constant that is stored in eight bits."""
+
+LOADER_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+"""What coremltools' loader, and PyTorch on what it has loaded, raise on a program that they cannot follow."""
 
 BLOB_NAME = re.compile(r"@model_path/weights/[\w-]+\.bin")
 
@@ -81,6 +90,59 @@ def read_package(package: Path) -> Any:
     for blob in _messages(spec.mlProgram, "BlobFileValue"):
         _check_blob(package, blob.fileName, blob.offset)
     return spec
+
+
+def load_main(spec: Any, package: Path) -> Any:
+    """Return the function `main` of a package as coremltools' MIL, its weights included.
+
+    coremltools infers every type and shape again, and refuses a program that contradicts itself by an error of its own.
+
+    Args:
+        spec: what `read_package` returned.
+        package: the .mlpackage folder.
+    """
+    from coremltools.converters.mil.frontend.milproto.load import load
+
+    return load(spec, spec.specificationVersion, str(package / DATA_FOLDER / WEIGHTS_PATH)).functions["main"]
+
+
+def producer(var: Any) -> str:
+    """Return the type of the operator that a value of a loaded program comes from; of an input, nothing."""
+    return "" if var.op is None else str(var.op.op_type)
+
+
+def stored_in(package: Path) -> Stored:
+    """Read by what a written package rounds: grids of activations, and weights in eight bits in the order (out, n).
+
+    Raises:
+        RunError: it cannot be read, or rounds in a way that is never written here.
+    """
+    spec = read_package(package)
+    try:
+        operations = load_main(spec, package).operations
+        return Stored(
+            activations=tuple(_grid(operation) for operation in operations if operation.op_type in ("quantize", "dequantize")),
+            weights=tuple(_weights(operation) for operation in operations if operation.op_type in DEQUANTISED),
+        )
+    except LOADER_ERRORS as error:
+        raise RunError(f"{package.name}: what it rounds by cannot be read ({first_line(error)}); convert again") from error
+
+
+def _grid(operation: Any) -> tuple[float, int]:
+    zero_point = operation.inputs.get("zero_point")
+    return float(operation.inputs["scale"].val), 0 if zero_point is None else int(zero_point.val)
+
+
+def _weights(operation: Any) -> StoredWeights:
+    values = {name: np.asarray(var.val) for name, var in operation.inputs.items() if var is not None}
+    if operation.op_type == "constexpr_lut_to_dense":
+        places = values["indices"].reshape(values.get("shape", values["indices"].shape))
+        scales, integers = values["lut"], places.astype(np.int16) - 128
+    else:
+        scales, integers = values["scale"], values["data" if "data" in values else "quantized_data"]
+        if np.any(values.get("zero_point", values.get("offset", 0))):
+            raise ValueError(f"{operation.name} has a zero point")
+    return StoredWeights(scales=scales.astype(np.float32).flatten(), values=integers.astype(np.int8).reshape(len(integers), -1))
 
 
 def main_operations(spec: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from torch import nn
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.parity.gate import Truth, root_mean_square
 from edgevit_deploy.parity.probes import GOLDEN_PROBES, Probes
-from edgevit_deploy.parity.reference import Ends, Reference
+from edgevit_deploy.parity.reference import Arithmetic, Ends, Reference
 from edgevit_deploy.spec import Precision, Preprocess, task_of
 
 GOLDEN = NoiseMultiple(k=2, reason="few pictures: roundings that fall to the other side of a step do not average out over them")
@@ -25,7 +25,13 @@ PIXELS_AT_ONCE = 2 * 224 * 224
 
 
 def quantised_truths(
-    reference: Reference, emulation: nn.Module, probes: Sequence[Probes], ends: Ends, precision: Precision, preprocess: Preprocess
+    reference: Reference,
+    emulation: nn.Module,
+    probes: Sequence[Probes],
+    ends: Ends,
+    precision: Precision,
+    preprocess: Preprocess,
+    arithmetic: Arithmetic = "fp32",
 ) -> list[Truth]:
     """Return the float64 outputs of a network, and the RMS error of the emulation of its rounded graph.
 
@@ -36,18 +42,18 @@ def quantised_truths(
         ends: of the file.
         precision: of the file.
         preprocess: for the ends that normalise inside.
+        arithmetic: in which the file computes what it does not round.
 
     Returns:
         The golden ones first, then one for each of `probes`.
     """
     own = Reference(emulation, preprocess)
-    golden = replace(_truth(reference, own, probes[0].first(GOLDEN_PROBES), ends, precision), bound=GOLDEN)
-    return [golden, *(_truth(reference, own, some, ends, precision) for some in probes)]
 
+    def truth(probes: Probes) -> Truth:
+        at_once = max(1, PIXELS_AT_ONCE // math.prod(probes.size))
+        exact, emulated = reference.outputs(probes, ends, "fp64", at_once), own.outputs(probes, ends, arithmetic, at_once)
+        noise = {name: root_mean_square(emulated[name] - exact[name]) for name in exact}
+        return Truth(probes=probes, outputs=exact, noise=noise, precision=precision, task=task_of(ends.returns))
 
-def _truth(reference: Reference, own: Reference, probes: Probes, ends: Ends, precision: Precision) -> Truth:
-    at_once = max(1, PIXELS_AT_ONCE // math.prod(probes.size))
-    exact = reference.outputs(probes, ends, "fp64", at_once)
-    emulated = own.outputs(probes, ends, "fp32", at_once)
-    noise = {name: root_mean_square(emulated[name] - exact[name]) for name in exact}
-    return Truth(probes=probes, outputs=exact, noise=noise, precision=precision, task=task_of(ends.returns))
+    golden = replace(truth(probes[0].first(GOLDEN_PROBES)), bound=GOLDEN)
+    return [golden, *(truth(some) for some in probes)]

@@ -131,7 +131,7 @@ class Workbench:
         """Return what a file of this plan is compared with, at each size that it promises."""
         if plan.scheme is None:
             return self.truths_at(plan.proven_sizes(), ends_of(plan), plan.precision)
-        return self.rounded.truths(plan, ends_of(plan), (self._judge.probes(plan),) if self._judge else ())
+        return self.rounded.truths(plan, ends_of(plan), self._judge)
 
     def truths_at(self, sizes: Sequence[Size], ends: Ends, precision: Precision) -> list[Truth]:
         """Return the truth at each of several sizes, on the probes and then on the noisiest pictures near them.

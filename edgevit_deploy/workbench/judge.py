@@ -24,9 +24,6 @@ from edgevit_deploy.parity.reference import Ends, Reference
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import task_of
 
-PROBES = 64
-"""Pictures on which a file's errors are compared with its emulation's too: real ones, where all others are drawn."""
-
 BATCH = 32
 
 
@@ -75,11 +72,12 @@ class Judge:
             self._digests = tuple(found)
         return self._digests
 
-    def probes(self, plan: ExportPlan[Any]) -> Probes:
-        """Return some of the pictures as probes, spread evenly."""
+    def probes(self, plan: ExportPlan[Any], count: int) -> Probes | None:
+        """Return some of the pictures as probes, spread evenly; None where there are fewer, too few for a yardstick."""
         if plan.takes not in self._probes:
-            positions = self._folder.spread(PROBES)
-            preprocess = self._model.spec.preprocess
+            positions, preprocess = self._folder.spread(count), self._model.spec.preprocess
+            if len(positions) < count:
+                return None
             pixels = np.stack([read_pixels(self._folder.path(position), preprocess) for position in positions])
             names = tuple(self._folder.names[position] for position in positions)
             self._probes[plan.takes] = Probes(names=names, inputs=normalise(pixels, preprocess, plan.takes))

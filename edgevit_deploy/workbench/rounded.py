@@ -19,9 +19,10 @@ from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.parity.gate import Truth
 from edgevit_deploy.parity.integers import quantised_truths
+from edgevit_deploy.parity.natural import VALUES, pictures_for
 from edgevit_deploy.parity.probe_sets import ProbeSets
-from edgevit_deploy.parity.probes import Probes
-from edgevit_deploy.parity.reference import Ends, Reference
+from edgevit_deploy.parity.reference import Arithmetic, Ends, Reference
+from edgevit_deploy.workbench.judge import Judge
 
 LOSS_PICTURES = 4
 
@@ -84,18 +85,20 @@ class Rounded:
         assert plan.scheme is not None
         return emulation(self._graph_in(plan.form), plan.scheme, self.calibrated(plan).ranges)
 
-    def truths(self, plan: ExportPlan[Any], ends: Ends, more: tuple[Probes, ...] = ()) -> list[Truth]:
-        """Return what a quantised file is compared with: on drawn pictures, and on others."""
+    def truths(self, plan: ExportPlan[Any], ends: Ends, judge: Judge | None = None) -> list[Truth]:
+        """Return what a quantised file is compared with: on drawn pictures, and on some of those to judge by if there are enough."""
         values = min(math.prod(axis for axis in spec.shape[1:] if isinstance(axis, int)) for spec in plan.outputs)
-        probes = (self._probe_sets.natural(plan.image_size, plan.takes, values), *more)
+        real = judge.probes(plan, pictures_for(values)) if judge else None
+        probes = (self._probe_sets.natural(plan.image_size, plan.takes, values), *((real,) if real else ()))
         emulated, preprocess = self.emulation(plan), plan.spec.preprocess
-        return quantised_truths(self._reference, emulated, probes, ends, plan.precision, preprocess)
+        arithmetic: Arithmetic = "fp16" if plan.scheme is not None and plan.scheme.half else "fp32"
+        return quantised_truths(self._reference, emulated, probes, ends, plan.precision, preprocess, arithmetic)
 
     def losses(self, plan: ExportPlan[Any]) -> dict[str, float]:
         """Return, for each operator, the SQNR in dB of the outputs where it alone is rounded, on a few of the drawn pictures."""
         assert plan.scheme is not None
         if (plan.form, plan.scheme) not in self._losses:
-            images = self._probe_sets.natural(plan.image_size, "tensor").first(LOSS_PICTURES).inputs
+            images = self._probe_sets.natural(plan.image_size, "tensor", VALUES).first(LOSS_PICTURES).inputs
             ranges, graph = self.calibrated(plan).ranges, self._graph_in(plan.form)
             self._losses[plan.form, plan.scheme] = sqnr_by_operator(graph, plan.scheme, ranges, images, now_and_then(self._step))
         return self._losses[plan.form, plan.scheme]

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from edgevit_deploy.deploy.form import Form, form_beside
+from edgevit_deploy.deploy.stored import Stored
 from edgevit_deploy.errors import ExportError, UsageError
-from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
-from edgevit_deploy.formats.coreml import DATA_FOLDER, WEIGHTS_PATH, class_labels, main_operations, read_package
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Quantisation, usage_beside
+from edgevit_deploy.formats.coreml import DATA_FOLDER, WEIGHTS_PATH, class_labels, main_operations, read_package, stored_in
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.process.scratch import scratch_beside
 from edgevit_deploy.spec import DYNAMIC_BATCHES, INPUT_NAME, SIZE_STEP, OutputKind, Precision
-from export.coreml.convert import CoreMLOptions, TargetOS, convert, trace
+from export.coreml.convert import OLDEST, CoreMLOptions, TargetOS, convert, system_of, trace
+from export.coreml.eight_bits import EIGHT_BITS, FEWER_BITS, FEWER_BITS_LOSE, NOTES
 from export.coreml.package import describe, write_package
+from export.coreml.rounding import check_rounded, rounded_operators
 from export.coreml.twin import compare_with_twin
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ class CoreMLExporter(Exporter[CoreMLOptions]):
         ),
         "fp16": NoiseMultiple(k=2, reason="same storage precision as the emulation, rounded after fused operations"),
     }
+    quantised: ClassVar[Mapping[Precision, Quantisation]] = EIGHT_BITS
     packages: ClassVar[tuple[str, ...]] = ("coremltools",)
     """Converting needs no Apple hardware."""
 
@@ -69,11 +73,12 @@ class CoreMLExporter(Exporter[CoreMLOptions]):
         Raises:
             UsageError: naming the flag that would work.
         """
+        if plan.precision in FEWER_BITS:
+            raise UsageError(FEWER_BITS_LOSE)
         super().refuse(plan)
         options, default = plan.options, CoreMLOptions()
         single = plan.batch == 1 and not plan.dynamic_batch
-        if options.target_os not in SPECIFICATION_VERSIONS:
-            raise UsageError(f"coreml has no --target-os {options.target_os}; use {', '.join(SPECIFICATION_VERSIONS)}")
+        _check_system(plan)
         if plan.takes == "image" and not single:
             raise UsageError("a Core ML image input holds one picture; use --batch 1, or --input tensor")
         if options.classifier and not single:
@@ -104,15 +109,17 @@ class CoreMLExporter(Exporter[CoreMLOptions]):
         with scratch_beside(folder) as scratch:
             traced = trace(module, plan)
             raw = scratch / "raw.mlpackage"
-            convert(traced, plan, plan.precision, returns, raw)
+            convert(traced, plan, "fp32" if plan.precision == "fp32" else "fp16", returns, raw)
             spec = read_package(raw)
             describe(spec, plan, returns)
             write_package(spec, raw / DATA_FOLDER / WEIGHTS_PATH, path)
             operators, facts = _check_written(path, plan, returns)
-            if plan.precision == "fp16":
+            if plan.precision != "fp32":
                 twin = scratch / "twin.mlpackage"
                 convert(traced, plan, "fp32", returns, twin)
                 facts["same_as_fp32_but_rounded"] = asdict(compare_with_twin(path, twin))
+            if plan.scheme is not None:
+                facts["rounded"] = check_rounded(path, plan.scheme, rounded_operators(module))
         return Artifact(
             target=self.target,
             path=path,
@@ -123,6 +130,26 @@ class CoreMLExporter(Exporter[CoreMLOptions]):
             facts=facts,
             notes=tuple(_notes(plan)),
         )
+
+    def stored(self, artifact: Artifact) -> Stored:
+        """Read by what the written package rounds; see `formats.coreml.stored_in`.
+
+        Raises:
+            RunError: it cannot be read, or rounds in a way that is never written here.
+        """
+        return stored_in(artifact.path)
+
+
+def _check_system(plan: ExportPlan[CoreMLOptions]) -> None:
+    system = plan.options.target_os
+    if system is None:
+        return
+    if system not in SPECIFICATION_VERSIONS:
+        raise UsageError(f"coreml has no --target-os {system}; use {', '.join(SPECIFICATION_VERSIONS)}")
+    needed = OLDEST.get(plan.precision)
+    if needed is not None and SPECIFICATION_VERSIONS[system] < SPECIFICATION_VERSIONS[needed]:
+        known = MINIMUM_OS[SPECIFICATION_VERSIONS[needed]]
+        raise UsageError(f"{plan.precision} needs {known} or later; use --target-os {needed}, or leave the flag out")
 
 
 def _check_labels(plan: ExportPlan[CoreMLOptions]) -> None:
@@ -140,7 +167,7 @@ def _check_written(path: Path, plan: ExportPlan[CoreMLOptions], returns: OutputK
     spec = read_package(path)
     description = spec.description
     asked = {
-        "specification version": SPECIFICATION_VERSIONS[plan.options.target_os],
+        "specification version": SPECIFICATION_VERSIONS[system_of(plan)],
         "inputs": [(INPUT_NAME, "imageType" if plan.takes == "image" else "multiArrayType")],
         "outputs": ["classLabel", "classLabel_probs"] if plan.options.classifier else [returns],
         "labels": plan.labels if plan.options.classifier else (),
@@ -176,7 +203,7 @@ def _check_written(path: Path, plan: ExportPlan[CoreMLOptions], returns: OutputK
 def _notes(plan: ExportPlan[CoreMLOptions]) -> Iterator[str]:
     options = plan.options
     yield (
-        f"Loads on {MINIMUM_OS[SPECIFICATION_VERSIONS[options.target_os]]} and later. Where the verdict names the MIL reference "
+        f"Loads on {MINIMUM_OS[SPECIFICATION_VERSIONS[system_of(plan)]]} and later. Where the verdict names the MIL reference "
         "evaluation, the saved program was evaluated operator by operator; Apple's compiler and the arithmetic of its GPU and "
         "Neural Engine had no part in it: replay golden/ on the device."
     )
@@ -185,6 +212,7 @@ def _notes(plan: ExportPlan[CoreMLOptions]) -> Iterator[str]:
             "Same operators and wiring as the fp32 conversion of this model, constants rounded; the LayerNorm epsilon "
             f"{plan.spec.norm_eps:g} is a subnormal number in half precision, which a compute unit may flush to zero."
         )
+    yield from NOTES.get(plan.precision, ())
     if plan.takes == "image":
         yield (
             "The image input takes a picture of exactly the model's size and normalises it, in float32; resizing and cropping "

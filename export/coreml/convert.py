@@ -18,12 +18,16 @@ import numpy as np
 from edgevit_deploy.errors import ExportError, first_line
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.formats.coreml import import_coremltools
-from edgevit_deploy.spec import INPUT_NAME, SIZE_STEP, OutputKind, Precision
+from edgevit_deploy.spec import INPUT_NAME, SIZE_STEP, FloatPrecision, OutputKind, Precision
+from export.coreml.rounding import register_rounding
 
 if TYPE_CHECKING:
     from torch import nn
 
 TargetOS = Literal["iOS15", "iOS16", "iOS17", "iOS18", "macOS12", "macOS13", "macOS14", "macOS15"]
+
+OLDEST: dict[Precision, TargetOS] = {"w8": "iOS16", "palette8": "iOS16", "int8": "iOS17"}
+"""Precision -> the system whose operators it needs, where iOS 15 does not have them."""
 
 CONVERTER_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What coremltools raises on a graph that it cannot convert; it has no exception of its own."""
@@ -34,16 +38,22 @@ class CoreMLOptions:
     """Flags of the Core ML target.
 
     Attributes:
-        target_os: oldest system that must load the file; iOS15 and macOS12 are the same format, and so on.
+        target_os: oldest system that must load the file; iOS15 and macOS12 are the same format, and so on. [default: the oldest
+            that can hold the precision]
         classifier: return a label and a probability for each label instead of logits; needs --labels.
         max_batch: largest batch, when the batch is dynamic.
         max_side: largest height and width in pixels, when the image size is dynamic.
     """
 
-    target_os: TargetOS = "iOS15"
+    target_os: TargetOS | None = None
     classifier: bool = False
     max_batch: int = 8
     max_side: int = 1024
+
+
+def system_of(plan: ExportPlan[CoreMLOptions]) -> TargetOS:
+    """Return the oldest system that must load the file of a plan."""
+    return plan.options.target_os or OLDEST.get(plan.precision, "iOS15")
 
 
 def trace(module: "nn.Module", plan: ExportPlan[CoreMLOptions]) -> Any:
@@ -60,13 +70,13 @@ def trace(module: "nn.Module", plan: ExportPlan[CoreMLOptions]) -> Any:
         return torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
 
 
-def convert(traced: Any, plan: ExportPlan[CoreMLOptions], precision: Precision, returns: OutputKind, package: Path) -> None:
+def convert(traced: Any, plan: ExportPlan[CoreMLOptions], precision: FloatPrecision, returns: OutputKind, package: Path) -> None:
     """Convert a trace and let coremltools write its package.
 
     Args:
         traced: what `trace` returned.
         plan: what to build.
-        precision: of the arithmetic; the plan's own, or fp32 for the twin.
+        precision: of the arithmetic where nothing is rounded to eight bits; the plan's own, or fp32 for the twin.
         returns: name of the output.
         package: where to write, ending in .mlpackage.
 
@@ -74,6 +84,8 @@ def convert(traced: Any, plan: ExportPlan[CoreMLOptions], precision: Precision, 
         ExportError: with the first line of coremltools' own message.
     """
     ct = import_coremltools()
+    if plan.scheme is not None:
+        register_rounding()
     try:
         with _quiet():
             ct.convert(
@@ -83,7 +95,7 @@ def convert(traced: Any, plan: ExportPlan[CoreMLOptions], precision: Precision, 
                 inputs=[_input_type(ct, plan)],
                 outputs=[ct.TensorType(name=returns, dtype=np.float32)],
                 classifier_config=ct.ClassifierConfig(list(plan.labels)) if plan.options.classifier else None,
-                minimum_deployment_target=ct.target[plan.options.target_os],
+                minimum_deployment_target=ct.target[system_of(plan)],
                 compute_precision=_compute_precision(ct, precision),
                 pass_pipeline=_passes(ct),
                 skip_model_load=True,
@@ -107,7 +119,7 @@ def _input_type(ct: Any, plan: ExportPlan[CoreMLOptions]) -> Any:
     return ct.TensorType(name=INPUT_NAME, shape=shape, dtype=np.float32)
 
 
-def _compute_precision(ct: Any, precision: Precision) -> Any:
+def _compute_precision(ct: Any, precision: FloatPrecision) -> Any:
     return ct.precision.FLOAT32 if precision == "fp32" else ct.transform.FP16ComputePrecision(op_selector=_becomes_half)
 
 

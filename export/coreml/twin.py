@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgevit_deploy.errors import ExportError
-from edgevit_deploy.formats.coreml import DATA_FOLDER, WEIGHTS_PATH, read_package
+from edgevit_deploy.formats.coreml import load_main, read_package
 
 HALF_RTOL, HALF_ATOL = 2.0**-10, 2.0**-24
 """One step of half precision: its relative spacing, and the smallest subnormal for what lies below the normal range."""
@@ -37,7 +37,7 @@ def compare_with_twin(half_package: Path, full_package: Path) -> TwinReport:
     Raises:
         ExportError: naming the first operator, attribute or constant that differs by more than rounding.
     """
-    full, half = (_load_main(package) for package in (full_package, half_package))
+    full, half = (load_main(read_package(package), package) for package in (full_package, half_package))
     pairs = list(zip(full.outputs, half.outputs, strict=True))
     seen: dict[tuple[str, str], tuple[Any, Any]] = {}
     rounded = 0
@@ -55,13 +55,6 @@ def compare_with_twin(half_package: Path, full_package: Path) -> TwinReport:
     kinds = [_kind(a) for a, _ in seen.values()]
     operators = {id(a.op) for a, _ in seen.values() if _kind(a) not in ("const", "input")}
     return TwinReport(operators=len(operators), constants=kinds.count("const"), rounded_constants=rounded)
-
-
-def _load_main(package: Path) -> Any:
-    from coremltools.converters.mil.frontend.milproto.load import load
-
-    spec = read_package(package)
-    return load(spec, spec.specificationVersion, str(package / DATA_FOLDER / WEIGHTS_PATH)).functions["main"]
 
 
 def _kind(var: Any) -> str:

@@ -65,7 +65,7 @@ def tree(folder: Path) -> dict[str, bytes]:
         ({"options": options(max_side=512)}, "--max-side limits a dynamic image size; add --image-size dynamic"),
         ({"options": options(max_batch=2), "dynamic_batch": True}, "--max-batch 2 is too small; use 3 or more"),
         ({"options": options(max_side=128), "dynamic_size": True}, "--max-side 128 is too small for this model; use 160 or more"),
-        ({"precision": "int8"}, "use --precision fp32 or fp16"),
+        ({"precision": "bf16"}, "use --precision fp32 or fp16 or w8 or palette8 or int8"),
     ],
 )
 def test_what_cannot_work_is_refused_before_any_work(changes: dict[str, Any], message: str) -> None:

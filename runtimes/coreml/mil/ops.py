@@ -1,6 +1,6 @@
 """What each MIL operator computes: one pure function an operator, in PyTorch on the CPU.
 
-A function takes its operator's inputs under their MIL names: tensors as `Tensor` (int32, bool, or float32, also for values
+A function takes its operator's inputs under their MIL names: tensors as `Tensor` (integers, bool, or float32, also for values
 that a program declares half precision, because the caller rounds every result), scalars and strings as Python values. Source
 of every semantics: the operator documentation of coremltools 9.0 (`coremltools.converters.mil.mil.ops.defs`), iOS 15 to 18.
 A value outside what is implemented is refused by name, never approximated.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from runtimes.coreml.mil import layers
+from runtimes.coreml.mil import layers, rounding
 from runtimes.coreml.mil.operands import Operand, ints, refuse
 
 # Arithmetic. Two integers stay integers; broadcasting is NumPy's.
@@ -188,6 +188,8 @@ FUNCTIONS: tuple[Callable[..., Result], ...] = (
     *(layers.gelu, layers.softmax, layers.linear, layers.matmul, layers.scaled_dot_product_attention),
     *(layers.conv, layers.conv_transpose, layers.avg_pool, layers.max_pool, layers.batch_norm, layers.layer_norm),
     *(layers.reduce_mean, layers.pixel_shuffle, layers.upsample_nearest_neighbor),
+    *(rounding.quantize, rounding.dequantize, rounding.constexpr_affine_dequantize),
+    *(rounding.constexpr_blockwise_shift_scale, rounding.constexpr_lut_to_dense),
     *(shape, reshape, transpose, slice_by_index, gather, concat, split, squeeze, expand_dims, tile, classify),
 )
 

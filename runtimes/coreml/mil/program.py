@@ -11,21 +11,23 @@ import torch
 from torch import Tensor
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.formats.coreml import DATA_FOLDER, WEIGHTS_PATH, main_operations
+from edgevit_deploy.formats.coreml import LOADER_ERRORS, load_main, main_operations
 from runtimes.coreml.mil.ops import OPS
 
 ROUND: dict[str, Callable[[Tensor], Tensor]] = {
     "fp32": lambda value: value.to(torch.float32),
     "fp16": lambda value: value.to(torch.float16).to(torch.float32),
+    "int8": lambda value: value.to(torch.int8),
+    "uint8": lambda value: value.to(torch.uint8),
     "int32": lambda value: value.to(torch.int32),
     "bool": lambda value: value.to(torch.bool),
 }
 """Declared type -> how a result is stored; half precision is kept in float32, so that all arithmetic is float32."""
 
-NOT_TENSORS = ("string", "dict")
+AT_LOAD = "constexpr_"
+"""What the names of operators begin with whose operands are constants, and whose results therefore are."""
 
-FOREIGN_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
-"""What coremltools' loader and PyTorch's operators raise on a program that they cannot follow."""
+NOT_TENSORS = ("string", "dict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Step:
         operands = {name: _resolve(operand, values) for name, operand in self.operands.items()}
         try:
             results = OPS[self.op](**operands)
-        except FOREIGN_ERRORS as error:
+        except LOADER_ERRORS as error:
             raise RunError(f"MIL op {self.op} ({self.results[0].name}) failed: {error}") from error
         for declared, result in zip(self.results, results if isinstance(results, tuple) else (results,), strict=True):
             values[declared.name] = declared.store(result)
@@ -85,11 +87,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """The function `main` of a package."""
+    """The function `main` of a package; `constants` are the results of its operators that compute at load, by name."""
 
     inputs: tuple[Declared, ...]
     outputs: tuple[str, ...]
     steps: tuple[Step, ...]
+    constants: Mapping[str, Tensor]
 
     def evaluate(self, feeds: Mapping[str, Tensor]) -> dict[str, Any]:
         """Run every operator in order.
@@ -103,7 +106,7 @@ class Program:
         Raises:
             RunError: an operator cannot do what the program asks, or a result has not its declared shape.
         """
-        values = {declared.name: declared.store(feeds[declared.name]) for declared in self.inputs}
+        values = {**self.constants} | {declared.name: declared.store(feeds[declared.name]) for declared in self.inputs}
         with torch.inference_mode():
             for step in self.steps:
                 step.run(values)
@@ -123,16 +126,19 @@ def load_program(spec: Any, package: Path) -> Program:
         RunError: an operator or a type is not known here, or coremltools cannot read the program.
     """
     refuse_unknown_operators(spec)
-    from coremltools.converters.mil.frontend.milproto.load import load
-
     try:
-        function = load(spec, spec.specificationVersion, str(package / DATA_FOLDER / WEIGHTS_PATH)).functions["main"]
+        function = load_main(spec, package)
+        steps, constants = list(_compile(function)), dict[str, Tensor]()
+        for step in steps:
+            if step.op.startswith(AT_LOAD):
+                step.run(constants)
         return Program(
             inputs=tuple(_declare(var) for var in function.inputs.values()),
             outputs=tuple(var.name for var in function.outputs),
-            steps=tuple(_compile(function)),
+            steps=tuple(step for step in steps if not step.op.startswith(AT_LOAD)),
+            constants=constants,
         )
-    except FOREIGN_ERRORS as error:
+    except LOADER_ERRORS as error:
         raise RunError(f"{package.name}: coremltools cannot read the program ({error}); convert again") from error
 
 

@@ -8,7 +8,11 @@ import torch
 
 from edgevit_deploy.errors import RunError
 from runtimes.coreml.mil.ops import OPS
-from tests.helpers.mil_cases import CASES, ints, real
+from tests.helpers.mil_cases import CASES as FLOATING
+from tests.helpers.mil_cases import ints, real
+from tests.helpers.mil_rounding_cases import rounding_cases, uint8s
+
+CASES = FLOATING | rounding_cases()
 
 
 def operand(value: Any) -> Any:
@@ -89,6 +93,17 @@ PAIR = {"x": real(2, 3), "axis": 0}
         ("concat", {"values": (real(2), real(2)), "axis": 0, "interleave": True}, "concat: interleave=True"),
         ("split", {"x": real(5), "axis": 0, "num_splits": 2}, "split: num_splits=2 .* divisors of 5"),
         ("split", {"x": real(5), "axis": 0}, "split: num_splits=None"),
+        ("quantize", {"input": real(3), "scale": 1.0, "output_dtype": "int4"}, "quantize: output_dtype='int4' .* int8, uint8"),
+        (
+            "quantize",
+            {"input": real(3), "scale": real(3), "output_dtype": "int8"},
+            r"quantize: shape of scale .*\(3,\).* axis None",
+        ),
+        ("dequantize", {"input": uint8s(2, 3), "scale": real(3), "axis": 0}, r"dequantize: shape of scale .*\(3,\).* axis 0"),
+        ("constexpr_blockwise_shift_scale", {"data": uint8s(2, 3), "scale": real(1, 2)}, r"shape of scale=\(1, 2\).*\(2, 3\)"),
+        ("constexpr_lut_to_dense", {"indices": uint8s(4), "lut": real(16), "shape": ints(8)}, r"shape of lut=\(16,\).*256"),
+        ("constexpr_lut_to_dense", {"indices": uint8s(4), "lut": real(1, 256, 2)}, r"lut=\(1, 256, 2\).*\(1, 256, 1\)"),
+        ("constexpr_lut_to_dense", {"indices": uint8s(4), "lut": real(2, 256, 1)}, r"lut=\(2, 256, 1\)"),
         ("squeeze", {"x": real(2, 3), "axes": ints(1)}, r"squeeze: axes=\[1\] .* extent 1, these have \[3\]"),
     ],
 )
