@@ -86,7 +86,7 @@ class Rounded:
         return emulation(self._graph_in(plan.form), plan.scheme, self.calibrated(plan).ranges)
 
     def truths(self, plan: ExportPlan[Any], ends: Ends, judge: Judge | None = None) -> list[Truth]:
-        """Return what a quantised file is compared with: on drawn pictures, and on some of those to judge by if there are enough."""
+        """Return what a quantised file is compared with: on drawn pictures, and on some to judge by if there are enough."""
         values = min(math.prod(axis for axis in spec.shape[1:] if isinstance(axis, int)) for spec in plan.outputs)
         real = judge.probes(plan, pictures_for(values)) if judge else None
         probes = (self._probe_sets.natural(plan.image_size, plan.takes, values), *((real,) if real else ()))
