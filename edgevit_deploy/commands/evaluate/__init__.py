@@ -91,7 +91,9 @@ def evaluate_bundles(
         print_json(document(evaluation))
     if any(row.status == "failed" or not all(gate.ok for gate in row.gates) for row in evaluation.rows):
         return 1
-    return MissingError.exit_code if any(row.status == "not run" for row in evaluation.rows) else 0
+    if any(row.status == "not run" for row in evaluation.rows):
+        return MissingError.exit_code
+    return 0 if evaluation.ok else 1
 
 
 def _runner(flags: FleetFlags) -> "RunShards":

@@ -10,7 +10,8 @@ from edgevit_deploy.commands.pictures import say_passed_over
 from edgevit_deploy.outside.text import figure
 
 if TYPE_CHECKING:
-    from edgevit_deploy.measure.accuracy.result import Evaluated, Evaluation, Gate, Pairing, Share
+    from edgevit_deploy.measure.accuracy.gates import Gate
+    from edgevit_deploy.measure.accuracy.result import Evaluated, Evaluation, Pairing, Share
 
 COLUMNS = (
     "",
@@ -73,6 +74,14 @@ def gate_sentence(gate: "Gate") -> str:
     return f"{text}: more pictures would not change that"
 
 
+def demand_sentences(row: "Evaluated") -> list[str]:
+    """Say how a bundle stands to each demand; one that nothing was compared for is not met."""
+    sentences = [gate_sentence(gate) for gate in row.gates]
+    if row.unjudged:
+        sentences.append(f"{' and '.join(row.unjudged)} not met: nothing could be compared with the network")
+    return sentences
+
+
 def document(evaluation: "Evaluation") -> dict[str, Any]:
     """Return the whole evaluation as the one JSON document, with what follows from its counts."""
     builtins: dict[str, Any] = msgspec.to_builtins(evaluation)
@@ -108,7 +117,7 @@ def _sentences(row: "Evaluated") -> list[str]:
         sentences.append(f"outputs of {row.accuracy.not_finite} pictures are not finite, and count as wrong")
     if row.pairing is not None:
         sentences += _pairing_sentences(row.pairing)
-    return [*sentences, *map(gate_sentence, row.gates)]
+    return [*sentences, *demand_sentences(row)]
 
 
 def _pairing_sentences(pairing: "Pairing") -> list[str]:

@@ -18,7 +18,8 @@ from edgevit_deploy.data.pictures import PassedOver, named
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import ThisHost
 from edgevit_deploy.measure.accuracy.contestants import Way, read_field
-from edgevit_deploy.measure.accuracy.result import DataRecord, Evaluation, Limits
+from edgevit_deploy.measure.accuracy.gates import Limits
+from edgevit_deploy.measure.accuracy.result import DataRecord, Evaluation
 from edgevit_deploy.measure.accuracy.rows import Work, rows_of
 from edgevit_deploy.measure.accuracy.shards import PICTURES, RunShards, Shard, ShardLogits, Subject, run_in_turn, run_shard
 from edgevit_deploy.measure.accuracy.store import ShardStore

@@ -1,17 +1,11 @@
 """What an evaluation found out: counts of pictures, and what follows from them. No interval is stored; each is computed anew."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from edgevit_deploy.data.pictures import PassedOver
-from edgevit_deploy.measure.statistics import (
-    mcnemar_exact,
-    paired_difference,
-    pictures_for_difference,
-    pictures_for_share,
-    wilson,
-)
+from edgevit_deploy.measure.accuracy.gates import Gate
+from edgevit_deploy.measure.statistics import mcnemar_exact, paired_difference, wilson
 from edgevit_deploy.spec import Preprocess, Size
 
 Outputs = Literal["logits", "probabilities"]
@@ -154,55 +148,6 @@ class Pairing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
-    """A bound that the user set, against the end of the interval that could break it.
-
-    Attributes:
-        flag: that set it.
-        bound: what it was set to.
-        value: the share or the drop itself.
-        end: of its 95 % interval: the lower one of the agreement, the upper one of the drop.
-        needed: pictures at which such shares would pass; None where no number would.
-    """
-
-    flag: Literal["--min-agreement", "--max-drop"]
-    bound: float
-    value: float
-    end: float
-    needed: int | None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the whole interval is on the right side."""
-        return self.end >= self.bound if self.flag == "--min-agreement" else self.end <= self.bound
-
-    @property
-    def undecided(self) -> bool:
-        """Whether the value itself is on the right side, so that more pictures may decide."""
-        return not self.ok and self.needed is not None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What the user demands of each bundle; None is no demand."""
-
-    min_agreement: float | None = None
-    max_drop: float | None = None
-
-    def gates(self, pairing: Pairing) -> Iterator[Gate]:
-        """Yield how a bundle stands to each demand."""
-        count = max(1, pairing.pictures)
-        if self.min_agreement is not None:
-            share = pairing.agreement
-            needed = pictures_for_share(share.value, self.min_agreement)
-            yield Gate(flag="--min-agreement", bound=self.min_agreement, value=share.value, end=share.interval[0], needed=needed)
-        if self.max_drop is not None:
-            lost, gained = pairing.right_to_wrong / count, pairing.wrong_to_right / count
-            needed = pictures_for_difference(lost, gained, self.max_drop)
-            yield Gate(flag="--max-drop", bound=self.max_drop, value=pairing.drop, end=pairing.drop_interval[1], needed=needed)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
     """One row: the network or a bundle.
 
@@ -218,6 +163,7 @@ class Evaluated:
         network: label of the row that it is paired with.
         pairing: with that row; None without weights, and for the network.
         gates: what the user demanded of it.
+        unjudged: flags of demands that nothing was compared for, because it or the network did not run; none of them is met.
         pictures_per_s: wall clock, decoding included.
         notes: what must be known to read the figures.
     """
@@ -233,8 +179,14 @@ class Evaluated:
     network: str = ""
     pairing: Pairing | None = None
     gates: tuple[Gate, ...] = ()
+    unjudged: tuple[str, ...] = ()
     pictures_per_s: float | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ran and met every demand."""
+        return self.status == "ran" and not self.unjudged and all(gate.ok for gate in self.gates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,5 +239,5 @@ class Evaluation:
 
     @property
     def ok(self) -> bool:
-        """Whether every bundle ran and met every demand."""
-        return all(row.status == "ran" and all(gate.ok for gate in row.gates) for row in self.bundles)
+        """Whether everything ran, the network too, and every bundle met every demand."""
+        return all(row.ok for row in self.rows)

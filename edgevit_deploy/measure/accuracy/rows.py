@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from edgevit_deploy.data.image_folder import ImageFolder
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.measure.accuracy.contestants import Contestant, Field
-from edgevit_deploy.measure.accuracy.result import Evaluated, Limits, Outputs, Pairing
+from edgevit_deploy.measure.accuracy.gates import Limits
+from edgevit_deploy.measure.accuracy.result import Evaluated, Outputs, Pairing
 from edgevit_deploy.measure.accuracy.shards import Shard, ShardLogits, Subject
 from edgevit_deploy.measure.accuracy.store import ShardStore
 from edgevit_deploy.measure.accuracy.tally import AccuracyTally, PairingTally
@@ -98,6 +99,7 @@ def _row(
         network=network,
         pairing=pairing,
         gates=tuple(limits.gates(pairing)) if pairing is not None else (),
+        unjudged=limits.flags() if pairing is None else (),
         pictures_per_s=tally.pictures / tally.seconds if obstacle is None else None,
         notes=notes,
     )
