@@ -10,7 +10,7 @@ from edgevit_deploy.bundle.folder import open_bundle, read_labels
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import ThisHost
-from edgevit_deploy.measure.accuracy.identity import identity_of, runtime_versions, versions, weights_identity
+from edgevit_deploy.measure.accuracy.identity import identity_of, runtime_tools, tools_with, weights_identity
 from edgevit_deploy.measure.accuracy.result import Outputs
 from edgevit_deploy.measure.accuracy.shards import Reference, Subject
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model, read_labels_file
@@ -142,7 +142,7 @@ def _contestant(
             kind="bundle",
             path=bundle,
             identity=identity_of(manifest),
-            tools=tuple(sorted(runtime_versions(manifest.target, host).items())),
+            tools=runtime_tools(manifest.target, host),
             image_size=size,
             preprocess=manifest.preprocess,
             batch=batch,
@@ -159,7 +159,7 @@ def _network(model: LoadedModel, preprocess: Preprocess, weights: Path, way: Way
         kind="network",
         path=weights,
         identity=weights_identity(model.record),
-        tools=tuple(versions(["torch"]).items()),
+        tools=tools_with(["torch"]),
         image_size=model.spec.image_size,
         preprocess=preprocess,
         batch=way.batch or NETWORK_BATCH,

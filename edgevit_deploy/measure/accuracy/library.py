@@ -77,5 +77,5 @@ def evaluate(
         if record:
             for label, found in records_of(evaluation, Path(data)).items():
                 step(f"recording in {label}")
-                write_record(Path(label), found, THIS_HOST)
+                write_record(Path(label), found)
         return evaluation

@@ -4,7 +4,7 @@ import io
 import math
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,17 +15,12 @@ from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.bundle.place import staged_bundle
 from edgevit_deploy.data.preprocess import read_pixels
 from edgevit_deploy.errors import BundleError, UsageError
-from edgevit_deploy.host import ThisHost
-from edgevit_deploy.measure.accuracy.identity import runtime_versions, versions
 from edgevit_deploy.measure.accuracy.result import Accuracy, DataRecord, Evaluated, Evaluation, Pairing, Share
 from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.outside.text import json_bytes
-from edgevit_deploy.spec import MAX_CLASSES, VERSION, Preprocess
+from edgevit_deploy.spec import MAX_CLASSES, Preprocess
 
 RECORD_VERSION: Literal[1] = 1
-OWN_PACKAGES = ("torch", "numpy", "pillow")
-"""Whose versions decide what the network and the decoder give."""
-
 MAX_EVALUATION_BYTES = 16 * 2**20
 
 MOST_THUMBNAILS = 24
@@ -49,9 +44,10 @@ class EvaluationRecord:
         version: of this form.
         data: which pictures.
         runtime: what ran the bundle.
-        tools: versions of what ran it.
+        tools: names and versions of what ran it.
         accuracy: of the bundle.
         network_runtime: what ran the network, if it was run.
+        network_tools: names and versions of that.
         network: its accuracy.
         pairing: of the two, with at most `MOST_THUMBNAILS` of the flips.
         thumbnails: of these flips, JPEG, as the bundle saw them; empty where a picture was gone.
@@ -64,6 +60,7 @@ class EvaluationRecord:
     tools: dict[str, str]
     accuracy: Accuracy
     network_runtime: str = ""
+    network_tools: dict[str, str] = field(default_factory=dict)
     network: Accuracy | None = None
     pairing: Pairing | None = None
     thumbnails: tuple[bytes, ...] = ()
@@ -93,9 +90,10 @@ def _record(row: Evaluated, network: Evaluated | None, used: DataRecord, data: P
         version=RECORD_VERSION,
         data=used,
         runtime=row.runtime,
-        tools={"edgevit-deploy": VERSION, **versions(OWN_PACKAGES)},
+        tools=dict(row.tools),
         accuracy=row.accuracy,
         network_runtime="" if network is None else network.runtime,
+        network_tools={} if network is None else dict(network.tools),
         network=None if network is None else network.accuracy,
         pairing=pairing,
         thumbnails=() if pairing is None else tuple(thumbnail(data / flip.file, row.preprocess) for flip in pairing.flips),
@@ -117,7 +115,7 @@ def thumbnail(path: Path, preprocess: Preprocess) -> bytes:
     return written.getvalue()
 
 
-def write_record(bundle: Path, record: EvaluationRecord, host: ThisHost) -> None:
+def write_record(bundle: Path, record: EvaluationRecord) -> None:
     """Put a record into a bundle, in place of an earlier one; the bundle is replaced as a whole.
 
     Raises:
@@ -131,8 +129,7 @@ def write_record(bundle: Path, record: EvaluationRecord, host: ThisHost) -> None
         for file in kept:
             (staged.folder / file.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(place / file.path, staged.folder / file.path)
-        tools = record.tools | runtime_versions(manifest.target, host)
-        (staged.folder / EVALUATION_NAME).write_bytes(json_bytes(replace(record, tools=dict(sorted(tools.items())))))
+        (staged.folder / EVALUATION_NAME).write_bytes(json_bytes(record))
         files = sorted([*kept, record_file(staged.folder, EVALUATION_NAME)], key=lambda file: file.path)
         write_manifest(staged.folder, replace(manifest, files=tuple(files)))
         staged.publish_changed()

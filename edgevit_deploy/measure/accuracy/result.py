@@ -5,6 +5,7 @@ from typing import Literal
 
 from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.measure.accuracy.gates import Gate
+from edgevit_deploy.measure.accuracy.identity import Tools
 from edgevit_deploy.measure.statistics import mcnemar_exact, paired_difference, wilson
 from edgevit_deploy.spec import Preprocess, Size
 
@@ -157,6 +158,7 @@ class Evaluated:
         status: not run is not passed.
         reason: why it did not run.
         runtime: what ran it.
+        tools: names and versions of what ran it; of several versions, all of them.
         preprocess: of its pictures.
         image_size: (height, width) in pixels.
         accuracy: None where it did not run.
@@ -175,6 +177,7 @@ class Evaluated:
     image_size: Size
     reason: str = ""
     runtime: str = ""
+    tools: Tools = ()
     accuracy: Accuracy | None = None
     network: str = ""
     pairing: Pairing | None = None

@@ -17,7 +17,7 @@ from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.data.preprocess import normalise
 from edgevit_deploy.errors import MissingError, RunError
 from edgevit_deploy.host import THIS_HOST
-from edgevit_deploy.measure.accuracy.identity import digest_of, identity_of, weights_identity
+from edgevit_deploy.measure.accuracy.identity import Tools, digest_of, identity_of, tools_with, weights_identity
 from edgevit_deploy.outside.text import writable
 from edgevit_deploy.parity.gate import run_in_batches
 from edgevit_deploy.spec import Preprocess, Size
@@ -54,7 +54,7 @@ class Subject:
     kind: Literal["bundle", "network"]
     path: Path
     identity: str
-    tools: tuple[tuple[str, str], ...]
+    tools: Tools
     image_size: Size
     preprocess: Preprocess
     batch: int
@@ -103,6 +103,7 @@ class ShardLogits:
         status: not run: this host has nothing that runs the file as it is; failed: the runtime could not.
         reason: why it did not run.
         runtime: what ran it.
+        tools: names and versions of what ran it, there where it ran.
         positions: of the pictures that could be decoded, int64 (n,).
         logits: what the subject returned for each, float32 (n, classes).
         broken: pictures that could not be decoded, by their names in the folder.
@@ -115,6 +116,7 @@ class ShardLogits:
     logits: Logits
     reason: str = ""
     runtime: str = ""
+    tools: Tools = ()
     broken: tuple[PassedOver, ...] = ()
     seconds: float = 0.0
 
@@ -134,6 +136,7 @@ class _Opened:
     """A subject that is ready: uint8 (n, height, width, 3) -> float32 (n, classes)."""
 
     runtime: str
+    tools: Tools
     run: Callable[[Pixels], Logits]
 
 
@@ -181,6 +184,7 @@ def _run(shard: Shard, opened: _Opened) -> ShardLogits:
         key=shard.key,
         status="ran",
         runtime=opened.runtime,
+        tools=opened.tools,
         positions=np.array(shard.positions, dtype=np.int64)[np.concatenate(places)] if places else np.empty(0, np.int64),
         logits=np.concatenate(rows) if rows else np.empty((0, 0), np.float32),
         broken=tuple(_named_in(shard.data, item) for item in broken),
@@ -226,7 +230,7 @@ def _open_bundle(subject: Subject) -> Iterator[_Opened]:
             (outputs,) = run_in_batches(session, inputs, subject.batch).values()
             return np.asarray(outputs, dtype=np.float32)
 
-        yield _Opened(runtime=session_type.name, run=run)
+        yield _Opened(runtime=session_type.name, tools=tools_with(session_type.packages), run=run)
 
 
 def _check_unchanged(subject: Subject, identity: str) -> None:
@@ -255,6 +259,6 @@ def _open_network(subject: Subject) -> Iterator[_Opened]:
         return np.concatenate(rows)
 
     try:
-        yield _Opened(runtime=f"PyTorch {subject.reference}", run=run)
+        yield _Opened(runtime=f"PyTorch {subject.reference}", tools=tools_with(["torch"]), run=run)
     finally:
         torch.set_num_threads(before)

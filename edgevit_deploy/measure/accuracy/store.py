@@ -14,6 +14,7 @@ import numpy as np
 
 from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.measure.accuracy.identity import Tools
 from edgevit_deploy.measure.accuracy.shards import Shard, ShardLogits
 from edgevit_deploy.outside.files import read_bounded, unfinished
 from edgevit_deploy.outside.text import writable
@@ -30,6 +31,7 @@ DIGITS = 16
 class _Header:
     key: str
     runtime: str
+    tools: Tools
     positions: tuple[int, ...]
     shape: tuple[int, int]
     broken: tuple[PassedOver, ...]
@@ -60,6 +62,7 @@ class ShardStore:
             key=header.key,
             status="ran",
             runtime=header.runtime,
+            tools=header.tools,
             positions=np.array(header.positions, dtype=np.int64),
             logits=logits,
             broken=header.broken,
@@ -75,6 +78,7 @@ class ShardStore:
         header = _Header(
             key=result.key,
             runtime=writable(result.runtime),
+            tools=tuple((writable(name), writable(version)) for name, version in result.tools),
             positions=tuple(result.positions.tolist()),
             shape=(result.logits.shape[0], result.logits.shape[1]),
             broken=result.broken,
