@@ -4,8 +4,9 @@ Pictures go through one subject after the other in shards; a finished shard is a
 where it was. What is shown is counted from those files.
 """
 
+import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from edgevit_deploy.measure.accuracy.gates import Limits
 from edgevit_deploy.measure.accuracy.result import DataRecord, Evaluation
 from edgevit_deploy.measure.accuracy.rows import Work, rows_of
 from edgevit_deploy.measure.accuracy.shards import PICTURES, RunShards, Shard, ShardLogits, Subject, run_in_turn, run_shard
-from edgevit_deploy.measure.accuracy.store import ShardStore
+from edgevit_deploy.measure.accuracy.store import ShardStore, stamp_of
 from edgevit_deploy.measure.machine import check_threads
 from edgevit_deploy.model.loading import check_seed
 from edgevit_deploy.outside.files import real_path
@@ -92,7 +93,9 @@ def evaluate(
     positions = np.arange(len(folder)) if sample.limit is None else folder.sample(sample.limit, sample.seed)
     digest = folder.digest()
     with _kept(output) as store:
-        shards = {subject: tuple(_shards(subject, folder, digest, positions.tolist(), way)) for subject in field.subjects()}
+        used = positions.tolist()
+        stamps = _stamps(folder, used)
+        shards = {subject: tuple(_shards(subject, folder, digest, used, stamps, way)) for subject in field.subjects()}
         work = Work(shards=shards, store=store)
         kept = _run(work, run_shards, step, strict=strict)
         step("counting")
@@ -156,17 +159,35 @@ def _kept(output: Path | None) -> Iterator[ShardStore]:
         yield ShardStore(folder=scratch)
 
 
-def _shards(subject: Subject, folder: ImageFolder, digest: str, positions: list[int], way: Way) -> Iterator[Shard]:
+def _stamps(folder: ImageFolder, positions: list[int]) -> dict[int, str]:
+    """Return the stamp of the pictures of each shard, by the place where it starts."""
+    root = os.path.join(folder.root, "")  # noqa: PTH118 - as text
+    starts = range(0, len(positions), PICTURES)
+    return {start: stamp_of(root + folder.files[each] for each in positions[start : start + PICTURES]) for start in starts}
+
+
+def _shards(
+    subject: Subject, folder: ImageFolder, digest: str, positions: list[int], stamps: Mapping[int, str], way: Way
+) -> Iterator[Shard]:
     for start in range(0, len(positions), PICTURES):
         some = tuple(positions[start : start + PICTURES])
         files = tuple(folder.files[position] for position in some)
-        yield Shard(subject=subject, data=folder.root, data_digest=digest, positions=some, files=files, workers=way.workers)
+        yield Shard(
+            subject=subject,
+            data=folder.root,
+            data_digest=digest,
+            positions=some,
+            files=files,
+            stamp=stamps[start],
+            workers=way.workers,
+        )
 
 
 def _run(work: Work, run_shards: RunShards, step: Step, *, strict: bool) -> int:
     """Run the shards that are not kept, keep each, and return how many were."""
     everything = [shard for shards in work.shards.values() for shard in shards]
-    missing = {shard.key: shard for shard in everything if work.store.find(shard) is None}
+    kept = [work.store.holds(shard) for shard in everything]
+    missing = {shard.key: shard for shard, there in zip(everything, kept, strict=True) if not there}
     tell = _counting(sum(len(shard.files) for shard in missing.values()), step)
     with closing(_closing(run_shards(list(missing.values())))) as results:
         for result in results:
@@ -177,7 +198,7 @@ def _run(work: Work, run_shards: RunShards, step: Step, *, strict: bool) -> int:
             _check_broken(result.broken, strict=strict)
             work.store.keep(shard, result)
             tell(shard.subject, len(shard.files))
-    return len(everything) - len(missing)
+    return sum(kept)
 
 
 def _check_broken(broken: Sequence[PassedOver], *, strict: bool) -> None:

@@ -72,6 +72,7 @@ class Shard:
         data_digest: of the whole folder, as `ImageFolder.digest` gives it.
         positions: of the pictures in the folder's order.
         files: their names, relative to `data`.
+        stamp: of these files, as `store.stamp_of` gives it; outputs that are kept are of files with this stamp.
         workers: processes that decode; 0 decodes in this one.
     """
 
@@ -80,6 +81,7 @@ class Shard:
     data_digest: str
     positions: tuple[int, ...]
     files: tuple[str, ...]
+    stamp: str
     workers: int = 0
 
     def picture(self, index: int) -> Path:

@@ -1,10 +1,14 @@
 """Finished shards in a folder, so that none is run twice: each is one file, written beside its place and renamed.
 
+A shard is of pictures as they were: where one has been written since, or could not be read and now can, it is computed again.
+
 Its first line is the SHA-256 of the rest, in hex; its second is JSON: what it is of, which pictures, which shape. The outputs
 follow, raw little-endian float32.
 """
 
 import hashlib
+import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +17,13 @@ import msgspec
 import numpy as np
 
 from edgevit_deploy.data.pictures import PassedOver
+from edgevit_deploy.data.preprocess import read_pixels
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.measure.accuracy.identity import Tools
 from edgevit_deploy.measure.accuracy.shards import Shard, ShardLogits
 from edgevit_deploy.outside.files import read_bounded, unfinished
 from edgevit_deploy.outside.text import writable
+from edgevit_deploy.spec import Preprocess
 
 SUFFIX = ".shard"
 MAX_SHARD_BYTES = 2**31
@@ -27,9 +33,30 @@ DIGITS = 16
 """Of the hashes in a file's name: the data's, then the shard's."""
 
 
+def stamp_of(paths: Iterable[str]) -> str:
+    """Return a hash of when files were last written: another picture may have the same name and size."""
+    return hashlib.sha256(repr([_written_ns(path) for path in paths]).encode()).hexdigest()
+
+
+def _written_ns(path: str) -> int | None:
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - a million `Path`s take half a minute
+    except OSError:
+        return None
+
+
+def _readable(path: Path, preprocess: Preprocess) -> bool:
+    try:
+        read_pixels(path, preprocess)
+    except UsageError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Header:
     key: str
+    stamp: str
     runtime: str
     tools: Tools
     positions: tuple[int, ...]
@@ -56,7 +83,7 @@ class ShardStore:
             logits = np.frombuffer(raw, dtype="<f4").astype(np.float32).reshape(header.shape)
         except (OSError, ValueError, msgspec.DecodeError):
             return None
-        if header.key != shard.key or len(header.positions) != len(logits):
+        if (header.key, header.stamp) != (shard.key, shard.stamp) or len(header.positions) != len(logits):
             return None
         return ShardLogits(
             key=header.key,
@@ -69,6 +96,18 @@ class ShardStore:
             seconds=header.seconds,
         )
 
+    def holds(self, shard: Shard) -> bool:
+        """Say whether a shard is finished, and no picture that could not be read then can be read by now.
+
+        A disk may fail for a moment, and what was forbidden may be allowed, without anything being written to the file.
+        """
+        found = self.find(shard)
+        if found is None:
+            return False
+        read = set(found.positions.tolist())
+        broken = [index for index, position in enumerate(shard.positions) if position not in read]
+        return not any(_readable(shard.picture(index), shard.subject.preprocess) for index in broken)
+
     def keep(self, shard: Shard, result: ShardLogits) -> None:
         """Write a shard's result, whole or not at all.
 
@@ -77,6 +116,7 @@ class ShardStore:
         """
         header = _Header(
             key=result.key,
+            stamp=shard.stamp,
             runtime=writable(result.runtime),
             tools=tuple((writable(name), writable(version)) for name, version in result.tools),
             positions=tuple(result.positions.tolist()),
