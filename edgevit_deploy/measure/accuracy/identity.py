@@ -25,12 +25,12 @@ def digest_of(facts: object) -> str:
 
 
 def identity_of(manifest: Manifest) -> str:
-    """Return a hash of a bundle's files and of how they are run, the same on every host.
+    """Return a hash of a bundle's files, of how they are run and of what they are given, the same on every host.
 
     A recorded evaluation is not part of it, so recording one does not make another file.
     """
     files = [record for record in manifest.files if record.path != EVALUATION_NAME]
-    return digest_of([files, manifest.target, manifest.conversion])
+    return digest_of([files, manifest.target, manifest.conversion, manifest.preprocess])
 
 
 def weights_identity(record: ModelRecord) -> str:

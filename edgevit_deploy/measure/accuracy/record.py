@@ -15,6 +15,7 @@ from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.bundle.place import staged_bundle
 from edgevit_deploy.data.preprocess import read_pixels
 from edgevit_deploy.errors import BundleError, UsageError
+from edgevit_deploy.measure.accuracy.identity import identity_of
 from edgevit_deploy.measure.accuracy.result import Accuracy, DataRecord, Evaluated, Evaluation, Pairing, Share
 from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.outside.text import json_bytes
@@ -42,6 +43,7 @@ class EvaluationRecord:
 
     Attributes:
         version: of this form.
+        identity: hash of the bundle that it is about, as `identity_of` gives it.
         data: which pictures.
         runtime: what ran the bundle.
         tools: names and versions of what ran it.
@@ -55,6 +57,7 @@ class EvaluationRecord:
     """
 
     version: Literal[1]
+    identity: str
     data: DataRecord
     runtime: str
     tools: dict[str, str]
@@ -88,6 +91,7 @@ def _record(row: Evaluated, network: Evaluated | None, used: DataRecord, data: P
     pairing = None if row.pairing is None else replace(row.pairing, flips=row.pairing.flips[:MOST_THUMBNAILS])
     return EvaluationRecord(
         version=RECORD_VERSION,
+        identity=row.identity,
         data=used,
         runtime=row.runtime,
         tools=dict(row.tools),
@@ -119,12 +123,16 @@ def write_record(bundle: Path, record: EvaluationRecord) -> None:
     """Put a record into a bundle, in place of an earlier one; the bundle is replaced as a whole.
 
     Raises:
-        UsageError: its place cannot be written.
+        UsageError: its place cannot be written, or it is not the bundle that was evaluated.
         BundleError: it is damaged.
     """
     place = real_path(bundle)
     with staged_bundle(place) as staged:
         manifest = open_bundle(place)
+        if identity_of(manifest) != record.identity:
+            raise UsageError(
+                f"{bundle} is not what it was when it was evaluated, so nothing is recorded in it; evaluate it again"
+            )
         kept = [file for file in manifest.files if file.path != EVALUATION_NAME]
         for file in kept:
             (staged.folder / file.path).parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +154,7 @@ def read_record(bundle: Path, manifest: Manifest) -> EvaluationRecord | None:
     data = read_recorded(bundle, manifest, EVALUATION_NAME, MAX_EVALUATION_BYTES)
     try:
         record = msgspec.json.decode(data, type=EvaluationRecord)
-        objection = next(_objections(record), "")
+        objection = next(_objections(record, identity_of(manifest)), "")
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         objection = str(error)
     if objection:
@@ -154,8 +162,10 @@ def read_record(bundle: Path, manifest: Manifest) -> EvaluationRecord | None:
     return record
 
 
-def _objections(record: EvaluationRecord) -> Iterator[str]:
-    """Yield what is wrong with a record whose fields have the right types."""
+def _objections(record: EvaluationRecord, identity: str) -> Iterator[str]:
+    """Yield what is wrong with a record whose fields have the right types, in a bundle of some identity."""
+    if record.identity != identity:
+        yield "it is about another file"
     classes = len(record.data.classes)
     if not 1 <= classes <= MAX_CLASSES:
         yield f"{classes} classes"

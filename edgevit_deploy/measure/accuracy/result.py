@@ -161,6 +161,7 @@ class Evaluated:
         tools: names and versions of what ran it; of several versions, all of them.
         preprocess: of its pictures.
         image_size: (height, width) in pixels.
+        identity: hash of the file, as `identity_of` gives it, or of the network's weights.
         accuracy: None where it did not run.
         network: label of the row that it is paired with.
         pairing: with that row; None without weights, and for the network.
@@ -175,6 +176,7 @@ class Evaluated:
     status: Literal["ran", "not run", "failed"]
     preprocess: Preprocess
     image_size: Size
+    identity: str
     reason: str = ""
     runtime: str = ""
     tools: Tools = ()

@@ -98,6 +98,7 @@ def _row(
         tools=_tools(ways),
         preprocess=subject.preprocess,
         image_size=subject.image_size,
+        identity=subject.identity,
         accuracy=tally.accuracy() if obstacle is None else None,
         network=network,
         pairing=pairing,
