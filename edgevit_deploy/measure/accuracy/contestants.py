@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from edgevit_deploy.bundle.folder import open_bundle, read_labels
+from edgevit_deploy.bundle.folder import open_bundle, read_golden, read_labels
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import ThisHost
@@ -18,7 +18,7 @@ from edgevit_deploy.model.preprocessing import completed
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.spec import Preprocess, task_of
-from edgevit_deploy.verification.bundle import artifact_of, check_same_weights
+from edgevit_deploy.verification.bundle import artifact_of, check_same_weights, golden_bounds
 from edgevit_deploy.workbench import promised_batches
 
 PreprocessOf = Literal["checkpoint", "bundle"]
@@ -47,7 +47,18 @@ class Way:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contestant:
-    """A bundle whose hashes hold and which classifies; `network` is what it is paired with, None without weights."""
+    """A bundle whose hashes hold and which classifies.
+
+    Attributes:
+        label: what tables call it.
+        bundle: its folder.
+        manifest: of it.
+        subject: what is run.
+        network: what it is paired with; None without weights.
+        outputs: what it returns.
+        bound: that it was proven within and that holds on pictures; None where it was not.
+        notes: what must be known to read the figures.
+    """
 
     label: str
     bundle: Path
@@ -55,6 +66,7 @@ class Contestant:
     subject: Subject
     network: Subject | None
     outputs: Outputs
+    bound: float | None
     notes: tuple[str, ...]
 
 
@@ -150,8 +162,23 @@ def _contestant(
         ),
         network=network,
         outputs="probabilities" if manifest.conversion.returns == "probabilities" else "logits",
-        notes=tuple(_preprocess_notes(manifest.preprocess, network)),
+        bound=_bound(bundle, manifest, host),
+        notes=(
+            *_preprocess_notes(manifest.preprocess, network),
+            *(["it failed parity when it was made"] if manifest.parity.verdict == "failed" else []),
+        ),
     )
+
+
+def _bound(bundle: Path, manifest: Manifest, host: ThisHost) -> float | None:
+    """Return the bound that holds on pictures, none wider than this version allows; None where the file itself was not proven."""
+    parity = manifest.parity
+    worst = parity.worst if parity.verdict == "passed" else None
+    widest = parity.widest(worst.output) if worst else None
+    if worst is None or widest is None:
+        return None
+    allowed = golden_bounds(manifest, read_golden(bundle, manifest)[1], host)
+    return min(widest.atol, allowed.get(worst.output, 0.0))
 
 
 def _network(model: LoadedModel, preprocess: Preprocess, weights: Path, way: Way) -> Subject:

@@ -127,15 +127,7 @@ def _different_ways(ways: Sequence[tuple[str, Tools]]) -> Iterator[str]:
 
 
 def _pairing(contestant: Contestant, network: Subject, folder: ImageFolder, work: Work) -> Pairing:
-    tally = PairingTally(folder=folder, outputs=contestant.outputs, bound=_bound(contestant))
+    tally = PairingTally(folder=folder, outputs=contestant.outputs, bound=contestant.bound)
     for one, other in zip(work.results(network), work.results(contestant.subject), strict=True):
         tally.add(one, other)
     return tally.pairing()
-
-
-def _bound(contestant: Contestant) -> float | None:
-    """Return the bound that holds on pictures, where the file itself was proven."""
-    parity = contestant.manifest.parity
-    worst = None if parity.status == "built, not run" else parity.worst
-    widest = parity.widest(worst.output) if worst else None
-    return widest.atol if widest else None
