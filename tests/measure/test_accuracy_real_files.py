@@ -50,6 +50,7 @@ def test_float32_agrees_or_its_flips_are_within_the_bound() -> None:
 def test_every_flip_is_within_the_bound(target: str, precision: str) -> None:
     """On 600 pictures. What bf16 flips would also be flipped by a file that is as good as its emulation."""
     found = pairing_of(target, precision, 60)
+    assert found.over_bound == 0
     assert found.flipped == found.flips_within_bound
     assert found.agreement.value > 0.99
     if precision == "fp32":

@@ -127,8 +127,8 @@ def _pairing_sentences(pairing: "Pairing") -> list[str]:
         explained = ""
         if pairing.bound is not None:
             explained = (
-                f"; {pairing.flips_within_bound} of these margins are below twice the bound {figure(pairing.bound)} "
-                "that it was proven within"
+                f"; {pairing.flips_within_bound} of them differ by no more than the bound {figure(pairing.bound)} that it was "
+                "proven within, which leaves such margins open"
             )
         sentences.append(
             f"{pairing.flipped} of {pairing.pictures} pictures have another first class than the network's, which led by at most "

@@ -120,8 +120,8 @@ def _sentences(record: EvaluationRecord) -> list[str]:
     sentences.append(f"Top-1 drops by {pairing.drop:.2%} (95 %: {low:.2%} to {high:.2%}) against the network.")
     if pairing.flipped and pairing.bound is not None:
         sentences.append(
-            f"{pairing.flipped} pictures have another first class; for {pairing.flips_within_bound} of them the network's first "
-            f"class leads by less than twice the bound {figure(pairing.bound)}, so files within that bound may decide either way."
+            f"{pairing.flipped} pictures have another first class; {pairing.flips_within_bound} of them differ from the network "
+            f"by no more than the bound {figure(pairing.bound)}, so files within that bound may decide them either way."
         )
     if pairing.over_bound:
         sentences.append(f"{pairing.over_bound} pictures differ from the network by more than the bound.")

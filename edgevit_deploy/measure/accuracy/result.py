@@ -97,10 +97,10 @@ class Pairing:
         outputs: what differences and margins are of; probabilities where the bundle returns them.
         largest_difference: of any output of any picture; the largest float64 where one is not finite.
         mean_difference: over all outputs of all pictures.
-        bound: that the bundle's parity was proven within; None where nothing was compared then.
+        bound: that the bundle's parity was proven within; None where it was not proven.
         over_bound: pictures whose largest difference is beyond it.
-        flips_within_bound: pictures with another first class whose margin is below twice the bound, so that two files that differ
-            from the truth by no more than the bound may decide either way.
+        flips_within_bound: pictures with another first class whose largest difference is within the bound. Their margin is at
+            most twice the bound: what is proven within it may decide either way.
         flips: the pictures with another first class, the widest margin first; the first of them where they are many.
     """
 
