@@ -26,7 +26,7 @@ def test_a_broken_picture_is_counted_and_named(classifier: Path, data: Path, cap
     (data / "coat" / "broken.png").write_bytes(next((data / "bag").iterdir()).read_bytes()[:60])
     (data / "coat" / "notes.txt").write_text("no picture")
     (data / ".hidden").write_text("")
-    tokens = ["evaluate", str(classifier), "--data", str(data), "--weights", str(trained.WEIGHTS), "--json"]
+    tokens = ["evaluate", str(classifier), "--data", str(data), "--weights", str(trained.WEIGHTS), "--json", "--record"]
     assert run(tokens) == 0
     captured = capfd.readouterr()
     document = json.loads(captured.out)
@@ -36,6 +36,13 @@ def test_a_broken_picture_is_counted_and_named(classifier: Path, data: Path, cap
     assert document["rows"][1]["pairing"]["pictures"] == 10
     assert "2 pictures cannot be decoded and are in no figure: coat/broken.png (damaged" in captured.err
     assert "1 file passed over: .hidden (hidden)" in captured.err
+    assert (document["data"]["used"], document["data"]["broken"]) == (12, 2)
+    counted = "10 pictures of {}, without 2 that cannot be decoded"
+    assert counted.format(f"{data.parent.name}/val in 10 classes") in captured.err
+    assert run(["inspect", str(classifier), "--json"]) == 0
+    assert counted.format(f"{data.parent.name}/val") in json.loads(capfd.readouterr().out)["accuracy"]
+    assert run(["report", str(classifier), "--output", str(data.parent / "page.html")]) == 0
+    assert counted.format(f"{data.parent.name}/val") in (data.parent / "page.html").read_text()
 
 
 @pytest.mark.parametrize("name", [".hidden", "coat/broken.png"])

@@ -202,6 +202,7 @@ IMPOSSIBLE: tuple[tuple[Callable[[dict[str, Any]], object], str], ...] = (
     (lambda document: document["pairing"].update(both_right=-(10**3)), "pairs of"),
     (lambda document: document["accuracy"]["confusion"][0].update(label=10), "a confusion that is not of its classes"),
     (lambda document: document["data"].update(classes=[]), "0 classes"),
+    (lambda document: document["data"].update(broken=21), "21 of 20 pictures that cannot be decoded"),
     (lambda document: document["thumbnails"].pop(), "thumbnails of"),
     (lambda document: document["thumbnails"].__setitem__(0, "PHN2Zz4="), "a thumbnail that is no JPEG"),
     (lambda document: document["thumbnails"].__setitem__(0, '"><script>'), "base64"),
@@ -230,7 +231,7 @@ def test_many_classes_have_a_list_in_place_of_a_matrix() -> None:
     confusion = (Confused(label=3, seen=4, pictures=7), Confused(label=4, seen=3, pictures=2))
     share = Share(count=90, of=100)
     accuracy = Accuracy(top1=share, top5=share, calibration_error=0.1, not_finite=0, confusion=confusion)
-    data = DataRecord(name="a/val", digest="0", pictures=100, used=100, seed=None, classes=names)
+    data = DataRecord(name="a/val", digest="0", pictures=100, used=100, broken=0, seed=None, classes=names)
     found = EvaluationRecord(version=1, identity="0", data=data, runtime="r", tools={}, accuracy=accuracy)
     page = Page(render_evaluation({"one": found}, ["a line"]))
     assert "class-3 taken for class-4: 7" in page.text

@@ -33,7 +33,9 @@ def print_evaluation(evaluation: "Evaluation") -> None:
     """Print everything that people read about one evaluation."""
     data = evaluation.data
     sample = "" if data.seed is None else f", a sample of {data.pictures} with each class's share (seed {data.seed})"
-    title = f"accuracy, with 95 % intervals, on {data.used} pictures of {data.name} in {len(data.classes)} classes{sample}"
+    broken = f", without {data.broken} that cannot be decoded" if data.broken else ""
+    pictures = f"{data.used - data.broken} pictures of {data.name} in {len(data.classes)} classes{sample}{broken}"
+    title = f"accuracy, with 95 % intervals, on {pictures}"
     print_table(title, COLUMNS, [_cells(row) for row in evaluation.rows], optional=OPTIONAL)
     for line in explanation(evaluation):
         say(line)

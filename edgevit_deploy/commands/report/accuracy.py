@@ -99,7 +99,8 @@ def accuracy_view(anchor: str, label: str, record: EvaluationRecord) -> Accuracy
 def _data(record: EvaluationRecord) -> str:
     data = record.data
     sample = "" if data.seed is None else f", a sample of {data.pictures} (seed {data.seed})"
-    return f"{data.used} pictures of {data.name}{sample}"
+    broken = f", without {data.broken} that cannot be decoded" if data.broken else ""
+    return f"{record.accuracy.top1.of} pictures of {data.name}{sample}{broken}"
 
 
 def _interval(share: Share) -> str:

@@ -108,6 +108,7 @@ def evaluate(
                 digest=digest,
                 pictures=len(folder),
                 used=len(positions),
+                broken=len(broken),
                 seed=sample.seed if len(positions) < len(folder) else None,
                 classes=field.classes,
             ),

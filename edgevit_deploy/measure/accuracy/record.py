@@ -169,6 +169,8 @@ def _objections(record: EvaluationRecord, identity: str) -> Iterator[str]:
     classes = len(record.data.classes)
     if not 1 <= classes <= MAX_CLASSES:
         yield f"{classes} classes"
+    if not 0 <= record.data.broken <= record.data.used:
+        yield f"{record.data.broken} of {record.data.used} pictures that cannot be decoded"
     for accuracy in filter(None, (record.accuracy, record.network)):
         for share in filter(None, (accuracy.top1, accuracy.top5)):
             yield from _share(share)

@@ -202,7 +202,8 @@ class DataRecord:
         name: of the folder and of the one that holds it.
         digest: SHA-256 over classes, names and sizes of all pictures of the folder.
         pictures: in the folder.
-        used: of them.
+        used: of them; a row has fewer where some of these are broken.
+        broken: of these; no figure has them.
         seed: of the sample; None where all were used.
         classes: names in class order.
     """
@@ -211,6 +212,7 @@ class DataRecord:
     digest: str
     pictures: int
     used: int
+    broken: int
     seed: int | None
     classes: tuple[str, ...]
 
