@@ -29,7 +29,7 @@ PICTURES = 500
 """Of one shard: seconds of work, so that little is lost when a run is killed, and far more than opening a session takes."""
 
 DECODED = 32
-"""Pictures that are decoded at a time, however many of them the subject takes in one run."""
+"""Pictures that are decoded at a time, at least: whole runs of the subject, so that none but the last is filled up."""
 
 Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]
@@ -172,7 +172,7 @@ def _run(shard: Shard, opened: _Opened) -> ShardLogits:
         path=shard.picture,
         positions=range(len(shard.files)),
         preprocess=shard.subject.preprocess,
-        batch=DECODED,
+        batch=-(-DECODED // shard.subject.batch) * shard.subject.batch,
         workers=shard.workers,
     )
     rows, places, broken = [], [], list[PassedOver]()
