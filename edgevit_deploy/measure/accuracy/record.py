@@ -3,7 +3,7 @@
 import io
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from edgevit_deploy.bundle.folder import EVALUATION_NAME, open_bundle, read_recorded, record_file, write_manifest
-from edgevit_deploy.bundle.manifest import Manifest
+from edgevit_deploy.bundle.manifest import Manifest, read_manifest
 from edgevit_deploy.bundle.place import staged_bundle
 from edgevit_deploy.data.preprocess import read_pixels
 from edgevit_deploy.errors import BundleError, UsageError
@@ -20,6 +20,7 @@ from edgevit_deploy.measure.accuracy.result import Accuracy, DataRecord, Evaluat
 from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.outside.text import json_bytes
 from edgevit_deploy.spec import MAX_CLASSES, Preprocess
+from edgevit_deploy.workbench import Step, quiet
 
 RECORD_VERSION: Literal[1] = 1
 MAX_EVALUATION_BYTES = 16 * 2**20
@@ -117,6 +118,35 @@ def thumbnail(path: Path, preprocess: Preprocess) -> bytes:
     written = io.BytesIO()
     picture.save(written, "JPEG", quality=JPEG_QUALITY)
     return written.getvalue()
+
+
+def check_recordable(bundles: Iterable[Path]) -> None:
+    """Prove, before anything is computed, that a record can be put into each of some bundles.
+
+    Raises:
+        UsageError: one is no bundle, or its place cannot be written.
+    """
+    for bundle in bundles:
+        read_manifest(bundle)
+        with staged_bundle(real_path(bundle)):
+            pass
+
+
+def record_in_bundles(evaluation: Evaluation, data: Path, step: Step = quiet) -> None:
+    """Put into each bundle that ran what was found out about it.
+
+    Args:
+        evaluation: finished.
+        data: the folder of its pictures, for the thumbnails.
+        step: told which bundle it is.
+
+    Raises:
+        UsageError: a place cannot be written, or a bundle is not the one that was evaluated.
+        BundleError: one is damaged.
+    """
+    for label, record in records_of(evaluation, data).items():
+        step(f"recording in {label}")
+        write_record(Path(label), record)
 
 
 def write_record(bundle: Path, record: EvaluationRecord) -> None:
