@@ -124,6 +124,8 @@ def test_what_cannot_be_evaluated_is_refused_by_name(
         (("--max-drop", "0.01"), "--max-drop compares with the network; add --weights FILE"),
         (("--max-drop", "1.5"), "--max-drop 1.5: a share between 0 and 1"),
         (("--min-agreement", "nan"), "--min-agreement nan: a share between 0 and 1"),
+        (("--reference", "fp64"), "--reference fp64 is of the network, which is not run; add --weights FILE"),
+        (("--preprocess", "bundle"), "--preprocess bundle is of the network, which is not run; add --weights FILE"),
         (("--limit", "0"), "--limit 0: expected 1 picture or more"),
         (("--seed", "-1"), "--seed -1: a seed is 0 or larger"),
         (("--batch", "0"), "--batch 0: expected 1 to"),

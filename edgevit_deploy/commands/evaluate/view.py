@@ -57,7 +57,10 @@ def general_lines(evaluation: "Evaluation") -> list[str]:
 
         lines.append(f"{len(evaluation.broken)} pictures cannot be decoded and are in no figure: {named(evaluation.broken)}")
     if evaluation.kept_shards:
-        lines.append(f"{evaluation.kept_shards} of {evaluation.shards} shards were there already and were not computed again")
+        lines.append(
+            f"{evaluation.kept_shards} of {evaluation.shards} shards were there already and were not computed again; "
+            "their part of pictures/s is of the run that did"
+        )
     if evaluation.other_shards:
         lines.append(f"{evaluation.other_shards} kept shards are of other pictures, or of these before they changed: not used")
     return lines

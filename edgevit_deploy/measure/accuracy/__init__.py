@@ -129,6 +129,10 @@ def _check(weights: Path | None, sample: Sample, way: Way, limits: Limits) -> No
             raise UsageError(f"{flag} {share}: a share between 0 and 1, for example 0.99 or 0.01, and no end of it")
         if weights is None:
             raise UsageError(f"{flag} compares with the network; add --weights FILE")
+    if weights is None and way.reference != "fp32":
+        raise UsageError(f"--reference {way.reference} is of the network, which is not run; add --weights FILE, or drop the flag")
+    if weights is None and way.preprocess == "bundle":
+        raise UsageError("--preprocess bundle is of the network, which is not run; add --weights FILE, or drop the flag")
     check_seed(sample.seed)
     if sample.limit is not None and sample.limit < 1:
         raise UsageError(f"--limit {sample.limit}: expected 1 picture or more")

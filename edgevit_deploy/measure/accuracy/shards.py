@@ -90,10 +90,10 @@ class Shard:
 
     @property
     def key(self) -> str:
-        """A hash of everything that decides the outputs, and of nothing else: not of paths, threads or processes."""
+        """A hash of everything that may decide the outputs, the order of sums over threads too; not of paths or processes."""
         subject = self.subject
         facts = [subject.identity, subject.tools, subject.image_size, subject.preprocess, subject.batch, subject.reference]
-        return digest_of([*facts, self.data_digest, self.positions])
+        return digest_of([*facts, subject.threads, self.data_digest, self.positions])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
