@@ -59,15 +59,11 @@ def test_every_flip_is_within_the_bound(target: str, precision: str) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_does_not_grow_with_the_pictures() -> None:
-    """Of the whole process tree, below a gigabyte, and a sixth of the pictures takes no less."""
-    peaks = []
-    for per_class in (10, 60):
-        script = ROOT / "docs" / "measurements" / "scripts" / "peak_memory.py"
-        command = [sys.executable, str(ROOT / "convert.py"), "evaluate", str(trained_bundle("onnx", "fp32"))]
-        flags = ["--data", str(pictures(per_class)), "--weights", str(trained.WEIGHTS)]
-        result = subprocess.run([sys.executable, str(script), *command, *flags], capture_output=True, text=True, timeout=300)
-        (peak,) = re.findall(r"peak (\d+) MB .* exit code 0", result.stdout)
-        peaks.append(int(peak))
-    assert max(peaks) < 1000
-    assert peaks[1] < 1.15 * peaks[0]
+def test_an_evaluation_takes_less_than_a_gigabyte() -> None:
+    """Of the whole process tree. That it does not grow with the pictures is counted in `test_accuracy_memory.py`."""
+    script = ROOT / "docs" / "measurements" / "scripts" / "peak_memory.py"
+    command = [sys.executable, str(ROOT / "convert.py"), "evaluate", str(trained_bundle("onnx", "fp32"))]
+    flags = ["--data", str(pictures(60)), "--weights", str(trained.WEIGHTS)]
+    result = subprocess.run([sys.executable, str(script), *command, *flags], capture_output=True, text=True, timeout=300)
+    (peak,) = re.findall(r"peak (\d+) MB .* exit code 0", result.stdout)
+    assert int(peak) < 1000
