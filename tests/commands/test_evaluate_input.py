@@ -1,5 +1,6 @@
 """`evaluate` and bad input: one line, the right exit code, nothing half-written."""
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import edgevit_deploy
 from edgevit_deploy.cli import run
+from edgevit_deploy.errors import UsageError
 from tests.helpers import trained
 from tests.helpers.bundles import edit_manifest, rehash
 from tests.helpers.evaluation import pictures, write_labels
@@ -143,6 +146,26 @@ def test_flags_that_mean_nothing(
 
 def test_no_folder_of_pictures(classifier: Path, tmp_path: Path, expect_error: ErrorCheck) -> None:
     assert "not a folder" in expect_error(2, "evaluate", classifier, "--data", tmp_path / "nowhere")
+
+
+def test_no_bundle(data: Path) -> None:
+    with pytest.raises(UsageError, match="no bundle is named"):
+        edgevit_deploy.evaluate(data=data)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_full_disk_is_told_as_what_it_is(
+    classifier: Path, data: Path, tmp_path: Path, expect_error: ErrorCheck, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    flags = ("--output", tmp_path / "kept") if kept else ()
+    said = expect_error(2, "evaluate", classifier, "--data", data, *flags)
+    assert "cannot be written (No space left on device)" in said
+    assert said.endswith("; keep it with --output DIR") != kept
+    assert (f"--output: {tmp_path / 'kept'}" in said) == kept
 
 
 def test_output_in_what_is_read_is_refused(classifier: Path, data: Path, expect_error: ErrorCheck) -> None:

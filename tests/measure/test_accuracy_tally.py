@@ -1,5 +1,6 @@
 """From outputs to counts: every count against a plain loop over the pictures, and outputs that are not finite."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,11 @@ def folder(classes: int, pictures: int) -> ImageFolder:
     return ImageFolder(
         root=Path("data"), classes=names, files=tuple(f"{index}.png" for index in range(pictures)), targets=targets
     )
+
+
+def folder_of(data: ImageFolder, kept: np.ndarray) -> ImageFolder:
+    files = tuple(file for file, stays in zip(data.files, kept, strict=True) if stays)
+    return replace(data, files=files, targets=data.targets[kept])
 
 
 def shard(positions: np.ndarray, logits: np.ndarray) -> ShardLogits:
@@ -95,10 +101,19 @@ def test_outputs_that_are_not_finite_are_wrong(value: float) -> None:
     broken[7, data.targets[7]] = value
     found = accuracy(data, broken)
     assert (found.top1.count, found.not_finite) == (59, 1)
+    others = np.arange(60) != 7
+    alone = accuracy(folder_of(data, others), logits[others])
+    assert found.calibration_error == alone.calibration_error, "no confidence is not a confidence of 0"
     pair = pairing(data, logits, broken)
     assert (pair.right_to_wrong, pair.agreement.count, pair.over_bound) == (1, 59, 1)
     assert pair.largest_difference == pair.mean_difference == NOT_FINITE
     assert pair.flips[0].bundle == "not finite"
+
+
+def test_without_any_finite_output_there_is_no_calibration() -> None:
+    data = folder(6, 60)
+    found = accuracy(data, np.full((60, 6), np.nan))
+    assert (found.calibration_error, found.not_finite, found.top1.count) == (None, 60, 0)
 
 
 @pytest.mark.parametrize("outputs", ["logits", "probabilities"])

@@ -11,7 +11,6 @@ from tests.helpers import trained
 from tests.helpers.evaluation import pictures, trained_bundle
 from tests.helpers.fakes import FakeSession
 
-
 PLAIN = accuracy.Way()
 
 

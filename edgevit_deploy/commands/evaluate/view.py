@@ -168,7 +168,7 @@ def _cells(row: "Evaluated") -> list[str | Text]:
         share_text(accuracy.top1),
         "" if accuracy.top5 is None else share_text(accuracy.top5),
         *paired,
-        f"{accuracy.calibration_error:.4f}",
+        "-" if accuracy.calibration_error is None else f"{accuracy.calibration_error:.4f}",
         "" if row.pictures_per_s is None else f"{row.pictures_per_s:.3g}",
         row.runtime,
     ]

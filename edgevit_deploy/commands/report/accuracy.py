@@ -88,7 +88,7 @@ def accuracy_view(anchor: str, label: str, record: EvaluationRecord) -> Accuracy
         flips="-" if pairing is None else f"{pairing.right_to_wrong} / {pairing.wrong_to_right}",
         p="-" if pairing is None else f"{pairing.mcnemar_p:.2g}",
         largest="-" if pairing is None else figure(pairing.largest_difference),
-        calibration=f"{accuracy.calibration_error:.4f}",
+        calibration="-" if accuracy.calibration_error is None else f"{accuracy.calibration_error:.4f}",
         sentences=tuple(_sentences(record)),
         matrix=_matrix(record) if whole else None,
         confused=() if whole else _most_confused(record),

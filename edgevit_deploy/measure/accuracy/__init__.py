@@ -161,7 +161,7 @@ def _kept(output: Path | None) -> Iterator[ShardStore]:
         yield ShardStore(folder=output / SHARDS)
         return
     with scratch_folder() as scratch:
-        yield ShardStore(folder=scratch)
+        yield ShardStore(folder=scratch, temporary=True)
 
 
 def _stamps(folder: ImageFolder, positions: list[int]) -> dict[int, str]:

@@ -90,9 +90,11 @@ def read_field(bundles: Sequence[Path], weights: Path | None, labels: Path | Non
     """Open bundles and prove that they can be compared.
 
     Raises:
-        UsageError: a bundle given twice, one that does not classify, one of other weights or classes, or classes without names.
+        UsageError: no bundle, one given twice, one that does not classify, of other weights or classes, or classes without names.
         BundleError: a damaged bundle.
     """
+    if not bundles:
+        raise UsageError("no bundle is named, so there is nothing to evaluate; give one at least")
     resolved = [real_path(bundle) for bundle in bundles]
     for index, bundle in enumerate(bundles):
         if resolved[index] in resolved[:index]:

@@ -204,7 +204,7 @@ def _objections(record: EvaluationRecord, identity: str) -> Iterator[str]:
     for accuracy in filter(None, (record.accuracy, record.network)):
         for share in filter(None, (accuracy.top1, accuracy.top5)):
             yield from _share(share)
-        if not 0 <= accuracy.calibration_error <= 1:
+        if accuracy.calibration_error is not None and not 0 <= accuracy.calibration_error <= 1:
             yield f"a calibration error of {accuracy.calibration_error}"
         for cell in accuracy.confusion:
             if not (0 <= cell.label < classes and 0 <= cell.seen < classes and 0 <= cell.pictures <= accuracy.top1.of):

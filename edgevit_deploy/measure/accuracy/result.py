@@ -47,14 +47,14 @@ class Accuracy:
     Attributes:
         top1: pictures whose first class is the right one.
         top5: pictures whose first five classes have the right one; None where there are five classes or fewer.
-        calibration_error: expected calibration error over 15 bins, of 0 to 1.
+        calibration_error: expected calibration error over 15 bins, of 0 to 1, of pictures with finite outputs; None without any.
         not_finite: pictures for which an output was NaN or infinite; they count as wrong.
         confusion: every cell with a picture in it, or for many classes only the largest of those that are wrong.
     """
 
     top1: Share
     top5: Share | None
-    calibration_error: float
+    calibration_error: float | None
     not_finite: int
     confusion: tuple[Confused, ...]
 

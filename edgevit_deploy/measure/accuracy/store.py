@@ -67,9 +67,10 @@ class _Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardStore:
-    """A folder of finished shards."""
+    """A folder of finished shards; a temporary one ends with the run."""
 
     folder: Path
+    temporary: bool = False
 
     def find(self, shard: Shard) -> ShardLogits | None:
         """Return a shard's result; None where there is none, or a damaged one, which is then computed again."""
@@ -136,7 +137,10 @@ class ShardStore:
                 with suppress(OSError):
                     beside.unlink(missing_ok=True)
         except OSError as error:
-            raise UsageError(f"--output: {self.folder} cannot be written ({error.strerror}); give another place") from error
+            what = f"{self.folder} cannot be written ({error.strerror})"
+            if self.temporary:
+                raise UsageError(f"what is computed is kept until the end, and {what}; keep it with --output DIR") from error
+            raise UsageError(f"--output: {what}; give another place") from error
 
     def of_other_data(self, data_digest: str) -> int:
         """Return how many finished shards are here of other pictures, or of these before they changed."""

@@ -88,12 +88,12 @@ class AccuracyTally:
         first = np.concatenate([decisions.first for _, decisions in self._parts])
         among_five = np.concatenate([decisions.among_five for _, decisions in self._parts])
         confidence = np.concatenate([decisions.confidence for _, decisions in self._parts])
-        right = first == targets
+        right, finite = first == targets, first != NO_CLASS
         return Accuracy(
             top1=Share(count=int(right.sum()), of=len(targets)),
             top5=Share(count=int(among_five.sum()), of=len(targets)) if self.classes > FIRST else None,
-            calibration_error=expected_calibration_error(confidence, right),
-            not_finite=int((first == NO_CLASS).sum()),
+            calibration_error=expected_calibration_error(confidence[finite], right[finite]) if finite.any() else None,
+            not_finite=int((~finite).sum()),
             confusion=_confusion(targets, first, self.classes),
         )
 
