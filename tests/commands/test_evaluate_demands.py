@@ -11,6 +11,7 @@ import edgevit_deploy
 from edgevit_deploy.cli import run
 from edgevit_deploy.measure import accuracy
 from edgevit_deploy.measure.accuracy import Shard, ShardLogits, run_shard
+from edgevit_deploy.measure.accuracy.result import Evaluated
 from tests.helpers import trained
 from tests.helpers.evaluation import pictures
 
@@ -63,3 +64,16 @@ def test_what_is_demanded_and_met_is_ok(classifier: Path) -> None:
     assert found.ok
     assert bundle.unjudged == ()
     assert [gate.ok for gate in bundle.gates] == [True, True]
+
+
+@pytest.mark.parametrize("status", ["failed", "not run"])
+def test_the_row_of_the_bundle_does_not_meet_it_either(classifier: Path, status: Missed) -> None:
+    def row(min_agreement: float | None) -> Evaluated:
+        run_shards = without_the_network(status)
+        (found,) = edgevit_deploy.evaluate(
+            classifier, data=pictures(1), weights=trained.WEIGHTS, min_agreement=min_agreement, run_shards=run_shards
+        ).bundles
+        return found
+
+    assert row(None).ok, "the control: nothing is demanded, and the bundle ran"
+    assert not row(0.5).ok
