@@ -13,6 +13,7 @@ from edgevit_deploy.spec import (
     MAX_SIDE,
     QUANTISED,
     TensorSpec,
+    task_of,
     tensor_bytes,
     too_large,
 )
@@ -36,6 +37,7 @@ def objections(manifest: "Manifest") -> Iterator[str]:
         yield from _tensor(spec)
     yield from _free_axes(manifest)
     yield from _golden(manifest)
+    yield from _classes(manifest)
     if (probes := manifest.probes) and min(probes.synthetic, probes.photographs, probes.noisiest) < 0:
         yield "a count of probes is below 0"
     yield from _files(manifest)
@@ -121,6 +123,18 @@ def _rounding(manifest: "Manifest") -> Iterator[str]:
         yield f"{decisions.agreeing} of {decisions.pictures} pictures agree, of which {decisions.min_agreement} must"
     if any(count is not None and not 0 <= count <= decisions.pictures for count in (decisions.network_right, decisions.right)):
         yield f"more pictures are right than the {decisions.pictures} that were judged"
+
+
+def _classes(manifest: "Manifest") -> Iterator[str]:
+    """What classifies has an output for each class, which are looked up by their places."""
+    if task_of(manifest.conversion.returns) != "classify":
+        return
+    classes, built_from = manifest.model.num_classes, manifest.built_from
+    specs = [*manifest.outputs, *(built_from.outputs if built_from else ())]
+    shapes: list[tuple[str, tuple[int | str, ...]]] = [(spec.name, spec.shape) for spec in specs]
+    for name, shape in [*shapes, *((array.name, array.shape) for array in manifest.golden.outputs)]:
+        if shape[-1:] != (classes,):
+            yield f"{name!r} has the shape {shape}, expected an output for each of {classes} classes"
 
 
 def _files(manifest: "Manifest") -> Iterator[str]:

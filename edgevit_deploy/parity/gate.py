@@ -251,12 +251,19 @@ def _same_names(outputs: dict[str, NDArray[Any]], truth: Truth) -> dict[str, NDA
 def _classes(exact: NDArray[np.float64], actual: NDArray[np.float64]) -> tuple[float, float]:
     """Return the share of rows with the same largest class, and the smallest gap between the first two true ones."""
     top_two = np.sort(exact, axis=1)[:, -2:] if exact.shape[1] > 1 else np.repeat(exact, 2, axis=1)
-    return float((actual.argmax(axis=1) == exact.argmax(axis=1)).mean()), float((top_two[:, 1] - top_two[:, 0]).min())
+    same = (actual.argmax(axis=1) == exact.argmax(axis=1)) & np.isfinite(actual).all(axis=1)
+    return float(same.mean()), float((top_two[:, 1] - top_two[:, 0]).min())
 
 
 def top_classes(outputs: NDArray[Any], labels: Sequence[str], count: int = 5) -> Iterator[list[tuple[str, float]]]:
-    """Yield, for each image, its `count` largest outputs as (label, value), largest first; ties go to the lower class."""
+    """Yield, for each image, its `count` largest outputs as (label, value), largest first; ties go to the lower class.
+
+    An image with an output that is not finite has none: nothing is decided for it.
+    """
     for row in outputs:
+        if not np.isfinite(row).all():
+            yield []
+            continue
         order = np.argsort(-row, kind="stable")[:count]
         yield [(labels[int(index)], float(row[index])) for index in order]
 
