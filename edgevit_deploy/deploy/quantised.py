@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from edgevit_deploy.deploy.observe import operators_of
 from edgevit_deploy.deploy.palette import PaletteRounding
 from edgevit_deploy.deploy.ranges import OperatorRanges, Range, Ranges
-from edgevit_deploy.deploy.rounding import Rounding, WeightRounding, grid_of
+from edgevit_deploy.deploy.rounding import Rounding, RoundingOfEachRun, WeightRounding, grid_of
 from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.deploy.stored import Stored, StoredWeights
 
@@ -32,7 +32,7 @@ class QuantisedOperator(nn.Module):
     def __init__(self, operator: nn.Conv2d | nn.Linear, scheme: Scheme, ranges: OperatorRanges | None) -> None:
         super().__init__()
         self.operator = operator
-        self.before = _rounding(scheme, ranges.input) if ranges else nn.Identity()
+        self.before = _before(operator, scheme, ranges)
         self.round_weight = _weight_rounding(operator.weight, scheme)
         self.after = _rounding(scheme, ranges.output) if ranges and scheme.outputs else nn.Identity()
 
@@ -105,6 +105,12 @@ def _weight_rounding(weight: Tensor, scheme: Scheme) -> WeightRounding | Palette
     if scheme.weights == "palette8":
         return PaletteRounding(weight, half=scheme.half)
     return WeightRounding(weight, scheme.dialect, half=scheme.half)
+
+
+def _before(operator: nn.Conv2d | nn.Linear, scheme: Scheme, ranges: OperatorRanges | None) -> nn.Module:
+    if scheme.activations == "each run":
+        return RoundingOfEachRun(operator)
+    return _rounding(scheme, ranges.input) if ranges else nn.Identity()
 
 
 def _rounding(scheme: Scheme, extent: Range) -> Rounding:

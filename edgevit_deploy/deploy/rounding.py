@@ -19,6 +19,10 @@ LARGEST_WEIGHT = 127
 SMALLEST_HALF = 2.0**-14
 """Half precision has smaller numbers, with ever fewer digits, and hardware may take them for zero."""
 
+SMALLEST_WEIGHT = 1e-9
+"""A channel whose weights are all smaller, or zero, has the step that this one would have: kernels refuse steps that are far from
+those of the activations, and would for a step of 1."""
+
 ENDS = {"u8": (0, 255), "s8": (-128, 127)}
 
 
@@ -47,7 +51,7 @@ def grid_of(extent: Range, scheme: Scheme) -> Grid:
 def weight_scales(weight: Tensor, *, half: bool = False) -> Tensor:
     """Return the step of each output channel of a weight (out, ...): float32 (out,), half-precision numbers where asked."""
     largest = weight.detach().float().abs().flatten(1).amax(dim=1)
-    steps = torch.where(largest > 0, largest / LARGEST_WEIGHT, torch.ones_like(largest))
+    steps = largest.clamp(min=SMALLEST_WEIGHT) / LARGEST_WEIGHT
     return steps.clamp(min=SMALLEST_HALF).half().float() if half else steps
 
 
@@ -64,6 +68,31 @@ class Rounding(nn.Module):
         if self.dialect == "trace":
             return torch.fake_quantize_per_tensor_affine(x, grid.scale, grid.zero_point, grid.lowest, grid.highest)
         return _there_and_back(x, grid)
+
+
+class RoundingOfEachRun(nn.Module):
+    """Rounds values to the s8 grid of their own range, as kernels do that take float32 and round it themselves.
+
+    They have a range for each vector that they multiply the weights by: for each position of a 1x1 convolution and each row of a
+    linear map. A wider convolution has one for each picture. Range and zero point are XNNPACK's
+    (`xnn_f32_qd8_asymmetric_quantization_params`): the range holds zero, and the zero point is rounded from the end at which less
+    is lost.
+    """
+
+    def __init__(self, operator: nn.Conv2d | nn.Linear) -> None:
+        super().__init__()
+        self.axes = (-1,) if isinstance(operator, nn.Linear) else (1,) if set(operator.kernel_size) == {1} else (1, 2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the operator takes -> the same shape."""
+        lowest, highest = ENDS["s8"]
+        low, high = x.amin(self.axes, keepdim=True).clamp(max=0), x.amax(self.axes, keepdim=True).clamp(min=0)
+        steps = torch.where(high > low, (highest - lowest) / (high - low), torch.ones_like(high))
+        from_low, from_high = lowest - low * steps, highest - high * steps
+        zero_points = torch.where(lowest + low * steps + highest + high * steps > 0, from_low, from_high)
+        zero_points = zero_points.clamp(lowest, highest).round()
+        integers = (x * steps + zero_points).round().clamp(lowest, highest)
+        return (integers - zero_points) / steps
 
 
 class WeightRounding(nn.Module):

@@ -1,4 +1,4 @@
-"""litert-torch in a child process, and what its file says of itself.
+"""litert-torch in a child process, behind it a quantiser where one is asked for, and what the file says of itself.
 
 The converter is a compiler in C++ that can abort, and it, JAX, absl and torchao print as they like; the child holds both. It also
 counts what XNNPACK takes of the file, which only the runtime knows.
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edgevit_deploy.deploy.ranges import Ranges
+from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.errors import ExportError, first_line
-from edgevit_deploy.formats.litert import find_signature, read_ends
+from edgevit_deploy.formats.litert import find_signature, read_ends, read_operators
 from edgevit_deploy.process.child import ChildFailure, python, run_once
 from edgevit_deploy.process.scratch import scratch_beside
 from edgevit_deploy.spec import TensorSpec
@@ -30,6 +32,14 @@ DELEGATE = "DELEGATE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Integers:
+    """To what a converted network is rounded; it is then a `PreparedModel`, whose network the ranges are of."""
+
+    scheme: Scheme
+    ranges: Ranges | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """What a written file holds, as the interpreter reads it.
 
@@ -39,6 +49,7 @@ class Written:
         operators: how many there are of each, before any delegate takes them.
         partitions: how many pieces of the graph XNNPACK runs.
         outside: operators that are left to the interpreter's own kernels.
+        rounded: how many operators have integer weights.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -46,6 +57,7 @@ class Written:
     operators: dict[str, int]
     partitions: int
     outside: dict[str, int]
+    rounded: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +68,14 @@ class Answer:
     error: str = ""
 
 
-def convert_in_child(module: "nn.Module", path: Path, input_spec: TensorSpec, output_name: str, code: str = CHILD) -> Written:
+def convert_in_child(
+    module: "nn.Module",
+    path: Path,
+    input_spec: TensorSpec,
+    output_name: str,
+    code: str = CHILD,
+    integers: Integers | None = None,
+) -> Written:
     """Convert a module to a `.tflite` in a child process and return what the file holds.
 
     Args:
@@ -65,15 +84,16 @@ def convert_in_child(module: "nn.Module", path: Path, input_spec: TensorSpec, ou
         input_spec: of the input, all sizes fixed; its name becomes the signature's.
         output_name: the signature's name of the output.
         code: what the child runs.
+        integers: to what it is rounded; None leaves it in floating point.
 
     Raises:
-        ExportError: the converter failed, with its own words, crashed, or took too long.
+        ExportError: the converter or the quantiser failed, with its own words, crashed, or took too long.
     """
     import torch
 
     with scratch_beside(path.parent) as scratch:
         source, raw, answer = (scratch / name for name in ("module.pt", path.name, "answer.json"))
-        torch.save(module, source)
+        torch.save((module, integers), source)
         arguments = [str(source), str(raw), str(answer), msgspec.json.encode(input_spec).decode(), output_name]
         try:
             ended = run_once(python(code, *arguments), timeout_s=CONVERT_TIMEOUT_S)
@@ -90,21 +110,28 @@ def convert_in_child(module: "nn.Module", path: Path, input_spec: TensorSpec, ou
 
 def serve(source: str, destination: str, answer: str, input_spec: str, output_name: str) -> None:
     """Be the child: convert the module of a file that the parent wrote, look at the result, and write one answer."""
-    spec = msgspec.json.decode(input_spec, type=TensorSpec)
+    import torch
+
+    from edgevit_deploy.model.peers import make_torchvision_importable
+
+    spec, path = msgspec.json.decode(input_spec, type=TensorSpec), Path(destination)
+    make_torchvision_importable()  # the module may be a peer, whose classes are timm's
     try:
-        convert(source, destination, spec, output_name)
-        said = Answer(written=look_at(Path(destination)))
+        module, integers = torch.load(source, weights_only=False)  # the parent's own, from its scratch folder
+        if integers is None:
+            convert(module, path, spec, output_name)
+        else:
+            convert_rounded(module, path, spec, output_name, integers)
+        said = Answer(written=look_at(path))
     except Exception as error:  # noqa: BLE001 - the converter has no exception of its own; whatever it raises is the answer
         said = Answer(error=f"{type(error).__name__}: {first_line(error)}")
     Path(answer).write_bytes(msgspec.json.encode(said))
 
 
-def convert(source: str, destination: str, input_spec: TensorSpec, output_name: str) -> None:
-    """Convert a saved module; the names of a signature come from those of keyword arguments and of a dictionary."""
+def convert(module: "nn.Module", destination: Path, input_spec: TensorSpec, output_name: str) -> None:
+    """Convert a module; the names of a signature come from those of keyword arguments and of a dictionary."""
     import litert_torch
     import torch
-
-    from edgevit_deploy.model.peers import make_torchvision_importable
 
     class Named(torch.nn.Module):
         def __init__(self, module: torch.nn.Module) -> None:
@@ -114,10 +141,17 @@ def convert(source: str, destination: str, input_spec: TensorSpec, output_name: 
         def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
             return {output_name: self.module(*inputs.values())}
 
-    make_torchvision_importable()  # the module may be a peer, whose classes are timm's
-    module = torch.load(source, weights_only=False)  # the parent's own, from its scratch folder
     example = torch.zeros([int(size) for size in input_spec.shape])
-    litert_torch.convert(Named(module).eval(), sample_kwargs={input_spec.name: example}).export(destination)
+    litert_torch.convert(Named(module).eval(), sample_kwargs={input_spec.name: example}).export(str(destination))
+
+
+def convert_rounded(module: "nn.Module", destination: Path, input_spec: TensorSpec, output_name: str, integers: Integers) -> None:
+    """Convert a module to a float file beside the destination, and round that."""
+    from export.litert.quantise import quantise
+
+    floats = destination.with_suffix(".float.tflite")
+    convert(module, floats, input_spec, output_name)
+    quantise(floats, destination, module.get_submodule("network"), integers.scheme, integers.ranges)
 
 
 def look_at(path: Path) -> Written:
@@ -138,6 +172,7 @@ def look_at(path: Path) -> Written:
             for node in executed(nodes, {int(detail["index"]) for detail in interpreter.get_output_details()})
             if node["op_name"] != DELEGATE
         ),
+        rounded=sum(operator.scales is not None for operator in read_operators(path)),
     )
 
 

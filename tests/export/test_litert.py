@@ -247,7 +247,9 @@ def test_the_usage_snippet_runs(artifact: Artifact, tmp_path: Path) -> None:
 
 def test_the_command_line_refuses_by_name(expect_error: Callable[..., str], tmp_path: Path) -> None:
     common = ("litert", "--model", "edgevit_xxs", "--output", tmp_path)
-    assert expect_error(2, *common, "--precision", "fp16").endswith("has no precision 'fp16'; use --precision fp32")
+    assert expect_error(2, *common, "--precision", "fp16").endswith(
+        "has no precision 'fp16'; use --precision fp32 or int8 or int8-dynamic"
+    )
     assert expect_error(2, *common, "--batch", "dynamic").endswith("cannot have a dynamic batch; use --batch N")
     assert "use --image-size N or HxW" in expect_error(2, *common, "--image-size", "dynamic")
     assert list(tmp_path.iterdir()) == []

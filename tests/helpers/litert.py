@@ -29,7 +29,12 @@ def changed(source: Path, path: Path, change: Callable[[Any], None]) -> Path:
     """A copy of a file with something in it changed."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(source.read_bytes()))
+    content = source.read_bytes()
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
+    for buffer in model.buffers:  # a quantiser writes them behind the tables, where the object interface does not look
+        if buffer.offset:
+            buffer.data = np.frombuffer(content[buffer.offset : buffer.offset + buffer.size], np.uint8)
+            buffer.offset = buffer.size = 0
     change(model)
     return write(model, path)
 

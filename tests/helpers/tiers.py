@@ -82,5 +82,5 @@ def converters_among(modules: Iterable[str]) -> set[str]:
 def converter_of(test: str) -> str | None:
     """Return the converter that is slow to start and that a test, by its id, needs: its file's name says so, or a parameter's."""
     path, _, name = test.partition("::")
-    words = {Path(path).stem.removeprefix("test_"), *name.partition("[")[2].removesuffix("]").split("-")}
+    words = {*Path(path).stem.split("_"), *name.partition("[")[2].removesuffix("]").split("-")}
     return next((target for target in SLOW_TO_START if target in words), None)

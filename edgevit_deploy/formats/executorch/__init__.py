@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from flatbuffers.number_types import Uint8Flags, Uint32Flags, Uint64Flags
+from flatbuffers.number_types import Float32Flags, Uint8Flags, Uint32Flags, Uint64Flags
 from flatbuffers.table import Table
 
 from edgevit_deploy.errors import RunError
@@ -77,15 +77,19 @@ def read_pte_file(path: Path) -> PteFile:
         content = path.read_bytes()
     except OSError as error:
         raise RunError(f"{path.name} cannot be read ({error.strerror})") from error
-    program, data_bytes = _split(path.name, content)
+    program, data = split(path.name, content)
     try:
-        return _read_program(program, data_bytes)
+        return _read_program(program, len(data))
     except OUTSIDE as error:
         raise RunError(f"{path.name} is damaged: a table of its program points outside of it; convert it again") from error
 
 
-def _split(name: str, content: bytes) -> tuple[bytes, int]:
-    """Return the FlatBuffer, and how many bytes of data follow where the extended header says that they do."""
+def split(name: str, content: bytes) -> tuple[bytes, bytes]:
+    """Return the FlatBuffer of a program, and the data that follow where the extended header says that they do.
+
+    Raises:
+        RunError: it is no program, or cut off.
+    """
     if len(content) < HEADER.size or content[4:8] != MAGIC or content[8:12] != HEADER_MAGIC:
         raise RunError(f"{name} is no ExecuTorch program: {MAGIC.decode()} and {HEADER_MAGIC.decode()} are not at its start")
     *_, program_bytes, data_start, data_bytes = HEADER.unpack_from(content)
@@ -94,7 +98,7 @@ def _split(name: str, content: bytes) -> tuple[bytes, int]:
     expected = max(program_bytes, data_start + data_bytes)
     if len(content) < expected:
         raise RunError(f"{name} is cut off: {len(content)} bytes, its header says {expected}; copy or convert it again")
-    return content[:program_bytes], data_bytes
+    return content[:program_bytes], content[data_start : data_start + data_bytes]
 
 
 def _read_program(program: bytes, data_bytes: int) -> PteFile:
@@ -146,10 +150,23 @@ class FlatTable:
         """Return a whole number of one of the library's types, 0 where the field is absent."""
         return int(self.raw.GetSlot(4 + 2 * field, 0, kind))
 
+    def real(self, field: int) -> float:
+        """Return a float32 number, 0 where the field is absent."""
+        return float(self.raw.GetSlot(4 + 2 * field, 0.0, Float32Flags))
+
     def text(self, field: int) -> str:
         """Return a text, empty where the field is absent."""
-        start, length = self._vector(field, item_bytes=1, most=MAX_TEXT_BYTES)
-        return str(self.raw.Bytes[start : start + length], "utf-8")
+        return str(self.content(field, MAX_TEXT_BYTES), "utf-8")
+
+    def content(self, field: int, most: int) -> bytes:
+        """Return a list of bytes, at most so many, empty where the field is absent."""
+        start, length = self._vector(field, item_bytes=1, most=most)
+        return bytes(self.raw.Bytes[start : start + length])
+
+    def numbers(self, field: int) -> tuple[int, ...]:
+        """Return a list of whole numbers of 32 bits without a sign, empty where the field is absent."""
+        start, count = self._vector(field, item_bytes=4, most=MAX_ITEMS)
+        return struct.unpack_from(f"<{count}I", self.raw.Bytes, start)
 
     def child(self, field: int) -> Self:
         """Return a table that must be there."""
