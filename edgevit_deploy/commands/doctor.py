@@ -72,8 +72,9 @@ def _probe(entry: Line[Any]) -> Availability:
 
 
 def _bounds(entry: Line[Any]) -> list[Bound]:
-    allowed = entry.load().precisions.items()
-    return [Bound(target=entry.name, precision=precision, k=each.k, reason=each.reason) for precision, each in allowed]
+    exporter = entry.load()
+    allowed = {**exporter.precisions, **{precision: each.bound for precision, each in exporter.quantised.items()}}
+    return [Bound(target=entry.name, precision=precision, k=each.k, reason=each.reason) for precision, each in allowed.items()]
 
 
 def _rows(found: dict[str, Availability]) -> list[list[str | Text]]:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Weights = Literal["s8", "palette8", "e4m3"]
-Activations = Literal["u8", "s8", "e4m3", "each run", "none"]
+Weights = Literal["s8", "palette8"]
+Activations = Literal["u8", "s8", "each run", "none"]
 WrittenBy = Literal["core", "vendor"]
 Dialect = Literal["trace", "export"]
 
@@ -12,7 +12,6 @@ WORDS: dict[str, str] = {
     "s8": "signed 8-bit integers",
     "u8": "unsigned 8-bit integers",
     "palette8": "places in a table of 256 values",
-    "e4m3": "8-bit floating-point numbers (E4M3)",
     "each run": "signed 8-bit integers by the range of each run",
 }
 
@@ -24,9 +23,8 @@ class Scheme:
     Everything else stays in floating point: normalisations, softmax, GELU, products of attention, LocalProp, residual sums.
 
     Attributes:
-        weights: s8: integers of -127 to 127 times a scale for each output channel; palette8: one of 256 values a tensor; e4m3:
-            floating point of eight bits times a scale for each output channel.
-        activations: u8 or s8 integers by observed ranges; e4m3 likewise; `each run`: s8 by the range that the value has in that
+        weights: s8: integers of -127 to 127 times a scale for each output channel; palette8: one of 256 values a tensor.
+        activations: u8 or s8 integers by observed ranges; `each run`: s8 by the range that the value has in that
             run; none: as they are.
         symmetric: activations have the zero point 0, so that ranges are as wide below zero as above.
         outputs: an operator's output is rounded too, not its input alone.

@@ -5,11 +5,10 @@ from typing import Literal, get_args
 from edgevit_deploy.errors import UsageError
 
 FloatPrecision = Literal["fp32", "fp16", "bf16"]
-QuantisedPrecision = Literal["int8", "int8-dynamic", "fp8", "w8", "palette8"]
-Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-dynamic", "fp8", "w8", "palette8"]
+QuantisedPrecision = Literal["int8", "int8-dynamic", "w8", "palette8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-dynamic", "w8", "palette8"]
 """`int8` rounds weights and activations, by ranges that were observed; `int8-dynamic` takes each activation's range as it comes;
-`fp8` has both in eight bits of floating point (E4M3); `w8` and `palette8` store the weights alone in eight bits, in equal steps
-or as places in a table."""
+`w8` and `palette8` store the weights alone in eight bits, in equal steps or as places in a table."""
 
 QUANTISED: frozenset[Precision] = frozenset(get_args(QuantisedPrecision))
 
@@ -19,7 +18,6 @@ BYTES_PER_WEIGHT: dict[Precision, int] = {
     "bf16": 2,
     "int8": 1,
     "int8-dynamic": 1,
-    "fp8": 1,
     "w8": 1,
     "palette8": 1,
 }
