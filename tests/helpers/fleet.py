@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,17 +55,28 @@ def workers(
 
 
 @contextmanager
-def process(command: Sequence[str], env: Mapping[str, str] | None = None) -> "Iterator[subprocess.Popen[bytes]]":
-    """Run a command until the end of a `with` block, and kill it then with what it has started."""
+def process(
+    command: Sequence[str], env: Mapping[str, str] | None = None, said: Path | None = None
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run a command until the end of a `with` block, and kill it then with what it has started; `said` gets its output."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), **(env or {})}
-    running = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    with Path(os.devnull if said is None else said).open("wb") as output:
+        running = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
     try:
         yield running
     finally:
-        os.killpg(running.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended, and been waited for
+            os.killpg(running.pid, signal.SIGKILL)
         running.wait()
+
+
+def wait_until(so: Callable[[], bool]) -> None:
+    """Wait until something is so; fail where it is not within the time that a start may take."""
+    end = time.monotonic() + START_S
+    while not so():
+        if time.monotonic() > end:
+            raise TimeoutError("it did not come to that")
+        time.sleep(0.05)
 
 
 @contextmanager
