@@ -22,8 +22,8 @@ CAN = ("build-fake", "run-fake", "build-torchscript", "run-torch-lite", "build-o
 """What a worker has that can build and run the fake target and the two that are quickest."""
 
 
-NO_RUNTIME = "TESTS_FLEET_NO_RUNTIME"
-"""In the environment of a worker that cannot run the fake target's files, whatever it says of itself."""
+RUNTIME = "TESTS_FLEET_RUNTIME"
+"""In the environment of a worker, what runs the fake target's files, whatever it says of itself: `nothing`, or what `refuses`."""
 
 
 @contextmanager
@@ -169,11 +169,12 @@ def register_fake_target() -> None:
     """Add the fake target for good."""
     import export
     import runtimes
-    from tests.helpers.fakes import FAKE_RUNTIME, FAKE_TARGET
+    from tests.helpers.fakes import FAKE_RUNTIME, FAKE_TARGET, REFUSING_RUNTIME
 
     export.TARGETS["fake"] = FAKE_TARGET
-    if NO_RUNTIME not in os.environ:
-        runtimes.RUNTIMES["fake"] = FAKE_RUNTIME
+    chosen = {"": FAKE_RUNTIME, "nothing": None, "refuses": REFUSING_RUNTIME}[os.environ.get(RUNTIME, "")]
+    if chosen is not None:
+        runtimes.RUNTIMES["fake"] = chosen
 
 
 if __name__ in ("__main__", "__mp_main__"):
