@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgevit_deploy.bundle.manifest import Manifest
+from edgevit_deploy.bundle.folder import LABELS_NAME
+from edgevit_deploy.bundle.manifest import LabelsRecord, Manifest
 from edgevit_deploy.data.photographs import PictureFolder
 from edgevit_deploy.errors import BundleError, MissingError, UsageError
 from edgevit_deploy.exporter import ExportPlan
@@ -17,7 +18,7 @@ from edgevit_deploy.fleet.judge import JudgeJob, ToJudge
 from edgevit_deploy.fleet.parcel import Parcel, check_parcel, publish
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin
-from edgevit_deploy.pipeline import Attempt, Conversion, Progress
+from edgevit_deploy.pipeline import Attempt, Conversion, Progress, conversion_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,7 @@ class Rows:
             return _Verdict(attempt=attempt, silent=attempt.status == "skipped")
         try:
             manifest = check_parcel(converted.parcel, f"worker {worker}")
-            _check_asked(manifest, item, f"worker {worker}")
+            _check_asked(converted.parcel, manifest, item, f"worker {worker}")
         except BundleError as error:
             return _Verdict(attempt=_failed(item, worker, str(error)))
         attempt = replace(attempt, status=manifest.parity.status)
@@ -174,8 +175,22 @@ def _failed(item: Item, worker: str, reason: str) -> Attempt:
     return Attempt(target=item.plan.target, precision=item.plan.precision, status="failed", reason=reason, worker=worker)
 
 
-def _check_asked(manifest: Manifest, item: Item, sender: str) -> None:
+def _check_asked(parcel: Parcel, manifest: Manifest, item: Item, sender: str) -> None:
     """Refuse a bundle that is whole, but not the one that was asked for."""
-    asked = (item.plan.target, item.plan.precision, item.model.record)
-    if (manifest.target, manifest.precision, manifest.model) != asked or manifest.parity.verdict != manifest.parity.status:
-        raise BundleError(f"what {sender} sent is not the bundle that was asked for; nothing was written")
+    plan, model = item.plan, item.model
+    names = "".join(f"{label}\n" for label in model.labels).encode()
+    asked = {
+        "target": plan.target,
+        "precision": plan.precision,
+        "model": model.record,
+        "conversion": conversion_record(plan),
+        "preprocess": model.spec.preprocess,
+        "labels": LabelsRecord(path=LABELS_NAME, count=len(model.labels), placeholders=model.labels_are_placeholders),
+    }
+    wrong = [name for name, value in asked.items() if getattr(manifest, name) != value]
+    if not wrong and parcel.files[LABELS_NAME].splitlines() != names.splitlines():  # Windows ends its lines otherwise
+        wrong = ["labels"]
+    if manifest.parity.verdict != manifest.parity.status:
+        wrong.append("parity")
+    if wrong:
+        raise BundleError(f"what {sender} sent is not the bundle that was asked for ({', '.join(wrong)}); nothing was written")
