@@ -47,12 +47,14 @@ def convert_networks(
     networks: "Sequence[Network]", request: FileRequest, file_flags: FileFlags, fleet_flags: FleetFlags
 ) -> "list[Attempts]":
     """Convert each network to every target, here or where `--on` says."""
-    from edgevit_deploy.every_target import convert_network
+    from edgevit_deploy.every_target import check_places, convert_network, plans_of
     from edgevit_deploy.model.loading import load_model
 
     if len(networks) > 1 or fleet_flags.on is not None:  # a bad one is said before the first is converted, or anything is started
         for network in networks:
-            load_model(replace(network.origin, image_size=request.fixed_size()))
+            loaded = load_model(replace(network.origin, image_size=request.fixed_size()))
+            if fleet_flags.on is None:
+                check_places(network, plans_of(loaded, request))
     from edgevit_deploy.data.photographs import NO_PICTURES, find_pictures
 
     images = file_flags.images

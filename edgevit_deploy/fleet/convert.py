@@ -1,17 +1,18 @@
 """`convert_all` on the workers of a cluster: the rows, bundles and folders of a run here, and where each was made."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from edgevit_deploy.bundle.place import check_replaceable
 from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder
-from edgevit_deploy.every_target import Attempts, Network, place_of, plans_of
+from edgevit_deploy.every_target import Attempts, Network, check_places, place_of, plans_of, refusal
+from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.fleet.abilities import Asked, to_convert, to_run
 from edgevit_deploy.fleet.cluster import Cluster, Seat
 from edgevit_deploy.fleet.dispatch import Order
 from edgevit_deploy.fleet.jobs import ConvertJob, Source
-from edgevit_deploy.fleet.rows import Item, Rows, refusal
+from edgevit_deploy.fleet.rows import Item, Rows
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model
 from edgevit_deploy.outside.files import read_bounded
@@ -48,53 +49,60 @@ def convert_all(
     """
     request = request or FileRequest()
     cluster.require([frozenset(needs)], "--needs")
-    seats = cluster.seats()
-    items = []
+    networks = [replace(each, origin=replace(each.origin, image_size=request.fixed_size())) for each in networks]
+    can_build = _can_build(cluster.seats(), frozenset(needs))
+    wanted = []
     for network in networks:
-        own, photographs = _items(network, request, photographs, frozenset(needs), seats)
-        items.append(own)
+        model = load_model(network.origin)
+        plans = plans_of(model, request)
+        check_places(network, plans, can_build)
+        wanted.append((network, model, plans))
+    items = []
+    for network, model, plans in wanted:
+        source, photographs = _source(network.origin, model, photographs)
+        given = _Given(network=network, model=model, source=source, request=request, needs=frozenset(needs))
+        items.append([given.item(plan, can_build) for plan in plans])
     rows = Rows([item for each in items for item in each], photographs, cluster)
     attempts = iter(rows.fill(progress))
     return [
-        Attempts(
-            attempts=tuple(next(attempts) for _ in each),
-            model_notes=each[0].model.notes if each else (),
-            photographs=photographs,
-        )
-        for each in items
+        Attempts(attempts=tuple(next(attempts) for _ in own), model_notes=model.notes, photographs=photographs)
+        for own, (_, model, _) in zip(items, wanted, strict=True)
     ]
 
 
-def _items(
-    network: Network, request: FileRequest, photographs: PictureFolder, needs: Asked, seats: Sequence[Seat]
-) -> tuple[list[Item], PictureFolder]:
-    """Return a row to be for each target and precision of one network, and the photographs that can be read.
+CanBuild = Callable[[ExportPlan[Any]], bool]
 
-    Raises:
-        UsageError: refused arguments, a bad picture, or a place that holds something else.
-    """
-    origin = replace(network.origin, image_size=request.fixed_size())
-    model = load_model(origin)
-    source, photographs = _source(origin, model, photographs)
-    items = []
-    for plan in plans_of(model, request):
-        asked = tuple(each | needs for each in to_convert(plan.target))
-        item = Item(
+
+def _can_build(seats: Sequence[Seat], needs: Asked) -> CanBuild:
+    """Return what says whether a worker that is there now can build a target."""
+    return lambda plan: any(each | needs <= seat.resources for each in to_convert(plan.target) for seat in seats)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """What the rows of one network have in common."""
+
+    network: Network
+    model: LoadedModel
+    source: Source
+    request: FileRequest
+    needs: Asked
+
+    def item(self, plan: ExportPlan[Any], can_build: CanBuild) -> Item:
+        """Return a row to be, with its order where a worker can build it."""
+        origin, asked = self.network.origin, tuple(each | self.needs for each in to_convert(plan.target))
+        job = ConvertJob(target=plan.target, request=replace(self.request, precision=plan.precision), origin=origin)
+        order = Order(key=None, job=job, given=self.source, asked=asked)
+        return Item(
             origin=origin,
-            source=source,
-            model=model,
+            source=self.source,
+            model=self.model,
             plan=plan,
-            place=place_of(network.output, plan),
+            place=place_of(self.network.output, plan),
             asked=asked,
-            runs=tuple(each | needs for each in to_run([plan.target])),
-            order=None,
+            runs=tuple(each | self.needs for each in to_run([plan.target])),
+            order=order if can_build(plan) and not refusal(plan) else None,
         )
-        if any(each <= seat.resources for each in asked for seat in seats) and not refusal(plan):
-            check_replaceable(item.place)
-            job = ConvertJob(target=plan.target, request=replace(request, precision=plan.precision), origin=origin)
-            item = replace(item, order=Order(key=None, job=job, given=source, asked=asked))
-        items.append(item)
-    return items, photographs
 
 
 def _source(origin: ModelOrigin, model: LoadedModel, photographs: PictureFolder) -> tuple[Source, PictureFolder]:

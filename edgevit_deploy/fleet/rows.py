@@ -8,7 +8,8 @@ from typing import Any
 from edgevit_deploy.bundle.folder import LABELS_NAME
 from edgevit_deploy.bundle.manifest import LabelsRecord, Manifest
 from edgevit_deploy.data.photographs import PictureFolder
-from edgevit_deploy.errors import BundleError, MissingError, UsageError
+from edgevit_deploy.errors import BundleError, MissingError
+from edgevit_deploy.every_target import refusal
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.fleet.abilities import Asked
 from edgevit_deploy.fleet.cluster import Cluster, lacking
@@ -16,7 +17,6 @@ from edgevit_deploy.fleet.dispatch import Dispatch, NotDoneError, Order, Outcome
 from edgevit_deploy.fleet.jobs import Converted, ConvertJob, Source
 from edgevit_deploy.fleet.judge import JudgeJob, ToJudge
 from edgevit_deploy.fleet.parcel import Parcel, check_parcel, publish
-from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin
 from edgevit_deploy.pipeline import Attempt, Conversion, Progress, conversion_record
 
@@ -160,15 +160,6 @@ class Rows:
         """Return the row of a target that no worker can build, or that refuses what is asked."""
         reason = refusal(item.plan) or lacking(item.asked, self._cluster.seats())
         return Attempt(target=item.plan.target, precision=item.plan.precision, status="skipped", reason=reason)
-
-
-def refusal(plan: ExportPlan[Any]) -> str:
-    """Say why a target cannot do what is asked; nothing where it can."""
-    try:
-        THIS_HOST.find_exporter(plan.target).refuse(plan)
-    except UsageError as error:
-        return str(error)
-    return ""
 
 
 def _failed(item: Item, worker: str, reason: str) -> Attempt:

@@ -72,6 +72,18 @@ def test_wrong_arguments_are_one_line_before_anything_is_sent(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("place", ["a file/below", "occupied"])
+def test_a_place_that_cannot_be_used_is_said_before_anything_is_sent(
+    only_fake: None, address: str, cluster: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], place: str
+) -> None:
+    (tmp_path / "a file").write_text("x")
+    (tmp_path / "occupied" / "fake-fp32.failed").mkdir(parents=True)
+    assert run(["all", *FAKE_COMMAND[1:], "--on", address, "--output", str(tmp_path / place)]) == 2
+    said = capfd.readouterr().err
+    assert "so nothing can be written below it" in said or "exists and is not a bundle" in said
+    assert "conversions on" not in said
+
+
 def test_what_no_worker_builds_is_skipped_by_name_and_counts_as_no_pass(
     only_fake: None, address: str, cluster: Any, expect_error: Callable[..., str], tmp_path: Path
 ) -> None:
