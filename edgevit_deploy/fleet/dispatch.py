@@ -91,7 +91,7 @@ class Dispatch:
         """Yield what comes of the orders, as it comes; whatever ends this early cancels the others.
 
         Raises:
-            MissingError: the scheduler is gone, or a worker with other versions has come.
+            MissingError: the scheduler is gone.
         """
         try:
             while self._waiting or self._running:

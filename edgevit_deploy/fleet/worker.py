@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgevit_deploy.errors import MissingError, first_line
 from edgevit_deploy.fleet.access import Access, check_address, loopback_of, security_of
-from edgevit_deploy.fleet.cluster import SETTINGS, check_installed, greet, silence
+from edgevit_deploy.fleet.connection import SETTINGS, check_installed, greet, silence
 from edgevit_deploy.process.interrupts import SIGNALS
 from edgevit_deploy.workbench import Step, quiet
 

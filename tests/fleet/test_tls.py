@@ -9,7 +9,7 @@ import pytest
 
 from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.fleet.access import Access, security_of
-from edgevit_deploy.fleet.cluster import open_cluster
+from edgevit_deploy.fleet.connection import open_cluster
 from edgevit_deploy.fleet.dispatch import Dispatch, Order
 from tests.helpers import fleet
 
@@ -68,13 +68,13 @@ def test_who_has_a_certificate_of_the_authority_gets_in(behind_tls: str, ours: A
 
 
 def test_who_has_another_ones_does_not(behind_tls: str, theirs: Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgevit_deploy.fleet.cluster.CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("edgevit_deploy.fleet.connection.CONNECT_TIMEOUT_S", 1.0)
     with pytest.raises(MissingError, match="no scheduler answers at tls://"), open_cluster(behind_tls, theirs):
         pass
 
 
 def test_who_has_none_does_not(behind_tls: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgevit_deploy.fleet.cluster.CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("edgevit_deploy.fleet.connection.CONNECT_TIMEOUT_S", 1.0)
     with pytest.raises(UsageError, match="TLS needs --tls-ca"), open_cluster(behind_tls, Access()):
         pass
     with pytest.raises(MissingError, match="no scheduler answers"), open_cluster(behind_tls.replace("tls", "tcp"), Access()):

@@ -1,4 +1,4 @@
-"""Workers with other versions, workers that do not say what they can do, and a machine without dask: refused by name."""
+"""Workers with other versions, and a machine without dask: refused by name."""
 
 import importlib.util
 import subprocess

@@ -80,16 +80,16 @@ def wait_until(so: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def connected(address: str, count: int, access: Any = None) -> Iterator[Any]:
-    """Give the cluster at an address once it has that many workers."""
+def connected(address: str, count: int, access: Any = None, say: Any = lambda _: None) -> Iterator[Any]:
+    """Give the cluster at an address once it has that many workers; `say` is told of those that come later and are left out."""
     from edgevit_deploy.errors import MissingError
     from edgevit_deploy.fleet.access import Access
-    from edgevit_deploy.fleet.cluster import open_cluster
+    from edgevit_deploy.fleet.connection import open_cluster
 
     end = time.monotonic() + START_S
     while True:
         try:
-            with open_cluster(address, access or Access()) as cluster:
+            with open_cluster(address, access or Access(), say) as cluster:
                 while len(cluster.seats()) < count and time.monotonic() < end:
                     time.sleep(0.1)
                 yield cluster
