@@ -9,7 +9,7 @@ from typing import Any, Literal
 from typing import Protocol as Interface
 
 from edgevit_deploy import api
-from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder, find_pictures
+from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder
 from edgevit_deploy.errors import DeployError, UsageError
 from edgevit_deploy.every_target import Network, convert_network
 from edgevit_deploy.fleet.parcel import Parcel, pack, unpack
@@ -143,7 +143,7 @@ class EvaluateJob:
         """Run the shard's pictures through what was sent.
 
         Raises:
-            UsageError: this machine has other pictures under that path, or none.
+            UsageError: this machine has other pictures under that path, or none, or fewer cores than threads.
         """
         shard = self.shard
         for index, size in enumerate(self.sizes):
@@ -196,11 +196,11 @@ def written(folder: Path, file: tuple[str, bytes] | None) -> Path | None:
 
 
 def photographs_in(folder: Path, given: Source) -> PictureFolder:
-    """Write the photographs of a source, and return them as the folder that the sender has."""
+    """Write the photographs of a source, and return them in the sender's order, whose table of labels is not sent."""
     if not given.photographs:
         return NO_PICTURES
     folder.mkdir()
     for name, content in given.photographs:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)  # of a tree, below its class
         (folder / name).write_bytes(content)
-    return find_pictures(folder)
+    return PictureFolder(root=folder, names=tuple(name for name, _ in given.photographs))
