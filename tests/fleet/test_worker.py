@@ -97,9 +97,7 @@ def test_a_signal_ends_it_and_what_it_has_started(scheduler: str, tmp_path: Path
 @pytest.mark.slow
 def test_it_ends_when_its_scheduler_goes_and_says_so(tmp_path: Path) -> None:
     with fleet.scheduler(tmp_path) as address, worker(address, tmp_path / "said") as running:
-        for process in psutil.process_iter(["cmdline"]):
-            if str(tmp_path / "scheduler.json") in (process.info["cmdline"] or []):
-                process.send_signal(signal.SIGTERM)
+        fleet.end_scheduler(tmp_path)
         assert running.wait(timeout=fleet.START_S) == 0
     assert f"the scheduler at {address} has gone, and " in (tmp_path / "said").read_text()
 

@@ -18,6 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 START_S = 60.0
+PROCESS = "scheduler.pid"
 CAN = ("build-fake", "run-fake", "build-torchscript", "run-torch-lite", "build-onnx", "run-onnxruntime")
 """What a worker has that can build and run the fake target and the two that are quickest."""
 
@@ -32,7 +33,8 @@ def scheduler(folder: Path, *flags: str) -> Iterator[str]:
     told = folder / "scheduler.json"
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
     command += ["--scheduler-file", str(told), *(flags or ("--host", "127.0.0.1"))]
-    with process(command):
+    with process(command) as running:
+        (folder / PROCESS).write_text(str(running.pid))
         end = time.monotonic() + START_S
         while time.monotonic() < end:
             if told.is_file() and (text := told.read_text()):
@@ -40,6 +42,11 @@ def scheduler(folder: Path, *flags: str) -> Iterator[str]:
                 return
             time.sleep(0.05)
         raise TimeoutError("the scheduler did not start")
+
+
+def end_scheduler(folder: Path) -> None:
+    """End the scheduler that was started with a folder, as Ctrl-C does."""
+    os.kill(int((folder / PROCESS).read_text()), signal.SIGINT)
 
 
 @contextmanager
