@@ -72,6 +72,15 @@ class FleetFlags(AccessFlags):
         """Return what each worker must have besides."""
         return tuple(name for item in self.needs for name in item.split(",") if name)
 
+    def tokens(self) -> list[str]:
+        """Return these flags as they are typed."""
+        if self.on is None:
+            return []
+        files = {"--tls-ca": self.tls_ca, "--tls-cert": self.tls_cert, "--tls-key": self.tls_key}
+        given = {"--on": self.on, "--needs": ",".join(self.wanted()), **files}
+        flags = [token for flag, value in given.items() if value for token in (flag, str(value))]
+        return [*flags, *(["--insecure"] if self.insecure else [])]
+
     @contextmanager
     def cluster(self) -> "Iterator[Cluster]":
         """Connect to the scheduler, for the time of a `with` block.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder
@@ -11,11 +10,10 @@ from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.fleet.abilities import Asked, to_convert, to_run
 from edgevit_deploy.fleet.cluster import Cluster, Seat
 from edgevit_deploy.fleet.dispatch import Order
-from edgevit_deploy.fleet.jobs import ConvertJob, Source
+from edgevit_deploy.fleet.jobs import ConvertJob, Source, named_file, read_whole
 from edgevit_deploy.fleet.rows import Item, Rows
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model
-from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.pipeline import Progress, silent
 from edgevit_deploy.request import FileRequest
 from edgevit_deploy.workbench import open_workbench
@@ -110,16 +108,8 @@ def _source(origin: ModelOrigin, model: LoadedModel, photographs: PictureFolder)
     with open_workbench(model, THIS_HOST, photographs=photographs) as workbench:
         joining = tuple(workbench.read_photographs())
     source = Source(
-        weights=None if origin.weights is None else _file(origin.weights),
-        labels=None if origin.labels is None else _file(origin.labels),
-        photographs=tuple((name, _content(photographs.root / name)) for name in joining),
+        weights=named_file(origin.weights),
+        labels=named_file(origin.labels),
+        photographs=tuple((name, read_whole(photographs.root / name)) for name in joining),
     )
     return source, workbench.photographs
-
-
-def _file(path: Path) -> tuple[str, bytes]:
-    return path.name, _content(path)
-
-
-def _content(path: Path) -> bytes:
-    return read_bounded(path, path.stat().st_size)

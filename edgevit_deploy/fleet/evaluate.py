@@ -9,10 +9,9 @@ from edgevit_deploy.errors import MissingError, RunError
 from edgevit_deploy.fleet.abilities import Asked, to_run
 from edgevit_deploy.fleet.cluster import Cluster
 from edgevit_deploy.fleet.dispatch import Dispatch, Order, Outcome
-from edgevit_deploy.fleet.jobs import EvaluateJob, Opened, size_of
+from edgevit_deploy.fleet.jobs import EvaluateJob, Opened, named_file, size_of
 from edgevit_deploy.fleet.parcel import check_parcel, pack
 from edgevit_deploy.measure.accuracy.shards import RunShards, Shard, ShardLogits, Subject
-from edgevit_deploy.outside.files import read_bounded
 
 EVERY_WORKER: tuple[Asked, ...] = (frozenset(),)
 """What PyTorch asks for."""
@@ -85,8 +84,7 @@ def _of_one_runtime(outcome: Outcome, ran: dict[Subject, tuple[str, str]]) -> Sh
 def _sent(subject: Subject, needs: Asked) -> tuple[Opened, tuple[Asked, ...]]:
     """Return what workers need of a subject, and what they must have; they prove that it is still what it was."""
     if subject.kind == "network":
-        content = read_bounded(subject.path, subject.path.stat().st_size)
-        sent, asked = Opened(weights=(subject.path.name, content)), EVERY_WORKER
+        sent, asked = Opened(weights=named_file(subject.path)), EVERY_WORKER
     else:
         parcel = pack(subject.path)
         sent, asked = Opened(parcel=parcel), to_run([check_parcel(parcel, "this machine").target])

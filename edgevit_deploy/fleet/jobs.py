@@ -18,6 +18,7 @@ from edgevit_deploy.measure.accuracy.shards import Shard, ShardLogits, run_shard
 from edgevit_deploy.measure.bench import BenchRun, Protocol
 from edgevit_deploy.measure.contests import Against
 from edgevit_deploy.model.loading import ModelOrigin
+from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.pipeline import Attempt
 from edgevit_deploy.process.scratch import scratch_folder
 from edgevit_deploy.request import FileRequest
@@ -36,6 +37,12 @@ class Source:
     weights: tuple[str, bytes] | None = None
     labels: tuple[str, bytes] | None = None
     photographs: tuple[tuple[str, bytes], ...] = ()
+
+    def origin_in(self, scratch: Path, origin: ModelOrigin) -> ModelOrigin:
+        """Write the files that an origin names into a folder, and return the origin that names them there."""
+        return replace(
+            origin, weights=written(scratch / "weights", self.weights), labels=written(scratch / "labels", self.labels)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +65,8 @@ class ConvertJob:
     def run(self, given: Source) -> Converted:
         """Convert in a folder of its own, of which nothing stays."""
         with scratch_folder() as scratch:
-            origin = replace(
-                self.origin,
-                weights=written(scratch / "weights", given.weights),
-                labels=written(scratch / "labels", given.labels),
-            )
             (attempt,) = convert_network(
-                Network(origin=origin, output=scratch / "bundles"),
+                Network(origin=given.origin_in(scratch, self.origin), output=scratch / "bundles"),
                 self.request,
                 targets=(self.target,),
                 photographs=photographs_in(scratch / "photographs", given),
@@ -183,6 +185,16 @@ def renamed(scratch: Path, labels: Sequence[str]) -> Iterator[list[Path]]:
 def perform(job: Job, given: object) -> Any:
     """Run a job; the function that workers are sent."""
     return job.run(given)
+
+
+def read_whole(path: Path) -> bytes:
+    """Read a file of this machine's to be sent."""
+    return read_bounded(path, path.stat().st_size)
+
+
+def named_file(path: Path | None) -> tuple[str, bytes] | None:
+    """Read a file to be sent with its name; None where there is none."""
+    return None if path is None else (path.name, read_whole(path))
 
 
 def written(folder: Path, file: tuple[str, bytes] | None) -> Path | None:

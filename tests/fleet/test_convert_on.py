@@ -15,14 +15,8 @@ from edgevit_deploy.fleet.jobs import ConvertJob, Source
 from edgevit_deploy.fleet.parcel import Parcel
 from edgevit_deploy.spec import PreprocessChoice
 from tests.helpers.fakes import FAKE_COMMAND
-from tests.helpers.fleet import KilledInTheMiddle
+from tests.helpers.fleet import KilledInTheMiddle, contents
 from tests.helpers.trained import WEIGHTS, write_pictures
-
-Files = dict[str, bytes]
-
-
-def contents(folder: Path) -> Files:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def rows(capfd: pytest.CaptureFixture[str], *tokens: object) -> list[dict[str, Any]]:

@@ -77,6 +77,11 @@ def process(
         running.wait()
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder: path inside (POSIX) -> content."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def wait_until(so: Callable[[], bool]) -> None:
     """Wait until something is so; fail where it is not within the time that a start may take."""
     end = time.monotonic() + START_S
