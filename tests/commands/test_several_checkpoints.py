@@ -7,22 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from edgevit_deploy.cli import run
-from tests.helpers.trained import WEIGHTS
+from tests.helpers.trained import WEIGHTS, write_other
 
 
 @pytest.fixture
 def two(tmp_path: Path) -> list[str]:
     """Two checkpoints of other names and weights."""
-    one, two = (tmp_path / name for name in ("one.safetensors", "two.safetensors"))
-    shutil.copyfile(WEIGHTS, one)
-    with safe_open(WEIGHTS, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        save_file({**tensors, "head.bias": tensors["head.bias"] + 1}, two, file.metadata())
-    return [str(one), str(two)]
+    one = shutil.copyfile(WEIGHTS, tmp_path / "one.safetensors")
+    return [str(one), str(write_other(tmp_path / "two.safetensors"))]
 
 
 def test_each_has_a_folder_and_a_table(
