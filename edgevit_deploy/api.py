@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgevit_deploy.bundle.manifest import read_manifest
-from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder, find_pictures
+from edgevit_deploy.data.photographs import pictures_of
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.every_target import Attempts, Network, convert_network, place_of
@@ -28,7 +28,7 @@ from edgevit_deploy.model.loading import LoadedModel, ModelOrigin
 from edgevit_deploy.outside.files import StrPath, optional_path
 from edgevit_deploy.pipeline import Conversion, Progress, silent
 from edgevit_deploy.pipeline import convert as convert_on
-from edgevit_deploy.request import FileRequest, read_options
+from edgevit_deploy.request import FileRequest, read_image_size, read_options
 from edgevit_deploy.spec import Graph, InputKind, Precision, PreprocessChoice, Size, Task
 from edgevit_deploy.train.library import train_model as train_model
 from edgevit_deploy.verification.bundle import Verification
@@ -60,7 +60,7 @@ def load_model(
     Raises:
         UsageError: unreadable checkpoint, unknown name, or a contradiction between the file and the arguments.
     """
-    request = FileRequest(image_size=image_size)
+    request = FileRequest(image_size=None if image_size is None else read_image_size(image_size))
     return loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
 
 
@@ -119,10 +119,11 @@ def convert(
     exporter = THIS_HOST.require_exporter(target)
     own = read_options(exporter, options)
     request.chosen_form(exporter)  # what is wrong with it is said before anything is loaded
+    photographs = pictures_of(optional_path(images), strict=strict)
     with progress(f"{target} {precision or next(iter(exporter.precisions))}") as step:
         step("loading the model")
         loaded = loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
-        with open_workbench(loaded, THIS_HOST, step, _pictures(images, strict)) as workbench:
+        with open_workbench(loaded, THIS_HOST, step, photographs) as workbench:
             plan = request.plan(exporter, loaded, own)
             return convert_on(workbench, plan, place_of(optional_path(output), plan))
 
@@ -164,7 +165,8 @@ def convert_all(
     request = request or FileRequest()
     origin = _origin(model, weights, num_classes, request, labels, seed, preprocess)
     network = Network(origin=origin, output=optional_path(output))
-    return convert_network(network, request, targets=targets, photographs=_pictures(images, strict), progress=progress)
+    photographs = pictures_of(optional_path(images), strict=strict)
+    return convert_network(network, request, targets=targets, photographs=photographs, progress=progress)
 
 
 def verify(
@@ -199,7 +201,7 @@ def verify(
         raise UsageError("--layers compares with what the weights give; add --weights FILE or --seed N")
     if labels is not None and weights is None and seed is None:
         raise UsageError("--labels belongs to the weights, which are not given; add --weights FILE or --seed N, or drop --labels")
-    bundle, pictures = Path(bundle), _pictures(images, strict)
+    bundle, pictures = Path(bundle), pictures_of(optional_path(images), strict=strict)
     with progress(str(bundle)) as step:
         if weights is None and seed is None:
             return verify_on(bundle, THIS_HOST, step, pictures=pictures)
@@ -275,7 +277,3 @@ def _origin(
         seed=seed,
         preprocess=preprocess,
     )
-
-
-def _pictures(images: StrPath | None, strict: bool) -> PictureFolder:
-    return find_pictures(Path(images), strict=strict) if images is not None else NO_PICTURES

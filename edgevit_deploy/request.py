@@ -43,7 +43,7 @@ class FileRequest:
         Raises:
             UsageError: not of that form, or not multiples of 32.
         """
-        return None if self.image_size in (None, "dynamic") else read_image_size(self.image_size)
+        return None if self.image_size in (None, "dynamic") else read_image_size(self.image_size, or_dynamic=True)
 
     def chosen_form(self, exporter: Exporter[Any]) -> Form:
         """Return the form that is asked for, else the target's own.
@@ -100,8 +100,8 @@ def read_options(exporter: Exporter[Any], options: object | None) -> Any:
         raise UsageError(f"options of {exporter.target}: {error}") from error
 
 
-def read_image_size(size: str | int | Size | None) -> Size:
-    """Read `224`, `192x320` or (192, 320) as (height, width) in pixels.
+def read_image_size(size: str | int | Size | None, *, or_dynamic: bool = False) -> Size:
+    """Read `224`, `192x320` or (192, 320) as (height, width) in pixels; `or_dynamic` says so where anything else is refused.
 
     Raises:
         UsageError: not of that form, or not multiples of 32.
@@ -109,7 +109,8 @@ def read_image_size(size: str | int | Size | None) -> Size:
     text = "x".join(map(str, size)) if isinstance(size, tuple | list) else str(size)
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.isascii() and side.isdecimal() and len(side) <= MAX_DIGITS for side in sides):
-        raise UsageError(f"--image-size {shortened(text)}: expected a side (224), HEIGHTxWIDTH (192x320) or dynamic")
+        expected = "a side (224), HEIGHTxWIDTH (192x320) or dynamic" if or_dynamic else "a side (224) or HEIGHTxWIDTH (192x320)"
+        raise UsageError(f"--image-size {shortened(text)}: expected {expected}")
     height, width = int(sides[0]), int(sides[-1])
     check_image_size(height, width)
     return height, width

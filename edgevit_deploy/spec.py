@@ -138,8 +138,8 @@ class PreprocessChoice:
         for flag, values in (("--mean", self.mean), ("--std", self.std)):
             if values is not None and (len(values) != 3 or not all(map(math.isfinite, values))):
                 raise UsageError(f"{flag} {_listed(values)}: expected three finite numbers, one each for R, G and B")
-        if self.mean is not None and max(self.mean) > 1:
-            raise UsageError(f"--mean {_listed(self.mean)}: expected values in units of 0 to 1; divide --mean and --std by 255")
+            if values is not None and max(values) > 1:
+                raise UsageError(f"{flag} {_listed(values)}: expected values in units of 0 to 1; divide --mean and --std by 255")
         if self.std is not None and min(self.std) <= 0:
             raise UsageError(f"--std {_listed(self.std)}: expected numbers above 0")
         if self.crop_ratio is not None and not 0 < self.crop_ratio <= 1:

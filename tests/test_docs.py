@@ -1,15 +1,20 @@
 """What the documentation shows is run, and what it links to is there."""
 
+import json
 import os
 import pickle
 import re
 import subprocess
 import sys
+import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import edgevit_deploy
+from edgevit_deploy.cli import COMMANDS, run
+from edgevit_deploy.commands.convert import Row
 from tests.helpers.fakes import FakeOptions
 
 ROOT = Path(__file__).parent.parent
@@ -43,6 +48,32 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 100
+
+
+def test_the_layers_shown_are_those_of_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    wanted = [{name.removeprefix("edgevit_deploy.") for name in layer.split(" | ")} for layer in layers]
+    shown = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8").partition("Imports go down only.")[2].split("```")[1]
+    rows = [re.split(" {2,}", line)[0].replace(", ", " | ").split(" | ") for line in shown.strip().splitlines()]
+    alone = [{name} for row in rows[-2:-1] for name in row]  # what the page says of three small modules in one line
+    assert [*map(set, rows[:-2]), *alone, set(rows[-1])] == [layer for layer in wanted if layer != {"__main__"}]
+
+
+def test_the_json_that_is_shown_has_the_fields_of_a_row() -> None:
+    (block,) = re.findall(r"^```json\n(.*?)^```", (ROOT / "docs" / "quickstart.md").read_text(), re.MULTILINE | re.DOTALL)
+    (row,) = json.loads(block)["rows"]
+    assert list(row) == [field.name for field in fields(Row)]
+
+
+def test_every_command_but_the_worker_has_json(capfd: pytest.CaptureFixture[str]) -> None:
+    without = set()
+    for command in (*COMMANDS, "all", "onnx"):
+        capfd.readouterr()
+        assert run([command, "--help"]) == 0
+        if "--json" not in capfd.readouterr().out:
+            without.add(command)
+    assert without == {"worker"}
 
 
 def test_results_can_be_pickled(fake_target: None, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from edgevit_deploy.spec import (
     MAX_FILE_BYTES,
     MAX_SIDE,
     TensorSpec,
+    task_of,
     tensor_bytes,
     too_large,
 )
@@ -34,6 +35,7 @@ def objections(manifest: "Manifest") -> Iterator[str]:
         yield from _tensor(spec)
     yield from _free_axes(manifest)
     yield from _golden(manifest)
+    yield from _classes(manifest)
     if (probes := manifest.probes) and min(probes.synthetic, probes.photographs, probes.noisiest) < 0:
         yield "a count of probes is below 0"
     yield from _files(manifest)
@@ -101,6 +103,18 @@ def _golden(manifest: "Manifest") -> Iterator[str]:
             yield f"{array.path} has {sizes[array.path]} bytes, which is not float32 {array.shape}"
         elif array.shape[0] != len(golden.probes):
             yield f"{array.path} has {array.shape[0]} rows for {len(golden.probes)} probes"
+
+
+def _classes(manifest: "Manifest") -> Iterator[str]:
+    """What classifies has an output for each class, which are looked up by their places."""
+    if task_of(manifest.conversion.returns) != "classify":
+        return
+    classes, built_from = manifest.model.num_classes, manifest.built_from
+    specs = [*manifest.outputs, *(built_from.outputs if built_from else ())]
+    shapes: list[tuple[str, tuple[int | str, ...]]] = [(spec.name, spec.shape) for spec in specs]
+    for name, shape in [*shapes, *((array.name, array.shape) for array in manifest.golden.outputs)]:
+        if shape[-1:] != (classes,):
+            yield f"{name!r} has the shape {shape}, expected an output for each of {classes} classes"
 
 
 def _files(manifest: "Manifest") -> Iterator[str]:

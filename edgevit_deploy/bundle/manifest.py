@@ -12,6 +12,7 @@ from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.outside.text import json_bytes
+from edgevit_deploy.parity.bounds import Tolerance
 from edgevit_deploy.parity.gate import ParityReport
 from edgevit_deploy.spec import Graph, InputKind, OutputKind, Placement, Precision, Preprocess, Size, TensorSpec
 
@@ -146,6 +147,12 @@ class Manifest:
     def model_bytes(self) -> int:
         """The size of the model file, or of all files of a model that is a folder."""
         return sum(file.bytes for file in self.files if file.path == self.path or file.path.startswith(f"{self.path}/"))
+
+    @property
+    def bound_on_pictures(self) -> Tolerance | None:
+        """The bound for other pictures than the probes, of the model's own size; None where nothing was run."""
+        worst = self.parity.worst
+        return self.parity.widest(worst.output, self.model.image_size) if worst else None
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:

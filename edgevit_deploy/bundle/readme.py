@@ -2,7 +2,7 @@
 
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.outside.text import figure
-from edgevit_deploy.parity.gate import why_not_finite
+from edgevit_deploy.parity.gate import OutputDiff, why_not_finite
 from edgevit_deploy.spec import TensorSpec
 
 TEMPLATE = """\
@@ -46,9 +46,10 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         usage: Markdown of the target's exporter: how an app loads the file.
     """
     (inputs,) = manifest.inputs
-    model, preprocess, golden, worst = manifest.model, manifest.preprocess, manifest.golden, manifest.parity.worst
+    model, preprocess, golden = manifest.model, manifest.preprocess, manifest.golden
+    given = [manifest.parity.given(array.name, model.image_size) for array in golden.outputs]
+    largest = max((diff.max_abs for diffs in given for diff in diffs), default=None)
     ran = manifest.parity.status != "built, not run"
-    widest = manifest.parity.widest(worst.output) if worst else None
     return TEMPLATE.format(
         variant=model.variant,
         target=manifest.target,
@@ -70,11 +71,18 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         golden=golden,
         golden_count=golden.input.shape[0],
         golden_outputs=", ".join(f"`{array.path}` {array.shape}" for array in golden.outputs),
-        measured=f"was {figure(worst.max_abs)}" if worst and ran else "was not measured (the file could not run there)",
-        atol=f"{widest.atol:.2g}" if widest else "the noise of its precision",
+        measured="was not measured (the file could not run there)" if largest is None or not ran else f"was {figure(largest)}",
+        atol=_atol([diffs[0] for diffs in given if diffs]),
         verdict=_verdict(manifest),
         notes="".join(f"- {note}\n" for note in manifest.notes),
     )
+
+
+def _atol(diffs: list[OutputDiff]) -> str:
+    """Say the bound of each output."""
+    if len(diffs) < 2:
+        return f"{diffs[0].tolerance.atol:.2g}" if diffs else "the noise of its precision"
+    return ", ".join(f"{diff.tolerance.atol:.2g} (`{diff.output}`)" for diff in diffs)
 
 
 def _origin(manifest: Manifest) -> str:
@@ -127,9 +135,13 @@ def _verdict(manifest: Manifest) -> str:
     )
     if parity.top1:
         details = f"{details} The first class is the truth's on {parity.top1} probes."
-    widest = parity.widest(worst.output) if worst else None
-    if widest and manifest.probes:
-        details = f"{details} On other pictures the bound is {widest.atol:.3g}. {manifest.probes.sentence()}"
+    if (bound := manifest.bound_on_pictures) and manifest.probes:
+        pictures = (
+            "other pictures"
+            if manifest.conversion.image_size != "dynamic"
+            else "other pictures of {} x {}".format(*manifest.model.image_size)
+        )
+        details = f"{details} On {pictures} the bound is {bound.atol:.3g}. {manifest.probes.sentence()}"
     if worst and (why := why_not_finite(worst, manifest.precision)):
         details = f"{details} {why}"
     return f"**{parity.status.capitalize()}** on {parity.runtime}.{details}"

@@ -47,18 +47,16 @@ def convert_networks(
     networks: "Sequence[Network]", request: FileRequest, file_flags: FileFlags, fleet_flags: FleetFlags
 ) -> "list[Attempts]":
     """Convert each network to every target, here or where `--on` says."""
+    from edgevit_deploy.data.photographs import pictures_of
     from edgevit_deploy.every_target import check_places, convert_network, plans_of
     from edgevit_deploy.model.loading import load_model
 
+    photographs = pictures_of(file_flags.images, strict=file_flags.strict)
     if len(networks) > 1 or fleet_flags.on is not None:  # a bad one is said before the first is converted, or anything is started
         for network in networks:
             loaded = load_model(replace(network.origin, image_size=request.fixed_size()))
             if fleet_flags.on is None:
                 check_places(network, plans_of(loaded, request))
-    from edgevit_deploy.data.photographs import NO_PICTURES, find_pictures
-
-    images = file_flags.images
-    photographs = NO_PICTURES if images is None else find_pictures(images, strict=file_flags.strict)
     if fleet_flags.on is not None:
         from edgevit_deploy.fleet.convert import convert_all
 

@@ -25,6 +25,9 @@ WORST = 10
 SAME = "the same top-5"
 """How rankings agree that do."""
 
+NOT_FINITE = "not finite"
+"""What stands in place of the first class where an output is NaN or infinite, and the ranking is empty."""
+
 
 def print_top5(bundles: Sequence[Path], photographs: "PictureFolder") -> "dict[str, Classified]":
     """Run pictures through bundles that were just written and print what each sees."""
@@ -60,6 +63,9 @@ def show_top5(results: Mapping[str, Top5], photographs: "PictureFolder", right: 
     pictures = [picture for picture in next(iter(results.values()), {}) if all(picture in top5 for top5 in results.values())]
     if not pictures:
         return
+    for bundle, top5 in results.items():
+        if broken := sum(not top5[picture] for picture in pictures):
+            say(f"{bundle}: outputs of {broken} of {len(pictures)} pictures are not finite, so they have no class")
     for bundle, count in right.items():
         if count is not None:
             say(f"{bundle}: {count} of {len(pictures)} pictures have the class of their folder first")
@@ -69,17 +75,19 @@ def show_top5(results: Mapping[str, Top5], photographs: "PictureFolder", right: 
         _summarise(results, pictures, dict(zip(photographs.names, photographs.labels, strict=False)))
         return
     for picture in pictures:
+        places = max(1, *(len(top5[picture]) for top5 in results.values()))
         rows = []
         for bundle, top5 in results.items():
-            rows.append([bundle, *(f"{label}\n{value:.4f}" for label, value in top5[picture])])
-        print_table(picture, ("bundle", "1", "2", "3", "4", "5")[: len(rows[0])], rows)
+            cells = [f"{label}\n{value:.4f}" for label, value in top5[picture]] or [NOT_FINITE]
+            rows.append([bundle, *cells, *[""] * (places - len(cells))])
+        print_table(picture, ("bundle", "1", "2", "3", "4", "5")[: places + 1], rows)
         if len(results) > 1:
             say(f"{picture}: {agreement(_rankings(results, picture))} in {len(results)} bundles")
 
 
 def _summarise(results: Mapping[str, Top5], pictures: Sequence[str], labels: Mapping[str, str]) -> None:
     """Print one line about all pictures, and a table of those that a person should look at."""
-    differing = [picture for picture in pictures if len(_first_classes(results, picture)) > 1]
+    differing = {picture for picture in pictures if not _agree(_first_classes(results, picture))}
     if len(results) > 1:
         agreed = len(pictures) - len(differing)
         say(f"{agreed} of {len(pictures)} pictures have the same first class in all {len(results)} bundles")
@@ -102,8 +110,12 @@ def _first_classes(results: Mapping[str, Top5], picture: str) -> dict[str, list[
     """Return which first class which bundles see."""
     seen: dict[str, list[str]] = {}
     for bundle, top5 in results.items():
-        seen.setdefault(top5[picture][0][0], []).append(bundle)
+        seen.setdefault(top5[picture][0][0] if top5[picture] else NOT_FINITE, []).append(bundle)
     return seen
+
+
+def _agree(seen: Mapping[str, Sequence[str]]) -> bool:
+    return len(seen) == 1 and NOT_FINITE not in seen
 
 
 def _who_sees_what(results: Mapping[str, Top5], picture: str) -> str:
@@ -114,8 +126,8 @@ def _who_sees_what(results: Mapping[str, Top5], picture: str) -> str:
 
 
 def _margin(results: Mapping[str, Top5], picture: str) -> float:
-    """Return by how much the first class is ahead of the second, in the bundle where that is least."""
-    return min(top5[picture][0][1] - top5[picture][-1 if len(top5[picture]) < 2 else 1][1] for top5 in results.values())
+    """Return by how much the first class is ahead of the second, in the bundle where that is least; 0 where there is none."""
+    return min(top5[picture][0][1] - top5[picture][:2][-1][1] if top5[picture] else 0.0 for top5 in results.values())
 
 
 def say_passed_over(passed_over: "Sequence[PassedOver]") -> None:
@@ -143,6 +155,8 @@ def _rankings(results: Mapping[str, Top5], picture: str) -> list[list[tuple[str,
 
 def agreement(rankings: Sequence[list[tuple[str, float]]]) -> str:
     """Say how far rankings agree; classes in another order are named with how far apart the first bundle sees them."""
+    if not all(rankings):
+        return f"no class for {sum(not ranking for ranking in rankings)}, whose outputs are {NOT_FINITE},"
     orders = list(dict.fromkeys(tuple(label for label, _ in ranking) for ranking in rankings))
     if len(orders) == 1:
         return SAME

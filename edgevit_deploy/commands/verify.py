@@ -65,8 +65,9 @@ def verify_bundles(
         {str(result.bundle): result.right for result in run},
     )
     for result in results:
-        if (probes := result.manifest.probes) is not None:
-            say(f"{result.bundle}: bound {result.golden.atol:.2g}. {probes.sentence()}")
+        bound, probes = result.manifest.bound_on_pictures, result.manifest.probes
+        if bound is not None and probes is not None:
+            say(f"{result.bundle}: on other pictures the bound is {bound.atol:.2g}. {probes.sentence()}")
     for name, report in reports.items():
         _show_layers(name, report)
     if json:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 PREFETCHED = 2
 """Batches that each worker decodes ahead."""
 
+ENDED = "DataLoader worker (pid"
+"""How PyTorch begins to say that a worker has ended. What a worker raised begins in another way, and is raised here again."""
+
 PRELOADED = ["torch.utils.data", "PIL.Image", "edgevit_deploy.data.batches"]
 """What the server that workers are forked from has imported: a worker then starts in milliseconds."""
 
@@ -110,6 +113,7 @@ def in_workers(
 
     Raises:
         RunError: a worker was ended from outside.
+        OSError: the machine refused something to a worker, and so for `MemoryError`.
     """
     from torch.utils.data import DataLoader
 
@@ -143,11 +147,16 @@ def _next(batches: Iterator[T]) -> T | None:
     try:
         return next(batches, None)
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if not str(error).startswith(ENDED):
             raise
         raise RunError(
             f"a process that decodes pictures was ended ({first_line(error)}); where memory is short, use fewer --workers"
         ) from error
+    except (OSError, MemoryError) as error:
+        if not str(error).startswith("Caught"):
+            raise
+        last_line = str(error).strip().rpartition("\n")[2]  # of the traceback in the worker
+        raise type(error)(last_line.partition(": ")[2] or first_line(error)) from error
 
 
 def _context(preloaded: Sequence[str]) -> BaseContext:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edgevit_deploy.data.pictures import PassedOver, is_picture
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.outside.files import is_regular, read_bounded
+from edgevit_deploy.outside.files import is_folder, is_regular, read_bounded
 
 TABLE_NAME = "labels.csv"
 """Of the table in a flat folder; its columns."""
@@ -85,14 +85,20 @@ class ImageFolder:
         return state.hexdigest()
 
     def sample(self, count: int, seed: int) -> NDArray[np.int64]:
-        """Return the positions of a seeded sample, stratified: each class has its share of `count`, to within one picture."""
+        """Return the positions of a seeded sample, stratified: each class has its share of `count`, rounded by Webster's rule.
+
+        Where classes of one size cannot all have the same number of pictures, the seed decides which have one more.
+        """
         if count >= len(self):
             return np.arange(len(self))
-        shuffled = np.random.default_rng(seed).permutation(len(self))
+        rng = np.random.default_rng(seed)
+        shuffled = rng.permutation(len(self))
         by_class = shuffled[np.argsort(self.targets[shuffled], kind="stable")]
+        sizes = np.bincount(self.targets)
         # The k-th of the n pictures of a class stands at (k + 1/2) / n: the first `count` of all are every class's share.
-        places = np.concatenate([(np.arange(n) + 0.5) / n for n in np.bincount(self.targets)])
-        return np.sort(by_class[np.argsort(places, kind="stable")[:count]])
+        places = np.concatenate([(np.arange(n) + 0.5) / n for n in sizes])
+        turns = np.repeat(rng.permutation(len(sizes)), sizes)  # classes of one size share their places
+        return np.sort(by_class[np.lexsort((turns, places))[:count]])
 
 
 def open_image_folder(root: Path, *, flag: str = "--data", classes: Sequence[str] | None = None) -> ImageFolder:
@@ -133,16 +139,17 @@ def list_folder(root: Path, flag: str) -> Listing:
     Raises:
         UsageError: no such folder, or one that cannot be read; or a table that is none, or says what cannot be.
     """
-    if not root.is_dir():
+    if not is_folder(root):
         raise UsageError(f"{flag} {root}: not a folder; {LAYOUT}")
     table = root / TABLE_NAME
-    return _listed_in(table, flag) if is_regular(table) else _subfolders(root, flag)
+    return _listed_in(table, flag) if is_regular(table) else list_subfolders(root, flag)
 
 
 def is_image_folder(root: Path) -> bool:
     """Say whether a folder is laid out in one of the two ways."""
     try:
-        return is_regular(root / TABLE_NAME) or any(entry.is_dir() and not entry.name.startswith(".") for entry in root.iterdir())
+        with os.scandir(root) as entries:
+            return is_regular(root / TABLE_NAME) or any(_is_folder(entry) and not entry.name.startswith(".") for entry in entries)
     except OSError:
         return False
 
@@ -178,14 +185,14 @@ def _all(listing: Listing) -> list[str]:
     return [file for files in listing.classes.values() for file in files]
 
 
-def _subfolders(root: Path, flag: str) -> Listing:
+def list_subfolders(root: Path, flag: str) -> Listing:
     """Return the files below each subfolder, and what else is there; what lies deeper belongs to its class."""
     listing = Listing()
-    above = {_identity(root)}
+    above = {_identity(root, flag)}
     for entry in _entries(root, flag):
         if entry.name.startswith("."):
             listing.passed_over.append(PassedOver(file=entry.name, why="hidden"))
-        elif not entry.is_dir():
+        elif not _is_folder(entry):
             listing.passed_over.append(PassedOver(file=entry.name, why="beside the class folders"))
         else:
             listing.classes[entry.name] = _files_below(root, entry.name, listing.passed_over, flag, above)
@@ -195,7 +202,7 @@ def _subfolders(root: Path, flag: str) -> Listing:
 def _files_below(root: Path, name: str, passed_over: list[PassedOver], flag: str, above: set[tuple[int, int]]) -> list[str]:
     """Return the files of a folder and of those in it; a link to a folder above it is passed over, since it has no end."""
     folder = root / name
-    identity = _identity(folder)
+    identity = _identity(folder, flag)
     if identity in above:
         passed_over.append(PassedOver(file=name, why="a link to a folder that it lies in"))
         return []
@@ -204,15 +211,26 @@ def _files_below(root: Path, name: str, passed_over: list[PassedOver], flag: str
         file = f"{name}/{entry.name}"
         if entry.name.startswith("."):
             passed_over.append(PassedOver(file=file, why="hidden"))
-        elif entry.is_dir():
+        elif _is_folder(entry):
             files += _files_below(root, file, passed_over, flag, above | {identity})
         else:
             files.append(file)
     return files
 
 
-def _identity(folder: Path) -> tuple[int, int]:
-    status = folder.stat()
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Say whether an entry is a folder; a link that leads in a circle, or to where nobody may look, is a file that is broken."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _identity(folder: Path, flag: str) -> tuple[int, int]:
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise _unreadable(folder, flag, error) from error
     return status.st_dev, status.st_ino
 
 
@@ -221,7 +239,11 @@ def _entries(folder: Path, flag: str) -> list["os.DirEntry[str]"]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise UsageError(f"{flag} {folder}: cannot be read ({error.strerror}); check its permissions") from error
+        raise _unreadable(folder, flag, error) from error
+
+
+def _unreadable(path: Path, flag: str, error: OSError) -> UsageError:
+    return UsageError(f"{flag} {path}: cannot be read ({error.strerror}); check its permissions")
 
 
 def _listed_in(table: Path, flag: str) -> Listing:
@@ -229,7 +251,7 @@ def _listed_in(table: Path, flag: str) -> Listing:
     try:
         text = read_bounded(table, MAX_TABLE_BYTES).decode("utf-8-sig")
     except OSError as error:
-        raise UsageError(f"{flag} {table}: cannot be read ({error.strerror}); check its permissions") from error
+        raise _unreadable(table, flag, error) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{flag} {table}: not text in UTF-8 ({error}); save it as UTF-8") from error
     labels = _labels_of(text, table, flag)
@@ -239,9 +261,14 @@ def _listed_in(table: Path, flag: str) -> Listing:
     for entry in _entries(table.parent, flag):
         if entry.name.startswith("."):
             listing.passed_over.append(PassedOver(file=entry.name, why="hidden"))
-        elif entry.name not in labels and entry.name != table.name and not entry.is_dir():
+        elif entry.name not in labels and entry.name != table.name and not _is_folder(entry):
             listing.passed_over.append(PassedOver(file=entry.name, why=f"not in {table.name}"))
     return listing
+
+
+def is_header(cells: Sequence[str]) -> bool:
+    """Say whether a line is the first one of a table of labels."""
+    return tuple(cell.strip() for cell in cells) == COLUMNS
 
 
 def _labels_of(text: str, table: Path, flag: str) -> dict[str, str]:
@@ -249,7 +276,7 @@ def _labels_of(text: str, table: Path, flag: str) -> dict[str, str]:
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     labels: dict[str, str] = {}
     try:
-        if tuple(cell.strip() for cell in next(rows, [])) != COLUMNS:
+        if not is_header(next(rows, [])):
             raise UsageError(f"{flag} {table}: its first line is not {','.join(COLUMNS)}; write that header")
         for row in rows:
             if not any(row):
@@ -262,6 +289,8 @@ def _labels_of(text: str, table: Path, flag: str) -> dict[str, str]:
                 raise UsageError(f"{where} says that {file} is {label!r}, an earlier one {labels[file]!r}; mend it")
             if ".." in PurePath(file).parts or PurePath(file).is_absolute() or not is_regular(table.parent / file):
                 raise UsageError(f"{where} names {file}, which is no file of this folder; mend it")
+            if any(part.startswith(".") for part in PurePath(file).parts):
+                raise UsageError(f"{where} names {file}, and what is hidden is passed over; rename it, or remove the line")
     except csv.Error as error:
         raise UsageError(f"{flag} {table}: line {rows.line_num} is not FILE,LABEL ({error}); mend it") from error
     if not labels:

@@ -1,5 +1,6 @@
 """`--images`: a folder of pictures, or a tree of labelled ones; which of them can be read, and what the crop shows of them."""
 
+import csv
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -11,14 +12,18 @@ from numpy.typing import NDArray
 
 from edgevit_deploy.data.batches import PictureStream
 from edgevit_deploy.data.counting import now_and_then
-from edgevit_deploy.data.image_folder import TABLE_NAME, is_image_folder, list_folder
+from edgevit_deploy.data.image_folder import TABLE_NAME, is_header, list_folder, list_subfolders
 from edgevit_deploy.data.pictures import EXPECTED, PassedOver, is_picture, named, picture_size, why_not
 from edgevit_deploy.data.preprocess import resized_size
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.outside.files import is_folder, open_regular
 from edgevit_deploy.spec import Preprocess
 
 SAMPLED = 32
 """Pictures by which a folder is judged, spread evenly: their sizes in bytes and in pixels."""
+
+MAX_HEADER_BYTES = 4096
+"""Of the first line of a table of labels."""
 
 WORTH_WORKERS_BYTES = 64 * 2**20
 """Of pictures; fewer are decoded in the time that it takes to start processes."""
@@ -98,18 +103,32 @@ class PictureFolder:
 NO_PICTURES = PictureFolder()
 
 
+def pictures_of(images: Path | None, *, strict: bool) -> PictureFolder:
+    """Return the pictures of `--images`; none where it was not given.
+
+    Raises:
+        UsageError: `strict` without a folder to be strict about, or as `find_pictures`.
+    """
+    if images is not None:
+        return find_pictures(images, strict=strict)
+    if strict:
+        raise UsageError("--strict is about the pictures of --images, which are not given; add --images DIR, or drop --strict")
+    return NO_PICTURES
+
+
 def find_pictures(folder: Path, *, strict: bool = False) -> PictureFolder:
-    """Look for pictures: those of a folder, by the header of every file; or, where it has none, those of a tree, by their names.
+    """Look for pictures: those that a table of labels names; else those of the folder, by their headers; else those of a tree.
 
     Args:
-        folder: with pictures; or with a subfolder of them for each class, or a table of labels (`data.image_folder`).
+        folder: with pictures, with a table of labels or none; or with a subfolder of them for each class (`data.image_folder`).
         strict: refuse what would be passed over.
 
     Raises:
-        UsageError: it is no folder, or there is no picture in it; or something is passed over and `strict`.
+        UsageError: it is no folder, or there is no picture in it; the table says what cannot be; or something is passed over and
+            `strict`.
     """
     flag = "--images"
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(f"{flag} {folder}: not a folder; give a folder of pictures")
     try:
         entries = sorted(folder.iterdir())
@@ -119,8 +138,9 @@ def find_pictures(folder: Path, *, strict: bool = False) -> PictureFolder:
     names = tuple(name for name, why in reasons.items() if not why)
     passed_over = tuple(PassedOver(file=name, why=why) for name, why in reasons.items() if why)
     labels: tuple[str, ...] = ()
-    if is_image_folder(folder) and (TABLE_NAME in reasons or not names):
-        listing = list_folder(folder, flag)
+    tabled = _has_table(folder)
+    if tabled or not names:
+        listing = list_folder(folder, flag) if tabled else list_subfolders(folder, flag)
         pictures = [(file, label) for label, files in sorted(listing.classes.items()) for file in files]
         if any(is_picture(folder / file) for file, _ in pictures):
             names, labels = tuple(file for file, _ in pictures), tuple(label for _, label in pictures)
@@ -133,6 +153,16 @@ def find_pictures(folder: Path, *, strict: bool = False) -> PictureFolder:
     pictures_found = PictureFolder(root=folder, names=names, labels=labels, passed_over=passed_over, strict=strict)
     pictures_found.check_strict()
     return pictures_found
+
+
+def _has_table(folder: Path) -> bool:
+    """Say whether a folder has a table of labels; a file of that name with another header is somebody else's."""
+    try:
+        with open_regular(folder / TABLE_NAME) as file:
+            header = next(csv.reader([file.readline(MAX_HEADER_BYTES).decode("utf-8-sig")]), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
+    return is_header(header)
 
 
 def stream(folder: PictureFolder, preprocess: Preprocess, batch: int) -> PictureStream:
@@ -149,7 +179,7 @@ def stream(folder: PictureFolder, preprocess: Preprocess, batch: int) -> Picture
 def read_some(
     folder: PictureFolder, count: int, preprocess: Preprocess, step: Callable[[str], None]
 ) -> tuple[Pixels, PictureFolder]:
-    """Decode every picture of a folder, and keep the pixels of at most `count`, spread evenly, or the next that can be read.
+    """Decode every picture of a folder, and keep the pixels of at most `count`, spread evenly; of a broken one, another's.
 
     Returns:
         name -> pixels as `data.preprocess.read_pixels` gives them; and the folder with what is broken passed over.
@@ -177,16 +207,19 @@ def read_some(
 
 def crop_note(folder: PictureFolder, preprocess: Preprocess) -> str:
     """Say that pictures are enlarged and the crop then cuts them, where a sample of the folder shows such; nothing elsewhere."""
-    (height, width), (shown_height, shown_width) = preprocess.resize, preprocess.crop
+    shown = preprocess.crop
     for position in folder.spread(SAMPLED):
         size = picture_size(folder.path(position))
-        resized = resized_size(size, preprocess) if size else (0, 0)
-        if size is None or resized[0] <= size[0] or resized[1] <= size[1] or (height, width) == (shown_height, shown_width):
+        resized = resized_size(size, preprocess) if size else shown
+        if size is None or resized[0] <= size[0] or resized[1] <= size[1] or resized == shown:
             continue
-        share = min(shown_height / resized[0], shown_width / resized[1])
+        height, width = (f"{min(1, cut / side):.0%}" for cut, side in zip(shown, resized, strict=True))
+        shares = f"{height} of each side" if height == width else f"{height} of the height and {width} of the width"
+        whole = resized_size(size, replace(preprocess, resize=shown)) == shown
         return (
             f"pictures of {size[0]} x {size[1]} are enlarged to {resized[0]} x {resized[1]} and the crop shows "
-            f"{shown_height} x {shown_width} of them, {share:.0%} of each side; --crop-ratio 1 shows all"
+            f"{shown[0]} x {shown[1]} of them, {shares}; a conversion with --crop-ratio 1"
+            f"{'' if whole else ' --resize-mode stretch'} shows all"
         )
     return ""
 

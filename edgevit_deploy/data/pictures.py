@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from edgevit_deploy.errors import UsageError, first_line
-from edgevit_deploy.outside.files import open_regular
+from edgevit_deploy.outside.files import is_folder, is_of_the_machine, open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -80,6 +80,8 @@ def read_picture(path: Path) -> "Image":
 
     Raises:
         UsageError: no picture, a damaged one, one that is too large, or one of a mode that is not converted.
+        OSError: the machine cannot read it, or any other: see `is_of_the_machine`.
+        MemoryError: likewise.
     """
     try:
         with _opened(path) as image:
@@ -90,6 +92,8 @@ def read_picture(path: Path) -> "Image":
     except NoPictureError as error:
         raise UsageError(f"{path}: cannot be read as a picture ({error}); give {EXPECTED}") from error
     except Exception as error:  # of a decoder on arbitrary bytes; no list of them is complete
+        if is_of_the_machine(error):
+            raise
         raise UsageError(f"{path}: damaged, cannot be read as a picture ({first_line(error)}); copy it again") from error
 
 
@@ -97,7 +101,7 @@ def why_not(path: Path) -> str:
     """Say in a few words why a file is not run, as far as its header tells; nothing for a picture."""
     if path.name.startswith("."):
         return "hidden"
-    if path.is_dir():
+    if is_folder(path):
         return "folder"
     try:
         with _opened(path):
@@ -134,6 +138,8 @@ def _opened(path: Path) -> "Iterator[ImageFile]":
     try:
         file = open_regular(path)
     except OSError as error:
+        if is_of_the_machine(error):
+            raise
         raise NoPictureError(error.strerror or "cannot be opened") from error
     with file, _our_limits():
         from PIL import Image
@@ -148,6 +154,8 @@ def _opened(path: Path) -> "Iterator[ImageFile]":
         except Image.DecompressionBombError as error:
             raise too_large from error
         except Exception as error:  # of a parser on arbitrary bytes; no list of them is complete
+            if is_of_the_machine(error):
+                raise
             raise _not_opened(path, file, known) from error
         if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
             raise too_large
@@ -225,7 +233,9 @@ def _orientation(image: "ImageFile") -> object:
     """Return the orientation that EXIF gives; 1, upright, where EXIF is broken. No other field of it is looked at."""
     try:
         return image.getexif().get(ORIENTATION, 1)
-    except Exception:  # noqa: BLE001 - of a parser on arbitrary bytes; viewers show such a picture as it is
+    except Exception as error:  # of a parser on arbitrary bytes; viewers show such a picture as it is
+        if is_of_the_machine(error):
+            raise
         return 1
 
 

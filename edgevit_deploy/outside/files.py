@@ -18,6 +18,26 @@ StrPath = str | Path
 NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
+OF_THE_NAME = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("ENOENT", "ENOTDIR", "EISDIR", "EACCES", "EPERM", "EINVAL", "ELOOP", "ENAMETOOLONG", "EILSEQ"),
+        *("ENXIO", "ENODEV", "EOPNOTSUPP", "ETXTBSY", "EBUSY", "EFBIG", "EOVERFLOW", "ESTALE"),
+    )
+    if hasattr(errno, name)
+)
+"""Errors that are about the one file that a name leads to; any other is about the machine: its memory, descriptors, disk."""
+
+
+def is_of_the_machine(error: BaseException) -> bool:
+    """Say whether the system refused what has nothing to do with the file that was to be read: others would fare no better."""
+    if isinstance(error, OSError):
+        return (
+            error.errno is not None and error.errno not in OF_THE_NAME
+        )  # libraries raise some without a number for bad contents
+    return isinstance(error, MemoryError)
+
+
 def optional_path(path: StrPath | None) -> Path | None:
     """Return a path that may not have been given."""
     return None if path is None else Path(path)
@@ -77,6 +97,14 @@ def _is_alive(process: str) -> bool:
 def real_path(path: Path) -> Path:
     """Return where a name leads, all links followed; `Path.resolve` would raise where they lead in a circle."""
     return Path(os.path.realpath(path))
+
+
+def is_folder(path: Path) -> bool:
+    """Say whether there is a folder; any name may be asked for, also one that leads in a circle or to where nobody may look."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def is_regular(path: Path) -> bool:

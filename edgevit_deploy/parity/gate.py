@@ -12,7 +12,7 @@ from edgevit_deploy.errors import RunError
 from edgevit_deploy.parity.bounds import NoiseMultiple, Tolerance, tolerance_for
 from edgevit_deploy.parity.probes import Probes
 from edgevit_deploy.session import Session
-from edgevit_deploy.spec import Precision, Task
+from edgevit_deploy.spec import Precision, Size, Task
 
 NOT_FINITE = float(np.finfo(np.float64).max)
 """The error of an output that is NaN or infinite: past every bound, and unlike infinity it can be written as JSON."""
@@ -95,7 +95,8 @@ class OutputDiff:
 class ParityReport:
     """The verdict on one file.
 
-    `instead` says what was checked when the file itself could not be run here; `diffs` is then about that.
+    `diffs` has, for each image size, first those on the given probes. `instead` says what was checked when the file itself could
+    not be run here; `diffs` is then about that.
     """
 
     status: Status
@@ -122,19 +123,37 @@ class ParityReport:
 
     @property
     def top1(self) -> str:
-        """On how many of all compared probes the first class is the true one, as `108 of 108`; empty where none has classes."""
-        counts = [(diff.agreeing, diff.probes) for diff in self.diffs if diff.agreeing is not None]
-        return f"{sum(agreeing for agreeing, _ in counts)} of {sum(probes for _, probes in counts)}" if counts else ""
+        """On how many probes the first class is the true one, as `108 of 108`; empty where none has classes.
+
+        A set of probes that is run at several batch sizes is counted once, at the one with the fewest.
+        """
+        counts: dict[tuple[Size, int, Tolerance], int] = {}
+        for diff in self.diffs:
+            if diff.agreeing is not None:
+                probes = (diff.image_size, diff.probes, diff.tolerance)
+                counts[probes] = min(diff.agreeing, counts.get(probes, diff.probes))
+        return f"{sum(counts.values())} of {sum(count for _, count, _ in counts)}" if counts else ""
 
     @property
     def worst(self) -> OutputDiff | None:
         """The comparison with the largest error in units of noise."""
         return max(self.diffs, key=lambda diff: diff.noise_ratio, default=None)
 
-    def widest(self, output: str) -> Tolerance | None:
-        """The bound for other pictures: that of the probes with the largest noise; None where nothing was run."""
-        tolerances = [diff.tolerance for diff in self.diffs if diff.output == output]
+    def widest(self, output: str, image_size: Size) -> Tolerance | None:
+        """The bound for other pictures of a size: that of the probes with the largest noise; None where nothing was run on it."""
+        tolerances = [diff.tolerance for diff in self._of(output, image_size)]
         return max(tolerances, key=lambda tolerance: tolerance.atol, default=None)
+
+    def given(self, output: str, image_size: Size) -> tuple[OutputDiff, ...]:
+        """The comparisons on the given probes, of which golden data are some: at each batch size, and none where nothing was run.
+
+        They come first, before those on the noisiest pictures, which have a bound of their own; earlier versions had no others.
+        """
+        there = self._of(output, image_size)
+        return tuple(diff for diff in there if (diff.probes, diff.tolerance) == (there[0].probes, there[0].tolerance))
+
+    def _of(self, output: str, image_size: Size) -> list[OutputDiff]:
+        return [diff for diff in self.diffs if (diff.output, diff.image_size) == (output, image_size)]
 
 
 def why_not_finite(diff: OutputDiff, precision: Precision) -> str:
@@ -214,12 +233,19 @@ def _same_names(outputs: dict[str, NDArray[Any]], truth: Truth) -> dict[str, NDA
 def _classes(exact: NDArray[np.float64], actual: NDArray[np.float64]) -> tuple[float, float]:
     """Return the share of rows with the same largest class, and the smallest gap between the first two true ones."""
     top_two = np.sort(exact, axis=1)[:, -2:] if exact.shape[1] > 1 else np.repeat(exact, 2, axis=1)
-    return float((actual.argmax(axis=1) == exact.argmax(axis=1)).mean()), float((top_two[:, 1] - top_two[:, 0]).min())
+    same = (actual.argmax(axis=1) == exact.argmax(axis=1)) & np.isfinite(actual).all(axis=1)
+    return float(same.mean()), float((top_two[:, 1] - top_two[:, 0]).min())
 
 
 def top_classes(outputs: NDArray[Any], labels: Sequence[str], count: int = 5) -> Iterator[list[tuple[str, float]]]:
-    """Yield, for each image, its `count` largest outputs as (label, value), largest first; ties go to the lower class."""
+    """Yield, for each image, its `count` largest outputs as (label, value), largest first; ties go to the lower class.
+
+    An image with an output that is not finite has none: nothing is decided for it.
+    """
     for row in outputs:
+        if not np.isfinite(row).all():
+            yield []
+            continue
         order = np.argsort(-row, kind="stable")[:count]
         yield [(labels[int(index)], float(row[index])) for index in order]
 

@@ -6,8 +6,6 @@ are far worse ones. So worse ones are searched for: near those whose error is la
 search needs no gradient, and of a network only its logits; so every task, graph and precision has the same probes.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,7 +31,7 @@ LEVELS = 2
 def find_noisiest(
     reference: Reference,
     probes: Probes,
-    pictures: Mapping[str, NDArray[np.uint8]],
+    pixels: NDArray[np.uint8],
     preprocess: Preprocess,
     takes: InputKind,
     seed: int,
@@ -43,7 +41,7 @@ def find_noisiest(
     Args:
         reference: of the network; it remembers the outputs for what is returned.
         probes: where the search starts.
-        pictures: the same in pixels, uint8 (height, width, 3), in the same order.
+        pixels: the same pictures, uint8 (probes, height, width, 3), in the same order.
         preprocess: turns pictures into normalised inputs.
         takes: as of the probes.
         seed: of the neighbours.
@@ -51,7 +49,7 @@ def find_noisiest(
     rng = np.random.default_rng([seed, *probes.size])
     ends = Ends(takes=takes, returns="logits", outputs=("logits",))
     children = min(PARENTS * CHILDREN, max(1, PIXELS // (probes.size[0] * probes.size[1])))
-    names, pixels = list(pictures), np.stack(list(pictures.values()))
+    names = list(probes.names)
     exact, own = (reference.outputs(probes, ends, arithmetic)["logits"] for arithmetic in ("fp64", "fp32"))
     in_double, in_single = reference.runner(ends, "fp64"), reference.runner(ends, "fp32")
     for _ in range(ROUNDS):

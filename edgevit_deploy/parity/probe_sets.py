@@ -48,7 +48,7 @@ class ProbeSets:
         """Return the pictures near the given ones on which PyTorch's own error is the largest that a search finds."""
         key = (size, takes)
         if key not in self._noisiest:
-            pictures = {**probe_pictures(size, self._seed), **self._photographs(size)}
             given = self.given(size, takes)
-            self._noisiest[key] = find_noisiest(self._reference, given, pictures, self._preprocess, takes, self._seed)
+            pixels = np.stack([*probe_pictures(size, self._seed).values(), *self._photographs(size).values()])
+            self._noisiest[key] = find_noisiest(self._reference, given, pixels, self._preprocess, takes, self._seed)
         return self._noisiest[key]

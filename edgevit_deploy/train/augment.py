@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from edgevit_deploy.data.batches import in_workers
-from edgevit_deploy.data.pictures import PassedOver, read_picture
+from edgevit_deploy.data.pictures import PassedOver, in_short, read_picture
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.spec import Preprocess
 from edgevit_deploy.train.draws import Purpose, seed_all
@@ -71,9 +71,19 @@ class _Augmenter:
         try:
             picture = read_picture(Path(path))
         except UsageError as error:
-            return PassedOver(file=path, why=str(error).removeprefix(f"{path}: "))
+            return PassedOver(file=path, why=in_short(error, Path(path)))
         seed_all(Purpose.AUGMENTATION, self.recipe.seed, turn.epoch, turn.picture, turn.repeat)
         return make_transform(self.recipe, self.side, self.preprocess)(picture), target, turn.place
+
+    def collated(self, items: Sequence[tuple[Tensor, int, int] | PassedOver]) -> TrainingBatch:
+        """Put the pictures that could be read into one batch, which may be empty."""
+        rows = [item for item in items if not isinstance(item, PassedOver)]
+        return TrainingBatch(
+            pixels=torch.stack([pixels for pixels, _, _ in rows]) if rows else torch.empty(0, 3, self.side, self.side),
+            targets=torch.tensor([target for _, target, _ in rows], dtype=torch.int64),
+            places=torch.tensor([place for _, _, place in rows], dtype=torch.int64),
+            broken=tuple(item for item in items if isinstance(item, PassedOver)),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +116,8 @@ class TrainingStream:
         """
         augmenter = _Augmenter(recipe=self.recipe, side=self.side, preprocess=self.preprocess)
         if self.workers == 0:
-            return (_collate([augmenter[item] for item in items]) for items in self._items())
-        return in_workers(augmenter, self._items(), self.workers, _collate, pinned=self.pinned, preloaded=(PRELOADED,))
+            return (augmenter.collated([augmenter[item] for item in items]) for items in self._items())
+        return in_workers(augmenter, self._items(), self.workers, augmenter.collated, pinned=self.pinned, preloaded=(PRELOADED,))
 
     def _items(self) -> Iterator[list[Asked]]:
         folder, positions = self.share.folder, self.share.positions
@@ -117,17 +127,6 @@ class TrainingStream:
                 for turn in turns
                 for position in (int(positions[turn.picture]),)
             ]
-
-
-def _collate(items: Sequence[tuple[Tensor, int, int] | PassedOver]) -> TrainingBatch:
-    """Put the pictures that could be read into one batch."""
-    rows = [item for item in items if not isinstance(item, PassedOver)]
-    return TrainingBatch(
-        pixels=torch.stack([pixels for pixels, _, _ in rows]) if rows else torch.empty(0, 3, 0, 0),
-        targets=torch.tensor([target for _, target, _ in rows], dtype=torch.int64),
-        places=torch.tensor([place for _, _, place in rows], dtype=torch.int64),
-        broken=tuple(item for item in items if isinstance(item, PassedOver)),
-    )
 
 
 @cache

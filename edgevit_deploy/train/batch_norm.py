@@ -56,9 +56,12 @@ class _Normalise(torch.autograd.Function):
         of_y = gradients[0]
         inverse_std = (variance + ctx.eps).rsqrt()
         # What the batch gives where the statistics are constants, weight and bias too; then what the statistics add.
-        of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            of_y, x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
-        )
+        if x.numel():
+            of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+                of_y, x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
+            )
+        else:  # on a CPU that function ends the process with SIGFPE
+            of_x, of_weight, of_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(weight)
         sums = torch.stack([of_bias, of_weight])
         _all_sum(sums)
         shift, slope = weight * inverse_std * sums / count

@@ -15,7 +15,6 @@ import msgspec
 
 from edgevit_deploy.errors import UsageError, first_line
 from edgevit_deploy.outside.files import read_bounded
-from edgevit_deploy.process.interrupts import INTERRUPTS
 from edgevit_deploy.spec import MAX_FILE_BYTES, ModelSpec
 from edgevit_deploy.train.durable import replace_durably
 from edgevit_deploy.train.job import TrainingJob
@@ -43,8 +42,7 @@ def save_state(folder: Path, state: State) -> None:
     torch.save(state, payload)
     content = payload.getvalue()
     digest = hashlib.sha256(content).hexdigest().encode() + b"\n"
-    with INTERRUPTS.held():
-        replace_durably({folder / LAST: MAGIC + digest + content}, kept={folder / LAST: folder / PREVIOUS})
+    replace_durably({folder / LAST: MAGIC + digest + content}, kept={folder / LAST: folder / PREVIOUS})
 
 
 def load_state(folder: Path) -> tuple[State, str]:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.files import unfinished
+from edgevit_deploy.process.interrupts import INTERRUPTS
 
 
 def replace_durably(contents: Mapping[Path, bytes], *, kept: Mapping[Path, Path] | None = None) -> None:
-    """Write files beside their places, flush them to the disk, and rename them into place.
+    """Write files beside their places, flush them to the disk, and rename them into place; Ctrl-C waits until each is there.
 
     Args:
         contents: place -> bytes.
@@ -20,20 +21,27 @@ def replace_durably(contents: Mapping[Path, bytes], *, kept: Mapping[Path, Path]
         UsageError: a place cannot be written; nothing half-written stays.
     """
     for path, content in contents.items():
-        beside = unfinished(path)
         try:
-            with beside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            if kept and path in kept and path.exists():
-                path.replace(kept[path])
-            beside.replace(path)
-            _flush_folder(path.parent)
+            with INTERRUPTS.held():
+                _replace(path, content, kept.get(path) if kept else None)
         except OSError as error:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
             raise UsageError(f"{path} cannot be written ({error.strerror}); make room or give another --output") from error
+
+
+def _replace(path: Path, content: bytes, kept: Path | None) -> None:
+    beside = unfinished(path)
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if kept is not None and path.exists():
+            path.replace(kept)
+        beside.replace(path)
+        _flush_folder(path.parent)
+    finally:  # of whatever ends it; in its place it has that name no more
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def _flush_folder(folder: Path) -> None:

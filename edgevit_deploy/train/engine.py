@@ -31,7 +31,7 @@ from edgevit_deploy.train.timm_parts import timm_part
 from edgevit_deploy.train.world import World, losses_told
 
 READABLE = 2
-"""Pictures of a part of a batch that must be readable: BatchNorm and mixup need two."""
+"""Pictures that must be readable of those that BatchNorm sees together: of a part of a batch, in all processes."""
 
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -50,7 +50,7 @@ class Engine:
 
     Attributes:
         network: the one that is trained, in its own memory order, without wrappers.
-        average: timm's moving average of it.
+        average: timm's moving average of it; the first update since `average_from` makes it the network's weights.
         update: how many updates were made.
         meter: since the last line of the metrics.
         broken: pictures that could not be decoded, as file -> why.
@@ -93,8 +93,7 @@ class Engine:
             DeployError: a picture that `strict` refuses, a batch of which nothing could be read, or a loss that is no number.
         """
         if self.update == segment.first and segment.first == self.order.small_updates:
-            self.average.set(self.network)  # weights that are used to pictures of another size do not belong in it
-            self.average_from = segment.first
+            self.average_from = segment.first  # it begins anew: weights used to pictures of another size do not belong in it
         batches = iter(self._batches(segment))
         for _ in range(self.update, segment.stop):
             started = time.monotonic()
@@ -113,7 +112,7 @@ class Engine:
         Raises:
             RunError: it is no number.
         """
-        loss, pictures = self.world.sums(self.meter.loss.item(), float(self.meter.pictures))
+        loss, pictures = self._summed_up()
         mean = loss / max(1.0, pictures)
         if mean != mean or abs(mean) == float("inf"):
             raise RunError(
@@ -123,7 +122,7 @@ class Engine:
 
     def state(self) -> State:
         """Return everything that the next update depends on, and the meters of all processes; every process must call it."""
-        loss, pictures = self.world.sums(self.meter.loss.item(), float(self.meter.pictures))
+        loss, pictures = self._summed_up()
         return {
             "update": self.update,
             "network": self.network.state_dict(),
@@ -149,6 +148,13 @@ class Engine:
             self.meter.pictures = pictures
         self.broken = dict(state["broken"])
 
+    def _summed_up(self) -> list[float]:
+        """Return the loss and the pictures of all processes since the last line."""
+        started = time.monotonic()
+        loss = self.meter.loss.item()  # here a GPU is waited for, which counts as training
+        self.meter.seconds += time.monotonic() - started
+        return self.world.sums(loss, float(self.meter.pictures))
+
     def left_out(self) -> tuple[PassedOver, ...]:
         """Return the pictures of all processes that could not be decoded."""
         merged = {file: why for own in self.world.gathered(self.broken) for file, why in own.items()}
@@ -160,7 +166,8 @@ class Engine:
             share_batch_norm(self.network)
             share_batch_norm(self.average.module)
             ids = [self.device.index] if self.device.type == "cuda" else None
-            with warnings.catch_warnings(action="ignore", category=FutureWarning):  # 2.13 gives that argument another name
+            ignored = warnings.catch_warnings(action="ignore", category=FutureWarning)
+            with losses_told(while_computing=True), ignored:  # 2.13 gives that argument another name
                 forward = nn.parallel.DistributedDataParallel(self.network, device_ids=ids, broadcast_buffers=False)
         return torch.compile(forward) if compiled else forward
 
@@ -184,23 +191,25 @@ class Engine:
         failure = self._failure(parts)
         if self.mixup is not None and failure is None:
             parts = [mix(self.mixup, part, seed, self.update) for part in parts]
-        own = sum(len(part.targets) for part in parts)
-        pictures, failures = self.world.sums(float(own), float(failure is not None))
+        own = [float(len(part.targets)) for part in parts]
+        failures, *seen = self.world.sums(float(failure is not None), *own)
         if failures:
             self.world.agree(failure)
+        if min(seen) < READABLE:
+            self.world.agree(self._unreadable(parts))
         self.network.train()
         self.schedule.step_update(self.update)
         self.optimizer.zero_grad(set_to_none=True)
-        with losses_told() if self.world.size > 1 else nullcontext():
+        with losses_told(while_computing=True) if self.world.size > 1 else nullcontext():
             for number, part in enumerate(parts, start=1):
-                self._add_gradients(part, pictures, last=number == len(parts))
+                self._add_gradients(part, sum(seen), last=number == len(parts))
         if self.recipe.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.update += 1
-        self.meter.pictures += own
+        self.meter.pictures += int(sum(own))
         self.average.update(self.network, step=self.update - self.average_from)
 
     def _add_gradients(self, part: TrainingBatch, pictures: float, *, last: bool) -> None:
@@ -221,14 +230,17 @@ class Engine:
         self.meter.loss += loss.detach()
 
     def _failure(self, parts: list[TrainingBatch]) -> DeployError | None:
-        """Note which pictures could not be read; return what is to be said if that cannot be passed over."""
+        """Note which pictures could not be read; return what is to be said if `strict` forbids that."""
         broken = [item for part in parts for item in part.broken]
         self.broken |= {item.file: item.why for item in broken}
-        root = self.pictures.train.folder.root
         if broken and self.strict:
             return UsageError(f"--strict: {broken[0].file} cannot be read ({broken[0].why}); copy it again, or remove it")
-        if not all(len(part.targets) >= READABLE for part in parts):
-            return UsageError(
-                f"--data {root}: of a part of a batch not even {READABLE} could be read: {named(broken)}; copy them again"
-            )
         return None
+
+    def _unreadable(self, parts: list[TrainingBatch]) -> DeployError:
+        """Return what is to be said where too few of a batch could be read; every process must call it."""
+        broken = [item for items in self.world.gathered([item for part in parts for item in part.broken]) for item in items]
+        return UsageError(
+            f"--data {self.pictures.train.folder.root}: of a part of a batch not even {READABLE} could be read: {named(broken)}; "
+            "copy them again"
+        )

@@ -17,6 +17,8 @@ OnEpoch = Callable[[Measured], None]
 """Is given each evaluation."""
 
 DEFAULT_MODEL = "edgevit_xxs"
+RUNS = Path("build/train")
+"""Where a run that names no folder has its own, after its variant."""
 LOG_EVERY = 50
 
 
@@ -27,7 +29,7 @@ class TrainingJob:
     Attributes:
         data: folder with `train` and `val`.
         recipe: with every number.
-        output: folder of the run.
+        output: folder of the run; one in `RUNS` when None.
         model: variant; of `finetune`'s file when None, else the smallest.
         finetune: checkpoint to begin with.
         labels: text file with the class names in class order.
@@ -46,7 +48,7 @@ class TrainingJob:
 
     data: Path
     recipe: Recipe
-    output: Path
+    output: Path | None = None
     model: str | None = None
     finetune: Path | None = None
     labels: Path | None = None

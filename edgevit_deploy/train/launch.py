@@ -18,16 +18,23 @@ import torch
 
 from edgevit_deploy.errors import DeployError, MissingError, RunError, UsageError, first_line
 from edgevit_deploy.process.child import end_group, environment, how_it_ended, in_a_worker, python
+from edgevit_deploy.process.cores import usable_cores
 from edgevit_deploy.process.scratch import scratch_folder
 from edgevit_deploy.train.draws import generators_kept
 from edgevit_deploy.train.job import OnEpoch, Tell, TrainingJob, TrainingRun, not_shown, not_told
 from edgevit_deploy.train.recipe import Recipe
-from edgevit_deploy.train.session import Session, usable_cores
+from edgevit_deploy.train.session import Session
 from edgevit_deploy.train.timm_parts import timm_part
 from edgevit_deploy.train.world import ALONE, LostProcessError, SaidElsewhereError, World, joined, launched
 
 FOLLOW = "from edgevit_deploy.train.launch import follow; follow()"
+READY = b"ready\n"
+"""What each of the others says when it is about to meet the first."""
+
 LEAVE_TIMEOUT_S = 10.0
+
+LEAST_PART = 16
+"""Pictures of a part of a batch, below which no process is started that nobody asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +91,7 @@ def train(job: TrainingJob, *, processes: int | None, tell: Tell, on_epoch: OnEp
         places = [Place(job=job, rank=rank, size=count, address=address, threads=threads) for rank in range(1, count)]
         with _followers(places) as followers:
             try:
+                _wait_until_ready(followers)
                 with joined(0, count, address, device) as world:
                     return _train_here(job, world, device, tell, on_epoch)
             except LostProcessError as error:
@@ -116,22 +124,23 @@ def find_device(name: str, index: int) -> torch.device:
 
 
 def follow() -> None:
-    """Be one of the other processes: read a `Place` from stdin, train, and say on stdout why that failed, if it did."""
+    """Be one of the other processes: read a `Place` from stdin, say on stdout that it is ready, train, and say why it failed."""
     place: Place = pickle.load(sys.stdin.buffer)  # of the process that started this one
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     torch.set_num_threads(place.threads)
     try:
         device = find_device(place.job.device, place.rank)
+        _say(replies, READY)
         with joined(place.rank, place.size, place.address, device) as world:
             _train_here(place.job, world, device, not_told, not_shown)
     except (SaidElsewhereError, LostProcessError):
         sys.exit(1)
     except DeployError as error:
-        _reply(replies, Failure(text=str(error), exit_code=error.exit_code))
+        _fail(replies, Failure(text=str(error), exit_code=error.exit_code))
         sys.exit(error.exit_code)
     except Exception as error:  # whatever it is, the first process tells it
-        _reply(replies, Failure(text=f"process {place.rank}: {type(error).__name__}: {first_line(error)}", exit_code=1))
+        _fail(replies, Failure(text=f"process {place.rank}: {type(error).__name__}: {first_line(error)}", exit_code=1))
         raise
 
 
@@ -141,12 +150,19 @@ def _train_here(job: TrainingJob, world: World, device: torch.device, tell: Tell
 
 
 def _processes(asked: int | None, recipe: Recipe, device: torch.device) -> int:
-    """Return how many processes train: what was asked for, else the most that share each batch evenly."""
+    """Return how many processes train: what was asked for, else the most that share a batch evenly, in parts worth it."""
     if asked is not None:
         if asked < 1:
             raise UsageError(f"--processes {asked}: expected at least 1")
+        if device.type == "cuda" and asked > torch.cuda.device_count():
+            raise UsageError(
+                f"--processes {asked}: each needs a GPU of its own, and PyTorch can use {torch.cuda.device_count()}; give fewer, "
+                "or --device cpu"
+            )
         return asked
     most = torch.cuda.device_count() if device.type == "cuda" else usable_cores()
+    parts = recipe.batch_size // LEAST_PART
+    most = min(most, parts // recipe.accumulate)
     return next((count for count in range(most, 1, -1) if recipe.batch_size % (2 * count * recipe.accumulate) == 0), 1)
 
 
@@ -201,6 +217,21 @@ def _start(place: Place) -> "subprocess.Popen[bytes]":
     return process
 
 
+def _wait_until_ready(followers: "list[subprocess.Popen[bytes]]") -> None:
+    """Wait for each of the others to say that it is about to meet this one: one that has ended would be met in vain.
+
+    Raises:
+        DeployError: it has ended; with its own reason where it gave one.
+    """
+    for rank, process in enumerate(followers, start=1):
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        if said != READY:
+            raise _told(said) or RunError(
+                f"process {rank} of the training {how_it_ended(process.wait())} before it began; give --processes 1"
+            )
+
+
 def _reason(followers: "list[subprocess.Popen[bytes]]", lost: LostProcessError) -> DeployError:
     """Return why a process that was lost ended."""
     for rank, process in enumerate(followers, start=1):
@@ -208,17 +239,28 @@ def _reason(followers: "list[subprocess.Popen[bytes]]", lost: LostProcessError) 
             status = process.wait(LEAVE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             continue
-        said = process.stdout.read() if process.stdout is not None else b""
-        if said:
-            failure = msgspec.json.decode(said, type=Failure)
-            error = DeployError(failure.text)
-            error.exit_code = failure.exit_code
-            return error
+        assert process.stdout is not None
+        if told := _told(process.stdout.read()):
+            return told
         if status < 0:
             return RunError(f"process {rank} of the training {how_it_ended(status)}; to go on: --resume")
     return lost
 
 
-def _reply(pipe: BinaryIO, failure: Failure) -> None:
-    pipe.write(msgspec.json.encode(failure))
+def _told(said: bytes) -> DeployError | None:
+    """Return the failure that another process has told of."""
+    if not said:
+        return None
+    failure = msgspec.json.decode(said, type=Failure)
+    error = DeployError(failure.text)
+    error.exit_code = failure.exit_code
+    return error
+
+
+def _fail(pipe: BinaryIO, failure: Failure) -> None:
+    _say(pipe, msgspec.json.encode(failure))
+
+
+def _say(pipe: BinaryIO, content: bytes) -> None:
+    pipe.write(content)
     pipe.flush()

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.files import StrPath, optional_path
 from edgevit_deploy.spec import PreprocessChoice
-from edgevit_deploy.train.job import DEFAULT_MODEL, LOG_EVERY, OnEpoch, Tell, TrainingJob, TrainingRun, not_shown, not_told
+from edgevit_deploy.train.job import LOG_EVERY, OnEpoch, Tell, TrainingJob, TrainingRun, not_shown, not_told
 from edgevit_deploy.train.recipe import Recipe, preset
 
 
@@ -15,10 +16,25 @@ def _silent(_: str) -> Iterator[Tell]:
     yield not_told
 
 
+def named_recipe(name: str | None, *, finetunes: bool) -> Recipe:
+    """Return the preset of that name, or the one that fits when None.
+
+    Args:
+        name: of a preset.
+        finetunes: whether the training begins with a checkpoint.
+
+    Raises:
+        UsageError: there is none of that name, or it is for a training that begins with a checkpoint.
+    """
+    if name == "finetune" and not finetunes:
+        raise UsageError("--recipe finetune: it goes on from trained weights; give --finetune FILE, or --recipe deit or small")
+    return preset(name or ("finetune" if finetunes else "deit"))
+
+
 def train_model(
     data: StrPath,
     *,
-    recipe: Recipe | str = "deit",
+    recipe: Recipe | str | None = None,
     model: str | None = None,
     finetune: StrPath | None = None,
     labels: StrPath | None = None,
@@ -42,16 +58,17 @@ def train_model(
 
     Args:
         data: folder with `train/CLASS/*` and `val/CLASS/*`; with `val_share` also a folder of `CLASS/*`.
-        recipe: every number of the training, or a preset: `deit`, `finetune`, `small`.
+        recipe: every number of the training, or a preset: `deit`, `finetune`, `small`; `finetune` with
+            a checkpoint to begin with, else `deit`, when None.
         model: published variant; of `finetune`'s file, else `edgevit_xxs`, when None.
         finetune: checkpoint of any trainer to begin with.
         labels: text file with one class name a line, in class order; the sorted folder names when None.
         preprocess: what is said of the evaluation's preprocessing; statistics and interpolation are the training's too.
         val_share: share of the pictures to hold out where there is no `val`.
-        output: folder of the run; `build/train/<model>` when None.
+        output: folder of the run; `build/train/<variant>` when None.
         resume: go on from the last saved state of the run in `output`.
-        processes: that train on this machine; as many as cores, or GPUs, share a batch evenly when None. Others than this one are
-            fresh interpreters that end with it.
+        processes: that train on this machine; as many as cores, or GPUs, share a batch evenly, of 16 pictures or more each,
+            when None. Others than this one are fresh interpreters that end with it.
         workers: processes that decode for each of them.
         device: `cpu`, `cuda`, or `auto`.
         compiled: let `torch.compile` compile the network.
@@ -70,11 +87,10 @@ def train_model(
     """
     from edgevit_deploy.train.launch import train
 
-    recipe = preset(recipe) if isinstance(recipe, str) else recipe
     job = TrainingJob(
         data=Path(data),
-        recipe=recipe,
-        output=Path("build/train") / (model or DEFAULT_MODEL) if output is None else Path(output),
+        recipe=recipe if isinstance(recipe, Recipe) else named_recipe(recipe, finetunes=finetune is not None),
+        output=optional_path(output),
         model=model,
         finetune=optional_path(finetune),
         labels=optional_path(labels),

@@ -80,10 +80,11 @@ class Order:
         return min(self.updates, round(self.recipe.small_epochs * self.updates_per_epoch))
 
     def check(self) -> None:
-        """Refuse batches that cannot be made.
+        """Refuse batches that cannot be made, and a training that would never see a picture of the final size.
 
         Raises:
-            UsageError: more pictures in a batch than there are, or parts that would not be equal, or of one picture.
+            UsageError: more pictures in a batch than there are, parts that would not be equal, or of one picture, or no update at
+                the final size.
         """
         size, step = self.recipe.batch_size, 2 * self.parts
         if size > self.pictures:
@@ -94,6 +95,12 @@ class Order:
             raise UsageError(
                 f"--batch-size {size}: {self.parts} equal parts (processes x --accumulate) of an even number each cannot be "
                 f"made of it; the nearest that works: {nearest}"
+            )
+        recipe = self.recipe
+        if 0 < self.small_updates == self.updates:
+            raise UsageError(
+                f"--small-epochs {recipe.small_epochs:g}: of the {self.updates} updates of --epochs {recipe.epochs:g} none is "
+                f"left at --image-size {recipe.image_size}; lower it, or give --small-epochs 0 and the size wanted"
             )
 
     def segments(self) -> list[Segment]:

@@ -7,13 +7,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from edgevit_deploy.errors import UsageError, did_you_mean
 from edgevit_deploy.outside.text import shortened
 from edgevit_deploy.spec import MAX_SEED, check_image_size
 
 Amp = Literal["fp32", "fp16", "bf16"]
+ErasingMode = Literal["const", "pixel"]
 PresetName = Literal["deit", "finetune", "small"]
 
 REFERENCE_BATCH = 512
@@ -48,7 +49,7 @@ class Recipe:
         mixup: Alpha of mixup; 0 for none.
         cutmix: Alpha of CutMix; 0 for none. With both, each batch gets one of them.
         auto_augment: Policy in timm's words (rand-m9-mstd0.5-inc1); none for none.
-        color_jitter: Brightness, contrast and saturation vary by this share; not beside an `auto_augment`.
+        color_jitter: Brightness, contrast and saturation vary by this share; of the policies of `auto_augment`, only beside 3a.
         crop_area: Smallest share of the picture that a random crop keeps.
         crop_aspect: Most that a crop's sides are stretched against each other.
         flip: Share of pictures mirrored left to right.
@@ -88,7 +89,7 @@ class Recipe:
     crop_aspect: float = 4 / 3
     flip: float = 0.5
     erasing: float = 0.25
-    erasing_mode: Literal["const", "pixel"] = "pixel"
+    erasing_mode: ErasingMode = "pixel"
     repeats: int = 3
     drop_path: float = 0.1
     ema_decay: float = 0.99996
@@ -123,10 +124,18 @@ class Recipe:
             value = getattr(self, name)
             if not (math.isfinite(value) and low <= value <= high):
                 raise UsageError(f"{flag(name)} {value}: expected {low:g} to {high:g}")
+        for name, known in WORDS.items():
+            if getattr(self, name) not in known:
+                raise UsageError(f"{flag(name)} {shortened(str(getattr(self, name)))}: expected {', '.join(known)}")
         if not POLICIES.fullmatch(self.auto_augment):
             raise UsageError(
                 f"--auto-augment {shortened(self.auto_augment)}: timm has no such policy; give one like rand-m9-mstd0.5-inc1 or "
                 f"augmix-m3, or original, v0, 3a or {NO_AUTO_AUGMENT}"
+            )
+        if self.color_jitter and not self.auto_augment.startswith((NO_AUTO_AUGMENT, "3a")):
+            raise UsageError(
+                f"--color-jitter {self.color_jitter:g}: timm does not use it beside --auto-augment {self.auto_augment}; "
+                f"drop one of them, or give --auto-augment {NO_AUTO_AUGMENT} or 3a"
             )
         if self.small_epochs > self.epochs:
             raise UsageError(
@@ -134,11 +143,13 @@ class Recipe:
             )
         if self.warmup_epochs > self.epochs:
             raise UsageError(f"--warmup-epochs {self.warmup_epochs:g}: more than --epochs {self.epochs:g}; lower it")
-        if self.min_learning_rate > self.scaled_learning_rate:
-            raise UsageError(
-                f"--min-learning-rate {self.min_learning_rate:g}: above the learning rate, which is {self.learning_rate:g} "
-                f"x {self.batch_size} / {REFERENCE_BATCH} = {self.scaled_learning_rate:g}; lower it"
-            )
+        for name in ("learning_rate", "restart_learning_rate") if self.small_epochs else ("learning_rate",):
+            rate = getattr(self, name)
+            if self.min_learning_rate > self.scaled(rate):
+                raise UsageError(
+                    f"--min-learning-rate {self.min_learning_rate:g}: above the {name.replace('_', ' ')}, which is {rate:g} "
+                    f"x {self.batch_size} / {REFERENCE_BATCH} = {self.scaled(rate):g}; lower it"
+                )
 
 
 _NUMBER = r"[0-9]{1,3}(\.[0-9]{1,3})?"
@@ -172,6 +183,17 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "seed": (0, MAX_SEED),
 }
 """What each number may be, both ends included."""
+
+WORDS: Mapping[str, tuple[str, ...]] = {"erasing_mode": get_args(ErasingMode), "amp": get_args(Amp)}
+"""What each word may be."""
+
+PARTS: Mapping[str, str] = {
+    "small_image_size": "small_epochs",
+    "restart_learning_rate": "small_epochs",
+    "warmup_learning_rate": "warmup_epochs",
+    "erasing_mode": "erasing",
+}
+"""Fields that mean nothing where another one is 0."""
 
 NO_AUTO_AUGMENT = "none"
 
@@ -240,8 +262,17 @@ def preset(name: str) -> Recipe:
 
 
 def changed(recipe: Recipe, choices: Mapping[str, object]) -> Recipe:
-    """Return a recipe with the fields that somebody named; None stands for one that nobody did."""
-    return replace(recipe, **{name: value for name, value in choices.items() if value is not None})  # type: ignore[arg-type]
+    """Return a recipe with the fields that somebody named; None stands for one that nobody did.
+
+    Raises:
+        UsageError: one of them would mean nothing.
+    """
+    said = {name: value for name, value in choices.items() if value is not None}
+    made = replace(recipe, **said)  # type: ignore[arg-type]
+    for name, whole in PARTS.items():
+        if name in said and getattr(made, whole) == 0:
+            raise UsageError(f"{flag(name)} {said[name]}: means nothing with {flag(whole)} 0; drop it, or raise {flag(whole)}")
+    return made
 
 
 def differences(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:

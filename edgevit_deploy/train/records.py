@@ -75,7 +75,7 @@ class Records:
         except OSError as error:
             raise UsageError(f"{self.folder / METRICS} cannot be written ({error.strerror}); make room") from error
         if self.events is not None:
-            for name in ("loss", "learning_rate", "images_per_s", "top1", "top5", "ema_top1"):
+            for name in ("loss", "learning_rate", "images_per_s", "top1", "top5", "ema_top1", "ema_top5"):
                 if (value := getattr(measured, name)) is not None:
                     self.events.add_scalar(name, value, measured.step)
 
@@ -117,7 +117,7 @@ def check_tensorboard() -> None:
 def _open_events(folder: Path, from_step: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(folder), purge_step=from_step or None)
+    return SummaryWriter(str(folder), purge_step=from_step + 1 if from_step else None)  # it hides that step and all after it
 
 
 def _line(measured: Measured) -> bytes:

@@ -26,7 +26,7 @@ class Schedule:
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, recipe: Recipe, order: Order) -> None:
-        self._turn = order.small_updates if order.small_updates < order.updates else 0
+        self._turn = order.small_updates
         warmup = round(recipe.warmup_epochs * order.updates_per_epoch)
         last = order.updates - self._turn
         self._small = self._cosine(optimizer, recipe, self._turn, warmup) if self._turn else None

@@ -1,29 +1,33 @@
 """One process's training from beginning to end: opens the pictures, takes up a state, trains, evaluates, records, saves."""
 
 import json
-import os
 import time
 
 import torch
 
 from edgevit_deploy.data.counting import now_and_then
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.process.cores import usable_cores
+from edgevit_deploy.spec import ModelSpec
 from edgevit_deploy.train.augment import make_transform
 from edgevit_deploy.train.checkpoint import State, check_same, has_state, identity, load_state, save_state
 from edgevit_deploy.train.durable import replace_durably
 from edgevit_deploy.train.engine import Engine
 from edgevit_deploy.train.evaluation import Count, evaluate
-from edgevit_deploy.train.job import DEFAULT_MODEL, OnEpoch, Tell, TrainingJob, TrainingRun, not_shown, not_told
+from edgevit_deploy.train.job import DEFAULT_MODEL, RUNS, OnEpoch, Tell, TrainingJob, TrainingRun, not_shown, not_told
 from edgevit_deploy.train.network import Beginning, fresh_network, loaded_network
 from edgevit_deploy.train.order import Order, Segment
 from edgevit_deploy.train.pictures import Pictures, open_pictures
 from edgevit_deploy.train.progress import Remaining
 from edgevit_deploy.train.records import Measured, Records, check_tensorboard
-from edgevit_deploy.train.weights import BEST, LAST, weights_bytes
+from edgevit_deploy.train.weights import BEST, LAST, count_in, weights_bytes
 from edgevit_deploy.train.world import World
 
 TELL_EVERY_S = 5.0
 """Between two lines about how far it is; a training takes hours, and where there is no terminal each stays there."""
+
+NONE = Count(top1=-1, top5=-1, pictures=0)
+"""Where nothing was evaluated at the final size."""
 
 MOST_WORKERS = 16
 """Processes that decode for one GPU."""
@@ -39,6 +43,7 @@ class Session:
         self.tell("listing the pictures")
         self.pictures, self.beginning = world.together(self._opened)
         self._agree_on_pictures()
+        self.output = job.output or RUNS / self.beginning.network.spec.variant
         self.identity = identity(job, self.pictures, self.beginning.network.spec)
         state, self.note = world.from_first(world.together(self._state_to_take_up))
         self.engine = Engine(
@@ -51,7 +56,7 @@ class Session:
             strict=job.strict,
             compiled=job.compiled,
         )
-        self.best = Count(top1=-1, top5=-1, pictures=0)
+        self.best = NONE
         self.elapsed_before_s = 0.0
         if state is not None:
             self._take_up(state)
@@ -82,8 +87,8 @@ class Session:
         if self.records is not None:
             self.records.close()
         return TrainingRun(
-            folder=job.output,
-            weights=job.output / BEST,
+            folder=self.output,
+            weights=self.output / BEST,
             top1=self.best.top1,
             top5=self.best.top5,
             pictures=self.best.pictures,
@@ -127,33 +132,51 @@ class Session:
         if not self.world.is_first:
             return None, ""
         if not job.resume:
-            if has_state(job.output):
+            if has_state(self.output):
                 raise UsageError(
-                    f"--output {job.output}: a training has been there; add --resume to go on with it, or give another folder"
+                    f"--output {self.output}: a training has been there; add --resume to go on with it, or give another folder"
                 )
             return None, ""
-        state, note = load_state(job.output)
+        state, note = load_state(self.output)
         check_same(json.loads(state["identity"]), self.identity)
+        notes = [note, self._note_on_the_best(state)]
         if state["processes"] != self.world.size:
-            begun = f"saved by {state['processes']} processes, going on with {self.world.size}: the same up to rounding"
-            note = f"{note}; {begun}" if note else begun
-        return state, note
+            notes.append(f"saved by {state['processes']} processes, going on with {self.world.size}: the same up to rounding")
+        return state, "; ".join(note for note in notes if note)
+
+    def _note_on_the_best(self, state: State) -> str:
+        """Let a state's best be what the file holds, and say so where that is another: it is written before the state is."""
+        held, saved = count_in(self.output / BEST) or NONE, _count(state["best"])
+        if held == saved:
+            return ""
+        order = Order(pictures=len(self.pictures.train), recipe=self.job.recipe, parts=1)
+        if held == NONE and state["update"] == order.updates:
+            raise UsageError(
+                f"--resume: {self.output / BEST} is gone or damaged, and no evaluation is left that would write it; put it back, "
+                "or give another --output"
+            )
+        state["best"] = [held.top1, held.top5, held.pictures]
+        if held == NONE:
+            return f"{BEST} is gone or damaged; the next evaluation at the final size writes it"
+        return (
+            f"{BEST} is of an evaluation after that state, {held.top1} of {held.pictures} right; it stays unless one does as well"
+        )
 
     def _take_up(self, state: State) -> None:
         self.engine.take_up(state)
-        self.best = Count(top1=state["best"][0], top5=state["best"][1], pictures=state["best"][2])
+        self.best = _count(state["best"])
         self.elapsed_before_s = state["elapsed_s"]
 
     def _records(self) -> Records | None:
         if not self.world.is_first:
             return None
         try:
-            self.job.output.mkdir(parents=True, exist_ok=True)
+            self.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
-                f"--output {self.job.output}: cannot be made ({error.strerror}); name a folder that can be written"
+                f"--output {self.output}: cannot be made ({error.strerror}); name a folder that can be written"
             ) from error
-        return Records(self.job.output, self.job.recipe, from_step=self.engine.update, tensorboard=self.job.tensorboard)
+        return Records(self.output, self.job.recipe, from_step=self.engine.update, tensorboard=self.job.tensorboard)
 
     def _end(self, segment: Segment) -> None:
         """Evaluate where it is time to, record, and save."""
@@ -183,7 +206,7 @@ class Session:
         measured = self._measured(segment, shares, averaged.pictures)
         self._record(measured)
         self.on_epoch(measured)
-        self._save_weights(averaged, final_size=segment.first >= engine.order.small_updates)
+        self._save_weights(averaged, spec, final_size=segment.first >= engine.order.small_updates)
         self._save()
 
     def _note_on_the_average(self) -> str:
@@ -229,22 +252,26 @@ class Session:
             "processes": self.world.size,
             "identity": json.dumps(self.identity),
         }
-        self.world.together(lambda: save_state(self.job.output, state) if self.world.is_first else None)
+        self.world.together(lambda: save_state(self.output, state) if self.world.is_first else None)
 
-    def _save_weights(self, count: Count, *, final_size: bool) -> None:
+    def _save_weights(self, count: Count, spec: ModelSpec, *, final_size: bool) -> None:
         """Write the averaged weights, also as the best ones where they are, of those at the final image size."""
         better = final_size and count.top1 >= self.best.top1
         if better:
             self.best = count
         if self.world.is_first:
-            spec = self.engine.network.spec
             content = weights_bytes(self.engine.average.module.state_dict(), spec, self.pictures, self.job.recipe, count)
             names = [LAST, BEST] if better else [LAST]
-            files = {self.job.output / name: content for name in names}
+            files = {self.output / name: content for name in names}
         self.world.together(lambda: replace_durably(files) if self.world.is_first else None)
 
     def _elapsed_s(self) -> float:
         return self.elapsed_before_s + time.monotonic() - self.started_s
+
+
+def _count(saved: list[int]) -> Count:
+    top1, top5, pictures = saved
+    return Count(top1=top1, top5=top5, pictures=pictures)
 
 
 def _workers(job: TrainingJob, world: World, device: torch.device) -> int:
@@ -254,8 +281,3 @@ def _workers(job: TrainingJob, world: World, device: torch.device) -> int:
     if device.type == "cpu":
         return 0
     return max(1, min(MOST_WORKERS, usable_cores() // min(world.size, max(1, torch.cuda.device_count()))))
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use, which are fewer than the machine's in a container."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,6 +1,7 @@
 """The checkpoint that a training hands over: weights with everything that a conversion must know of them."""
 
 import json
+from pathlib import Path
 
 import msgspec
 from torch import Tensor
@@ -43,6 +44,18 @@ def weights_bytes(state: dict[str, Tensor], spec: ModelSpec, pictures: Pictures,
     }
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
     return _in_one_order(save(plain, metadata={"format": "pt", METADATA_KEY: json.dumps(about)}))
+
+
+def count_in(file: Path) -> Count | None:
+    """Return the evaluation that such a file records of its weights; None where there is no file, or another program's."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            about = json.loads(opened.metadata()[METADATA_KEY])["accuracy"]
+        return Count(top1=about["top1"], top5=about["top5"], pictures=about["pictures"])
+    except (OSError, SafetensorError, TypeError, KeyError, ValueError):
+        return None
 
 
 def _in_one_order(content: bytes) -> bytes:

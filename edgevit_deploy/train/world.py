@@ -4,6 +4,7 @@ What goes through here is small and lives on the CPU (gloo, beside NCCL on GPUs)
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ from typing import TypeVar
 import torch
 from torch import distributed
 
-from edgevit_deploy.errors import DeployError, RunError, first_line
+from edgevit_deploy.errors import DeployError, RunError, UsageError, first_line
 
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others: a slow disk may keep one busy."""
+
+LOSSES = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe|timed out", re.IGNORECASE)
+"""Of what is raised while a process computes and exchanges gradients, the words of a lost connection; gloo's name their file."""
 
 T = TypeVar("T")
 
@@ -139,6 +143,9 @@ def joined(rank: int, size: int, address: str, device: torch.device) -> Iterator
         distributed.destroy_process_group()
 
 
+START = "start it with torchrun -m edgevit_deploy.train, or unset them to train without"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launched:
     """What torchrun tells each process that it starts: its rank here and everywhere, and how many there are."""
@@ -149,20 +156,38 @@ class Launched:
 
 
 def launched() -> Launched | None:
-    """Return what torchrun, or another launcher that follows it, has set; None for a plain start."""
+    """Return what torchrun, or another launcher that follows it, has set; None for a plain start.
+
+    Raises:
+        UsageError: it is not complete, or no place among the processes.
+    """
+    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
+        return None
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise UsageError(f"RANK and WORLD_SIZE are set, and {' and '.join(missing)} not; {START}")
     try:
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        return Launched(rank=rank, local_rank=int(os.environ.get("LOCAL_RANK", rank)), size=size)
-    except (KeyError, ValueError):
-        return None
+        found = Launched(rank=rank, local_rank=int(os.environ.get("LOCAL_RANK", rank)), size=size)
+    except ValueError as error:
+        raise UsageError(f"RANK, WORLD_SIZE or LOCAL_RANK is no whole number ({error}); {START}") from error
+    if not (0 <= rank < size and found.local_rank >= 0):
+        raise UsageError(f"RANK {rank} of WORLD_SIZE {size}: ranks count from 0 to {size - 1}; {START}")
+    return found
 
 
 @contextmanager
-def losses_told() -> Iterator[None]:
-    """Turn what gloo and NCCL raise when a process is gone into one line."""
+def losses_told(*, while_computing: bool = False) -> Iterator[None]:
+    """Turn what gloo and NCCL raise when a process is gone into one line.
+
+    Args:
+        while_computing: what is raised may be this process's own failure, which stays what it is.
+    """
     try:
         yield
     except RuntimeError as error:
+        if while_computing and not (isinstance(error, distributed.DistError) or LOSSES.search(str(error))):
+            raise
         raise LostProcessError(
             f"another process of this training ended ({first_line(error)[:200]}); its own line says why; to go on: --resume"
         ) from error

@@ -16,7 +16,7 @@ from edgevit_deploy.spec import PROGRAM, task_of
 from edgevit_deploy.workbench import Host, Step, promised_batches, quiet
 
 Top5 = dict[str, list[tuple[str, float]]]
-"""Of each picture, by its name in the folder: label and value, the best first."""
+"""Of each picture, by its name in the folder: label and value, the best first; nothing where an output is not finite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,4 +88,5 @@ def classify_pictures(
 def _right(top5: Top5, photographs: PictureFolder, labels: Sequence[str]) -> int | None:
     if not photographs.labels or not set(photographs.labels) <= set(labels):
         return None
-    return sum(top5[name][0][0] == label for name, label in zip(photographs.names, photographs.labels, strict=True))
+    firsts = [[first for first, _ in top5[name][:1]] for name in photographs.names]
+    return sum(first == [label] for first, label in zip(firsts, photographs.labels, strict=True))

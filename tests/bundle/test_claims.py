@@ -38,6 +38,8 @@ CLAIMS = [
     (put("inputs", 0, "shape", value=[65536, 3, 64, 64]), "would take"),
     (put("inputs", 0, "shape", value=[1, 3, -64, 64]), "expected sizes of 1 and more"),
     (put("outputs", 0, "shape", value=[2**62, 2**62]), "would take"),
+    (put("outputs", 0, "shape", value=[1, 9]), "expected an output for each of 10 classes"),
+    (put("outputs", 0, "shape", value=[1, 11]), "expected an output for each of 10 classes"),
     (put("outputs", 0, "shape", value=[1, 0]), "expected sizes of 1 and more"),
     (put("conversion", "batch", value=65536), "batch 65536"),
     (put("conversion", "image_size", value=[2**40, 64]), "conversion.image_size"),
@@ -73,6 +75,22 @@ def test_a_claim_that_no_bundle_makes_is_refused(
     edit_manifest(fake_bundle, change)
     said = expect_error(2, "verify", fake_bundle)
     assert any(part in said for part in message.split("|")), said
+
+
+@pytest.mark.parametrize("command", [("verify",), ("inspect",), ("evaluate", "--data", "nowhere")])
+def test_more_or_fewer_outputs_than_classes_are_refused(
+    fake_bundle: Path, expect_error: ErrorCheck, command: tuple[str, ...]
+) -> None:
+    """Labels and number of classes agree with each other, and the outputs with the golden data, but not these with those."""
+    (fake_bundle / "labels.txt").write_text("".join(f"{number}\n" for number in range(7)))
+
+    def seven(document: dict) -> None:
+        document["model"]["num_classes"] = document["labels"]["count"] = 7
+
+    edit_manifest(fake_bundle, seven)
+    rehash(fake_bundle)
+    said = expect_error(2, command[0], fake_bundle, *command[1:])
+    assert "has the shape (1, 10), expected an output for each of 7 classes" in said
 
 
 def test_the_control_without_the_check_a_claim_is_believed(fake_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """`evaluate` and bad input: one line, the right exit code, nothing half-written."""
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import edgevit_deploy
 from edgevit_deploy.cli import run
+from edgevit_deploy.errors import UsageError
 from tests.helpers import trained
 from tests.helpers.bundles import edit_manifest, rehash
 from tests.helpers.evaluation import pictures, write_labels
@@ -26,7 +29,7 @@ def test_a_broken_picture_is_counted_and_named(classifier: Path, data: Path, cap
     (data / "coat" / "broken.png").write_bytes(next((data / "bag").iterdir()).read_bytes()[:60])
     (data / "coat" / "notes.txt").write_text("no picture")
     (data / ".hidden").write_text("")
-    tokens = ["evaluate", str(classifier), "--data", str(data), "--weights", str(trained.WEIGHTS), "--json"]
+    tokens = ["evaluate", str(classifier), "--data", str(data), "--weights", str(trained.WEIGHTS), "--json", "--record"]
     assert run(tokens) == 0
     captured = capfd.readouterr()
     document = json.loads(captured.out)
@@ -36,6 +39,13 @@ def test_a_broken_picture_is_counted_and_named(classifier: Path, data: Path, cap
     assert document["rows"][1]["pairing"]["pictures"] == 10
     assert "2 pictures cannot be decoded and are in no figure: coat/broken.png (damaged" in captured.err
     assert "1 file passed over: .hidden (hidden)" in captured.err
+    assert (document["data"]["used"], document["data"]["broken"]) == (12, 2)
+    counted = "10 pictures of {}, without 2 that cannot be decoded"
+    assert counted.format(f"{data.parent.name}/val in 10 classes") in captured.err
+    assert run(["inspect", str(classifier), "--json"]) == 0
+    assert counted.format(f"{data.parent.name}/val") in json.loads(capfd.readouterr().out)["accuracy"]
+    assert run(["report", str(classifier), "--output", str(data.parent / "page.html")]) == 0
+    assert counted.format(f"{data.parent.name}/val") in (data.parent / "page.html").read_text()
 
 
 @pytest.mark.parametrize("name", [".hidden", "coat/broken.png"])
@@ -117,6 +127,8 @@ def test_what_cannot_be_evaluated_is_refused_by_name(
         (("--max-drop", "0.01"), "--max-drop compares with the network; add --weights FILE"),
         (("--max-drop", "1.5"), "--max-drop 1.5: a share between 0 and 1"),
         (("--min-agreement", "nan"), "--min-agreement nan: a share between 0 and 1"),
+        (("--reference", "fp64"), "--reference fp64 is of the network, which is not run; add --weights FILE"),
+        (("--preprocess", "bundle"), "--preprocess bundle is of the network, which is not run; add --weights FILE"),
         (("--limit", "0"), "--limit 0: expected 1 picture or more"),
         (("--seed", "-1"), "--seed -1: a seed is 0 or larger"),
         (("--batch", "0"), "--batch 0: expected 1 to"),
@@ -134,6 +146,26 @@ def test_flags_that_mean_nothing(
 
 def test_no_folder_of_pictures(classifier: Path, tmp_path: Path, expect_error: ErrorCheck) -> None:
     assert "not a folder" in expect_error(2, "evaluate", classifier, "--data", tmp_path / "nowhere")
+
+
+def test_no_bundle(data: Path) -> None:
+    with pytest.raises(UsageError, match="no bundle is named"):
+        edgevit_deploy.evaluate(data=data)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_full_disk_is_told_as_what_it_is(
+    classifier: Path, data: Path, tmp_path: Path, expect_error: ErrorCheck, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    flags = ("--output", tmp_path / "kept") if kept else ()
+    said = expect_error(2, "evaluate", classifier, "--data", data, *flags)
+    assert "cannot be written (No space left on device)" in said
+    assert said.endswith("; keep it with --output DIR") != kept
+    assert (f"--output: {tmp_path / 'kept'}" in said) == kept
 
 
 def test_output_in_what_is_read_is_refused(classifier: Path, data: Path, expect_error: ErrorCheck) -> None:

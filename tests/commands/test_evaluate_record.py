@@ -2,20 +2,24 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import markupsafe
 import pytest
 
+import edgevit_deploy
+from edgevit_deploy.bundle.folder import open_bundle
 from edgevit_deploy.bundle.manifest import read_manifest
 from edgevit_deploy.cli import run
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.measure.accuracy import Shard, ShardLogits, run_in_turn
 from edgevit_deploy.measure.accuracy.record import read_record
 from tests.commands.test_report import HOSTILE, Page
 from tests.helpers import trained
-from tests.helpers.bundles import rehash
-from tests.helpers.evaluation import pictures
+from tests.helpers.bundles import edit_manifest, rehash
+from tests.helpers.evaluation import pictures, write_labels
 from tests.helpers.fakes import FakeSession
 
 ErrorCheck = Callable[..., str]
@@ -79,6 +83,52 @@ def test_recording_again_gives_the_same_bytes_and_computes_nothing(classifier: P
     assert record(classifier, *output) == first
     assert (classifier / "manifest.json").read_bytes() == manifest
     assert "2 of 2 shards were there already" in capfd.readouterr().err, "what is recorded makes no other file of the bundle"
+    assert sorted(path.name for path in classifier.parent.iterdir()) == ["fake-fp32"]
+
+
+def another_preprocessing(bundle: Path) -> None:
+    edit_manifest(bundle, lambda document: document["preprocess"].update(mean=[0.0, 0.0, 0.0]))
+
+
+def another_labels_file(bundle: Path) -> None:
+    write_labels(bundle / "labels.txt", (*trained.LABELS[1:], trained.LABELS[0]))
+    rehash(bundle)
+
+
+def another_file(bundle: Path) -> None:
+    with (bundle / "model.fake").open("ab") as file:
+        file.write(b" ")
+    rehash(bundle)
+
+
+CHANGES = pytest.mark.parametrize("change", [another_preprocessing, another_labels_file, another_file])
+
+
+@CHANGES
+def test_the_record_of_another_bundle_is_refused(
+    classifier: Path, expect_error: ErrorCheck, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    other = Path(shutil.copytree(classifier, tmp_path / "other"))
+    record(classifier)
+    shutil.copy(classifier / "evaluation.json", other)
+    rehash(other)
+    assert read_record(other, read_manifest(other)) is not None, "the control: a copy of the bundle is the same bundle"
+    change(other)
+    for command in ("report", "inspect"):
+        error = expect_error(1, command, other)
+        assert "not a valid evaluation (it is about another file); evaluate again with --record" in error
+
+
+@CHANGES
+def test_a_bundle_that_was_exchanged_meanwhile_gets_no_figures(classifier: Path, change: Callable[[Path], None]) -> None:
+    def exchanging(shards: Sequence[Shard]) -> Iterator[ShardLogits]:
+        yield from run_in_turn(shards)
+        change(classifier)
+
+    with pytest.raises(UsageError, match="is not what it was when it was evaluated, so nothing is recorded in it"):
+        edgevit_deploy.evaluate(classifier, data=pictures(1), run_shards=exchanging, record=True)
+    assert not (classifier / "evaluation.json").exists()
+    assert read_record(classifier, open_bundle(classifier)) is None
     assert sorted(path.name for path in classifier.parent.iterdir()) == ["fake-fp32"]
 
 
@@ -152,6 +202,7 @@ IMPOSSIBLE: tuple[tuple[Callable[[dict[str, Any]], object], str], ...] = (
     (lambda document: document["pairing"].update(both_right=-(10**3)), "pairs of"),
     (lambda document: document["accuracy"]["confusion"][0].update(label=10), "a confusion that is not of its classes"),
     (lambda document: document["data"].update(classes=[]), "0 classes"),
+    (lambda document: document["data"].update(broken=21), "21 of 20 pictures that cannot be decoded"),
     (lambda document: document["thumbnails"].pop(), "thumbnails of"),
     (lambda document: document["thumbnails"].__setitem__(0, "PHN2Zz4="), "a thumbnail that is no JPEG"),
     (lambda document: document["thumbnails"].__setitem__(0, '"><script>'), "base64"),
@@ -180,8 +231,8 @@ def test_many_classes_have_a_list_in_place_of_a_matrix() -> None:
     confusion = (Confused(label=3, seen=4, pictures=7), Confused(label=4, seen=3, pictures=2))
     share = Share(count=90, of=100)
     accuracy = Accuracy(top1=share, top5=share, calibration_error=0.1, not_finite=0, confusion=confusion)
-    data = DataRecord(name="a/val", digest="0", pictures=100, used=100, seed=None, classes=names)
-    found = EvaluationRecord(version=1, data=data, runtime="r", tools={}, accuracy=accuracy)
+    data = DataRecord(name="a/val", digest="0", pictures=100, used=100, broken=0, seed=None, classes=names)
+    found = EvaluationRecord(version=1, identity="0", data=data, runtime="r", tools={}, accuracy=accuracy)
     page = Page(render_evaluation({"one": found}, ["a line"]))
     assert "class-3 taken for class-4: 7" in page.text
     assert "img" not in page.tags

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from edgevit_deploy import api
 from edgevit_deploy.cli import run
 from edgevit_deploy.commands.inspect import in_words
+from edgevit_deploy.errors import UsageError
 from edgevit_deploy.spec import Preprocess, imagenet_preprocess
 from tests.helpers.checkpoints import assumed_at, saved, seeded_state
 from tests.helpers.trained import WEIGHTS
@@ -48,7 +50,15 @@ def test_a_bundle_has_its_size(fake_bundle: Path, expect_error: Callable[..., st
 
 @pytest.mark.parametrize("size", ["63", "dynamic", "0", "a", "64x64x64"])
 def test_a_size_that_cannot_be_is_one_line(size: str, expect_error: Callable[..., str]) -> None:
-    assert "image" in expect_error(2, "inspect", WEIGHTS, "--image-size", size)
+    message = expect_error(2, "inspect", WEIGHTS, "--image-size", size)
+    assert "image" in message
+    assert "or dynamic" not in message, "a checkpoint is loaded at one size"
+
+
+@pytest.mark.parametrize("size", ["dynamic", "big", "224,224"])
+def test_a_network_is_loaded_at_one_size(size: str) -> None:
+    with pytest.raises(UsageError, match=rf"^--image-size {size}: expected a side \(224\) or HEIGHTxWIDTH \(192x320\)$"):
+        api.load_model("edgevit_xxs", image_size=size)
 
 
 def test_preprocessing_in_words() -> None:

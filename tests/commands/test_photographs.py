@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from tests.helpers.fakes import FAKE_COMMAND, FakeExporter
 from tests.helpers.pictures import gradient, save
 
 ErrorCheck = Callable[..., str]
+
+CROP_AND_STRETCH = "--crop-ratio 1 --resize-mode stretch"
 MANY = MAX_PHOTOGRAPHS + 8
 
 
@@ -138,6 +141,24 @@ def test_strict_refuses_what_is_no_picture(tmp_path: Path, name: str) -> None:
     assert [item.file for item in find_pictures(tmp_path).passed_over] == [name]
 
 
+@pytest.mark.parametrize("command", [FAKE_COMMAND, ("all", *FAKE_COMMAND[1:])], ids=["one", "all"])
+def test_strict_without_a_folder_is_refused(
+    only_fake: None, tmp_path: Path, expect_error: ErrorCheck, command: tuple[str, ...]
+) -> None:
+    """It would be strict about nothing, where someone has forgotten the folder."""
+    message = expect_error(2, *command, "--strict", "--output", tmp_path / "out")
+    assert "--strict is about the pictures of --images, which are not given; add --images DIR, or drop --strict" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_strict_verification_without_a_folder_is_refused(fake_bundle: Path, expect_error: ErrorCheck) -> None:
+    assert "add --images DIR" in expect_error(2, "verify", fake_bundle, "--strict")
+    assert run(["verify", str(fake_bundle)]) == 0, "the control"
+    for call in (lambda: api.verify(fake_bundle, strict=True), lambda: api.convert_all(model="edgevit_xxs", strict=True)):
+        with pytest.raises(UsageError, match="add --images DIR"):
+            call()
+
+
 def test_a_folder_without_a_readable_picture_is_refused(
     fake_target: None, many: Path, tmp_path: Path, expect_error: ErrorCheck
 ) -> None:
@@ -228,7 +249,31 @@ def test_without_a_crop_or_with_larger_pictures_nothing_is_said(tmp_path: Path) 
     save(tmp_path / "a.png", gradient(28, 28))
     small = find_pictures(tmp_path)
     assert crop_note(small, imagenet_preprocess((32, 32))).startswith("pictures of 28 x 28 are enlarged to 36 x 36")
-    assert crop_note(small, imagenet_preprocess((64, 64))).endswith("64 x 64 of them, 88% of each side; --crop-ratio 1 shows all")
+    assert crop_note(small, imagenet_preprocess((64, 64))).endswith(
+        "64 x 64 of them, 88% of each side; a conversion with --crop-ratio 1 shows all"
+    )
     assert crop_note(small, Preprocess(resize=(64, 64), crop=(64, 64))) == ""
     save(tmp_path / "a.png", gradient(36, 36))
     assert crop_note(small, imagenet_preprocess((32, 32))) == ""
+
+
+@pytest.mark.parametrize(
+    ("size", "preprocess", "shares", "flags"),
+    [
+        ((28, 48), imagenet_preprocess((64, 64)), "88% of the height and 51% of the width", CROP_AND_STRETCH),
+        ((48, 28), imagenet_preprocess((64, 64)), "51% of the height and 88% of the width", CROP_AND_STRETCH),
+        ((28, 48), Preprocess(resize=(64, 64), crop=(64, 64)), "100% of the height and 59% of the width", CROP_AND_STRETCH),
+        ((28, 48), Preprocess(resize=(73, 73), crop=(64, 64), fit="stretch"), "88% of each side", "--crop-ratio 1"),
+        ((32, 48), imagenet_preprocess((64, 96)), "88% of each side", "--crop-ratio 1"),
+    ],
+)
+def test_what_the_crop_shows_of_a_picture_that_is_not_square(
+    size: tuple[int, int], preprocess: Preprocess, shares: str, flags: str, tmp_path: Path
+) -> None:
+    """And the flags that are named do show all of it."""
+    save(tmp_path / "a.png", gradient(*size))
+    folder = find_pictures(tmp_path)
+    note = crop_note(folder, preprocess)
+    assert f"of them, {shares}; a conversion with {flags} shows all" in note
+    stretched = "stretch" if "stretch" in flags else preprocess.fit
+    assert crop_note(folder, replace(preprocess, resize=preprocess.crop, fit=stretched)) == ""

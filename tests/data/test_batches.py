@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgevit_deploy.data import photographs
 from edgevit_deploy.data.batches import PREFETCHED, PictureBatch, PictureStream
 from edgevit_deploy.data.preprocess import read_pixels
 from edgevit_deploy.errors import RunError
@@ -94,6 +95,25 @@ def test_names_are_asked_for_as_the_batches_come(pictures: list[Path], workers: 
         if number == 8:
             break
     stop(batches)
+
+
+@pytest.mark.parametrize("worth_bytes", [0, 2**30], ids=["workers", "here"])
+def test_a_folder_is_read_by_workers_where_it_is_worth_their_start(
+    pictures: list[Path], worth_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its size in bytes decides how it is read, and nothing of what is read: another one is kept in a broken one's place."""
+    monkeypatch.setattr(photographs, "WORTH_WORKERS_BYTES", worth_bytes)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    pictures[11].write_bytes(pictures[11].read_bytes()[:-40])
+    folder = photographs.find_pictures(pictures[0].parent)
+    assert photographs.stream(folder, PREPROCESS, 4).workers == (0 if worth_bytes else 2)
+    assert folder.spread(2) == (0, 11)
+    kept, found = photographs.read_some(folder, 2, PREPROCESS, lambda _: None)
+    assert list(kept) == ["00.png", "01.png"]
+    for name, pixels in kept.items():
+        np.testing.assert_array_equal(pixels, read_pixels(pictures[0].parent / name, PREPROCESS))
+    assert found.names == tuple(path.name for path in pictures if path != pictures[11])
+    assert [item.file for item in found.passed_over] == ["11.png"]
 
 
 def children() -> set[int]:

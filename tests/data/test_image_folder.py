@@ -1,5 +1,6 @@
 """A tree of classes: what is listed in which order, what is passed over, what is refused, and what sample and digest are of."""
 
+import errno
 import itertools
 import os
 from collections import Counter
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from edgevit_deploy.data.image_folder import ImageFolder, check_same_classes, is_image_folder, open_image_folder
-from edgevit_deploy.data.pictures import PassedOver
+from edgevit_deploy.data.photographs import find_pictures
+from edgevit_deploy.data.pictures import PassedOver, why_not
 from edgevit_deploy.errors import UsageError
 from tests.helpers.pictures import gradient, save
 from tests.helpers.trained import LABELS, write_pictures
@@ -105,6 +107,44 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert {item.file for item in folder.passed_over} == {"cat/up", "dog/self"}
 
 
+def test_a_link_to_itself_is_a_file_that_is_broken(tmp_path: Path) -> None:
+    """Nothing says whether it is a folder; wherever it lies, it is no reason to read no folder at all."""
+    for place in (tree(tmp_path / "data"), tmp_path / "data" / "cat", tmp_path / "data" / "cat" / "deep"):
+        place.mkdir(exist_ok=True)
+        (place / "round").symlink_to(place / "round")
+    folder = open_image_folder(tmp_path / "data")
+    assert {"cat/round", "cat/deep/round"} <= set(folder.files), "whoever reads them names them"
+    assert folder.passed_over == (PassedOver(file="round", why="beside the class folders"),)
+    assert is_image_folder(tmp_path / "data")
+    assert why_not(tmp_path / "data" / "round") == os.strerror(errno.ELOOP)
+
+
+def close(closed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody look at a path; for root, as whom tests may run, no permission does that."""
+    look = Path.stat
+
+    def look_at(path: Path, **how: bool) -> os.stat_result:
+        if path == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return look(path, **how)
+
+    monkeypatch.setattr(Path, "stat", look_at)
+
+
+def test_a_class_that_nobody_may_look_at_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close(tree(tmp_path) / "cat", monkeypatch)
+    assert refused(tmp_path) == f"--data {tmp_path}/cat: cannot be read (Permission denied); check its permissions"
+
+
+@pytest.mark.parametrize("look", [open_image_folder, find_pictures])
+def test_a_folder_that_nobody_may_look_at_is_one_line(
+    look: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close(tree(tmp_path), monkeypatch)
+    with pytest.raises(UsageError, match="not a folder"):
+        look(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -154,14 +194,18 @@ def test_no_folder_is_refused(tmp_path: Path) -> None:
     assert is_image_folder(tree(tmp_path))
 
 
+def of_sizes(root: Path, sizes: list[int]) -> ImageFolder:
+    return ImageFolder(
+        root=root,
+        classes=tuple(f"{index:03}" for index in range(len(sizes))),
+        files=tuple(str(index) for index in range(sum(sizes))),
+        targets=np.repeat(np.arange(len(sizes)), sizes),
+    )
+
+
 def test_a_sample_has_each_classs_share(tmp_path: Path) -> None:
     counts = [1, 5, 50, 300, 644]
-    folder = ImageFolder(
-        root=tmp_path,
-        classes=tuple("abcde"),
-        files=tuple(f"{index}" for index in range(1000)),
-        targets=np.repeat(np.arange(5), counts),
-    )
+    folder = of_sizes(tmp_path, counts)
     for size in (1, 7, 10, 100, 333, 999):
         sample = folder.sample(size, seed=3)
         assert len(set(sample.tolist())) == size
@@ -176,6 +220,18 @@ def test_a_sample_depends_on_its_seed_alone(tmp_path: Path) -> None:
     assert folder.sample(50, seed=1).tolist() == folder.sample(50, seed=1).tolist()
     assert folder.sample(50, seed=1).tolist() != folder.sample(50, seed=2).tolist()
     assert np.bincount(folder.targets[folder.sample(50, seed=1)]).tolist() == [5] * 10
+
+
+@pytest.mark.parametrize(("classes", "size", "count"), [(100, 50, 50), (100, 50, 1), (10, 50, 55), (3, 4, 2)])
+def test_the_seed_decides_which_of_equal_classes_have_one_more(classes: int, size: int, count: int, tmp_path: Path) -> None:
+    """Every class as often as any other: none is left out for its name. A sample is that of its seed, and even."""
+    folder, seeds = of_sizes(tmp_path, [size] * classes), 1000
+    taken = np.array([np.bincount(folder.targets[folder.sample(count, seed)], minlength=classes) for seed in range(seeds)])
+    assert set(np.unique(taken)) == {count // classes, count // classes + 1}
+    assert len({tuple(row) for row in taken}) > min(classes, 20) / 2, "other seeds choose other classes"
+    share = count / classes
+    spread = np.sqrt(seeds * (share % 1) * (1 - share % 1))  # of a binomial distribution, to which this one is close
+    assert np.abs(taken.sum(axis=0) - seeds * share).max() < 5 * spread
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """A flat folder with a table of labels: what the table may say, and what it may not."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edgevit_deploy.data.image_folder import is_image_folder, open_image_folder
+from edgevit_deploy.data.photographs import find_pictures
 from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.errors import UsageError
 from tests.helpers.pictures import gradient, save
@@ -77,6 +79,8 @@ def test_what_the_table_does_not_name_is_passed_over(tmp_path: Path) -> None:
         ("file,label\n/etc/passwd,cat\n", "line 2 names /etc/passwd, which is no file"),
         ("file,label\ndeep,cat\n", "line 2 names deep, which is no file"),
         ("file,label\npipe,cat\n", "line 2 names pipe, which is no file"),
+        ("file,label\n.e.png,cat\n", "line 2 names .e.png, and what is hidden is passed over; rename it, or remove the line"),
+        ("file,label\n.deep/e.png,cat\n", "line 2 names .deep/e.png, and what is hidden is passed over"),
         ("file,label\na\0.png,cat\n", "which is no file of this folder"),
         ('file,label\n"a.png,cat\n', "is not FILE,LABEL (unexpected end of data)"),
         (b"file,label\nK\xe4se.png,cat\n", "not text in UTF-8"),
@@ -87,6 +91,9 @@ def test_what_the_table_does_not_name_is_passed_over(tmp_path: Path) -> None:
 )
 def test_a_table_that_cannot_be_is_one_line(table: str | bytes, said: str, tmp_path: Path) -> None:
     os.mkfifo(flat(tmp_path, table) / "pipe")
+    (tmp_path / ".deep").mkdir()
+    for hidden in (".e.png", ".deep/e.png"):
+        save(tmp_path / hidden, gradient(4, 5))
     with pytest.raises(UsageError) as caught:
         open_image_folder(tmp_path)
     assert said in str(caught.value)
@@ -99,3 +106,37 @@ def test_a_link_to_a_table_that_is_a_pipe_is_no_table(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "labels.csv")
     with pytest.raises(UsageError, match="one class, 'deep'"):
         open_image_folder(tmp_path)
+
+
+class TestPhotographs:
+    """`--images` takes what a table names before the pictures of the folder; a table of somebody else's is none."""
+
+    def test_the_table_goes_before_the_folder(self, tmp_path: Path) -> None:
+        found = find_pictures(flat(tmp_path, "file,label\nb.png,cat\ndeep/f.png,dog\n"))
+        assert (found.names, found.labels) == (("b.png", "deep/f.png"), ("cat", "dog"))
+        assert [item.file for item in found.passed_over if item.why == "not in labels.csv"] == ["a.png", "c.png", "d, e.png"]
+        with pytest.raises(UsageError, match=r"--strict: 3 files of .* a.png \(not in labels.csv\)"):
+            find_pictures(tmp_path, strict=True)
+
+    @pytest.mark.parametrize(
+        "table",
+        ["", "name;score\na;3\n", "image_id,label\na.png,cat\n", "x" * 10_000, b"\xff\xfea\0", b"\0\n", '"a\n'],
+        ids=["empty", "semicolons", "other columns", "one long line", "UTF-16", "a zero byte", "an open quote"],
+    )
+    def test_a_table_of_somebody_else_is_no_picture(self, table: str | bytes, tmp_path: Path) -> None:
+        found = find_pictures(flat(tmp_path, table))
+        assert (found.names, found.labels) == (("a.png", "b.png", "c.png", "d, e.png"), ())
+        assert PassedOver(file="labels.csv", why="no picture") in found.passed_over
+        for name in found.names:
+            (tmp_path / name).unlink()
+        assert find_pictures(tmp_path).names == ("deep/f.png",), "and without pictures beside it, those of the subfolders"
+
+    @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["a pipe", "a folder"])
+    def test_what_is_no_file_is_no_table(self, make: Callable[[Path], None], tmp_path: Path) -> None:
+        (flat(tmp_path) / "labels.csv").unlink()
+        make(tmp_path / "labels.csv")
+        assert find_pictures(tmp_path).names == ("a.png", "b.png", "c.png", "d, e.png")
+
+    def test_a_table_of_ours_that_cannot_be_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match=r"labels.csv: line 2 names z.png, which is no file"):
+            find_pictures(flat(tmp_path, "file,label\nz.png,cat\n"))

@@ -4,12 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 
-from edgevit_deploy.train.recipe import changed, preset
+from edgevit_deploy import load_model, train_model
+from edgevit_deploy.data.image_folder import open_image_folder
+from edgevit_deploy.data.preprocess import normalise, read_pixels
+from edgevit_deploy.train.recipe import Recipe, changed, preset
 from edgevit_deploy.train.records import Measured, read_metrics
 from tests.helpers.trained import write_pictures
 
@@ -89,3 +95,29 @@ def metadata(file: Path) -> dict[str, Any]:
     with safe_open(file, framework="pt") as opened:
         found: dict[str, Any] = json.loads(opened.metadata()["edgevit_deploy"])
     return found
+
+
+class Stopped(Exception):  # noqa: N818 - stands for a process that ends
+    pass
+
+
+def train_until(when: Callable[[Measured], bool], data: Path, folder: Path, recipe: Recipe, **options: Any) -> None:
+    """Train in one process, which ends in the first evaluation for which `when` holds, before its weights and state are saved."""
+
+    def stop(measured: Measured) -> None:
+        if when(measured):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train_model(data, recipe=recipe, output=folder, processes=1, log_every=1, on_epoch=stop, **options)
+
+
+def counted(file: Path, pictures: Path) -> tuple[int, int]:
+    """How many pictures a checkpoint gets right, and has among its first five: picture by picture, from the file alone."""
+    loaded = load_model(weights=file)
+    listed = open_image_folder(pictures)
+    pixels = np.stack([read_pixels(listed.path(index), loaded.spec.preprocess) for index in range(len(listed))])
+    inputs = torch.from_numpy(normalise(pixels, loaded.spec.preprocess, "tensor"))
+    with torch.inference_mode():
+        best = loaded.network(inputs).topk(5).indices == torch.from_numpy(listed.targets).unsqueeze(1)
+    return int(best[:, 0].sum()), int(best.sum())

@@ -50,6 +50,7 @@ def test_float32_agrees_or_its_flips_are_within_the_bound() -> None:
 def test_every_flip_is_within_the_bound(target: str, precision: str) -> None:
     """On 600 pictures. What bf16 flips would also be flipped by a file that is as good as its emulation."""
     found = pairing_of(target, precision, 60)
+    assert found.over_bound == 0
     assert found.flipped == found.flips_within_bound
     assert found.agreement.value > 0.99
     if precision == "fp32":
@@ -58,15 +59,11 @@ def test_every_flip_is_within_the_bound(target: str, precision: str) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_does_not_grow_with_the_pictures() -> None:
-    """Of the whole process tree, below a gigabyte, and a sixth of the pictures takes no less."""
-    peaks = []
-    for per_class in (10, 60):
-        script = ROOT / "docs" / "measurements" / "scripts" / "peak_memory.py"
-        command = [sys.executable, str(ROOT / "convert.py"), "evaluate", str(trained_bundle("onnx", "fp32"))]
-        flags = ["--data", str(pictures(per_class)), "--weights", str(trained.WEIGHTS)]
-        result = subprocess.run([sys.executable, str(script), *command, *flags], capture_output=True, text=True, timeout=300)
-        (peak,) = re.findall(r"peak (\d+) MB .* exit code 0", result.stdout)
-        peaks.append(int(peak))
-    assert max(peaks) < 1000
-    assert peaks[1] < 1.15 * peaks[0]
+def test_an_evaluation_takes_less_than_a_gigabyte() -> None:
+    """Of the whole process tree. That it does not grow with the pictures is counted in `test_accuracy_memory.py`."""
+    script = ROOT / "docs" / "measurements" / "scripts" / "peak_memory.py"
+    command = [sys.executable, str(ROOT / "convert.py"), "evaluate", str(trained_bundle("onnx", "fp32"))]
+    flags = ["--data", str(pictures(60)), "--weights", str(trained.WEIGHTS)]
+    result = subprocess.run([sys.executable, str(script), *command, *flags], capture_output=True, text=True, timeout=300)
+    (peak,) = re.findall(r"peak (\d+) MB .* exit code 0", result.stdout)
+    assert int(peak) < 1000

@@ -105,13 +105,14 @@ def test_another_preprocessing_or_file_is_another_shard() -> None:
         replace(shard, subject=replace(subject, tools=(("torch", "0.1"),))),
         replace(shard, subject=replace(subject, reference="fp64")),
         replace(shard, subject=replace(subject, batch=2)),
+        replace(shard, subject=replace(subject, threads=2)),
         replace(shard, positions=tuple(reversed(shard.positions))),
         replace(shard, data_digest="other"),
     ]
     assert len({shard.key, *(other.key for other in others)}) == len(others) + 1
     alike = [
         replace(shard, data=Path("elsewhere"), workers=3),
-        replace(shard, subject=replace(subject, path=Path("elsewhere"), threads=2)),
+        replace(shard, subject=replace(subject, path=Path("elsewhere"))),
     ]
     assert {other.key for other in alike} == {shard.key}
 

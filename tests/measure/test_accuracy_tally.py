@@ -1,5 +1,6 @@
 """From outputs to counts: every count against a plain loop over the pictures, and outputs that are not finite."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,11 @@ def folder(classes: int, pictures: int) -> ImageFolder:
     return ImageFolder(
         root=Path("data"), classes=names, files=tuple(f"{index}.png" for index in range(pictures)), targets=targets
     )
+
+
+def folder_of(data: ImageFolder, kept: np.ndarray) -> ImageFolder:
+    files = tuple(file for file, stays in zip(data.files, kept, strict=True) if stays)
+    return replace(data, files=files, targets=data.targets[kept])
 
 
 def shard(positions: np.ndarray, logits: np.ndarray) -> ShardLogits:
@@ -95,10 +101,19 @@ def test_outputs_that_are_not_finite_are_wrong(value: float) -> None:
     broken[7, data.targets[7]] = value
     found = accuracy(data, broken)
     assert (found.top1.count, found.not_finite) == (59, 1)
+    others = np.arange(60) != 7
+    alone = accuracy(folder_of(data, others), logits[others])
+    assert found.calibration_error == alone.calibration_error, "no confidence is not a confidence of 0"
     pair = pairing(data, logits, broken)
     assert (pair.right_to_wrong, pair.agreement.count, pair.over_bound) == (1, 59, 1)
     assert pair.largest_difference == pair.mean_difference == NOT_FINITE
     assert pair.flips[0].bundle == "not finite"
+
+
+def test_without_any_finite_output_there_is_no_calibration() -> None:
+    data = folder(6, 60)
+    found = accuracy(data, np.full((60, 6), np.nan))
+    assert (found.calibration_error, found.not_finite, found.top1.count) == (None, 60, 0)
 
 
 @pytest.mark.parametrize("outputs", ["logits", "probabilities"])
@@ -107,7 +122,7 @@ def test_pairs_are_counted_like_one_by_one(outputs: Outputs) -> None:
     network, bundle = logits_of(data, 4, 1.0), logits_of(data, 4, 1.0) + logits_of(data, 5, 0.0) * 0.3
     exact = softmax(network.astype(np.float64)) if outputs == "probabilities" else network
     actual = softmax(bundle.astype(np.float64)) if outputs == "probabilities" else bundle
-    bound = 0.25
+    bound = 0.04 if outputs == "probabilities" else 0.25
     found = pairing(data, network, actual, outputs, bound)
     counts = dict.fromkeys(("both right", "both wrong", "lost", "won", "other", "over", "within"), 0)
     for before, after, target in zip(exact, actual, data.targets, strict=True):
@@ -116,8 +131,9 @@ def test_pairs_are_counted_like_one_by_one(outputs: Outputs) -> None:
             counts["both right" if first == target else "both wrong"] += 1
         else:
             counts["lost" if first == target else "won" if second == target else "other"] += 1
-            counts["within"] += np.sort(before)[-1] - np.sort(before)[-2] <= 2 * bound
+            counts["within"] += np.abs(before - after).max() <= bound
         counts["over"] += np.abs(before - after).max() > bound
+    assert 0 < counts["within"] < counts["lost"] + counts["won"] + counts["other"]
     assert counts["lost"] > 3
     assert counts["other"] > 3
     assert [found.both_right, found.both_wrong_alike] == [counts["both right"], counts["both wrong"]]
@@ -134,8 +150,36 @@ def test_pairs_are_counted_like_one_by_one(outputs: Outputs) -> None:
     assert len(margins) == found.flipped
     assert margins == sorted(margins, reverse=True)
     for flip in found.flips:  # whatever flips a decision is at least half of its margin
-        assert flip.difference >= flip.margin / 2 - 1e-6
+        assert flip.difference >= flip.margin / 2 - 1e-6, "so what differs by a bound at most has a margin of twice that"
         assert flip.label == data.classes[data.targets[flip.position]]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("outputs", ["logits", "probabilities"])
+def test_two_that_are_not_finite_agree_on_nothing(value: float, outputs: Outputs) -> None:
+    """Nor are they explained by a bound, although the lead of a first class that there is not is 0."""
+    data = folder(6, 60)
+    logits = logits_of(data, 3, 9.0)
+    broken = logits.copy()
+    broken[7] = value
+    broken[9, 0] = value
+    bundle = softmax(logits.astype(np.float64)) if outputs == "probabilities" else logits.copy()
+    bundle[~np.isfinite(broken)] = value
+    found = pairing(data, broken, bundle, outputs, bound=0.5)
+    assert found.flips_within_bound == 0
+    assert found.flipped == found.wrong_to_another == found.over_bound == 2
+    assert (found.agreement.count, found.agreement.of) == (58, 60)
+    assert {(flip.network, flip.bundle) for flip in found.flips} == {("not finite", "not finite")}
+
+
+def test_a_difference_far_beyond_the_bound_explains_nothing() -> None:
+    """Two nearly equal classes, and a file that is off by a hundred bounds: the narrow lead is no excuse."""
+    data = folder(4, 40)
+    network, bundle = np.zeros((40, 4)), np.zeros((40, 4))
+    network[:, 0], network[:, 1] = 1.0, 0.95
+    bundle[:20, 1], bundle[20:, :2] = 10.0, (0.95, 1.0)
+    found = pairing(data, network, bundle, bound=0.1)
+    assert (found.flipped, found.over_bound, found.flips_within_bound) == (40, 20, 20)
 
 
 def test_only_pictures_that_both_have_are_compared() -> None:

@@ -263,8 +263,10 @@ def test_easycv_epsilon_is_said(tmp_path: Path) -> None:
         ({"class_to_idx": {"": 0, "b": 1, "c": 2, "d": 3}}, "its class name '' is not one line of text"),
         (
             {"rgb_stats": {**RGB_STATS, "std": (0.2, 0.0, 0.2)}},
-            "its `rgb_stats` are unusable: .* expected finite values, std above 0",
+            "its `rgb_stats` are unusable: .* expected units of 0 to 1, std above 0",
         ),
+        ({"rgb_stats": {**RGB_STATS, "std": (58.4, 57.1, 57.4)}}, "its `rgb_stats` are unusable: .* expected units of 0 to 1"),
+        ({"rgb_stats": {**RGB_STATS, "mean": (124.0, 116.0, 104.0)}}, "its `rgb_stats` are unusable: .* expected units of"),
         ({"rgb_stats": {**RGB_STATS, "mean": (0.2, 0.1)}}, "its `rgb_stats` entry is not Birder's"),
         ({"config": {"head_dim": 18}}, "its `config` says head_dim 18 but its tensors are those of a network with 36"),
         ({"config": {"depth": [1, 1, 3, 1]}}, r"its `config` says depth \(1, 1, 3, 1\) but .* \(1, 1, 3, 2\)"),

@@ -130,6 +130,7 @@ def test_a_mean_that_makes_no_sense_is_not_used(wrong: object, tmp_path: Path) -
         {"std": [-0.5]},
         {"crop_pct": 1.15},
         {"crop_pct": 0.001},
+        {"std": [58.395, 57.12, 57.375]},
         {"crop_pct": "0.9"},
         {"interpolation": "lanczos"},
         {"interpolation": "random"},

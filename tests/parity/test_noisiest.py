@@ -17,7 +17,7 @@ from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.parity.noisiest import KEPT, LEVELS, ROUNDS, find_noisiest
 from edgevit_deploy.parity.probe_sets import ProbeSets
 from edgevit_deploy.parity.probes import Probes, make_probes, probe_pictures
-from edgevit_deploy.parity.reference import Reference
+from edgevit_deploy.parity.reference import Arithmetic, Reference
 from edgevit_deploy.spec import InputKind, Precision, Size, imagenet_preprocess
 from edgevit_deploy.workbench import Workbench
 from tests.helpers.on_pictures import SIZE, trained_model
@@ -50,9 +50,14 @@ def test_they_are_reproducible_and_seeded(takes: InputKind) -> None:
 
 
 def find(network: nn.Module, takes: InputKind, seed: int) -> Probes:
+    return find_with(Reference(network, imagenet_preprocess(SIZE)), takes, seed)
+
+
+def find_with(reference: Reference, takes: InputKind, seed: int) -> Probes:
+    """Search as a conversion does; through `search`, tests search once for each network and remember what was found."""
     preprocess = imagenet_preprocess(SIZE)
-    probes, pictures = make_probes(SIZE, preprocess, takes, seed), probe_pictures(SIZE, seed)
-    return find_noisiest(Reference(network, preprocess), probes, pictures, preprocess, takes, seed)
+    probes, pictures = make_probes(SIZE, preprocess, takes, seed), np.stack(list(probe_pictures(SIZE, seed).values()))
+    return find_noisiest(reference, probes, pictures, preprocess, takes, seed)
 
 
 @pytest.mark.slow
@@ -84,6 +89,25 @@ def test_as_tensors_they_are_the_same_kind_of_pictures() -> None:
     mean, std = (np.array(values).reshape(1, 3, 1, 1) for values in (preprocess.mean, preprocess.std))
     levels = (found.inputs.astype(np.float64) * std + mean) * 255
     np.testing.assert_allclose(levels, np.round(levels), atol=1e-4)
+
+
+@pytest.mark.parametrize("takes", ["tensor", "image"])
+def test_what_is_remembered_is_what_a_run_gives(takes: InputKind) -> None:
+    """The search has computed the outputs on the way, and they are not computed again: so they must be those of their probes."""
+    reference, afresh = (Reference(tiny_network(seed=0), imagenet_preprocess(SIZE)) for _ in range(2))
+    found = find_with(reference, takes, seed=0)
+    kinds: tuple[Arithmetic, ...] = ("fp64", "fp32")
+    for kind in kinds:
+        kept, computed = (some.outputs(found, ends(takes), kind)["logits"] for some in (reference, afresh))
+        np.testing.assert_array_equal(kept, computed)
+        assert len(np.unique(kept, axis=0)) == KEPT, "another order would be seen"
+
+
+def test_what_is_remembered_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = Reference(tiny_network(seed=0), imagenet_preprocess(SIZE))
+    found = find_with(reference, "tensor", seed=0)
+    monkeypatch.setattr(reference, "runner", lambda *_: pytest.fail("computed again"))
+    assert reference.truth(found, ends(), "fp32").noise["logits"] > 0
 
 
 def test_their_noise_is_well_above_that_of_the_probes() -> None:
@@ -120,6 +144,17 @@ def test_photographs_are_searched_around_too() -> None:
     rows[::2] = 255
     assert all("mine.png" in name for name in search(Rough(), SIZE, "image", photographs={"mine.png": rows}).names)
     assert not any("mine.png" in name for name in search(Rough(), SIZE, "image").names)
+
+
+@pytest.mark.parametrize("name", ["white", "black", "noise", "natural", "saturated stripes"])
+def test_a_photograph_may_be_called_like_a_probe(name: str) -> None:
+    """Pictures need no suffix; and each probe is still its own picture, whatever another one is called."""
+    rows = np.zeros((*SIZE, 3), np.uint8)
+    rows[::2] = 255
+    found, usual = (search(Rough(), SIZE, "image", photographs={given: rows}) for given in (name, "mine.png"))
+    np.testing.assert_array_equal(found.inputs, usual.inputs)
+    assert found.names == tuple(known.replace("mine.png", name) for known in usual.names)
+    assert np.abs(pixels(found) - rows).max() <= ROUNDS * LEVELS
 
 
 class Broken(nn.Module):

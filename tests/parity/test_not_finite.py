@@ -30,6 +30,15 @@ def test_why_it_is_not_finite(bad: float) -> None:
     assert why_not_finite(difference(1, 65504), "fp16") == ""
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_first_class_beside_it_is_not_the_truths(bad: float, place: int) -> None:
+    outputs = [1.0, 0.5]
+    assert difference(*outputs).top1 == "1 of 1", "the control: the truth's is the first"
+    outputs[place] = bad
+    assert difference(*outputs).top1 == "0 of 1"
+
+
 def test_a_number_that_is_not_finite_is_a_word() -> None:
     assert (figure(NOT_FINITE), figure(float("inf")), figure(float("nan"))) == ("not finite",) * 3
     assert (figure(1.234e-5), figure(0.0), figure(123.4, 3)) == ("1.2e-05", "0", "123")

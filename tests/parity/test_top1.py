@@ -41,6 +41,22 @@ def test_a_report_counts_all_comparisons() -> None:
     assert ParityReport(status="built, not run", runtime="x", diffs=()).top1 == ""
 
 
+def test_probes_that_run_at_several_batch_sizes_are_counted_once() -> None:
+    """At the batch size with the fewest; other probes, and those of another size, are counted too."""
+    one, three = replace(DIFF, probes=8, top1_agreement=1.0), replace(DIFF, probes=8, batch=3, top1_agreement=6 / 8)
+    noisiest = replace(DIFF.tolerance, atol=3.0, noise=0.75)
+    near = [replace(diff, probes=2, tolerance=noisiest, top1_agreement=1.0) for diff in (one, three)]
+    larger = [replace(diff, image_size=(64, 128)) for diff in (one, *near)]
+    for diffs in ([one, three, *near], [three, one, *near]):
+        assert ParityReport(status="passed", runtime="x", diffs=tuple(diffs)).top1 == "8 of 10"
+        assert ParityReport(status="passed", runtime="x", diffs=(*diffs, *larger)).top1 == "18 of 20"
+
+
+def test_a_free_batch_is_no_reason_to_count_twice(fake_target: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run([*FAKE_COMMAND, "--batch", "dynamic", "--output", str(tmp_path), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["rows"][0]["top1"] == f"{8 + KEPT} of {8 + KEPT}"
+
+
 @pytest.mark.parametrize(("share", "said"), [(math.nan, "0 of 108"), (1e308, "108 of 108"), (-3.0, "0 of 108")])
 def test_a_manifest_may_claim_any_number(share: float, said: str) -> None:
     assert replace(DIFF, top1_agreement=share).top1 == said

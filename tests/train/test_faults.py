@@ -74,6 +74,8 @@ def test_pictures_that_cannot_be_trained_on(
         ({"recipe": "smal"}, "--recipe smal: no such recipe; did you mean 'small'?"),
         ({"epochs": 0}, "--epochs 0.0: expected 1e-06 to 1e+06"),
         ({"batch-size": 200}, "--batch-size 200: there are 80 training pictures; give at most that many"),
+        ({"small-epochs": 2}, "--small-epochs 2: of the 10 updates of --epochs 2 none is left at --image-size 32"),
+        ({"small_image_size": 64}, "--small-image-size 64: means nothing with --small-epochs 0; drop it, or raise"),
         ({"model": "edgevit_xsx"}, "no model 'edgevit_xsx'; did you mean 'edgevit_xs'?"),
         ({"device": "tpu"}, "--device tpu: expected auto, cpu or cuda"),
         ({"workers": -1}, "--workers -1: expected at least 0"),
@@ -170,6 +172,39 @@ def test_a_gpu_that_is_not_there(data: Path, tmp_path: Path, expect_error: Error
 def test_torchrun_decides_how_many_processes(
     data: Path, tmp_path: Path, expect_error: ErrorCheck, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "1")
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
     assert "--processes: torchrun has started this process" in expect_error(2, *tokens(data, tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"MASTER_ADDR": None}, "RANK and WORLD_SIZE are set, and MASTER_ADDR not; start it with torchrun"),
+        ({"MASTER_ADDR": None, "MASTER_PORT": None}, "and MASTER_ADDR and MASTER_PORT not; start it with torchrun"),
+        ({"RANK": "5"}, "RANK 5 of WORLD_SIZE 2: ranks count from 0 to 1; start it with torchrun"),
+        ({"RANK": "-1"}, "RANK -1 of WORLD_SIZE 2: ranks count from 0 to 1"),
+        (
+            {"WORLD_SIZE": "two"},
+            "RANK, WORLD_SIZE or LOCAL_RANK is no whole number (invalid literal for int() with base 10: 'two')",
+        ),
+        ({"LOCAL_RANK": "0.5"}, "RANK, WORLD_SIZE or LOCAL_RANK is no whole number"),
+    ],
+)
+def test_what_a_launcher_says_is_whole(
+    said: dict[str, str | None],
+    message: str,
+    data: Path,
+    tmp_path: Path,
+    expect_error: ErrorCheck,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the processes would wait for each other in vain, or end with a traceback."""
+    whole: dict[str, str | None] = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+    for name, value in (whole | said).items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    assert message in expect_error(2, *tokens(data, tmp_path / "run", processes=None))
+    assert not (tmp_path / "run").exists()

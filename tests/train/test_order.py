@@ -96,3 +96,16 @@ def test_batches_that_cannot_be_made_are_refused(parts: int, batch_size: int, me
     with pytest.raises(UsageError) as refused:
         order(parts, batch_size=batch_size).check()
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(("epochs", "small_epochs"), [(3.0, 3.0), (3.0, 2.9), (0.3, 0.2)], ids=["equal", "rounded up", "of one"])
+def test_a_training_that_never_reaches_the_final_size_is_refused(epochs: float, small_epochs: float) -> None:
+    with pytest.raises(UsageError, match=rf"^--small-epochs {small_epochs:g}: .* none is left at --image-size 64; lower it"):
+        order(epochs=epochs, small_epochs=small_epochs, image_size=64).check()
+
+
+@pytest.mark.parametrize(("epochs", "small_epochs"), [(3.0, 0.0), (3.0, 0.1), (3.0, 2.7), (0.01, 0.01)])
+def test_one_update_at_the_final_size_is_enough(epochs: float, small_epochs: float) -> None:
+    made = order(epochs=epochs, small_epochs=small_epochs, image_size=64)
+    made.check()
+    assert made.segments()[-1].image_size == 64

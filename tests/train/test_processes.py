@@ -180,12 +180,3 @@ def test_processes_that_cannot_share_a_batch_are_refused(
     changes: dict[str, object], message: str, data: Path, tmp_path: Path, expect_error: ErrorCheck
 ) -> None:
     assert message in expect_error(2, *tokens(data, tmp_path / "run", **changes))
-
-
-def test_parts_of_a_batch_add_up_in_one_process(data: Path, alone: TrainingRun, tmp_path: Path) -> None:
-    """Gradients are those of the whole batch but for BatchNorm's statistics, which are each part's."""
-    recipe = changed(QUICK, FIFTEEN_UPDATES | {"accumulate": 2, "epochs": 0.4, "warmup_epochs": 0.0})
-    run = train_model(data, recipe=recipe, output=tmp_path / "run", processes=1, log_every=1)
-    first, same = metrics(alone.folder)[0].loss, metrics(run.folder)[0].loss
-    assert same == pytest.approx(first, rel=0.05)
-    assert same != first

@@ -1,6 +1,8 @@
 """The recipe's numbers are DeiT's, and what cannot be trained is refused in one line."""
 
 import math
+from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from edgevit_deploy.spec import imagenet_preprocess
 from edgevit_deploy.train.augment import make_transform
 from edgevit_deploy.train.network import make_optimizer
 from edgevit_deploy.train.order import Order
-from edgevit_deploy.train.recipe import PRESETS, RANGES, Recipe, changed, differences, flag, preset
+from edgevit_deploy.train.recipe import PARTS, PRESETS, RANGES, Recipe, changed, differences, flag, preset
 from edgevit_deploy.train.schedule import Schedule
 
 PUBLISHED = {
@@ -122,7 +124,7 @@ def test_every_number_has_bounds(name: str) -> None:
     low, high = RANGES[name]
     for value in (low - 1, high + 1, math.nan, math.inf):
         with pytest.raises(UsageError, match=f"^{flag(name)} .*: expected "):
-            changed(Recipe(), {name: value}).check()
+            replace(Recipe(), **{name: value}).check()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -135,12 +137,50 @@ def test_every_number_has_bounds(name: str) -> None:
         ({"small_epochs": 301.0}, "--small-epochs 301: more than --epochs 300"),
         ({"warmup_epochs": 400.0}, "--warmup-epochs 400: more than --epochs 300"),
         ({"min_learning_rate": 0.01}, "--min-learning-rate 0.01: above the learning rate, which is 0.0005 x 1024 / 512 = 0.001"),
+        (
+            {"small_epochs": 1.0, "restart_learning_rate": 2e-6},
+            "--min-learning-rate 1e-05: above the restart learning rate, which is 2e-06 x 1024 / 512 = 4e-06; lower it",
+        ),
+        ({"color_jitter": 0.4}, "--color-jitter 0.4: timm does not use it beside --auto-augment rand-m9-mstd0.5-inc1; drop one"),
+        ({"color_jitter": 0.4, "auto_augment": "augmix-m3"}, "--color-jitter 0.4: timm does not use it beside --auto-augment au"),
+        (
+            {"small_image_size": 64},
+            "--small-image-size 64: means nothing with --small-epochs 0; drop it, or raise --small-epochs",
+        ),
+        ({"restart_learning_rate": 1e-3}, "--restart-learning-rate 0.001: means nothing with --small-epochs 0; drop it"),
+        ({"warmup_epochs": 0.0, "warmup_learning_rate": 1e-4}, "--warmup-learning-rate 0.0001: means nothing with --warmup-epo"),
+        ({"erasing": 0.0, "erasing_mode": "const"}, "--erasing-mode const: means nothing with --erasing 0; drop it"),
+        ({"amp": "fp8"}, "--amp fp8: expected fp32, fp16, bf16"),
+        ({"erasing_mode": "rand"}, "--erasing-mode rand: expected const, pixel"),
     ],
 )
 def test_numbers_that_contradict_each_other_are_refused(choices: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError) as refused:
         changed(Recipe(), choices).check()
     assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("whole", sorted(set(PARTS.values())))
+def test_what_a_preset_says_may_be_switched_off(name: str, whole: str) -> None:
+    """Only what somebody names is refused; of a preset's own numbers some mean nothing then."""
+    changed(preset(name), {whole: 0.0}).check()
+
+
+@pytest.mark.parametrize(("name", "whole"), PARTS.items())
+def test_a_part_of_what_is_switched_on_is_taken(name: str, whole: str) -> None:
+    recipe = changed(preset("small"), {whole: 0.2, name: getattr(preset("small"), name)})
+    recipe.check()
+
+
+@pytest.mark.parametrize(("policy", "jitters"), [("none", True), ("3a", True), ("v0", False), ("rand-m9", False)])
+def test_the_policies_beside_which_colours_jitter_are_timms(policy: str, jitters: bool) -> None:
+    """What is refused is what timm leaves out."""
+    recipe = changed(Recipe(), {"auto_augment": policy, "color_jitter": 0.4})
+    steps = make_transform(recipe, 32, imagenet_preprocess((32, 32))).transforms  # type: ignore[attr-defined]
+    assert any(type(step).__name__ == "ColorJitter" for step in steps) == jitters
+    with nullcontext() if jitters else pytest.raises(UsageError, match="--color-jitter"):
+        recipe.check()
 
 
 @pytest.mark.parametrize("policy", ["none", "v0", "original-mstd0.5", "3a", "rand-m9-n2-mstd0.5-inc1", "augmix-m3-w3"])

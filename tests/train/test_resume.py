@@ -1,5 +1,6 @@
 """A training that is killed goes on to the very same weights, and refuses to go on as another one."""
 
+import os
 import pickle
 import random
 import shutil
@@ -17,31 +18,17 @@ from edgevit_deploy.errors import UsageError
 from edgevit_deploy.train.checkpoint import LAST, MAGIC, PREVIOUS, load_state
 from edgevit_deploy.train.job import TrainingRun
 from edgevit_deploy.train.recipe import changed
-from edgevit_deploy.train.records import Measured
-from tests.helpers.training import QUICK, UPDATES_AN_EPOCH, losses, metrics, start, tokens, write_data
+from tests.helpers.training import QUICK, UPDATES_AN_EPOCH, losses, metrics, start, tokens, train_until, write_data
 
 ErrorCheck = Callable[..., str]
 WEIGHTS = ("best.safetensors", "last.safetensors")
-
-
-class Stopped(Exception):  # noqa: N818 - stands for a process that ends
-    pass
-
-
-def stop_after(epoch: float) -> Callable[[Measured], None]:
-    def check(measured: Measured) -> None:
-        if measured.epoch >= epoch:
-            raise Stopped
-
-    return check
 
 
 @pytest.fixture(scope="module")
 def stopped(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose process ended in its second epoch's evaluation, with states from updates 6 and 8; copy it before use."""
     folder = tmp_path_factory.mktemp("stopped") / "run"
-    with pytest.raises(Stopped):
-        train_model(data, recipe=QUICK, output=folder, processes=1, log_every=1, checkpoint_every=2, on_epoch=stop_after(2))
+    train_until(lambda measured: measured.epoch == 2, data, folder, QUICK, checkpoint_every=2)
     return folder
 
 
@@ -194,7 +181,7 @@ def killed(command: list[str], folder: Path, updates: int) -> None:
     while len(metrics(folder)) < updates and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
+    os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
@@ -234,7 +221,6 @@ def test_ctrl_c_keeps_the_state(data: Path, tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_the_state_before(data: Path, begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
-    import os
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

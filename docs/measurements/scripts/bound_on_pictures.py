@@ -76,7 +76,7 @@ def row(
     manifest = open_bundle(bundle)
     check_same_weights(manifest, model)
     artifact, session_type = artifact_of(bundle, manifest), THIS_HOST.find_session(manifest.target)
-    widest, eight = manifest.parity.widest("logits"), manifest.parity.diffs[0].tolerance
+    widest, eight = manifest.bound_on_pictures, manifest.parity.diffs[0].tolerance
     assert session_type is not None, f"nothing here runs {manifest.target} files"
     assert widest is not None
     with session_type(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs) as session:

@@ -61,8 +61,11 @@ def evaluate_bundles(
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy import api
+    from edgevit_deploy.measure.accuracy.record import check_recordable, record_in_bundles
 
     fleet_flags.check()
+    if record:
+        check_recordable(bundles)
     evaluation = api.evaluate(
         *bundles,
         data=data,
@@ -78,7 +81,6 @@ def evaluate_bundles(
         batch=batch,
         threads=threads,
         workers=workers,
-        record=record,
         strict=strict,
         run_shards=_runner(fleet_flags),
         progress=progress,
@@ -89,9 +91,14 @@ def evaluate_bundles(
         say(f"saved: {output}: {PAGE_NAME}, {DOCUMENT_NAME}")
     if json:
         print_json(document(evaluation))
+    if record:  # last, so that a place that can no longer be written costs no result
+        with progress("evaluate") as step:
+            record_in_bundles(evaluation, data, step)
     if any(row.status == "failed" or not all(gate.ok for gate in row.gates) for row in evaluation.rows):
         return 1
-    return MissingError.exit_code if any(row.status == "not run" for row in evaluation.rows) else 0
+    if any(row.status == "not run" for row in evaluation.rows):
+        return MissingError.exit_code
+    return 0 if evaluation.ok else 1
 
 
 def _runner(flags: FleetFlags) -> "RunShards":

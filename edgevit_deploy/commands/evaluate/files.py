@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgevit_deploy.commands.evaluate.view import document, gate_sentence, general_lines
+from edgevit_deploy.commands.evaluate.view import demand_sentences, document, general_lines
 from edgevit_deploy.commands.pages import write_together
 from edgevit_deploy.commands.report import short_labels
 from edgevit_deploy.outside.files import real_path
@@ -31,8 +31,9 @@ def write_files(evaluation: "Evaluation", data: Path, output: Path) -> None:
 
     rows, records = evaluation.bundles, records_of(evaluation, data)
     labels = dict(zip(rows, short_labels([real_path(Path(row.label)) for row in rows]), strict=True))
-    lines = [f"{labels[row]}: {row.status}. {row.reason}" for row in rows if row.status != "ran"]
-    lines += [f"{labels[row]}: {gate_sentence(gate)}" for row in rows for gate in row.gates]
+    every = {row: labels.get(row, row.label) for row in evaluation.rows}
+    lines = [f"{label}: {row.status}. {row.reason}" for row, label in every.items() if row.status != "ran"]
+    lines += [f"{label}: {sentence}" for row, label in every.items() for sentence in demand_sentences(row)]
     named = {labels[row]: records[row.label] for row in rows if row.label in records}
     page = render_evaluation(named, [*lines, *general_lines(evaluation)])
     write_together(output, {PAGE_NAME: page, DOCUMENT_NAME: json_bytes(document(evaluation)).decode()})

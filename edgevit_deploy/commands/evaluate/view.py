@@ -10,7 +10,8 @@ from edgevit_deploy.commands.pictures import say_passed_over
 from edgevit_deploy.outside.text import figure
 
 if TYPE_CHECKING:
-    from edgevit_deploy.measure.accuracy.result import Evaluated, Evaluation, Gate, Pairing, Share
+    from edgevit_deploy.measure.accuracy.gates import Gate
+    from edgevit_deploy.measure.accuracy.result import Evaluated, Evaluation, Pairing, Share
 
 COLUMNS = (
     "",
@@ -32,7 +33,9 @@ def print_evaluation(evaluation: "Evaluation") -> None:
     """Print everything that people read about one evaluation."""
     data = evaluation.data
     sample = "" if data.seed is None else f", a sample of {data.pictures} with each class's share (seed {data.seed})"
-    title = f"accuracy, with 95 % intervals, on {data.used} pictures of {data.name} in {len(data.classes)} classes{sample}"
+    broken = f", without {data.broken} that cannot be decoded" if data.broken else ""
+    pictures = f"{data.used - data.broken} pictures of {data.name} in {len(data.classes)} classes{sample}{broken}"
+    title = f"accuracy, with 95 % intervals, on {pictures}"
     print_table(title, COLUMNS, [_cells(row) for row in evaluation.rows], optional=OPTIONAL)
     for line in explanation(evaluation):
         say(line)
@@ -54,7 +57,10 @@ def general_lines(evaluation: "Evaluation") -> list[str]:
 
         lines.append(f"{len(evaluation.broken)} pictures cannot be decoded and are in no figure: {named(evaluation.broken)}")
     if evaluation.kept_shards:
-        lines.append(f"{evaluation.kept_shards} of {evaluation.shards} shards were there already and were not computed again")
+        lines.append(
+            f"{evaluation.kept_shards} of {evaluation.shards} shards were there already and were not computed again; "
+            "their part of pictures/s is of the run that did"
+        )
     if evaluation.other_shards:
         lines.append(f"{evaluation.other_shards} kept shards are of other pictures, or of these before they changed: not used")
     return lines
@@ -71,6 +77,14 @@ def gate_sentence(gate: "Gate") -> str:
     if gate.undecided:
         return f"{text}: too few pictures; about {gate.needed} with such shares would decide"
     return f"{text}: more pictures would not change that"
+
+
+def demand_sentences(row: "Evaluated") -> list[str]:
+    """Say how a bundle stands to each demand; one that nothing was compared for is not met."""
+    sentences = [gate_sentence(gate) for gate in row.gates]
+    if row.unjudged:
+        sentences.append(f"{' and '.join(row.unjudged)} not met: nothing could be compared with the network")
+    return sentences
 
 
 def document(evaluation: "Evaluation") -> dict[str, Any]:
@@ -108,7 +122,7 @@ def _sentences(row: "Evaluated") -> list[str]:
         sentences.append(f"outputs of {row.accuracy.not_finite} pictures are not finite, and count as wrong")
     if row.pairing is not None:
         sentences += _pairing_sentences(row.pairing)
-    return [*sentences, *map(gate_sentence, row.gates)]
+    return [*sentences, *demand_sentences(row)]
 
 
 def _pairing_sentences(pairing: "Pairing") -> list[str]:
@@ -118,8 +132,8 @@ def _pairing_sentences(pairing: "Pairing") -> list[str]:
         explained = ""
         if pairing.bound is not None:
             explained = (
-                f"; {pairing.flips_within_bound} of these margins are below twice the bound {figure(pairing.bound)} "
-                "that it was proven within"
+                f"; {pairing.flips_within_bound} of them differ by no more than the bound {figure(pairing.bound)} that it was "
+                "proven within, which leaves such margins open"
             )
         sentences.append(
             f"{pairing.flipped} of {pairing.pictures} pictures have another first class than the network's, which led by at most "
@@ -154,7 +168,7 @@ def _cells(row: "Evaluated") -> list[str | Text]:
         share_text(accuracy.top1),
         "" if accuracy.top5 is None else share_text(accuracy.top5),
         *paired,
-        f"{accuracy.calibration_error:.4f}",
+        "-" if accuracy.calibration_error is None else f"{accuracy.calibration_error:.4f}",
         "" if row.pictures_per_s is None else f"{row.pictures_per_s:.3g}",
         row.runtime,
     ]

@@ -88,7 +88,7 @@ def accuracy_view(anchor: str, label: str, record: EvaluationRecord) -> Accuracy
         flips="-" if pairing is None else f"{pairing.right_to_wrong} / {pairing.wrong_to_right}",
         p="-" if pairing is None else f"{pairing.mcnemar_p:.2g}",
         largest="-" if pairing is None else figure(pairing.largest_difference),
-        calibration=f"{accuracy.calibration_error:.4f}",
+        calibration="-" if accuracy.calibration_error is None else f"{accuracy.calibration_error:.4f}",
         sentences=tuple(_sentences(record)),
         matrix=_matrix(record) if whole else None,
         confused=() if whole else _most_confused(record),
@@ -99,7 +99,8 @@ def accuracy_view(anchor: str, label: str, record: EvaluationRecord) -> Accuracy
 def _data(record: EvaluationRecord) -> str:
     data = record.data
     sample = "" if data.seed is None else f", a sample of {data.pictures} (seed {data.seed})"
-    return f"{data.used} pictures of {data.name}{sample}"
+    broken = f", without {data.broken} that cannot be decoded" if data.broken else ""
+    return f"{record.accuracy.top1.of} pictures of {data.name}{sample}{broken}"
 
 
 def _interval(share: Share) -> str:
@@ -120,8 +121,8 @@ def _sentences(record: EvaluationRecord) -> list[str]:
     sentences.append(f"Top-1 drops by {pairing.drop:.2%} (95 %: {low:.2%} to {high:.2%}) against the network.")
     if pairing.flipped and pairing.bound is not None:
         sentences.append(
-            f"{pairing.flipped} pictures have another first class; for {pairing.flips_within_bound} of them the network's first "
-            f"class leads by less than twice the bound {figure(pairing.bound)}, so files within that bound may decide either way."
+            f"{pairing.flipped} pictures have another first class; {pairing.flips_within_bound} of them differ from the network "
+            f"by no more than the bound {figure(pairing.bound)}, so files within that bound may decide them either way."
         )
     if pairing.over_bound:
         sentences.append(f"{pairing.over_bound} pictures differ from the network by more than the bound.")

@@ -29,16 +29,16 @@ def train(
     from edgevit_deploy.api import train_model
     from edgevit_deploy.commands.train.view import document, print_run, say_epoch, write_plot
     from edgevit_deploy.pipeline import silent
-    from edgevit_deploy.train.recipe import changed, preset
+    from edgevit_deploy.train.library import named_recipe
+    from edgevit_deploy.train.recipe import changed
     from edgevit_deploy.train.world import SaidElsewhereError, launched
 
     started = launched()
     speaks = started is None or started.rank == 0
-    name = flags.recipe or ("finetune" if flags.finetune is not None else "deit")
     try:
         run = train_model(
             flags.data,
-            recipe=changed(preset(name), choices(recipe_flags)),
+            recipe=changed(named_recipe(flags.recipe, finetunes=flags.finetune is not None), choices(recipe_flags)),
             model=flags.model,
             finetune=flags.finetune,
             labels=flags.labels,

@@ -44,7 +44,7 @@ class TrainFlags:
         val_share: Share of the pictures to hold out where there is no val folder, such as 0.1.
         output: Folder of the run. [default: build/train/MODEL]
         resume: Go on from the last saved state of the run in --output.
-        processes: Processes that train on this machine. [default: as many as cores, or GPUs, share a batch evenly]
+        processes: Processes that train on this machine. [default: as many as share a batch evenly, of 16 pictures or more each]
         workers: Processes that decode for each of them. [default: 0 on a CPU]
         device: auto, cpu or cuda.
         compile: Let torch.compile compile the network.

@@ -4,8 +4,9 @@ Pictures go through one subject after the other in shards; a finished shard is a
 where it was. What is shown is counted from those files.
 """
 
+import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,11 @@ from edgevit_deploy.data.pictures import PassedOver, named
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import ThisHost
 from edgevit_deploy.measure.accuracy.contestants import Way, read_field
-from edgevit_deploy.measure.accuracy.result import DataRecord, Evaluation, Limits
+from edgevit_deploy.measure.accuracy.gates import Limits
+from edgevit_deploy.measure.accuracy.result import DataRecord, Evaluation
 from edgevit_deploy.measure.accuracy.rows import Work, rows_of
 from edgevit_deploy.measure.accuracy.shards import PICTURES, RunShards, Shard, ShardLogits, Subject, run_in_turn, run_shard
-from edgevit_deploy.measure.accuracy.store import ShardStore
+from edgevit_deploy.measure.accuracy.store import ShardStore, stamp_of
 from edgevit_deploy.measure.machine import check_threads
 from edgevit_deploy.model.loading import check_seed
 from edgevit_deploy.outside.files import real_path
@@ -91,7 +93,9 @@ def evaluate(
     positions = np.arange(len(folder)) if sample.limit is None else folder.sample(sample.limit, sample.seed)
     digest = folder.digest()
     with _kept(output) as store:
-        shards = {subject: tuple(_shards(subject, folder, digest, positions.tolist(), way)) for subject in field.subjects()}
+        used = positions.tolist()
+        stamps = _stamps(folder, used)
+        shards = {subject: tuple(_shards(subject, folder, digest, used, stamps, way)) for subject in field.subjects()}
         work = Work(shards=shards, store=store)
         kept = _run(work, run_shards, step, strict=strict)
         step("counting")
@@ -104,6 +108,7 @@ def evaluate(
                 digest=digest,
                 pictures=len(folder),
                 used=len(positions),
+                broken=len(broken),
                 seed=sample.seed if len(positions) < len(folder) else None,
                 classes=field.classes,
             ),
@@ -125,6 +130,10 @@ def _check(weights: Path | None, sample: Sample, way: Way, limits: Limits, *, co
             raise UsageError(f"{flag} {share}: a share between 0 and 1, for example 0.99 or 0.01, and no end of it")
         if weights is None:
             raise UsageError(f"{flag} compares with the network; add --weights FILE")
+    if weights is None and way.reference != "fp32":
+        raise UsageError(f"--reference {way.reference} is of the network, which is not run; add --weights FILE, or drop the flag")
+    if weights is None and way.preprocess == "bundle":
+        raise UsageError("--preprocess bundle is of the network, which is not run; add --weights FILE, or drop the flag")
     check_seed(sample.seed)
     if sample.limit is not None and sample.limit < 1:
         raise UsageError(f"--limit {sample.limit}: expected 1 picture or more")
@@ -153,20 +162,38 @@ def _kept(output: Path | None) -> Iterator[ShardStore]:
         yield ShardStore(folder=output / SHARDS)
         return
     with scratch_folder() as scratch:
-        yield ShardStore(folder=scratch)
+        yield ShardStore(folder=scratch, temporary=True)
 
 
-def _shards(subject: Subject, folder: ImageFolder, digest: str, positions: list[int], way: Way) -> Iterator[Shard]:
+def _stamps(folder: ImageFolder, positions: list[int]) -> dict[int, str]:
+    """Return the stamp of the pictures of each shard, by the place where it starts."""
+    root = os.path.join(folder.root, "")  # noqa: PTH118 - as text
+    starts = range(0, len(positions), PICTURES)
+    return {start: stamp_of(root + folder.files[each] for each in positions[start : start + PICTURES]) for start in starts}
+
+
+def _shards(
+    subject: Subject, folder: ImageFolder, digest: str, positions: list[int], stamps: Mapping[int, str], way: Way
+) -> Iterator[Shard]:
     for start in range(0, len(positions), PICTURES):
         some = tuple(positions[start : start + PICTURES])
         files = tuple(folder.files[position] for position in some)
-        yield Shard(subject=subject, data=folder.root, data_digest=digest, positions=some, files=files, workers=way.workers)
+        yield Shard(
+            subject=subject,
+            data=folder.root,
+            data_digest=digest,
+            positions=some,
+            files=files,
+            stamp=stamps[start],
+            workers=way.workers,
+        )
 
 
 def _run(work: Work, run_shards: RunShards, step: Step, *, strict: bool) -> int:
     """Run the shards that are not kept, keep each, and return how many were."""
     everything = [shard for shards in work.shards.values() for shard in shards]
-    missing = {shard.key: shard for shard in everything if work.store.find(shard) is None}
+    kept = [work.store.holds(shard) for shard in everything]
+    missing = {shard.key: shard for shard, there in zip(everything, kept, strict=True) if not there}
     tell = _counting(sum(len(shard.files) for shard in missing.values()), step)
     with closing(_closing(run_shards(list(missing.values())))) as results:
         for result in results:
@@ -177,7 +204,7 @@ def _run(work: Work, run_shards: RunShards, step: Step, *, strict: bool) -> int:
             _check_broken(result.broken, strict=strict)
             work.store.keep(shard, result)
             tell(shard.subject, len(shard.files))
-    return len(everything) - len(missing)
+    return sum(kept)
 
 
 def _check_broken(broken: Sequence[PassedOver], *, strict: bool) -> None:

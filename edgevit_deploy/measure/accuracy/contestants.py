@@ -6,11 +6,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from edgevit_deploy.bundle.folder import open_bundle, read_labels
+from edgevit_deploy.bundle.folder import open_bundle, read_golden, read_labels
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import ThisHost
-from edgevit_deploy.measure.accuracy.identity import identity_of, runtime_versions, versions, weights_identity
+from edgevit_deploy.measure.accuracy.identity import identity_of, runtime_tools, tools_with, weights_identity
 from edgevit_deploy.measure.accuracy.result import Outputs
 from edgevit_deploy.measure.accuracy.shards import Reference, Subject
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model, read_labels_file
@@ -18,7 +18,7 @@ from edgevit_deploy.model.preprocessing import completed
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.spec import Preprocess, task_of
-from edgevit_deploy.verification.bundle import artifact_of, check_same_weights
+from edgevit_deploy.verification.bundle import artifact_of, check_same_weights, most_allowed
 from edgevit_deploy.workbench import promised_batches
 
 PreprocessOf = Literal["checkpoint", "bundle"]
@@ -47,7 +47,18 @@ class Way:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contestant:
-    """A bundle whose hashes hold and which classifies; `network` is what it is paired with, None without weights."""
+    """A bundle whose hashes hold and which classifies.
+
+    Attributes:
+        label: what tables call it.
+        bundle: its folder.
+        manifest: of it.
+        subject: what is run.
+        network: what it is paired with; None without weights.
+        outputs: what it returns.
+        bound: that it was proven within and that holds on pictures; None where it was not.
+        notes: what must be known to read the figures.
+    """
 
     label: str
     bundle: Path
@@ -55,6 +66,7 @@ class Contestant:
     subject: Subject
     network: Subject | None
     outputs: Outputs
+    bound: float | None
     notes: tuple[str, ...]
 
 
@@ -78,9 +90,11 @@ def read_field(bundles: Sequence[Path], weights: Path | None, labels: Path | Non
     """Open bundles and prove that they can be compared.
 
     Raises:
-        UsageError: a bundle given twice, one that does not classify, one of other weights or classes, or classes without names.
+        UsageError: no bundle, one given twice, one that does not classify, of other weights or classes, or classes without names.
         BundleError: a damaged bundle.
     """
+    if not bundles:
+        raise UsageError("no bundle is named, so there is nothing to evaluate; give one at least")
     resolved = [real_path(bundle) for bundle in bundles]
     for index, bundle in enumerate(bundles):
         if resolved[index] in resolved[:index]:
@@ -142,7 +156,7 @@ def _contestant(
             kind="bundle",
             path=bundle,
             identity=identity_of(manifest),
-            tools=tuple(sorted(runtime_versions(manifest.target, host).items())),
+            tools=runtime_tools(manifest.target, host),
             image_size=size,
             preprocess=manifest.preprocess,
             batch=batch,
@@ -150,8 +164,21 @@ def _contestant(
         ),
         network=network,
         outputs="probabilities" if manifest.conversion.returns == "probabilities" else "logits",
-        notes=tuple(_preprocess_notes(manifest.preprocess, network)),
+        bound=_bound(bundle, manifest, host),
+        notes=(
+            *_preprocess_notes(manifest.preprocess, network),
+            *(["it failed parity when it was made"] if manifest.parity.verdict == "failed" else []),
+        ),
     )
+
+
+def _bound(bundle: Path, manifest: Manifest, host: ThisHost) -> float | None:
+    """Return the bound that holds on pictures, none wider than this version allows; None where the file itself was not proven."""
+    bound = manifest.bound_on_pictures if manifest.parity.verdict == "passed" else None
+    if bound is None:
+        return None
+    (expected,) = read_golden(bundle, manifest)[1].values()  # a network that classifies has one output
+    return min(bound.atol, most_allowed(manifest, expected, host))
 
 
 def _network(model: LoadedModel, preprocess: Preprocess, weights: Path, way: Way) -> Subject:
@@ -159,7 +186,7 @@ def _network(model: LoadedModel, preprocess: Preprocess, weights: Path, way: Way
         kind="network",
         path=weights,
         identity=weights_identity(model.record),
-        tools=tuple(versions(["torch"]).items()),
+        tools=tools_with(["torch"]),
         image_size=model.spec.image_size,
         preprocess=preprocess,
         batch=way.batch or NETWORK_BATCH,

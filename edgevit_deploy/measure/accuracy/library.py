@@ -6,7 +6,7 @@ from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.accuracy import Evaluation, Limits, RunShards, Sample, Way, run_in_turn
 from edgevit_deploy.measure.accuracy import evaluate as evaluate_on
 from edgevit_deploy.measure.accuracy.contestants import PreprocessOf
-from edgevit_deploy.measure.accuracy.record import records_of, write_record
+from edgevit_deploy.measure.accuracy.record import check_recordable, record_in_bundles
 from edgevit_deploy.measure.accuracy.shards import Reference
 from edgevit_deploy.outside.files import StrPath, optional_path
 from edgevit_deploy.pipeline import Progress, silent
@@ -50,7 +50,7 @@ def evaluate(
         batch: pictures a run of the network, and of bundles whose batch is free.
         threads: of each runtime and of PyTorch; their own when None.
         workers: processes that decode; 0 decodes in this one.
-        record: put the result into each bundle that ran.
+        record: put the result into each bundle that ran; whether each can be written is tried first.
         strict: refuse files that are no good pictures.
         run_shards: runs the shards; in this process, one after the other, by default.
         progress: shows each step; nothing by default.
@@ -59,6 +59,8 @@ def evaluate(
         UsageError: refused arguments, pictures or weights that are not the bundles'.
         BundleError: a damaged bundle.
     """
+    if record:
+        check_recordable(map(Path, bundles))
     with progress("evaluate") as step:
         evaluation = evaluate_on(
             [Path(bundle) for bundle in bundles],
@@ -75,7 +77,5 @@ def evaluate(
             step=step,
         )
         if record:
-            for label, found in records_of(evaluation, Path(data)).items():
-                step(f"recording in {label}")
-                write_record(Path(label), found, THIS_HOST)
+            record_in_bundles(evaluation, Path(data), step)
         return evaluation

@@ -3,29 +3,26 @@
 import io
 import math
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from edgevit_deploy.bundle.folder import EVALUATION_NAME, open_bundle, read_recorded, record_file, write_manifest
-from edgevit_deploy.bundle.manifest import Manifest
+from edgevit_deploy.bundle.manifest import Manifest, read_manifest
 from edgevit_deploy.bundle.place import staged_bundle
 from edgevit_deploy.data.preprocess import read_pixels
 from edgevit_deploy.errors import BundleError, UsageError
-from edgevit_deploy.host import ThisHost
-from edgevit_deploy.measure.accuracy.identity import runtime_versions, versions
+from edgevit_deploy.measure.accuracy.identity import identity_of
 from edgevit_deploy.measure.accuracy.result import Accuracy, DataRecord, Evaluated, Evaluation, Pairing, Share
 from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.outside.text import json_bytes
-from edgevit_deploy.spec import MAX_CLASSES, VERSION, Preprocess
+from edgevit_deploy.spec import MAX_CLASSES, Preprocess
+from edgevit_deploy.workbench import Step, quiet
 
 RECORD_VERSION: Literal[1] = 1
-OWN_PACKAGES = ("torch", "numpy", "pillow")
-"""Whose versions decide what the network and the decoder give."""
-
 MAX_EVALUATION_BYTES = 16 * 2**20
 
 MOST_THUMBNAILS = 24
@@ -47,11 +44,13 @@ class EvaluationRecord:
 
     Attributes:
         version: of this form.
+        identity: hash of the bundle that it is about, as `identity_of` gives it.
         data: which pictures.
         runtime: what ran the bundle.
-        tools: versions of what ran it.
+        tools: names and versions of what ran it.
         accuracy: of the bundle.
         network_runtime: what ran the network, if it was run.
+        network_tools: names and versions of that.
         network: its accuracy.
         pairing: of the two, with at most `MOST_THUMBNAILS` of the flips.
         thumbnails: of these flips, JPEG, as the bundle saw them; empty where a picture was gone.
@@ -59,11 +58,13 @@ class EvaluationRecord:
     """
 
     version: Literal[1]
+    identity: str
     data: DataRecord
     runtime: str
     tools: dict[str, str]
     accuracy: Accuracy
     network_runtime: str = ""
+    network_tools: dict[str, str] = field(default_factory=dict)
     network: Accuracy | None = None
     pairing: Pairing | None = None
     thumbnails: tuple[bytes, ...] = ()
@@ -91,11 +92,13 @@ def _record(row: Evaluated, network: Evaluated | None, used: DataRecord, data: P
     pairing = None if row.pairing is None else replace(row.pairing, flips=row.pairing.flips[:MOST_THUMBNAILS])
     return EvaluationRecord(
         version=RECORD_VERSION,
+        identity=row.identity,
         data=used,
         runtime=row.runtime,
-        tools={"edgevit-deploy": VERSION, **versions(OWN_PACKAGES)},
+        tools=dict(row.tools),
         accuracy=row.accuracy,
         network_runtime="" if network is None else network.runtime,
+        network_tools={} if network is None else dict(network.tools),
         network=None if network is None else network.accuracy,
         pairing=pairing,
         thumbnails=() if pairing is None else tuple(thumbnail(data / flip.file, row.preprocess) for flip in pairing.flips),
@@ -117,22 +120,54 @@ def thumbnail(path: Path, preprocess: Preprocess) -> bytes:
     return written.getvalue()
 
 
-def write_record(bundle: Path, record: EvaluationRecord, host: ThisHost) -> None:
+def check_recordable(bundles: Iterable[Path]) -> None:
+    """Prove, before anything is computed, that a record can be put into each of some bundles.
+
+    Raises:
+        UsageError: one is no bundle, or its place cannot be written.
+    """
+    for bundle in bundles:
+        read_manifest(bundle)
+        with staged_bundle(real_path(bundle)):
+            pass
+
+
+def record_in_bundles(evaluation: Evaluation, data: Path, step: Step = quiet) -> None:
+    """Put into each bundle that ran what was found out about it.
+
+    Args:
+        evaluation: finished.
+        data: the folder of its pictures, for the thumbnails.
+        step: told which bundle it is.
+
+    Raises:
+        UsageError: a place cannot be written, or a bundle is not the one that was evaluated.
+        BundleError: one is damaged.
+    """
+    for label, record in records_of(evaluation, data).items():
+        step(f"recording in {label}")
+        write_record(Path(label), record)
+
+
+def write_record(bundle: Path, record: EvaluationRecord) -> None:
     """Put a record into a bundle, in place of an earlier one; the bundle is replaced as a whole.
 
     Raises:
-        UsageError: its place cannot be written.
+        UsageError: its place cannot be written, or it is not the bundle that was evaluated.
         BundleError: it is damaged.
     """
     place = real_path(bundle)
     with staged_bundle(place) as staged:
         manifest = open_bundle(place)
+        if identity_of(manifest) != record.identity:
+            raise UsageError(
+                f"{bundle} is not what it was when it was evaluated, so nothing is recorded in it; evaluate it again"
+            )
         kept = [file for file in manifest.files if file.path != EVALUATION_NAME]
         for file in kept:
             (staged.folder / file.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(place / file.path, staged.folder / file.path)
-        tools = record.tools | runtime_versions(manifest.target, host)
-        (staged.folder / EVALUATION_NAME).write_bytes(json_bytes(replace(record, tools=dict(sorted(tools.items())))))
+        (staged.folder / EVALUATION_NAME).write_bytes(json_bytes(record))
         files = sorted([*kept, record_file(staged.folder, EVALUATION_NAME)], key=lambda file: file.path)
         write_manifest(staged.folder, replace(manifest, files=tuple(files)))
         staged.publish_changed()
@@ -149,7 +184,7 @@ def read_record(bundle: Path, manifest: Manifest) -> EvaluationRecord | None:
     data = read_recorded(bundle, manifest, EVALUATION_NAME, MAX_EVALUATION_BYTES)
     try:
         record = msgspec.json.decode(data, type=EvaluationRecord)
-        objection = next(_objections(record), "")
+        objection = next(_objections(record, identity_of(manifest)), "")
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         objection = str(error)
     if objection:
@@ -157,15 +192,19 @@ def read_record(bundle: Path, manifest: Manifest) -> EvaluationRecord | None:
     return record
 
 
-def _objections(record: EvaluationRecord) -> Iterator[str]:
-    """Yield what is wrong with a record whose fields have the right types."""
+def _objections(record: EvaluationRecord, identity: str) -> Iterator[str]:
+    """Yield what is wrong with a record whose fields have the right types, in a bundle of some identity."""
+    if record.identity != identity:
+        yield "it is about another file"
     classes = len(record.data.classes)
     if not 1 <= classes <= MAX_CLASSES:
         yield f"{classes} classes"
+    if not 0 <= record.data.broken <= record.data.used:
+        yield f"{record.data.broken} of {record.data.used} pictures that cannot be decoded"
     for accuracy in filter(None, (record.accuracy, record.network)):
         for share in filter(None, (accuracy.top1, accuracy.top5)):
             yield from _share(share)
-        if not 0 <= accuracy.calibration_error <= 1:
+        if accuracy.calibration_error is not None and not 0 <= accuracy.calibration_error <= 1:
             yield f"a calibration error of {accuracy.calibration_error}"
         for cell in accuracy.confusion:
             if not (0 <= cell.label < classes and 0 <= cell.seen < classes and 0 <= cell.pictures <= accuracy.top1.of):

@@ -1,17 +1,12 @@
 """What an evaluation found out: counts of pictures, and what follows from them. No interval is stored; each is computed anew."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from edgevit_deploy.data.pictures import PassedOver
-from edgevit_deploy.measure.statistics import (
-    mcnemar_exact,
-    paired_difference,
-    pictures_for_difference,
-    pictures_for_share,
-    wilson,
-)
+from edgevit_deploy.measure.accuracy.gates import Gate
+from edgevit_deploy.measure.accuracy.identity import Tools
+from edgevit_deploy.measure.statistics import mcnemar_exact, paired_difference, wilson
 from edgevit_deploy.spec import Preprocess, Size
 
 Outputs = Literal["logits", "probabilities"]
@@ -52,14 +47,14 @@ class Accuracy:
     Attributes:
         top1: pictures whose first class is the right one.
         top5: pictures whose first five classes have the right one; None where there are five classes or fewer.
-        calibration_error: expected calibration error over 15 bins, of 0 to 1.
+        calibration_error: expected calibration error over 15 bins, of 0 to 1, of pictures with finite outputs; None without any.
         not_finite: pictures for which an output was NaN or infinite; they count as wrong.
         confusion: every cell with a picture in it, or for many classes only the largest of those that are wrong.
     """
 
     top1: Share
     top5: Share | None
-    calibration_error: float
+    calibration_error: float | None
     not_finite: int
     confusion: tuple[Confused, ...]
 
@@ -102,10 +97,10 @@ class Pairing:
         outputs: what differences and margins are of; probabilities where the bundle returns them.
         largest_difference: of any output of any picture; the largest float64 where one is not finite.
         mean_difference: over all outputs of all pictures.
-        bound: that the bundle's parity was proven within; None where nothing was compared then.
+        bound: that the bundle's parity was proven within; None where it was not proven.
         over_bound: pictures whose largest difference is beyond it.
-        flips_within_bound: pictures with another first class whose margin is below twice the bound, so that two files that differ
-            from the truth by no more than the bound may decide either way.
+        flips_within_bound: pictures with another first class whose largest difference is within the bound. Their margin is at
+            most twice the bound: what is proven within it may decide either way.
         flips: the pictures with another first class, the widest margin first; the first of them where they are many.
     """
 
@@ -154,55 +149,6 @@ class Pairing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
-    """A bound that the user set, against the end of the interval that could break it.
-
-    Attributes:
-        flag: that set it.
-        bound: what it was set to.
-        value: the share or the drop itself.
-        end: of its 95 % interval: the lower one of the agreement, the upper one of the drop.
-        needed: pictures at which such shares would pass; None where no number would.
-    """
-
-    flag: Literal["--min-agreement", "--max-drop"]
-    bound: float
-    value: float
-    end: float
-    needed: int | None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the whole interval is on the right side."""
-        return self.end >= self.bound if self.flag == "--min-agreement" else self.end <= self.bound
-
-    @property
-    def undecided(self) -> bool:
-        """Whether the value itself is on the right side, so that more pictures may decide."""
-        return not self.ok and self.needed is not None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What the user demands of each bundle; None is no demand."""
-
-    min_agreement: float | None = None
-    max_drop: float | None = None
-
-    def gates(self, pairing: Pairing) -> Iterator[Gate]:
-        """Yield how a bundle stands to each demand."""
-        count = max(1, pairing.pictures)
-        if self.min_agreement is not None:
-            share = pairing.agreement
-            needed = pictures_for_share(share.value, self.min_agreement)
-            yield Gate(flag="--min-agreement", bound=self.min_agreement, value=share.value, end=share.interval[0], needed=needed)
-        if self.max_drop is not None:
-            lost, gained = pairing.right_to_wrong / count, pairing.wrong_to_right / count
-            needed = pictures_for_difference(lost, gained, self.max_drop)
-            yield Gate(flag="--max-drop", bound=self.max_drop, value=pairing.drop, end=pairing.drop_interval[1], needed=needed)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
     """One row: the network or a bundle.
 
@@ -212,12 +158,15 @@ class Evaluated:
         status: not run is not passed.
         reason: why it did not run.
         runtime: what ran it.
+        tools: names and versions of what ran it; of several versions, all of them.
         preprocess: of its pictures.
         image_size: (height, width) in pixels.
+        identity: hash of the file, as `identity_of` gives it, or of the network's weights.
         accuracy: None where it did not run.
         network: label of the row that it is paired with.
         pairing: with that row; None without weights, and for the network.
         gates: what the user demanded of it.
+        unjudged: flags of demands that nothing was compared for, because it or the network did not run; none of them is met.
         pictures_per_s: wall clock, decoding included.
         notes: what must be known to read the figures.
     """
@@ -227,14 +176,22 @@ class Evaluated:
     status: Literal["ran", "not run", "failed"]
     preprocess: Preprocess
     image_size: Size
+    identity: str
     reason: str = ""
     runtime: str = ""
+    tools: Tools = ()
     accuracy: Accuracy | None = None
     network: str = ""
     pairing: Pairing | None = None
     gates: tuple[Gate, ...] = ()
+    unjudged: tuple[str, ...] = ()
     pictures_per_s: float | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ran and met every demand."""
+        return self.status == "ran" and not self.unjudged and all(gate.ok for gate in self.gates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,7 +202,8 @@ class DataRecord:
         name: of the folder and of the one that holds it.
         digest: SHA-256 over classes, names and sizes of all pictures of the folder.
         pictures: in the folder.
-        used: of them.
+        used: of them; a row has fewer where some of these are broken.
+        broken: of these; no figure has them.
         seed: of the sample; None where all were used.
         classes: names in class order.
     """
@@ -254,6 +212,7 @@ class DataRecord:
     digest: str
     pictures: int
     used: int
+    broken: int
     seed: int | None
     classes: tuple[str, ...]
 
@@ -287,5 +246,5 @@ class Evaluation:
 
     @property
     def ok(self) -> bool:
-        """Whether every bundle ran and met every demand."""
-        return all(row.status == "ran" and all(gate.ok for gate in row.gates) for row in self.bundles)
+        """Whether everything ran, the network too, and every bundle met every demand."""
+        return all(row.ok for row in self.rows)

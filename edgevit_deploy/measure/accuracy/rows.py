@@ -1,12 +1,15 @@
 """The rows of an evaluation, counted from finished shards, one of them in memory at a time."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from edgevit_deploy.data.image_folder import ImageFolder
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.measure.accuracy.contestants import Contestant, Field
-from edgevit_deploy.measure.accuracy.result import Evaluated, Limits, Outputs, Pairing
+from edgevit_deploy.measure.accuracy.gates import Limits
+from edgevit_deploy.measure.accuracy.identity import Tools
+from edgevit_deploy.measure.accuracy.result import Evaluated, Outputs, Pairing
 from edgevit_deploy.measure.accuracy.shards import Shard, ShardLogits, Subject
 from edgevit_deploy.measure.accuracy.store import ShardStore
 from edgevit_deploy.measure.accuracy.tally import AccuracyTally, PairingTally
@@ -80,10 +83,10 @@ def _row(
     notes: tuple[str, ...] = (),
 ) -> Evaluated:
     obstacle = work.obstacle(subject)
-    tally, runtime = AccuracyTally(classes=len(folder.classes), outputs=outputs), ""
+    tally, ways = AccuracyTally(classes=len(folder.classes), outputs=outputs), list[tuple[str, Tools]]()
     for result in work.results(subject) if obstacle is None else ():
         tally.add(result, folder.targets)
-        runtime = result.runtime
+        ways.append((result.runtime, result.tools))
     if obstacle is None and not tally.pictures:
         raise UsageError(f"none of the pictures of {folder.root} can be decoded; look at one of them")
     return Evaluated(
@@ -91,28 +94,40 @@ def _row(
         kind=subject.kind,
         status="ran" if obstacle is None else obstacle.status,
         reason="" if obstacle is None else obstacle.reason,
-        runtime=runtime,
+        runtime=" and ".join(dict.fromkeys(runtime for runtime, _ in ways)),
+        tools=_tools(ways),
         preprocess=subject.preprocess,
         image_size=subject.image_size,
+        identity=subject.identity,
         accuracy=tally.accuracy() if obstacle is None else None,
         network=network,
         pairing=pairing,
         gates=tuple(limits.gates(pairing)) if pairing is not None else (),
+        unjudged=limits.flags() if pairing is None else (),
         pictures_per_s=tally.pictures / tally.seconds if obstacle is None else None,
-        notes=notes,
+        notes=(*notes, *_different_ways(ways)),
     )
 
 
+def _tools(ways: Sequence[tuple[str, Tools]]) -> Tools:
+    """Return what ran the shards of a subject: each name once, with all of its versions."""
+    found: dict[str, dict[str, None]] = {}
+    for name, version in chain.from_iterable(tools for _, tools in ways):
+        found.setdefault(name, {})[version] = None
+    return tuple((name, " and ".join(found[name])) for name in sorted(found))
+
+
+def _different_ways(ways: Sequence[tuple[str, Tools]]) -> Iterator[str]:
+    """Say that shards of one subject ran on more than one runtime or version, as kept ones and those of workers may."""
+    everywhere = set.intersection(*(set(tools) for _, tools in ways)) if ways else set()
+    runtimes = tuple(dict.fromkeys(runtime for runtime, _ in ways))
+    differing = [f"{name} {version}" for name, version in _tools(ways) if (name, version) not in everywhere]
+    if len(runtimes) > 1 or differing:
+        yield f"not all of its pictures were run alike: {', '.join([*runtimes, *differing])}"
+
+
 def _pairing(contestant: Contestant, network: Subject, folder: ImageFolder, work: Work) -> Pairing:
-    tally = PairingTally(folder=folder, outputs=contestant.outputs, bound=_bound(contestant))
+    tally = PairingTally(folder=folder, outputs=contestant.outputs, bound=contestant.bound)
     for one, other in zip(work.results(network), work.results(contestant.subject), strict=True):
         tally.add(one, other)
     return tally.pairing()
-
-
-def _bound(contestant: Contestant) -> float | None:
-    """Return the bound that holds on pictures, where the file itself was proven."""
-    parity = contestant.manifest.parity
-    worst = None if parity.status == "built, not run" else parity.worst
-    widest = parity.widest(worst.output) if worst else None
-    return widest.atol if widest else None

@@ -17,7 +17,7 @@ from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.data.preprocess import normalise
 from edgevit_deploy.errors import MissingError, RunError
 from edgevit_deploy.host import THIS_HOST
-from edgevit_deploy.measure.accuracy.identity import digest_of, identity_of, weights_identity
+from edgevit_deploy.measure.accuracy.identity import Tools, digest_of, identity_of, tools_with, weights_identity
 from edgevit_deploy.measure.machine import check_threads
 from edgevit_deploy.outside.text import writable
 from edgevit_deploy.parity.gate import run_in_batches
@@ -30,7 +30,7 @@ PICTURES = 500
 """Of one shard: seconds of work, so that little is lost when a run is killed, and far more than opening a session takes."""
 
 DECODED = 32
-"""Pictures that are decoded at a time, however many of them the subject takes in one run."""
+"""Pictures that are decoded at a time, at least: whole runs of the subject, so that none but the last is filled up."""
 
 Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]
@@ -55,7 +55,7 @@ class Subject:
     kind: Literal["bundle", "network"]
     path: Path
     identity: str
-    tools: tuple[tuple[str, str], ...]
+    tools: Tools
     image_size: Size
     preprocess: Preprocess
     batch: int
@@ -73,6 +73,7 @@ class Shard:
         data_digest: of the whole folder, as `ImageFolder.digest` gives it.
         positions: of the pictures in the folder's order.
         files: their names, relative to `data`.
+        stamp: of these files, as `store.stamp_of` gives it; outputs that are kept are of files with this stamp.
         workers: processes that decode; 0 decodes in this one.
     """
 
@@ -81,6 +82,7 @@ class Shard:
     data_digest: str
     positions: tuple[int, ...]
     files: tuple[str, ...]
+    stamp: str
     workers: int = 0
 
     def picture(self, index: int) -> Path:
@@ -89,10 +91,10 @@ class Shard:
 
     @property
     def key(self) -> str:
-        """A hash of everything that decides the outputs, and of nothing else: not of paths, threads or processes."""
+        """A hash of everything that may decide the outputs, the order of sums over threads too; not of paths or processes."""
         subject = self.subject
         facts = [subject.identity, subject.tools, subject.image_size, subject.preprocess, subject.batch, subject.reference]
-        return digest_of([*facts, self.data_digest, self.positions])
+        return digest_of([*facts, subject.threads, self.data_digest, self.positions])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,7 @@ class ShardLogits:
         status: not run: this host has nothing that runs the file as it is; failed: the runtime could not.
         reason: why it did not run.
         runtime: what ran it.
+        tools: names and versions of what ran it, there where it ran.
         positions: of the pictures that could be decoded, int64 (n,).
         logits: what the subject returned for each, float32 (n, classes).
         broken: pictures that could not be decoded, by their names in the folder.
@@ -116,6 +119,7 @@ class ShardLogits:
     logits: Logits
     reason: str = ""
     runtime: str = ""
+    tools: Tools = ()
     broken: tuple[PassedOver, ...] = ()
     seconds: float = 0.0
 
@@ -135,6 +139,7 @@ class _Opened:
     """A subject that is ready: uint8 (n, height, width, 3) -> float32 (n, classes)."""
 
     runtime: str
+    tools: Tools
     run: Callable[[Pixels], Logits]
 
 
@@ -174,7 +179,7 @@ def _run(shard: Shard, opened: _Opened) -> ShardLogits:
         path=shard.picture,
         positions=range(len(shard.files)),
         preprocess=shard.subject.preprocess,
-        batch=DECODED,
+        batch=-(-DECODED // shard.subject.batch) * shard.subject.batch,
         workers=shard.workers,
     )
     rows, places, broken = [], [], list[PassedOver]()
@@ -188,6 +193,7 @@ def _run(shard: Shard, opened: _Opened) -> ShardLogits:
         key=shard.key,
         status="ran",
         runtime=opened.runtime,
+        tools=opened.tools,
         positions=np.array(shard.positions, dtype=np.int64)[np.concatenate(places)] if places else np.empty(0, np.int64),
         logits=np.concatenate(rows) if rows else np.empty((0, 0), np.float32),
         broken=tuple(_named_in(shard.data, item) for item in broken),
@@ -233,7 +239,7 @@ def _open_bundle(subject: Subject) -> Iterator[_Opened]:
             (outputs,) = run_in_batches(session, inputs, subject.batch).values()
             return np.asarray(outputs, dtype=np.float32)
 
-        yield _Opened(runtime=session_type.name, run=run)
+        yield _Opened(runtime=session_type.name, tools=tools_with(session_type.packages), run=run)
 
 
 def _check_unchanged(subject: Subject, identity: str) -> None:
@@ -262,6 +268,6 @@ def _open_network(subject: Subject) -> Iterator[_Opened]:
         return np.concatenate(rows)
 
     try:
-        yield _Opened(runtime=f"PyTorch {subject.reference}", run=run)
+        yield _Opened(runtime=f"PyTorch {subject.reference}", tools=tools_with(["torch"]), run=run)
     finally:
         torch.set_num_threads(before)

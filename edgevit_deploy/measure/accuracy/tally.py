@@ -23,7 +23,7 @@ MOST_FLIPS = 500
 """That are named one by one; all are counted."""
 
 NO_CLASS = -1
-"""The first class of a picture whose outputs are not finite."""
+"""The first class of a picture whose outputs are not finite; no two of them agree."""
 
 Rows = NDArray[np.float64]
 
@@ -88,12 +88,12 @@ class AccuracyTally:
         first = np.concatenate([decisions.first for _, decisions in self._parts])
         among_five = np.concatenate([decisions.among_five for _, decisions in self._parts])
         confidence = np.concatenate([decisions.confidence for _, decisions in self._parts])
-        right = first == targets
+        right, finite = first == targets, first != NO_CLASS
         return Accuracy(
             top1=Share(count=int(right.sum()), of=len(targets)),
             top5=Share(count=int(among_five.sum()), of=len(targets)) if self.classes > FIRST else None,
-            calibration_error=expected_calibration_error(confidence, right),
-            not_finite=int((first == NO_CLASS).sum()),
+            calibration_error=expected_calibration_error(confidence[finite], right[finite]) if finite.any() else None,
+            not_finite=int((~finite).sum()),
             confusion=_confusion(targets, first, self.classes),
         )
 
@@ -127,6 +127,7 @@ class PairingTally:
             return
         exact, actual = network.logits[ours].astype(np.float64), bundle.logits[theirs].astype(np.float64)
         if self.outputs == "probabilities":
+            exact[~np.isfinite(exact).all(axis=1)] = np.nan  # minus infinity would have a probability: 0
             exact = softmax(exact)
         with np.errstate(invalid="ignore"):
             errors = np.abs(actual - exact)
@@ -138,13 +139,13 @@ class PairingTally:
         self._counts["over bound"] += int((worst > self.bound).sum()) if self.bound is not None else 0
         targets = self.folder.targets[common]
         before, after = (decide(rows.astype(np.float32), targets, self.outputs) for rows in (exact, actual))
-        same = before.first == after.first
+        same = (before.first == after.first) & (before.first != NO_CLASS)
         self._counts["both right"] += int((same & (before.first == targets)).sum())
         self._counts["both wrong"] += int((same & (before.first != targets)).sum())
         rows = np.flatnonzero(~same).tolist()
         flips = [self._flip(int(common[row]), before, after, row, float(worst[row])) for row in rows]
         self._counts.update(flip.kind for flip in flips)
-        self._counts["within bound"] += sum(self.bound is not None and flip.margin <= 2 * self.bound for flip in flips)
+        self._counts["within bound"] += sum(self.bound is not None and flip.difference <= self.bound for flip in flips)
         self._flips = widest([*self._flips, *flips])
 
     def _flip(self, position: int, before: Decisions, after: Decisions, row: int, difference: float) -> Flip:

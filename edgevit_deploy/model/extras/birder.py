@@ -55,8 +55,8 @@ def read_birder(extras: Extras, num_classes: int) -> Beside:
     stats = read_entry(extras, "rgb_stats", _RgbStats, WRITER)
     published = imagenet_preprocess(size)
     mean, std = (published.mean, published.std) if stats is None else (stats.mean, stats.std)
-    if not all(map(math.isfinite, mean)) or not all(math.isfinite(value) and value > 0 for value in std):
-        raise UsageError(f"its `rgb_stats` are unusable: mean {mean}, std {std}; expected finite values, std above 0")
+    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0 or max(*mean, *std) > 1:
+        raise UsageError(f"its `rgb_stats` are unusable: mean {mean}, std {std}; expected units of 0 to 1, std above 0")
     fields = dict.fromkeys(("mean", "std"), "`rgb_stats`") if stats else {}
     return Beside(
         preprocess=Preprocess(resize=size, crop=size, fit="stretch", mean=mean, std=std),

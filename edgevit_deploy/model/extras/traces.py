@@ -95,7 +95,7 @@ def _mean(value: object) -> Triple | None:
 
 def _std(value: object) -> Triple | None:
     std = _triple(value)
-    return std if std is None or min(std) > 0 else None
+    return std if std is None or 0 < min(std) <= max(std) <= 1 else None
 
 
 def _ratio(value: object) -> float | None:
