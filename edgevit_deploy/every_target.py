@@ -1,11 +1,13 @@
 """Every target of a network, one after the other: what `all` does here, and one target of it on a worker elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgevit_deploy.bundle.place import check_place
 from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder
+from edgevit_deploy.errors import UsageError
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model
@@ -52,8 +54,9 @@ def convert_network(
         UsageError: refused arguments that are wrong for every target, a bad picture, or a place that cannot be written.
     """
     loaded = load_model(replace(network.origin, image_size=request.fixed_size()))
+    plans = plans_of(loaded, request, targets)
+    check_places(network, plans)
     with open_workbench(loaded, THIS_HOST, photographs=photographs) as workbench:
-        plans = plans_of(loaded, request, targets)
         attempts = [try_convert(workbench, plan, place_of(network.output, plan), progress) for plan in plans]
     return Attempts(attempts=tuple(attempts), model_notes=loaded.notes, photographs=workbench.photographs)
 
@@ -71,6 +74,35 @@ def plans_of(loaded: LoadedModel, request: FileRequest, targets: Sequence[str] |
         for precision in exporter.precisions
         if request.precision in (None, precision)
     ]
+
+
+def _can_here(plan: ExportPlan[Any]) -> bool:
+    return THIS_HOST.find_exporter(plan.target).probe().ok
+
+
+def check_places(network: Network, plans: Sequence[ExportPlan[Any]], can: Callable[[ExportPlan[Any]], bool] = _can_here) -> None:
+    """Refuse, before the first conversion, a place that one of them could not use.
+
+    Args:
+        network: says where its bundles go.
+        plans: its conversions.
+        can: whether a conversion will be tried; here, unless something else is said.
+
+    Raises:
+        UsageError: as for `bundle.place.check_place`.
+    """
+    for plan in plans:
+        if can(plan) and not refusal(plan):
+            check_place(place_of(network.output, plan))
+
+
+def refusal(plan: ExportPlan[Any]) -> str:
+    """Say why a target cannot do what is asked; nothing where it can."""
+    try:
+        THIS_HOST.find_exporter(plan.target).refuse(plan)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def place_of(output: Path | None, plan: ExportPlan[Any]) -> Path:

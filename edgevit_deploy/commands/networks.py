@@ -48,13 +48,15 @@ def convert_networks(
 ) -> "list[Attempts]":
     """Convert each network to every target, here or where `--on` says."""
     from edgevit_deploy.data.photographs import pictures_of
-    from edgevit_deploy.every_target import convert_network
+    from edgevit_deploy.every_target import check_places, convert_network, plans_of
     from edgevit_deploy.model.loading import load_model
 
     photographs = pictures_of(file_flags.images, strict=file_flags.strict)
     if len(networks) > 1 or fleet_flags.on is not None:  # a bad one is said before the first is converted, or anything is started
         for network in networks:
-            load_model(replace(network.origin, image_size=request.fixed_size()))
+            loaded = load_model(replace(network.origin, image_size=request.fixed_size()))
+            if fleet_flags.on is None:
+                check_places(network, plans_of(loaded, request))
     if fleet_flags.on is not None:
         from edgevit_deploy.fleet.convert import convert_all
 
