@@ -1,10 +1,11 @@
 """Every target of a network, one after the other: what `all` does here, and one target of it on a worker elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgevit_deploy.bundle.place import check_place
 from edgevit_deploy.calibration.choice import NO_CALIBRATION, CalibrationChoice, JudgeChoice
 from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder
 from edgevit_deploy.errors import UsageError
@@ -74,6 +75,7 @@ def convert_network(
         )
     if rounding.judge is not None and not any(plan.scheme for plan in plans):
         raise UsageError("--judge is for quantised precisions; add --precision int8 and --calibration DIR, or drop --judge")
+    check_places(network, plans)
     with open_workbench(loaded, THIS_HOST, quiet, photographs, calibration, rounding.judge) as workbench:
         attempts = [try_convert(workbench, plan, place_of(network.output, plan), progress) for plan in plans]
     return Attempts(attempts=tuple(attempts), model_notes=loaded.notes, photographs=workbench.photographs)
@@ -121,6 +123,35 @@ def check_rounding(plan: ExportPlan[Any], calibration: CalibrationChoice, judge:
         raise UsageError(
             f"--judge is for quantised precisions, and {plan.precision} is none; use --precision int8, or drop --judge"
         )
+
+
+def _can_here(plan: ExportPlan[Any]) -> bool:
+    return THIS_HOST.find_exporter(plan.target).probe().ok
+
+
+def check_places(network: Network, plans: Sequence[ExportPlan[Any]], can: Callable[[ExportPlan[Any]], bool] = _can_here) -> None:
+    """Refuse, before the first conversion, a place that one of them could not use.
+
+    Args:
+        network: says where its bundles go.
+        plans: its conversions.
+        can: whether a conversion will be tried; here, unless something else is said.
+
+    Raises:
+        UsageError: as for `bundle.place.check_place`.
+    """
+    for plan in plans:
+        if can(plan) and not refusal(plan):
+            check_place(place_of(network.output, plan))
+
+
+def refusal(plan: ExportPlan[Any]) -> str:
+    """Say why a target cannot do what is asked; nothing where it can."""
+    try:
+        THIS_HOST.find_exporter(plan.target).refuse(plan)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def place_of(output: Path | None, plan: ExportPlan[Any]) -> Path:

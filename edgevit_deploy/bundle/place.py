@@ -81,9 +81,7 @@ def staged_bundle(destination: Path, needs: Needs = Needs()) -> Iterator[StagedB
             full.
     """
     with _translated_disk_errors(destination):
-        _check_writable(destination)
-        for place in (destination, _failed(destination)):
-            check_replaceable(place)
+        check_place(destination)
         writes(destination)
         lock = locked(_beside(destination, "lock"), destination)
         with _made(destination.parent), lock, _partial_folder(destination, needs) as folder:
@@ -108,6 +106,18 @@ def _partial_folder(destination: Path, needs: Needs) -> Iterator[Path]:
         raise
     finally:
         _clear(destination)
+
+
+def check_place(destination: Path) -> None:
+    """Refuse what cannot become a bundle's place: ask before the work that the bundle takes.
+
+    Raises:
+        UsageError: it cannot be written, or there or beside it, where a failed bundle goes, is something that is not a bundle.
+    """
+    with _translated_disk_errors(destination):
+        _check_writable(destination)
+        for place in (destination, _failed(destination)):
+            check_replaceable(place)
 
 
 def check_replaceable(place: Path) -> None:

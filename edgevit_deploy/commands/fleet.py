@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from edgevit_deploy.commands.console import say
 from edgevit_deploy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class FleetFlags(AccessFlags):
             MissingError: dask is not installed, or there is no such machine.
         """
         if self.on is not None:
-            from edgevit_deploy.fleet.cluster import check_on
+            from edgevit_deploy.fleet.connection import check_on
 
             check_on(self.on, self.access())
         elif self != FleetFlags():
@@ -71,6 +72,15 @@ class FleetFlags(AccessFlags):
         """Return what each worker must have besides."""
         return tuple(name for item in self.needs for name in item.split(",") if name)
 
+    def tokens(self) -> list[str]:
+        """Return these flags as they are typed."""
+        if self.on is None:
+            return []
+        files = {"--tls-ca": self.tls_ca, "--tls-cert": self.tls_cert, "--tls-key": self.tls_key}
+        given = {"--on": self.on, "--needs": ",".join(self.wanted()), **files}
+        flags = [token for flag, value in given.items() if value for token in (flag, str(value))]
+        return [*flags, *(["--insecure"] if self.insecure else [])]
+
     @contextmanager
     def cluster(self) -> "Iterator[Cluster]":
         """Connect to the scheduler, for the time of a `with` block.
@@ -78,8 +88,8 @@ class FleetFlags(AccessFlags):
         Raises:
             MissingError: no scheduler answers, or its workers are not what they must be.
         """
-        from edgevit_deploy.fleet.cluster import open_cluster
+        from edgevit_deploy.fleet.connection import open_cluster
 
         assert self.on is not None
-        with open_cluster(self.on, self.access()) as cluster:
+        with open_cluster(self.on, self.access(), say) as cluster:
             yield cluster

@@ -52,14 +52,16 @@ def convert_networks(
 ) -> "list[Attempts]":
     """Convert each network to every target, here or where `--on` says."""
     from edgevit_deploy.data.photographs import pictures_of
-    from edgevit_deploy.every_target import Rounding, convert_network
+    from edgevit_deploy.every_target import Rounding, check_places, convert_network, plans_of
     from edgevit_deploy.model.loading import load_model
 
     photographs = pictures_of(file_flags.images, strict=file_flags.strict)
+    rounding = Rounding(calibration=rounding_flags.calibration_choice(), judge=rounding_flags.judge_choice())
     if len(networks) > 1 or fleet_flags.on is not None:  # a bad one is said before the first is converted, or anything is started
         for network in networks:
-            load_model(replace(network.origin, image_size=request.fixed_size()))
-    rounding = Rounding(calibration=rounding_flags.calibration_choice(), judge=rounding_flags.judge_choice())
+            loaded = load_model(replace(network.origin, image_size=request.fixed_size()))
+            if fleet_flags.on is None:
+                check_places(network, plans_of(loaded, request, rounding=rounding))
     if fleet_flags.on is not None:
         if rounding != Rounding():
             raise UsageError("--calibration and --judge are read here, and --on works elsewhere; drop --on for quantised files")

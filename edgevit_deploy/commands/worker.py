@@ -25,22 +25,17 @@ def worker(
         address: Of the scheduler, tcp://HOST:PORT or tls://HOST:PORT, as `dask scheduler` prints it.
         access_flags: Who gets in.
         name: What the tables call this worker. [default: the machine's name and a number]
-        resource: More that this machine has, NAME or NAME=N (comma separated), for --needs NAME.
+        resource: More that this machine has (comma separated), for --needs NAME.
     """
-    more = dict(_read_resource(item) for each in resource for item in each.split(",") if item)
+    more = [item for each in resource for item in each.split(",") if item]
+    if numbered := next((item for item in more if "=" in item), ""):
+        raise UsageError(f"--resource {shortened(numbered)}: expected a name without =, for --needs NAME")
     from edgevit_deploy.fleet.abilities import declared
     from edgevit_deploy.fleet.worker import check, serve
 
     access = access_flags.access()
     check(address, access)
-    resources = declared() | more
+    resources = declared() | dict.fromkeys(more, 1.0)
     say(f"this machine has: {', '.join(resources)}")
     serve(address, resources, access=access, name=name, step=say)
     return 0
-
-
-def _read_resource(text: str) -> tuple[str, float]:
-    name, equals, count = text.partition("=")
-    if not name or (equals and not (count.isascii() and count.isdecimal() and int(count[:9]) > 0)):
-        raise UsageError(f"--resource {shortened(text)}: expected NAME or NAME=N, N a whole number from 1")
-    return name, float(count or 1)

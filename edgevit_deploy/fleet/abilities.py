@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from edgevit_deploy.bundle.place import is_clutter
 from edgevit_deploy.host import RUNTIMES, TARGETS, load_exporter, load_session
 from edgevit_deploy.measure.machine import read_machine
 from edgevit_deploy.registry import Line
@@ -29,6 +30,7 @@ ALIKE = ("torch", "numpy", "msgspec", "safetensors", "pillow", "distributed", "d
 """Distributions whose version must be the same everywhere: they carry the jobs, read the inputs or compute the truth."""
 
 OUR_CODE = ("edgevit_deploy", "export", "runtimes")
+ROOT = Path(__file__).parent.parent.parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,19 @@ def differences(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
 _ALWAYS = ("edgevit-deploy", "source", "python", *ALIKE)
 
 
+def source_hash(root: Path) -> str:
+    """Return the start of a hash over our own code below a folder: two checkouts of one version may differ.
+
+    Forms and usages decide what is in a bundle, as code does: every file counts but what Python and file managers leave behind.
+    """
+    files = (path for name in OUR_CODE for path in (root / name).rglob("*") if path.is_file())
+    digest = hashlib.sha256()
+    for path in sorted(file.relative_to(root).as_posix() for file in files):
+        if not any(part == "__pycache__" or is_clutter(part) for part in path.split("/")):
+            digest.update(path.encode() + b"\0" + (root / path).read_bytes().replace(b"\r\n", b"\n") + b"\0")
+    return digest.hexdigest()[:12]
+
+
 def _to_run_one(target: str) -> Sequence[Asked]:
     return [frozenset({_run(line.name), line.machine} - {""}) for line in RUNTIMES.values() if line.target == target]
 
@@ -108,7 +123,7 @@ def _versions() -> dict[str, str]:
     names = dict.fromkeys([*ALIKE, *(package.replace("_", "-") for package in converters)])
     found = {name: version.partition("+")[0] for name in names if (version := _installed(name))}
     python = ".".join(platform.python_version_tuple()[:2])
-    return {"edgevit-deploy": VERSION, "source": _source(), "python": python, **found}
+    return {"edgevit-deploy": VERSION, "source": source_hash(ROOT), "python": python, **found}
 
 
 def _installed(distribution: str) -> str | None:
@@ -116,12 +131,3 @@ def _installed(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _source() -> str:
-    """Return the start of a hash over our own code: two checkouts of one version may differ."""
-    root = Path(__file__).parent.parent.parent
-    digest = hashlib.sha256()
-    for path in sorted(path.relative_to(root).as_posix() for name in OUR_CODE for path in (root / name).rglob("*.py")):
-        digest.update(path.encode() + b"\0" + (root / path).read_bytes().replace(b"\r\n", b"\n") + b"\0")
-    return digest.hexdigest()[:12]

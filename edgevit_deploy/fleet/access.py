@@ -71,6 +71,19 @@ def is_loopback(host: str) -> bool:
     return all(ipaddress.ip_address(str(entry[4][0]).partition("%")[0]).is_loopback for entry in found)
 
 
+def loopback_of(address: str) -> str | None:
+    """Return the loopback at which a scheduler is, as HOST; None where it is elsewhere.
+
+    Dask's workers would listen on every network of the machine, whatever their scheduler's address.
+
+    Raises:
+        MissingError: the host's name is not known.
+    """
+    parts = ADDRESS.fullmatch(address)
+    assert parts is not None
+    return parts["host"] if is_loopback(parts["host"].strip("[]")) else None
+
+
 def security_of(access: Access) -> "Security | None":
     """Return Dask's own form of the flags; None without TLS.
 

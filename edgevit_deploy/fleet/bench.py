@@ -9,11 +9,10 @@ from edgevit_deploy.errors import RunError
 from edgevit_deploy.fleet.abilities import to_convert, to_run
 from edgevit_deploy.fleet.cluster import Cluster
 from edgevit_deploy.fleet.dispatch import Dispatch, Order
-from edgevit_deploy.fleet.jobs import BenchJob, Bundles
+from edgevit_deploy.fleet.jobs import BenchJob, Bundles, named_file
 from edgevit_deploy.fleet.parcel import check_parcel, pack
 from edgevit_deploy.measure.bench import BenchRun, Protocol
 from edgevit_deploy.measure.contests import Against
-from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.pipeline import Progress, silent
 
 
@@ -61,7 +60,7 @@ def bench(
         more = frozenset(needs).union(*(to_convert(target)[-1] for target in targets if against is not None))
         asked = tuple(each | more for each in to_run(targets))
         cluster.require(asked, "bench")
-        given = Bundles(parcels=parcels, weights=None if weights is None else (weights.name, _content(weights)))
+        given = Bundles(parcels=parcels, weights=named_file(weights))
         job = BenchJob(
             labels=tuple(map(str, bundles)),
             threads=threads,
@@ -80,7 +79,3 @@ def bench(
         if not isinstance(run, BenchRun) or seat is None:
             raise RunError(f"what came of the benchmark is a {type(run).__name__}; start the workers again")
         return replace(run, worker=f"{seat.name} on {seat.facts.host}")
-
-
-def _content(path: Path) -> bytes:
-    return read_bounded(path, path.stat().st_size)

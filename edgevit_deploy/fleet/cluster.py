@@ -1,38 +1,17 @@
-"""A cluster: the scheduler that `--on` names, its workers, and whether they are what they must be; or one started here."""
+"""A cluster: a scheduler's workers, and whether they are what they must be."""
 
-import asyncio
-import os
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgevit_deploy.errors import MissingError, UsageError, first_line
-from edgevit_deploy.fleet.abilities import SLOT, Asked, Facts, declared, describe, differences
-from edgevit_deploy.fleet.access import Access, check_address, security_of
-from edgevit_deploy.registry import requires
+from edgevit_deploy.errors import MissingError, first_line
+from edgevit_deploy.fleet.abilities import SLOT, Asked, Facts, describe, differences
+from edgevit_deploy.workbench import Step, quiet
 
 if TYPE_CHECKING:
     from distributed import Client
-    from distributed.security import Security
 
-CONNECT_TIMEOUT_S = 5.0
-LOCAL = re.compile(r"local(?::(?P<workers>[1-9][0-9]{0,2}))?")
 START_WORKER = "`edgevit-deploy worker ADDRESS`"
-
-SETTINGS = {
-    "distributed.worker.daemon": False,  # or pictures could not be decoded by processes of their own
-    "distributed.worker.profile.enabled": False,  # it would be in what is timed
-    "distributed.nanny.pre-spawn-environ": {
-        # Dask would give each worker one thread, and sums of floats would differ from those of a run without workers.
-        "OMP_NUM_THREADS": None,
-        "MKL_NUM_THREADS": None,
-        "OPENBLAS_NUM_THREADS": None,
-        "DASK_LOGGING__DISTRIBUTED": "critical",
-    },
-}
-"""How our workers differ from Dask's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,22 +30,53 @@ class Seat:
 
 
 class Cluster:
-    """The scheduler, asked for its workers again and again."""
+    """The scheduler, asked for its workers again and again.
 
-    def __init__(self, client: "Client", address: str) -> None:
+    Args:
+        client: connected to it.
+        address: of the scheduler.
+        say: told once of each worker that has come later and is left out.
+    """
+
+    def __init__(self, client: "Client", address: str, say: Step = quiet) -> None:
         self.client = client
         self.address = address
+        self._say = say
         self._facts: dict[str, Facts] = {}
+        self._left_out: set[str] = set()
+        self._versions: dict[str, tuple[str, str]] = {}
+        """Of all workers so far: distribution -> version, and the worker that has it."""
 
-    def seats(self) -> list[Seat]:
-        """Return the workers that are there now, by name.
+    def check(self) -> None:
+        """Refuse workers that cannot take part, before the work; one that comes later is left out, and that is said.
 
         Raises:
-            MissingError: the scheduler is gone, or a worker is none of ours or has other versions than this machine.
+            MissingError: the scheduler is gone or has no workers; or one is none of ours, or has other versions than this machine
+                or than another worker.
         """
+        seats, refused = self._meet()
+        if refused:
+            raise MissingError(next(iter(refused.values())))
+        if not seats:
+            raise MissingError(f"{self.address}: {lacking([frozenset({SLOT})], [])}")
+
+    def seats(self) -> list[Seat]:
+        """Return the workers that are there now and can take part, by name.
+
+        Raises:
+            MissingError: the scheduler is gone.
+        """
+        seats, refused = self._meet()
+        for address, reason in refused.items():
+            self._left_out.add(address)
+            self._say(f"left out: {reason}")
+        return seats
+
+    def _meet(self) -> tuple[list[Seat], dict[str, str]]:
+        """Return the workers that are there now, by name; and of those that cannot take part, why, by address."""
         try:
             found: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
-            self._ask(set(found) - set(self._facts))
+            refused = self._ask(set(found) - set(self._facts) - self._left_out)
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise MissingError(
                 f"the scheduler at {self.address} no longer answers; start it and run the same command again"
@@ -79,46 +89,56 @@ class Cluster:
                 facts=self._facts[address],
             )
             for address, entry in found.items()
-            if address in self._facts
+            if address in self._facts and address not in self._left_out
         ]
-        for seat in seats:
-            self._check(seat)
-        return sorted(seats, key=lambda seat: (seat.name, seat.address))
+        seats.sort(key=lambda seat: (seat.name, seat.address))
+        refused |= {seat.address: reason for seat in seats if (reason := self._objection(seat))}
+        return [seat for seat in seats if seat.address not in refused], refused
 
-    def require(self, asked: Sequence[Asked], what: str) -> None:
-        """Refuse at once what no worker could ever do; Dask would wait for one.
+    def require(self, asked: Sequence[Asked], what: str) -> Asked:
+        """Refuse at once what no worker could ever do, for which Dask would wait; return the best alternative that one has.
 
         Raises:
             MissingError: naming the resources that no worker has.
         """
         seats = self.seats()
-        if any(each <= seat.resources for each in asked for seat in seats):
-            return
+        for each in asked:
+            if any(each <= seat.resources for seat in seats):
+                return each
         raise MissingError(f"{what}: {lacking(asked, seats)}")
 
-    def _ask(self, addresses: set[str]) -> None:
-        """Ask workers that have come for their facts; one that has left meanwhile is passed over."""
-        if not addresses:
-            return
-        answers = self.client.run(describe, workers=sorted(addresses), on_error="return")
+    def _ask(self, addresses: set[str]) -> dict[str, str]:
+        """Ask workers that have come for their facts, and return why some have none; one that has left is passed over."""
+        refused = {}
+        answers = self.client.run(describe, workers=sorted(addresses), on_error="return") if addresses else {}
         for address, answer in answers.items():
             if isinstance(answer, Facts):
                 self._facts[address] = answer
             elif isinstance(answer, ImportError | AttributeError):
-                raise MissingError(
+                refused[address] = (
                     f"the worker at {address} has another edgevit-deploy than this machine, or none ({first_line(answer)}); "
                     f"install the same one there and start it with {START_WORKER}"
                 )
+            elif not isinstance(answer, OSError):
+                what = f"{type(answer).__name__}: {first_line(answer)}" if isinstance(answer, Exception) else repr(answer)
+                refused[address] = f"the worker at {address} cannot say what it is ({what}); start it again with {START_WORKER}"
+        return refused
 
-    def _check(self, seat: Seat) -> None:
-        if differing := differences(describe().versions, seat.facts.versions):
-            raise MissingError(
-                f"worker {seat.name} on {seat.facts.host} has other versions: {'; '.join(differing)}; install the same ones there"
-            )
+    def _objection(self, seat: Seat) -> str:
+        """Say why a worker cannot take part; nothing where it can, and its versions are then those of the next ones, too."""
+        who, theirs = f"worker {seat.name} on {seat.facts.host}", seat.facts.versions
+        differing = differences(describe().versions, theirs) or [
+            f"{name} {theirs[name]}, on worker {worker} it is {version}"
+            for name, (version, worker) in self._versions.items()
+            if theirs.get(name, version) != version
+        ]
+        if differing:
+            return f"{who} has other versions: {'; '.join(differing)}; install the same ones there"
         if SLOT not in seat.resources:
-            raise MissingError(
-                f"worker {seat.name} on {seat.facts.host} does not say what it can do; start it with {START_WORKER}"
-            )
+            return f"{who} does not say what it can do; start it with {START_WORKER}"
+        for name, version in theirs.items():
+            self._versions.setdefault(name, (version, seat.name))
+        return ""
 
 
 def lacking(asked: Sequence[Asked], seats: Sequence[Seat]) -> str:
@@ -130,126 +150,6 @@ def lacking(asked: Sequence[Asked], seats: Sequence[Seat]) -> str:
     if missing := sorted(least - have):
         return f"no worker has {' or '.join(missing)}; start {START_WORKER} on a machine that has it"
     return f"no worker has all of {', '.join(sorted(least))}; start {START_WORKER} on a machine that has them"
-
-
-def check_on(on: str, access: Access) -> None:
-    """Refuse what `--on` and the flags beside it cannot mean; nothing is connected or imported.
-
-    Raises:
-        UsageError: with what to type instead.
-        MissingError: dask is not installed, or there is no such machine.
-    """
-    if not LOCAL.fullmatch(on):
-        check_address(on, access)
-    elif access != Access():
-        raise UsageError(f"--on {on} starts workers of this machine's own; drop the --tls flags and --insecure")
-    check_installed("--on")
-
-
-def check_installed(flag: str) -> None:
-    """Refuse to go on without dask.
-
-    Raises:
-        MissingError: with the command that installs it.
-    """
-    found = requires("distributed", extra="fleet")
-    if not found.ok:
-        raise MissingError(f"{flag} needs Dask: {found.detail}; {found.fix}")
-
-
-@contextmanager
-def open_cluster(on: str, access: Access = Access()) -> Iterator[Cluster]:  # noqa: B008 - frozen
-    """Connect to a scheduler, or start one here with its workers, and leave nothing of it at the end.
-
-    Args:
-        on: tcp://HOST:PORT, tls://HOST:PORT, `local` or `local:N` for N workers.
-        access: who gets in.
-
-    Raises:
-        UsageError: as for `check_on`.
-        MissingError: dask is not installed, no scheduler answers there, it has no workers, or those are none of ours.
-    """
-    check_on(on, access)
-    import dask
-    from distributed import Client
-
-    silence()
-    security = security_of(access)
-    local = LOCAL.fullmatch(on)
-    with dask.config.set(SETTINGS), ExitStack() as opened:
-        address: Any = on
-        if local:
-            address = opened.enter_context(closing(_local_cluster(int(local["workers"] or default_workers()))))
-        else:
-            greet(address, security)
-        try:
-            client = Client(address, security=security, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
-        except OSError as error:
-            raise _no_answer(on, error) from error
-        opened.callback(client.close, timeout=CONNECT_TIMEOUT_S)
-        cluster = Cluster(client, on)
-        if not cluster.seats():
-            raise MissingError(f"{on}: {lacking([frozenset({SLOT})], [])}")
-        yield cluster
-
-
-def greet(address: str, security: "Security | None") -> None:
-    """Connect to a scheduler once and part again: a client of Dask's that meets anything else is noisy and slow to end.
-
-    Raises:
-        MissingError: nothing answers there, or something that is no scheduler.
-    """
-    from distributed.comm import connect
-
-    async def meet() -> None:
-        arguments = security.get_connection_args("client") if security else {}
-        comm = await asyncio.wait_for(connect(address, timeout=CONNECT_TIMEOUT_S, **arguments), CONNECT_TIMEOUT_S)
-        await comm.close()
-
-    try:
-        asyncio.run(meet())
-    except Exception as error:  # of a parser on what some other server says, MemoryError for one
-        raise _no_answer(address, error) from error
-
-
-def _no_answer(address: str, error: Exception) -> MissingError:
-    reason = first_line(error) if isinstance(error, OSError) else "what answers there is none"
-    if isinstance(error, TimeoutError):
-        reason = f"no answer within {CONNECT_TIMEOUT_S:g} s"
-    return MissingError(f"no scheduler answers at {address} ({reason}); start `dask scheduler` there, or check the address")
-
-
-def default_workers() -> int:
-    """Return how many workers `local` starts: each conversion keeps several cores busy for a part of its time."""
-    return max(2, (os.cpu_count() or 1) // 4)
-
-
-def silence() -> None:
-    """Keep Dask's logs to itself: what they say of lost workers is said in the rows."""
-    import logging
-
-    import distributed  # noqa: F401 - sets the levels
-
-    dasks = [name for name in logging.root.manager.loggerDict if name.startswith("distributed.")]  # some have levels of their own
-    for name in ("distributed", "tornado", "asyncio", *dasks):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _local_cluster(workers: int) -> Any:
-    import logging
-
-    from distributed import LocalCluster
-
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,
-        memory_limit=0,
-        resources=declared(),
-    )
 
 
 def _name(name: object, facts: Facts) -> str:

@@ -27,6 +27,10 @@ PATIENCE_S = 60.0
 POLL_S = 0.5
 
 
+class NotDoneError(RunError):
+    """No worker was left to do a job, or each that tried was lost: this says nothing of the job itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """A job to be done.
@@ -87,7 +91,7 @@ class Dispatch:
         """Yield what comes of the orders, as it comes; whatever ends this early cancels the others.
 
         Raises:
-            MissingError: the scheduler is gone, or a worker with other versions has come.
+            MissingError: the scheduler is gone.
         """
         try:
             while self._waiting or self._running:
@@ -110,7 +114,7 @@ class Dispatch:
             if not able:
                 attempt.alone_since_s = attempt.alone_since_s or time.monotonic()
                 if time.monotonic() - attempt.alone_since_s > PATIENCE_S:
-                    yield Outcome(order=attempt.order, error=RunError(lacking(attempt.order.asked, seats)))
+                    yield Outcome(order=attempt.order, error=NotDoneError(lacking(attempt.order.asked, seats)))
                     continue
             else:
                 attempt.alone_since_s = None
@@ -195,7 +199,7 @@ class Dispatch:
             return None
         names = ", ".join(f"{each.name} on {each.facts.host}" for each in attempt.lost)
         reason = f"{len(attempt.lost)} workers were lost while they did it: {names}; see what ended them, memory for example"
-        return Outcome(order=attempt.order, error=RunError(reason), seat=seat)
+        return Outcome(order=attempt.order, error=NotDoneError(reason), seat=seat)
 
     def _cancel(self, futures: "Sequence[Future]") -> None:
         with suppress(Exception):  # of a scheduler that is gone; the orders are then, too

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from typing import Protocol as Interface
 
 from edgevit_deploy import api
-from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder, find_pictures
+from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder
 from edgevit_deploy.errors import DeployError, UsageError
 from edgevit_deploy.every_target import Network, convert_network
 from edgevit_deploy.fleet.parcel import Parcel, pack, unpack
@@ -18,6 +18,7 @@ from edgevit_deploy.measure.accuracy.shards import Shard, ShardLogits, run_shard
 from edgevit_deploy.measure.bench import BenchRun, Protocol
 from edgevit_deploy.measure.contests import Against
 from edgevit_deploy.model.loading import ModelOrigin
+from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.pipeline import Attempt
 from edgevit_deploy.process.scratch import scratch_folder
 from edgevit_deploy.request import FileRequest
@@ -36,6 +37,12 @@ class Source:
     weights: tuple[str, bytes] | None = None
     labels: tuple[str, bytes] | None = None
     photographs: tuple[tuple[str, bytes], ...] = ()
+
+    def origin_in(self, scratch: Path, origin: ModelOrigin) -> ModelOrigin:
+        """Write the files that an origin names into a folder, and return the origin that names them there."""
+        return replace(
+            origin, weights=written(scratch / "weights", self.weights), labels=written(scratch / "labels", self.labels)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +65,8 @@ class ConvertJob:
     def run(self, given: Source) -> Converted:
         """Convert in a folder of its own, of which nothing stays."""
         with scratch_folder() as scratch:
-            origin = replace(
-                self.origin,
-                weights=written(scratch / "weights", given.weights),
-                labels=written(scratch / "labels", given.labels),
-            )
             (attempt,) = convert_network(
-                Network(origin=origin, output=scratch / "bundles"),
+                Network(origin=given.origin_in(scratch, self.origin), output=scratch / "bundles"),
                 self.request,
                 targets=(self.target,),
                 photographs=photographs_in(scratch / "photographs", given),
@@ -143,7 +145,7 @@ class EvaluateJob:
         """Run the shard's pictures through what was sent.
 
         Raises:
-            UsageError: this machine has other pictures under that path, or none.
+            UsageError: this machine has other pictures under that path, or none, or fewer cores than threads.
         """
         shard = self.shard
         for index, size in enumerate(self.sizes):
@@ -185,6 +187,16 @@ def perform(job: Job, given: object) -> Any:
     return job.run(given)
 
 
+def read_whole(path: Path) -> bytes:
+    """Read a file of this machine's to be sent."""
+    return read_bounded(path, path.stat().st_size)
+
+
+def named_file(path: Path | None) -> tuple[str, bytes] | None:
+    """Read a file to be sent with its name; None where there is none."""
+    return None if path is None else (path.name, read_whole(path))
+
+
 def written(folder: Path, file: tuple[str, bytes] | None) -> Path | None:
     """Write a file under its own name, which errors and suffixes depend on."""
     if file is None:
@@ -196,11 +208,11 @@ def written(folder: Path, file: tuple[str, bytes] | None) -> Path | None:
 
 
 def photographs_in(folder: Path, given: Source) -> PictureFolder:
-    """Write the photographs of a source, and return them as the folder that the sender has."""
+    """Write the photographs of a source, and return them in the sender's order, whose table of labels is not sent."""
     if not given.photographs:
         return NO_PICTURES
     folder.mkdir()
     for name, content in given.photographs:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)  # of a tree, below its class
         (folder / name).write_bytes(content)
-    return find_pictures(folder)
+    return PictureFolder(root=folder, names=tuple(name for name, _ in given.photographs))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from edgevit_deploy.bundle.folder import README_NAME, record_files, write_manifest
 from edgevit_deploy.bundle.readme import bundle_readme
-from edgevit_deploy.fleet.jobs import Converted, Source, photographs_in, written
+from edgevit_deploy.fleet.jobs import Converted, Source, photographs_in
 from edgevit_deploy.fleet.parcel import Parcel, pack, unpack
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.loading import ModelOrigin, load_model
@@ -44,12 +44,7 @@ class JudgeJob:
         with scratch_folder() as scratch:
             bundle = scratch / "bundle"
             manifest = unpack(given.parcel, bundle, "the client")
-            origin = replace(
-                self.origin,
-                weights=written(scratch / "weights", given.source.weights),
-                labels=written(scratch / "labels", given.source.labels),
-            )
-            loaded = load_model(origin)
+            loaded = load_model(given.source.origin_in(scratch, self.origin))
             check_same_weights(manifest, loaded)
             photographs = photographs_in(scratch / "photographs", given.source)
             with open_workbench(loaded, THIS_HOST, photographs=photographs) as workbench:

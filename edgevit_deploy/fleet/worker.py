@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgevit_deploy.errors import MissingError, first_line
-from edgevit_deploy.fleet.access import Access, check_address, security_of
-from edgevit_deploy.fleet.cluster import SETTINGS, check_installed, greet, silence
+from edgevit_deploy.fleet.access import Access, check_address, loopback_of, security_of
+from edgevit_deploy.fleet.connection import SETTINGS, check_installed, greet, silence
 from edgevit_deploy.process.interrupts import SIGNALS
 from edgevit_deploy.workbench import Step, quiet
 
@@ -60,7 +60,6 @@ async def _serve(address: str, resources: dict[str, float], security: "Security 
 
     stopped, loop = asyncio.Event(), asyncio.get_running_loop()
     previous = {number: signal.getsignal(number) for number in SIGNALS}
-    previous = {number: signal.getsignal(number) for number in SIGNALS}
     for number in previous:
         loop.add_signal_handler(number, stopped.set)
     nanny: Any = Nanny(
@@ -68,6 +67,7 @@ async def _serve(address: str, resources: dict[str, float], security: "Security 
         nthreads=1,
         resources=resources,
         name=name,
+        host=loopback_of(address),
         security=security,
         dashboard=False,
         memory_limit=0,

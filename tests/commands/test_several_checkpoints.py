@@ -1,5 +1,6 @@
 """`all --weights A B`: each checkpoint has a folder and a table of its own."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -8,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from edgevit_deploy.cli import run
-from tests.helpers.trained import WEIGHTS
+from tests.helpers.trained import WEIGHTS, write_other
 
 
 @pytest.fixture
 def two(tmp_path: Path) -> list[str]:
-    """Two checkpoints of other names."""
-    return [str(shutil.copyfile(WEIGHTS, tmp_path / name)) for name in ("one.safetensors", "two.safetensors")]
+    """Two checkpoints of other names and weights."""
+    one = shutil.copyfile(WEIGHTS, tmp_path / "one.safetensors")
+    return [str(one), str(write_other(tmp_path / "two.safetensors"))]
 
 
 def test_each_has_a_folder_and_a_table(
@@ -26,7 +28,9 @@ def test_each_has_a_folder_and_a_table(
     assert [network["weights"] for network in networks] == two
     bundles = [Path(row["bundle"]) for network in networks for row in network["rows"]]
     assert bundles == [tmp_path / "out" / name / "fake-fp32" for name in ("one", "two")]
-    assert all((bundle / "manifest.json").is_file() for bundle in bundles)
+    made_from = [json.loads((bundle / "manifest.json").read_text())["model"]["weights_sha256"] for bundle in bundles]
+    assert made_from == [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in two]
+    assert made_from[0] != made_from[1]
     assert all(path in captured.err for path in two)
 
 

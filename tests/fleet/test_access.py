@@ -7,7 +7,7 @@ import pytest
 
 from edgevit_deploy.errors import DeployError, MissingError, UsageError
 from edgevit_deploy.fleet.access import Access, check_address, is_loopback
-from edgevit_deploy.fleet.cluster import check_on
+from edgevit_deploy.fleet.connection import check_on
 
 TLS = Access(ca=Path("ca.pem"), cert=Path("cert.pem"), key=Path("key.pem"))
 
@@ -81,7 +81,7 @@ def test_the_command_line_says_the_same(expect_error: Callable[..., str], monkey
     assert "or say --insecure" in expect_error(2, "worker", "tcp://10.0.0.1:8786")
     assert "are for --on ADDRESS" in expect_error(2, *model, "--insecure")
     assert "are for --on ADDRESS" in expect_error(2, *model, "--needs", "arm64")
-    assert "expected NAME or NAME=N" in expect_error(2, "worker", "tcp://127.0.0.1:1", "--resource", "x=0")
-    monkeypatch.setattr("edgevit_deploy.fleet.cluster.CONNECT_TIMEOUT_S", 0.5)
+    assert "--resource x=2: expected a name without =" in expect_error(2, "worker", "tcp://127.0.0.1:1", "--resource", "y,x=2")
+    monkeypatch.setattr("edgevit_deploy.fleet.connection.CONNECT_TIMEOUT_S", 0.5)
     for tokens in ((*model, "--on", "tcp://127.0.0.1:1"), ("worker", "tcp://127.0.0.1:1")):
         assert "no scheduler answers at tcp://127.0.0.1:1" in expect_error(3, *tokens)

@@ -10,7 +10,7 @@ import pytest
 
 from edgevit_deploy.cli import run
 from edgevit_deploy.fleet.parcel import pack
-from tests.fleet.test_parcel import contents
+from tests.helpers.fleet import contents
 
 RUNS = ("--runs", "20")
 
@@ -19,14 +19,15 @@ def test_the_figures_come_from_a_worker_that_runs_the_bundle(
     fake_bundle: Path, address: str, cluster: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = contents(fake_bundle)
-    assert run(["bench", str(fake_bundle), *RUNS, "--on", address, "--output", str(tmp_path / "pages"), "--json"]) == 0
+    where = ("--on", address, "--needs", "red")
+    assert run(["bench", str(fake_bundle), *RUNS, *where, "--output", str(tmp_path / "pages"), "--json"]) == 0
     captured = capfd.readouterr()
     document = json.loads(captured.out)
     assert document["worker"].startswith("red on "), "blue cannot run it"
     assert [result["label"] for result in document["results"]] == [str(fake_bundle)]
     assert len(document["results"][0]["raw_ms"]) == 20
     assert "Timed by worker red on " in captured.err
-    assert f"--on {address}" in (tmp_path / "pages" / "bench.md").read_text()
+    assert " ".join(where) in (tmp_path / "pages" / "bench.md").read_text()
     assert contents(fake_bundle) == before
 
 

@@ -11,18 +11,12 @@ import pytest
 import export
 from edgevit_deploy.cli import run
 from edgevit_deploy.fleet import convert, dispatch
-from edgevit_deploy.fleet.jobs import ConvertJob
+from edgevit_deploy.fleet.jobs import ConvertJob, Source
 from edgevit_deploy.fleet.parcel import Parcel
-from edgevit_deploy.model.loading import ModelOrigin
+from edgevit_deploy.spec import PreprocessChoice
 from tests.helpers.fakes import FAKE_COMMAND
-from tests.helpers.fleet import KilledInTheMiddle
+from tests.helpers.fleet import KilledInTheMiddle, contents
 from tests.helpers.trained import WEIGHTS, write_pictures
-
-Files = dict[str, bytes]
-
-
-def contents(folder: Path) -> Files:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def rows(capfd: pytest.CaptureFixture[str], *tokens: object) -> list[dict[str, Any]]:
@@ -72,6 +66,18 @@ def test_wrong_arguments_are_one_line_before_anything_is_sent(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("place", ["a file/below", "occupied"])
+def test_a_place_that_cannot_be_used_is_said_before_anything_is_sent(
+    only_fake: None, address: str, cluster: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], place: str
+) -> None:
+    (tmp_path / "a file").write_text("x")
+    (tmp_path / "occupied" / "fake-fp32.failed").mkdir(parents=True)
+    assert run(["all", *FAKE_COMMAND[1:], "--on", address, "--output", str(tmp_path / place)]) == 2
+    said = capfd.readouterr().err
+    assert "so nothing can be written below it" in said or "exists and is not a bundle" in said
+    assert "conversions on" not in said
+
+
 def test_what_no_worker_builds_is_skipped_by_name_and_counts_as_no_pass(
     only_fake: None, address: str, cluster: Any, expect_error: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -105,21 +111,44 @@ def test_a_bundle_that_was_changed_on_its_way_is_a_failed_row_and_is_not_written
     assert not (tmp_path / "out").exists()
 
 
-def test_a_bundle_of_another_network_is_refused(
+OTHERS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "model": lambda fields: fields.update(origin=replace(fields["origin"], seed=7)),
+    "conversion": lambda fields: fields.update(request=replace(fields["request"], batch=2)),
+    "preprocess": lambda fields: fields.update(origin=replace(fields["origin"], preprocess=PreprocessChoice(mean=(0.1,) * 3))),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_a_whole_bundle_of_something_else_is_refused(
     only_fake: None,
     address: str,
     cluster: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
+    what: str,
 ) -> None:
-    """Whole, and hashed rightly, but of another seed than was asked for."""
+    """Hashed rightly, but not what was asked for: as if the worker were given something else."""
     honest = ConvertJob.__init__
 
-    def other_seed(self: ConvertJob, *, origin: ModelOrigin, **fields: Any) -> None:
-        honest(self, origin=replace(origin, seed=7), **fields)
+    def other(self: ConvertJob, **fields: Any) -> None:
+        OTHERS[what](fields)
+        honest(self, **fields)
 
-    monkeypatch.setattr(ConvertJob, "__init__", other_seed)
+    monkeypatch.setattr(ConvertJob, "__init__", other)
     assert run(["all", *FAKE_COMMAND[1:], "--on", address, "--output", str(tmp_path / "out")]) == 1
-    assert "what worker red sent is not the bundle that was asked for" in capfd.readouterr().err
+    assert f"what worker red sent is not the bundle that was asked for ({what})" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("names", ["abcdefghik", "abcdefghij"])
+def test_labels_of_something_else_are_refused(
+    only_fake: None, address: str, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: str
+) -> None:
+    """As many names, all real, the last one another; the same ones are no reason."""
+    asked, sent = tmp_path / "asked.txt", "\n".join(names).encode()
+    asked.write_text("\n".join("abcdefghij"))
+    monkeypatch.setattr(convert, "Source", lambda *, labels, **rest: Source(labels=("asked.txt", sent), **rest))
+    tokens = ["all", *FAKE_COMMAND[1:], "--labels", str(asked), "--on", address, "--output", str(tmp_path / "out")]
+    assert run(tokens) == (0 if names == "abcdefghij" else 1)
+    assert (tmp_path / "out").exists() == (names == "abcdefghij")

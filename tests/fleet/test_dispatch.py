@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from edgevit_deploy.errors import BundleError, MissingError, RunError
+from edgevit_deploy.fleet import dispatch
 from edgevit_deploy.fleet.cluster import Cluster
-from edgevit_deploy.fleet.dispatch import RETRIES, Dispatch, Order, Outcome
+from edgevit_deploy.fleet.dispatch import RETRIES, Dispatch, NotDoneError, Order, Outcome
+from tests.helpers import fleet
 from tests.helpers.fleet import Alone, Die, Raise, Say
 
 ANYWHERE = (frozenset({"linux"}),)
@@ -44,6 +46,29 @@ def test_a_resource_that_nobody_has_is_refused_by_name(cluster: Cluster) -> None
         cluster.require([frozenset({"macos", "red"})], "job")
     with pytest.raises(MissingError, match="no worker has all of blue, red"):
         cluster.require([RED | BLUE], "job")
+
+
+def test_a_job_that_no_worker_can_do_any_more_waits_a_while_and_fails(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "PATIENCE_S", 1.0)
+    done = outcomes(cluster, Say(word="x"), asked=(frozenset({"macos"}),))
+    assert isinstance(done[0].error, NotDoneError)
+    assert "no worker has macos" in str(done[0].error)
+    assert outcomes(cluster, Say(word="x"))[0].result == ("x", None), "the others are not held up"
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_goes_meanwhile_ends_the_command_in_one_line(tmp_path: Path) -> None:
+    with (
+        fleet.scheduler(tmp_path) as address,
+        fleet.workers(address, ("own", ())),
+        fleet.connected(address, 1) as cluster,
+    ):
+        orders = [Order(key=number, job=Say(word="x"), given=None, asked=(frozenset(),)) for number in range(3)]
+        coming = Dispatch(cluster, orders).outcomes()
+        assert next(coming).result == ("x", None)
+        fleet.end_scheduler(tmp_path)
+        with pytest.raises(MissingError, match=f"the scheduler at {address} no longer answers"):
+            list(coming)
 
 
 def test_20_megabytes_go_to_every_worker_and_come_back(cluster: Cluster) -> None:

@@ -68,6 +68,23 @@ def test_pictures_that_are_not_the_same_there_are_named(
     assert "the folder of --data must be the same on every worker, under the same path" in line
 
 
+def test_threads_are_counted_where_the_work_is_done(
+    classifier: Path,
+    address: str,
+    cluster: Any,
+    capfd: pytest.CaptureFixture[str],
+    expect_error: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edgevit_deploy.measure.machine._cores_for_us", lambda: 0)
+    tokens = ("evaluate", classifier, "--data", pictures(4), "--threads")
+    assert "--threads 1: this process may use 0 cores" in expect_error(2, *tokens, 1)
+    assert evaluate(capfd, *tokens[1:], 1, "--on", address)["rows"][0]["status"] == "ran"
+    line = expect_error(2, *tokens, 4096, "--on", address)
+    assert "--threads 4096: this process may use" in line
+    assert "may use 0 cores" not in line
+
+
 def test_a_bundle_that_no_worker_runs_is_not_run(
     classifier: Path, address: str, cluster: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,10 +8,7 @@ import pytest
 
 from edgevit_deploy.errors import BundleError, UsageError
 from edgevit_deploy.fleet.parcel import Parcel, pack, publish, unpack
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+from tests.helpers.fleet import contents
 
 
 def test_what_arrives_is_what_was_sent(fake_bundle: Path, tmp_path: Path) -> None:

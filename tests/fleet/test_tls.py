@@ -1,5 +1,6 @@
 """A cluster behind TLS: whoever has a certificate of its authority gets in, and nobody else."""
 
+import asyncio
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -9,8 +10,9 @@ import pytest
 
 from edgevit_deploy.errors import MissingError, UsageError
 from edgevit_deploy.fleet.access import Access, security_of
-from edgevit_deploy.fleet.cluster import open_cluster
+from edgevit_deploy.fleet.connection import open_cluster
 from edgevit_deploy.fleet.dispatch import Dispatch, Order
+from edgevit_deploy.fleet.worker import serve
 from tests.helpers import fleet
 
 pytestmark = [
@@ -68,13 +70,50 @@ def test_who_has_a_certificate_of_the_authority_gets_in(behind_tls: str, ours: A
 
 
 def test_who_has_another_ones_does_not(behind_tls: str, theirs: Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgevit_deploy.fleet.cluster.CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("edgevit_deploy.fleet.connection.CONNECT_TIMEOUT_S", 1.0)
     with pytest.raises(MissingError, match="no scheduler answers at tls://"), open_cluster(behind_tls, theirs):
         pass
 
 
+def answer(address: str, access: Access) -> str:
+    """Ask whoever listens at an address who he is, as Dask's own parts ask each other, and return his answer's type."""
+    from distributed.core import rpc
+
+    async def ask() -> object:
+        security = security_of(access)
+        assert security is not None
+        async with rpc(address, connection_args=security.get_connection_args("client"), timeout=10) as other:
+            return await asyncio.wait_for(other.identity(), 15)
+
+    identity = asyncio.run(ask())
+    assert isinstance(identity, dict)
+    return str(identity["type"])
+
+
+def test_the_scheduler_and_the_worker_refuse_a_stranger_who_trusts_them(behind_tls: str, ours: Access, theirs: Access) -> None:
+    """He knows our authority, so that it is not he who ends the connection, and shows a certificate of another one."""
+    stranger = Access(ca=ours.ca, cert=theirs.cert, key=theirs.key)
+    with fleet.connected(behind_tls, 1, ours) as cluster:
+        (worker,) = (seat.address for seat in cluster.seats())
+    for address, kind in ((behind_tls, "Scheduler"), (worker, "Worker")):
+        assert address.startswith("tls://")
+        assert answer(address, ours) == kind
+        with pytest.raises((OSError, TimeoutError)):
+            answer(address, stranger)
+
+
+def test_a_stranger_becomes_neither_client_nor_worker(behind_tls: str, ours: Access, theirs: Access) -> None:
+    stranger = Access(ca=ours.ca, cert=theirs.cert, key=theirs.key)
+    with pytest.raises(MissingError), open_cluster(behind_tls, stranger):
+        pass
+    with pytest.raises(MissingError):
+        serve(behind_tls, {"slot": 1.0}, access=stranger, name="stranger")
+    with fleet.connected(behind_tls, 1, ours) as cluster:
+        assert [seat.name for seat in cluster.seats()] == ["inside"]
+
+
 def test_who_has_none_does_not(behind_tls: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgevit_deploy.fleet.cluster.CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("edgevit_deploy.fleet.connection.CONNECT_TIMEOUT_S", 1.0)
     with pytest.raises(UsageError, match="TLS needs --tls-ca"), open_cluster(behind_tls, Access()):
         pass
     with pytest.raises(MissingError, match="no scheduler answers"), open_cluster(behind_tls.replace("tls", "tcp"), Access()):

@@ -1,4 +1,4 @@
-"""Workers with other versions, workers that do not say what they can do, and a machine without dask: refused by name."""
+"""Workers with other versions, and a machine without dask: refused by name."""
 
 import importlib.util
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgevit_deploy.errors import MissingError
-from edgevit_deploy.fleet.abilities import declared, describe, differences, to_convert, to_run
+from edgevit_deploy.fleet.abilities import declared, describe, differences, source_hash, to_convert, to_run
 from tests.helpers import fleet
 from tests.helpers.fakes import FAKE_COMMAND
 
@@ -56,6 +56,31 @@ def test_this_machine_says_its_versions() -> None:
     versions = describe().versions
     assert {"edgevit-deploy", "source", "python", "torch", "numpy", "msgspec", "distributed"} <= set(versions)
     assert "+" not in versions["torch"], "`+cpu` is of one machine"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Our own code in small: two modules, and what decides a bundle besides."""
+    for name in ("export/onnx/__init__.py", "export/onnx/form.toml", "export/onnx/usage.md", "runtimes/onnx.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"one\ntwo\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["export/onnx/__init__.py", "export/onnx/form.toml", "export/onnx/usage.md", "runtimes/new.py"])
+def test_another_source_is_another_version_whatever_the_file(checkout: Path, name: str) -> None:
+    before = source_hash(checkout)
+    (checkout / name).write_text("other")
+    assert source_hash(checkout) != before
+
+
+def test_what_python_and_file_managers_leave_is_no_source_nor_is_the_end_of_a_line(checkout: Path) -> None:
+    before = source_hash(checkout)
+    (checkout / "export" / "__pycache__").mkdir()
+    for name in ("export/__pycache__/x.pyc", "export/onnx/.DS_Store", "README.md"):
+        (checkout / name).write_text("x")
+    (checkout / "export" / "onnx" / "form.toml").write_bytes(b"one\r\ntwo\r\n")
+    assert source_hash(checkout) == before
 
 
 def test_what_this_machine_declares_is_what_doctor_finds(fake_target: None) -> None:

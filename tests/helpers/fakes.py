@@ -130,11 +130,20 @@ class FakeSession(Session):
             del self._module
 
 
+class RefusingSession(FakeSession):
+    """Load nothing."""
+
+    def _load(self) -> None:
+        raise RunError(f"{self.name}: the compiler refuses this file")
+
+
 FAKE_TARGET: Target[FakeExporter] = Target(name="fake", location="tests.helpers.fakes:FakeExporter", summary="A fake target")
 FAKE_RUNTIME: Runtime[Session] = Runtime(
     name="fake", target="fake", location="tests.helpers.fakes:FakeSession", summary="A fake runtime"
 )
-
+REFUSING_RUNTIME: Runtime[Session] = Runtime(
+    name="fake", target="fake", location="tests.helpers.fakes:RefusingSession", summary="A fake runtime that loads nothing"
+)
 
 FAKE_COMMAND = ("fake", "--model", "edgevit_xxs", "--image-size", "32", "--num-classes", "10")
 """A conversion to the fake target that takes a moment."""

@@ -10,20 +10,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 START_S = 60.0
+PROCESS = "scheduler.pid"
 CAN = ("build-fake", "run-fake", "build-torchscript", "run-torch-lite", "build-onnx", "run-onnxruntime")
 """What a worker has that can build and run the fake target and the two that are quickest."""
 
 
-NO_RUNTIME = "TESTS_FLEET_NO_RUNTIME"
-"""In the environment of a worker that cannot run the fake target's files, whatever it says of itself."""
+RUNTIME = "TESTS_FLEET_RUNTIME"
+"""In the environment of a worker, what runs the fake target's files, whatever it says of itself: `nothing`, or what `refuses`."""
 
 
 @contextmanager
@@ -32,7 +33,8 @@ def scheduler(folder: Path, *flags: str) -> Iterator[str]:
     told = folder / "scheduler.json"
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
     command += ["--scheduler-file", str(told), *(flags or ("--host", "127.0.0.1"))]
-    with process(command):
+    with process(command) as running:
+        (folder / PROCESS).write_text(str(running.pid))
         end = time.monotonic() + START_S
         while time.monotonic() < end:
             if told.is_file() and (text := told.read_text()):
@@ -40,6 +42,11 @@ def scheduler(folder: Path, *flags: str) -> Iterator[str]:
                 return
             time.sleep(0.05)
         raise TimeoutError("the scheduler did not start")
+
+
+def end_scheduler(folder: Path) -> None:
+    """End the scheduler that was started with a folder, as Ctrl-C does."""
+    os.kill(int((folder / PROCESS).read_text()), signal.SIGINT)
 
 
 @contextmanager
@@ -55,30 +62,46 @@ def workers(
 
 
 @contextmanager
-def process(command: Sequence[str], env: Mapping[str, str] | None = None) -> "Iterator[subprocess.Popen[bytes]]":
-    """Run a command until the end of a `with` block, and kill it then with what it has started."""
+def process(
+    command: Sequence[str], env: Mapping[str, str] | None = None, said: Path | None = None
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run a command until the end of a `with` block, and kill it then with what it has started; `said` gets its output."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), **(env or {})}
-    running = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    with Path(os.devnull if said is None else said).open("wb") as output:
+        running = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
     try:
         yield running
     finally:
-        os.killpg(running.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended, and been waited for
+            os.killpg(running.pid, signal.SIGKILL)
         running.wait()
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder: path inside (POSIX) -> content."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def wait_until(so: Callable[[], bool]) -> None:
+    """Wait until something is so; fail where it is not within the time that a start may take."""
+    end = time.monotonic() + START_S
+    while not so():
+        if time.monotonic() > end:
+            raise TimeoutError("it did not come to that")
+        time.sleep(0.05)
+
+
 @contextmanager
-def connected(address: str, count: int, access: Any = None) -> Iterator[Any]:
-    """Give the cluster at an address once it has that many workers."""
+def connected(address: str, count: int, access: Any = None, say: Any = lambda _: None) -> Iterator[Any]:
+    """Give the cluster at an address once it has that many workers; `say` is told of those that come later and are left out."""
     from edgevit_deploy.errors import MissingError
     from edgevit_deploy.fleet.access import Access
-    from edgevit_deploy.fleet.cluster import open_cluster
+    from edgevit_deploy.fleet.connection import open_cluster
 
     end = time.monotonic() + START_S
     while True:
         try:
-            with open_cluster(address, access or Access()) as cluster:
+            with open_cluster(address, access or Access(), say) as cluster:
                 while len(cluster.seats()) < count and time.monotonic() < end:
                     time.sleep(0.1)
                 yield cluster
@@ -158,11 +181,12 @@ def register_fake_target() -> None:
     """Add the fake target for good."""
     import export
     import runtimes
-    from tests.helpers.fakes import FAKE_RUNTIME, FAKE_TARGET
+    from tests.helpers.fakes import FAKE_RUNTIME, FAKE_TARGET, REFUSING_RUNTIME
 
     export.TARGETS["fake"] = FAKE_TARGET
-    if NO_RUNTIME not in os.environ:
-        runtimes.RUNTIMES["fake"] = FAKE_RUNTIME
+    chosen = {"": FAKE_RUNTIME, "nothing": None, "refuses": REFUSING_RUNTIME}[os.environ.get(RUNTIME, "")]
+    if chosen is not None:
+        runtimes.RUNTIMES["fake"] = chosen
 
 
 if __name__ in ("__main__", "__mp_main__"):

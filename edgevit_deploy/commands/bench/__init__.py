@@ -74,7 +74,7 @@ def bench_bundles(
         )
     print_run(run)
     if output is not None and run.benchmark is not None:
-        command = _command(bundles, timing, against, weights, ops=ops, on=fleet_flags.on)
+        command = _command(bundles, timing, against, weights, ops=ops, where=fleet_flags.tokens())
         write_files(run, run.benchmark, command, output)
         say(f"saved: {output}: bench.md, bench.json, bench.svg")
     if json:
@@ -97,7 +97,7 @@ def _bench_where(flags: FleetFlags) -> "Iterator[Callable[..., BenchRun]]":
 
 
 def _command(
-    bundles: Sequence[Path], timing: "Timing", against: str | None, weights: Path | None, *, ops: bool, on: str | None
+    bundles: Sequence[Path], timing: "Timing", against: str | None, weights: Path | None, *, ops: bool, where: Sequence[str]
 ) -> str:
     """Return the command line that times the same again."""
     flags = ["--seed", str(timing.seed)]
@@ -108,5 +108,4 @@ def _command(
     flags += ["--against", against] if against else []
     flags += ["--weights", str(weights)] if weights else []
     flags += ["--ops"] if ops else []
-    flags += ["--on", on] if on else []
-    return shlex.join(["python", "convert.py", "bench", *map(str, bundles), *flags])
+    return shlex.join(["python", "convert.py", "bench", *map(str, bundles), *flags, *where])

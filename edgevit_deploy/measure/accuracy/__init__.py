@@ -82,7 +82,7 @@ def evaluate(
         UsageError: refused arguments, pictures that are not the bundles', or with `strict` a file that is no good picture.
         BundleError: a damaged bundle.
     """
-    _check(weights, sample, way, limits)
+    _check(weights, sample, way, limits, cores_here=run_shards is run_in_turn)
     step("reading the bundles")
     field = read_field(bundles, weights, labels, way, host)
     step("listing the pictures")
@@ -121,7 +121,8 @@ def evaluate(
         )
 
 
-def _check(weights: Path | None, sample: Sample, way: Way, limits: Limits) -> None:
+def _check(weights: Path | None, sample: Sample, way: Way, limits: Limits, *, cores_here: bool) -> None:
+    """Refuse what cannot be; `cores_here` is False where another machine is to run the shards, which has other cores."""
     for flag, share in (("--min-agreement", limits.min_agreement), ("--max-drop", limits.max_drop)):
         if share is None:
             continue
@@ -140,7 +141,7 @@ def _check(weights: Path | None, sample: Sample, way: Way, limits: Limits) -> No
         raise UsageError(f"--batch {way.batch}: expected 1 to {MAX_BATCH}")
     if not 0 <= way.workers <= MAX_WORKERS:
         raise UsageError(f"--workers {way.workers}: expected 0 to {MAX_WORKERS}")
-    if way.threads is not None:
+    if way.threads is not None and cores_here:
         check_threads(way.threads)
 
 

@@ -18,6 +18,7 @@ from edgevit_deploy.data.preprocess import normalise
 from edgevit_deploy.errors import MissingError, RunError
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.accuracy.identity import Tools, digest_of, identity_of, tools_with, weights_identity
+from edgevit_deploy.measure.machine import check_threads
 from edgevit_deploy.outside.text import writable
 from edgevit_deploy.parity.gate import run_in_batches
 from edgevit_deploy.spec import Preprocess, Size
@@ -143,7 +144,13 @@ class _Opened:
 
 
 def run_shard(shard: Shard) -> ShardLogits:
-    """Open the subject of a shard, run its pictures and close it again; nothing else of this process is needed."""
+    """Open the subject of a shard, run its pictures and close it again; nothing else of this process is needed.
+
+    Raises:
+        UsageError: more threads than this process has cores; whoever sent the shard may have others.
+    """
+    if shard.subject.threads is not None:
+        check_threads(shard.subject.threads)
     (result,) = run_in_turn([shard])
     return result
 
