@@ -16,7 +16,7 @@ from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.machine import read_machine
 from edgevit_deploy.outside.text import json_bytes
 from edgevit_deploy.request import FileRequest
-from edgevit_deploy.spec import PROGRAM, Precision
+from edgevit_deploy.spec import PROGRAM, Precision, floating
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.machine import Machine
@@ -64,6 +64,8 @@ def tune(
         )
     timing = read_timing(threads=threads, runs=runs, regime="steady", protocol="interleaved", seed=order_seed)
     exporter = THIS_HOST.require_exporter(target)
+    if precision is not None:
+        floating(precision, "tune")
     request = FileRequest(image_size=image_size, precision=precision)
     with progress(f"tune {target}") as step:
         step("loading the model")

@@ -17,7 +17,7 @@ from edgevit_deploy.measure.subjects import Ready, Skipped, candidate_of, common
 from edgevit_deploy.model.loading import ModelOrigin, check_seed, load_model
 from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.process.scratch import scratch_folder
-from edgevit_deploy.spec import PROGRAM
+from edgevit_deploy.spec import PROGRAM, floating
 from edgevit_deploy.verification.replan import plan_of
 from edgevit_deploy.workbench import Step, Workbench, quiet
 
@@ -128,6 +128,9 @@ def bench(
             step(f"verifying {label}")
             subjects.append(read_subject(bundle, host, label))
         ready = [subject for subject in subjects if isinstance(subject, Ready)]
+        if against is not None:
+            for subject in ready:
+                floating(subject.manifest.precision, f"--against {against}")
         if timing.protocol == "paper":
             _check_paper(ready, host)
         batch = common_batch(ready)

@@ -37,4 +37,4 @@ def floating(precision: Precision, what: str) -> FloatPrecision:
     for known in get_args(FloatPrecision):
         if precision == known:
             return known  # type: ignore[no-any-return]
-    raise UsageError(f"{what} is for files in floating point, and {precision} is rounded to integers; use another precision")
+    raise UsageError(f"{what} is for files in floating point, and {precision} has eight bits; use fp32, or leave it out")

@@ -13,6 +13,7 @@ from edgevit_deploy import api
 from edgevit_deploy.bundle.manifest import ARITHMETIC_ONLY, read_manifest
 from edgevit_deploy.calibration.choice import CalibrationChoice, JudgeChoice
 from edgevit_deploy.cli import run
+from tests.helpers.fakes import FAKE_COMMAND
 from tests.helpers.trained import WEIGHTS, write_pictures
 
 PER_CLASS = 4
@@ -32,6 +33,12 @@ def command(fake_target: None, pictures: Path, tmp_path: Path) -> list[str]:
     """A conversion of the trained network to int8, calibrated on pictures of its own kind."""
     calibration = ["--calibration", str(pictures / "train")]
     return ["fake", "--weights", str(WEIGHTS), "--precision", "int8", *calibration, "--output", str(tmp_path / "out")]
+
+
+@pytest.fixture
+def small(fake_target: None, tmp_path: Path) -> list[str]:
+    """A conversion of a random network at 32 x 32 to int8, calibrated on drawn pictures: a few seconds."""
+    return [*FAKE_COMMAND, "--precision", "int8", "--calibration", "synthetic", "--output", str(tmp_path / "out")]
 
 
 def said(bundle: Path) -> dict[str, Any]:
@@ -56,19 +63,19 @@ def test_a_bundle_that_was_judged(command: list[str], pictures: Path, tmp_path: 
     assert row["agreement"] == f"{manifest.decisions.agreeing} of {manifest.decisions.pictures}"
 
 
-def test_without_pictures_to_judge_by_it_says_so(command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(command) == 0
+def test_without_pictures_to_judge_by_it_says_so(small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(small) == 0
     assert "passed (arithmetic): decisions not judged" in " ".join(capfd.readouterr().err.split())
     assert read_manifest(tmp_path / "out" / "fake-int8").verdict == ARITHMETIC_ONLY
     assert ARITHMETIC_ONLY in (tmp_path / "out" / "fake-int8" / "README.md").read_text()
 
 
-def test_the_same_ranges_give_the_same_bundle(command: list[str], tmp_path: Path) -> None:
-    assert run(command) == 0
+def test_the_same_ranges_give_the_same_bundle(small: list[str], tmp_path: Path) -> None:
+    assert run(small) == 0
     first = tmp_path / "first"
     shutil.move(tmp_path / "out" / "fake-int8", first)
-    at = command.index("--calibration")
-    again = [*command[:at], "--ranges", str(first / "calibration.json"), *command[at + 2 :]]
+    at = small.index("--calibration")
+    again = [*small[:at], "--ranges", str(first / "calibration.json"), *small[at + 2 :]]
     assert run(again) == 0
     second = tmp_path / "out" / "fake-int8"
     assert said(first) == said(second)
@@ -76,12 +83,12 @@ def test_the_same_ranges_give_the_same_bundle(command: list[str], tmp_path: Path
         assert filecmp.cmp(first / name, second / name, shallow=False), name
 
 
-def test_a_moved_bundle_verifies_without_pictures(command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(command) == 0
+def test_a_moved_bundle_verifies_without_pictures(small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(small) == 0
     moved = tmp_path / "elsewhere"
     shutil.move(tmp_path / "out" / "fake-int8", moved)
     assert run(["verify", str(moved)]) == 0
-    assert run(["verify", str(moved), "--weights", str(WEIGHTS)]) == 0
+    assert run(["verify", str(moved), "--seed", "0"]) == 0
     assert "passed" in capfd.readouterr().err
 
 
@@ -120,17 +127,15 @@ def test_a_calibration_of_another_kind_is_another_verdict(fake_target: None, pic
 
 @pytest.mark.parametrize("fault", ["scale doubled", "zero point off by one", "channels swapped", "left float", "seven bits"])
 def test_a_file_that_rounds_otherwise_is_not_written(
-    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str], fault: str
+    small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str], fault: str
 ) -> None:
-    assert run([*command, "--fault", fault]) == 1
+    assert run([*small, "--fault", fault]) == 1
     assert "does not round as it should" in capfd.readouterr().err
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
-def test_each_operators_loss_is_kept_shown_and_drawn(
-    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(command) == 0
+def test_each_operators_loss_is_kept_shown_and_drawn(small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(small) == 0
     bundle = tmp_path / "out" / "fake-int8"
     manifest = read_manifest(bundle)
     assert manifest.quantisation is not None
@@ -139,7 +144,7 @@ def test_each_operators_loss_is_kept_shown_and_drawn(
     worst = min(losses, key=lambda path: losses[path])
     whole = min(diff.sqnr_db for diff in manifest.parity.diffs if diff.sqnr_db is not None)
     assert losses[worst] > whole, "one operator loses less than all together"
-    assert run(["verify", str(bundle), "--weights", str(WEIGHTS), "--layers"]) == 0
+    assert run(["verify", str(bundle), "--seed", "0", "--layers"]) == 0
     assert f"{worst} loses most" in " ".join(capfd.readouterr().err.split())
     assert run(["report", str(bundle), "--output", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text()
@@ -149,7 +154,15 @@ def test_each_operators_loss_is_kept_shown_and_drawn(
 
 
 def test_weights_alone_need_no_pictures(fake_target: None, tmp_path: Path) -> None:
-    conversion = api.convert("fake", weights=WEIGHTS, precision="w8", output=tmp_path)
+    conversion = api.convert("fake", model="edgevit_xxs", image_size=32, num_classes=10, precision="w8", output=tmp_path)
     assert conversion.manifest.verdict == ARITHMETIC_ONLY
     assert conversion.manifest.quantisation is not None
     assert conversion.manifest.quantisation.calibration is None
+
+
+def test_what_is_for_floating_point_alone_says_so(small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(small) == 0
+    assert run(["bench", str(tmp_path / "out" / "fake-int8"), "--against", "original"]) == 2
+    assert "--against original is for files in floating point, and int8 has eight bits" in capfd.readouterr().err
+    assert run(["tune", "fake", "--model", "edgevit_xxs", "--precision", "int8"]) == 2
+    assert "tune is for files in floating point" in capfd.readouterr().err

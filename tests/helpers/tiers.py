@@ -13,6 +13,7 @@ TESTS = Path(__file__).parent.parent
 
 CORE = (
     "bundle",
+    "calibration",
     "commands",
     "conformance/test_adding_a_target.py",
     "conformance/test_imports.py",
@@ -21,6 +22,7 @@ CORE = (
     "measure",
     "model",
     "outside",
+    "parity/test_decisions.py",
     "parity/test_negative_controls.py",
     "parity/test_not_finite.py",
     "parity/test_probes.py",
