@@ -193,6 +193,7 @@ def verify(
     images: StrPath | None = None,
     strict: bool = False,
     layers: bool = False,
+    calibration: StrPath | None = None,
     progress: Progress = silent,
 ) -> Verification:
     """Re-hash, load, run and compare one bundle with its golden outputs, wherever it is now.
@@ -205,6 +206,7 @@ def verify(
         images: folder of photographs, or tree of labelled ones, to run to top-5.
         strict: refuse a folder of photographs in which something is broken, hidden or no picture.
         layers: convert the graph once more with taps after every part, and compare each with float64.
+        calibration: the pictures that a rounded file was calibrated on: whether they show the ranges that it keeps.
         progress: shows each step; nothing by default.
 
     Raises:
@@ -214,6 +216,8 @@ def verify(
     """
     if layers and weights is None and seed is None:
         raise UsageError("--layers compares with what the weights give; add --weights FILE or --seed N")
+    if calibration is not None and weights is None and seed is None:
+        raise UsageError("--calibration shows what the weights make of pictures; add --weights FILE or --seed N")
     if labels is not None and weights is None and seed is None:
         raise UsageError("--labels belongs to the weights, which are not given; add --weights FILE or --seed N, or drop --labels")
     bundle, pictures = Path(bundle), pictures_of(optional_path(images), strict=strict)
@@ -224,9 +228,10 @@ def verify(
         origin = ModelOrigin.of(
             made.model, made.preprocess, weights=optional_path(weights), labels=optional_path(labels), seed=seed
         )
-        calibration = CalibrationChoice(ranges=ranges_of(bundle, made))
-        with open_workbench(loading.load_model(origin), THIS_HOST, step, calibration=calibration) as workbench:
-            return verify_on(bundle, THIS_HOST, step, workbench=workbench, layers=layers, pictures=pictures)
+        ranges = CalibrationChoice(ranges=ranges_of(bundle, made))
+        with open_workbench(loading.load_model(origin), THIS_HOST, step, calibration=ranges) as workbench:
+            again = optional_path(calibration)
+            return verify_on(bundle, THIS_HOST, step, workbench=workbench, layers=layers, pictures=pictures, calibration=again)
 
 
 def bench(

@@ -31,6 +31,7 @@ def verify_bundles(
     images: Path | None = None,
     strict: Annotated[bool, Parameter(negative="")] = False,
     layers: Annotated[bool, Parameter(negative="")] = False,
+    calibration: Path | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Re-hash, load, run and compare bundles with their golden outputs.
@@ -42,7 +43,9 @@ def verify_bundles(
         labels: Text file with one class name a line, if one was given at conversion.
         images: Folder of photographs, or tree with a subfolder a class, to run to top-5 with labels.
         strict: Refuse a folder of photographs in which something is broken, hidden or no picture.
-        layers: Convert the graph once more with taps after every part, and compare each with float64 on the target's runtime.
+        layers: Convert the graph once more with taps after every part, and compare each with float64 on the target's runtime; of
+            a rounded file, what rounding each operator alone costs.
+        calibration: The pictures that a rounded file was calibrated on: whether they show the ranges that it keeps.
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy import api
@@ -50,7 +53,15 @@ def verify_bundles(
 
     results = [
         api.verify(
-            bundle, weights=weights, seed=seed, labels=labels, images=images, strict=strict, layers=layers, progress=progress
+            bundle,
+            weights=weights,
+            seed=seed,
+            labels=labels,
+            images=images,
+            strict=strict,
+            layers=layers,
+            calibration=calibration,
+            progress=progress,
         )
         for bundle in bundles
     ]

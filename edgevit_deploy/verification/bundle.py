@@ -19,7 +19,7 @@ from edgevit_deploy.verification.golden import GoldenCheck, check_golden, runnab
 from edgevit_deploy.verification.layers import LayerReport, check_layers
 from edgevit_deploy.verification.pictures import Top5, classify_pictures
 from edgevit_deploy.verification.replan import plan_of
-from edgevit_deploy.verification.rounded import check_rounding
+from edgevit_deploy.verification.rounded import check_ranges, check_rounding
 from edgevit_deploy.workbench import Host, Step, Workbench, quiet
 
 
@@ -64,6 +64,7 @@ def verify(
     workbench: Workbench | None = None,
     layers: bool = False,
     pictures: PictureFolder = NO_PICTURES,
+    calibration: Path | None = None,
 ) -> Verification:
     """Re-hash, load, run and compare one bundle; nothing in it is executed but the model file, by its runtime.
 
@@ -74,10 +75,11 @@ def verify(
         workbench: with the weights that it was made from, for the whole parity check again.
         layers: convert the graph once more with taps and compare each; needs a workbench.
         pictures: photographs to run to top-5.
+        calibration: the pictures that a rounded file was calibrated on, to observe its ranges again; needs a workbench.
 
     Raises:
         UsageError: not a bundle that this version reads, weights that are not the bundle's, or a bad picture.
-        BundleError: a file is missing, changed or unrecorded.
+        BundleError: a file is missing, changed or unrecorded, or has ranges that its pictures do not show.
         RunError: the runtime could not load or run the file.
     """
     step("hashing")
@@ -90,6 +92,8 @@ def verify(
     parity = report = seen = losses = None
     if workbench is not None:
         check_same_weights(manifest, workbench.model)
+        if calibration is not None:
+            check_ranges(bundle, manifest, workbench, calibration)
         if layers and manifest.conversion.returns == "logits" and manifest.quantisation is None:
             step("computing the float64 truth")
             workbench.published_taps(manifest.conversion.takes)  # the whole file's truth is among them: one run for both

@@ -4,13 +4,19 @@ from pathlib import Path
 
 from edgevit_deploy.bundle.folder import recorded_path
 from edgevit_deploy.bundle.manifest import Manifest
-from edgevit_deploy.calibration.record import Calibration, check_fits, read_calibration
+from edgevit_deploy.calibration.choice import SYNTHETIC, CalibrationChoice
+from edgevit_deploy.calibration.record import Calibration, check_fits, equal_ranges, read_calibration
+from edgevit_deploy.calibration.source import CalibrationSource
 from edgevit_deploy.deploy.rounding import grid_of
 from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.errors import BundleError, UsageError
 from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.model.loading import DEFAULT_SEED
 from edgevit_deploy.verification.replan import form_of, options_of
-from edgevit_deploy.workbench import Host
+from edgevit_deploy.workbench import Host, Workbench
+
+SAME = 1e-4
+"""Share of its extent by which a range may differ: other processors add up in another order. A step of a grid is 4e-3."""
 
 
 def ranges_of(bundle: Path, manifest: Manifest) -> Path | None:
@@ -72,6 +78,38 @@ def check_rounding(bundle: Path, manifest: Manifest, artifact: Artifact, host: H
         raise BundleError(
             f"{artifact.path}: rounds activations by {len(found - expected)} grids that its ranges do not give, and not by "
             f"{len(expected - found)} that they give; convert again"
+        )
+
+
+def check_ranges(bundle: Path, manifest: Manifest, workbench: Workbench, pictures: Path) -> None:
+    """Prove that the ranges of a bundle are what its calibration pictures show: the one check that sees a picture fed wrongly.
+
+    Args:
+        bundle: the folder.
+        manifest: of it.
+        workbench: with the network.
+        pictures: the folder that the bundle was calibrated on.
+
+    Raises:
+        UsageError: the bundle has no ranges, or they are of other pictures.
+        BundleError: an operator has another range.
+    """
+    recorded = calibration_of(bundle, manifest)
+    if recorded is None:
+        raise UsageError(f"--calibration {pictures}: {bundle} keeps no ranges; drop --calibration")
+    choice = CalibrationChoice(pictures=pictures if recorded.source == "pictures" else SYNTHETIC, percentile=recorded.percentile)
+    source = CalibrationSource(choice, manifest.model, manifest.preprocess, DEFAULT_SEED)
+    if source.pictures != recorded.pictures:
+        raise UsageError(
+            f"--calibration {pictures}: not the {recorded.count} pictures that {bundle} was calibrated on; give those"
+        )
+    form = form_of(manifest)
+    shown = source.calibration(form, workbench.deploy_form(form).network, workbench.step).ranges
+    differing = [path for path, ranges in recorded.ranges.items() if not equal_ranges(ranges, shown[path], SAME)]
+    if differing:
+        raise BundleError(
+            f"{bundle}: {len(differing)} of {len(shown)} operators have ranges that these pictures do not show, {differing[0]} "
+            "first: they were fed to the network in another way; convert again"
         )
 
 

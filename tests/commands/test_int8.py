@@ -13,7 +13,9 @@ from edgevit_deploy import api
 from edgevit_deploy.bundle.manifest import ARITHMETIC_ONLY, read_manifest
 from edgevit_deploy.calibration.choice import CalibrationChoice, JudgeChoice
 from edgevit_deploy.cli import run
+from edgevit_deploy.data.preprocess import normalise
 from tests.helpers.fakes import FAKE_COMMAND
+from tests.helpers.pictures import gradient, save
 from tests.helpers.trained import WEIGHTS, write_pictures
 
 PER_CLASS = 4
@@ -158,6 +160,31 @@ def test_weights_alone_need_no_pictures(fake_target: None, tmp_path: Path) -> No
     assert conversion.manifest.verdict == ARITHMETIC_ONLY
     assert conversion.manifest.quantisation is not None
     assert conversion.manifest.quantisation.calibration is None
+
+
+def test_ranges_of_pictures_that_were_fed_wrongly_are_found(
+    fake_target: None, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BGR for RGB gives other ranges; file and emulation share them, and only the pictures themselves can tell."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(8):
+        save(photos / f"{index}.png", gradient(40 + index, 48) // (1, 2, 4))
+    tokens = [*FAKE_COMMAND, "--precision", "int8", "--calibration", str(photos)]
+    assert run([*tokens, "--output", str(tmp_path / "good")]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("edgevit_deploy.calibration.source.normalise", lambda pixels, *rest: normalise(pixels[..., ::-1], *rest))
+        assert run([*tokens, "--output", str(tmp_path / "bgr")]) == 0
+    again = ["--seed", "0", "--calibration", str(photos)]
+    assert run(["verify", str(tmp_path / "bgr" / "fake-int8")]) == 0
+    assert run(["verify", str(tmp_path / "good" / "fake-int8"), *again]) == 0
+    capfd.readouterr()
+    assert run(["verify", str(tmp_path / "bgr" / "fake-int8"), *again]) == 1
+    assert "have ranges that these pictures do not show" in capfd.readouterr().err
+    (photos / "0.png").unlink()
+    save(photos / "new.png", gradient(40, 40))
+    assert run(["verify", str(tmp_path / "good" / "fake-int8"), *again]) == 2
+    assert "not the 8 pictures" in capfd.readouterr().err
 
 
 def test_what_is_for_floating_point_alone_says_so(small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
