@@ -139,7 +139,7 @@ def _report(
     left_out = print_rows(tried, title) if tried else ()
     for row in tried:
         if row.detail:
-            say(f"{row.target} {row.precision}, {row.status.partition(',')[0] if row.rounded else row.status}: {row.detail}")
+            say(f"{row.target} {row.precision}, {row.short_status}: {row.detail}")
     for line in _skipped(rows):
         say(line)
     if "bundle" in left_out:

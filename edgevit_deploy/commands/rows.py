@@ -68,10 +68,12 @@ class Row:
         seconds = "" if self.duration_s is None else f"{self.duration_s:.1f}"
         size = "" if self.size_bytes is None else f"{self.size_bytes / 1e6:.1f}"
         where = "" if self.bundle is None else str(self.bundle)
-        verdict: list[str | Text] = [self.target, self.precision, status(self._short_status()), self.runtime]
+        verdict: list[str | Text] = [self.target, self.precision, status(self.short_status), self.runtime]
         return [*verdict, *(self._decided() if self.rounded else self._measured()), size, seconds, where, self.worker]
 
-    def _short_status(self) -> str:
+    @property
+    def short_status(self) -> str:
+        """The status without what is not judged, which is said below the table."""
         return self.status.partition(",")[0] if self.status == ARITHMETIC_ONLY else self.status
 
     def _measured(self) -> list[str]:
@@ -161,6 +163,9 @@ def _detail(manifest: "Manifest", report: "ParityReport", why: str) -> str:
     if decisions is not None:
         return f"{decisions.sentence()}{'' if decisions.ok else '; kept apart for study, do not ship it'}"
     if manifest.verdict == ARITHMETIC_ONLY:
+        session_type = THIS_HOST.find_session(manifest.target)
+        if session_type is not None and not session_type.executes_target:
+            return f"decisions not judged: {report.runtime} proves the file, and is no device that decides"
         return "decisions not judged; --judge DIR with pictures that are kept for that compares them with the network's"
     return ""
 
