@@ -47,7 +47,7 @@ def test_a_flag_that_counts_takes_whole_numbers_alone(
         ((*FAKE_COMMAND, "--output", "x" * 5000), "cannot be written"),
         ((*FAKE_COMMAND, "--labels", "x" * 5000), "cannot be read"),
         ((*FAKE_COMMAND, "--weights", "a\0b"), "no file can have this name"),
-        ((*FAKE_COMMAND, "--images", "x" * 5000), "File name too long"),
+        ((*FAKE_COMMAND, "--images", "x" * 5000), "not a folder"),
         (("verify", "x" * 5000), "no bundle"),
         (("verify", "a\0b"), "no file can have this name"),
     ],

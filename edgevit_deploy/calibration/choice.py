@@ -36,6 +36,11 @@ class CalibrationChoice:
             raise UsageError("--percentile says how ranges are observed; add --calibration DIR, or drop it")
 
     @property
+    def synthetic(self) -> bool:
+        """Whether the pictures are to be drawn."""
+        return str(self.pictures) == SYNTHETIC
+
+    @property
     def given(self) -> bool:
         """Whether there is anything to take ranges from."""
         return self.pictures is not None or self.ranges is not None

@@ -95,7 +95,7 @@ class CalibrationSource:
             model=self._model,
             preprocess=self._preprocess,
             form=form.choices(),
-            source="synthetic" if self.choice.pictures == SYNTHETIC else "pictures",
+            source="synthetic" if self.choice.synthetic else "pictures",
             pictures=pictures.digests,
             count=pictures.count,
             percentile=self.choice.percentile,
@@ -109,7 +109,7 @@ class CalibrationSource:
                     "rounding to integers needs the ranges of activations; add --calibration DIR with pictures as the network "
                     "was trained on (never those of --judge), or --ranges FILE"
                 )
-            made = _Drawn(self._preprocess, self._model.image_size, self._seed) if self.choice.pictures == SYNTHETIC else None
+            made = _Drawn(self._preprocess, self._model.image_size, self._seed) if self.choice.synthetic else None
             self._pictures = made or _Folder(Path(self.choice.pictures), self._preprocess)
         return self._pictures
 

@@ -10,11 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from edgevit_deploy.deploy.ranges import Range
-from edgevit_deploy.deploy.scheme import Dialect, Scheme
+from edgevit_deploy.deploy.scheme import LARGEST_WEIGHT, Dialect, Scheme
 from edgevit_deploy.errors import UsageError
-
-LARGEST_WEIGHT = 127
-"""Weights are -127 to 127: -128 would make the grid wider on one side, and some kernels add such products up wrongly."""
 
 SMALLEST_HALF = 2.0**-14
 """Half precision has smaller numbers, with ever fewer digits, and hardware may take them for zero."""

@@ -8,6 +8,9 @@ Activations = Literal["u8", "s8", "each run", "none"]
 WrittenBy = Literal["core", "vendor"]
 Dialect = Literal["trace", "export"]
 
+LARGEST_WEIGHT = 127
+"""Weights are -127 to 127: -128 would make the grid wider on one side, and some kernels add such products up wrongly."""
+
 WORDS: dict[str, str] = {
     "s8": "signed 8-bit integers",
     "u8": "unsigned 8-bit integers",

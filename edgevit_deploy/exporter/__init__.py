@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 
 from edgevit_deploy.deploy.form import Form
-from edgevit_deploy.deploy.stored import Stored
 from edgevit_deploy.errors import RunError, UsageError
 from edgevit_deploy.exporter.plan import Artifact as Artifact
 from edgevit_deploy.exporter.plan import ExportPlan as ExportPlan
@@ -31,6 +30,8 @@ from edgevit_deploy.spec import (
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from edgevit_deploy.deploy.stored import Stored
 
 
 class Exporter(ABC, Generic[OptionsT]):
@@ -120,7 +121,7 @@ class Exporter(ABC, Generic[OptionsT]):
         quantised = self.quantised.get(precision)
         return self.precisions[precision] if quantised is None else quantised.bound
 
-    def stored(self, artifact: Artifact) -> Stored:
+    def stored(self, artifact: Artifact) -> "Stored":
         """Read back from a quantised file what it rounds by.
 
         Raises:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from edgevit_deploy.deploy.quantised import QuantisedOperator
-from edgevit_deploy.deploy.rounding import LARGEST_WEIGHT, WeightRounding
+from edgevit_deploy.deploy.rounding import WeightRounding
+from edgevit_deploy.deploy.scheme import LARGEST_WEIGHT
 
 
 class IntegerWeight(nn.Module):

@@ -91,8 +91,8 @@ class LiteRTExporter(Exporter[LiteRTOptions]):
             form=form_beside(__file__),  # depthwise convolutions stay float32, so that folding loses nothing
         ),
     }
-    packages: ClassVar[tuple[str, ...]] = ("litert_torch", "ai_edge_litert")
-    """The second is the runtime, which counts XNNPACK's partitions; the first brings the quantiser."""
+    packages: ClassVar[tuple[str, ...]] = ("litert_torch", "ai_edge_litert", "ai_edge_quantizer")
+    """The second is the runtime, which counts XNNPACK's partitions; the third rounds."""
 
     extra: ClassVar[str | None] = "litert"
     options_type: ClassVar[type[LiteRTOptions]] = LiteRTOptions

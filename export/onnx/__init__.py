@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from edgevit_deploy.deploy.form import Form, form_beside
-from edgevit_deploy.deploy.quantised import rounded_operators
 from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.deploy.stored import Stored
 from edgevit_deploy.errors import ExportError, UsageError, first_line
@@ -136,6 +135,8 @@ class OnnxExporter(Exporter[OnnxOptions]):
         path.write_bytes(model.SerializeToString(deterministic=True))
         operators, facts = check_written(path, plan)
         if plan.scheme is not None:
+            from edgevit_deploy.deploy.quantised import rounded_operators
+
             facts |= check_rounded(path, plan.scheme, len(rounded_operators(module)))
         return Artifact(
             target=self.target,

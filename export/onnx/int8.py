@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevit_deploy.deploy.rounding import LARGEST_WEIGHT
-from edgevit_deploy.deploy.scheme import Activations, Scheme
+from edgevit_deploy.deploy.scheme import LARGEST_WEIGHT, Activations, Scheme
 from edgevit_deploy.errors import ExportError, first_line
 from edgevit_deploy.formats.onnx import DEQUANTIZE, QUANTIZE, SILENT, runtime_errors
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit_deploy.deploy.quantised import stored
 from edgevit_deploy.deploy.stored import StoredWeights
 from edgevit_deploy.errors import ExportError, RunError
 from edgevit_deploy.formats.openvino import integer_layers
@@ -40,6 +39,8 @@ def put_weights(model: "openvino.Model", module: "nn.Module") -> None:
     Raises:
         ExportError: a weight of the model is in no integers, or is none of the module's.
     """
+    from edgevit_deploy.deploy.quantised import stored
+
     given = list(stored(module).weights)
     try:
         found = rounded_weights(model)

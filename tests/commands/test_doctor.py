@@ -1,6 +1,7 @@
 """`convert.py doctor`: what works here, which packages matter, and every bound."""
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -41,10 +42,18 @@ def test_doctor_lists_every_package_that_a_target_or_a_runtime_names(capfd: pyte
 
 def test_doctor_lists_the_bounds(only_fake: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(FakeExporter, "precisions", {"fp32": NoiseMultiple(k=2.5, reason="it adds backwards")})
+    monkeypatch.setattr(
+        FakeExporter,
+        "quantised",
+        {"int8": replace(FakeExporter.quantised["int8"], bound=NoiseMultiple(k=1.1, reason="it rounds"))},
+    )
     assert run(["doctor", "--bounds", "--json"]) == 0
     captured = capfd.readouterr()
     document = json.loads(captured.out)
-    assert document["bounds"] == [{"target": "fake", "precision": "fp32", "k": 2.5, "reason": "it adds backwards"}]
+    assert document["bounds"] == [
+        {"target": "fake", "precision": "fp32", "k": 2.5, "reason": "it adds backwards"},
+        {"target": "fake", "precision": "int8", "k": 1.1, "reason": "it rounds"},
+    ]
     assert "it adds backwards" in captured.err
     assert run(["doctor", "--json"]) == 0
     assert "bounds" not in json.loads(capfd.readouterr().out)

@@ -11,7 +11,7 @@ from edgevit_deploy.cli import run
 from tests.helpers.fakes import FAKE_COMMAND
 from tests.helpers.pictures import gradient, save
 
-INT8 = (*FAKE_COMMAND, "--precision", "int8")
+INT8 = ("fake", "--model", "edgevit_xxs", "--image-size", "32", "--precision", "int8")
 
 
 @pytest.fixture

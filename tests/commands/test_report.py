@@ -192,7 +192,7 @@ def test_a_name_that_the_template_is_not_given_is_an_error() -> None:
 
 def test_no_template_switches_escaping_off() -> None:
     sources = [jinja2_source(name) for name in environment().list_templates(extensions=["j2", "css"])]
-    assert len(sources) == 4
+    assert len(sources) == 5
     for source in sources:
         assert not re.search(r"\|\s*safe\b|autoescape|Markup", source)
 

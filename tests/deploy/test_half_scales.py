@@ -32,7 +32,7 @@ def test_the_scales_of_weights_are_half_precision_numbers() -> None:
     scales = weight_scales(weight, half=True)
     assert torch.equal(scales, scales.half().float())
     assert (scales >= SMALLEST_HALF).all()
-    np.testing.assert_allclose(scales[2:], weight_scales(weight)[2:], rtol=2**-11)
+    np.testing.assert_allclose(scales[2:5], weight_scales(weight)[2:5], rtol=2**-11)
     assert not torch.equal(scales, weight_scales(weight))
 
 

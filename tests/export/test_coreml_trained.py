@@ -41,6 +41,7 @@ def integers(bench: Workbench) -> Artifact:
     return bench.build(EXPORTER.plan(bench.model.spec, precision="int8"))
 
 
+@pytest.mark.slow
 def test_integers_pass_the_gate(bench: Workbench, integers: Artifact) -> None:
     assert integers.facts["rounded"] == {"weights_in_eight_bits": OPERATORS, "inputs_in_eight_bits": OPERATORS}
     report = bench.judge(integers, bench.truths(EXPORTER.plan(bench.model.spec, precision="int8")))

@@ -65,7 +65,7 @@ def used(evaluation: accuracy.Evaluation) -> int:
     return row.accuracy.top1.of
 
 
-@pytest.mark.parametrize("why", [errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("why", [errno.EACCES, errno.ESTALE])
 def test_a_picture_that_could_not_be_read_for_a_moment_comes_back(
     data: Path, tmp_path: Path, unreadable: dict[str, int], why: int
 ) -> None:

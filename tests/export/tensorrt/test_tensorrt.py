@@ -227,8 +227,8 @@ class TestRefusals:
     def test_a_dynamic_size_and_an_unknown_precision(self):
         with pytest.raises(UsageError, match="tensorrt cannot have a dynamic image size; use --image-size"):
             TensorRTExporter().refuse(plan_for(dynamic_size=True))
-        with pytest.raises(UsageError, match="tensorrt has no precision 'int8'; use --precision fp32 or fp16"):
-            TensorRTExporter().refuse(plan_for(precision="int8"))
+        with pytest.raises(UsageError, match="tensorrt has no precision 'bf16'; use --precision fp32 or fp16 or int8"):
+            TensorRTExporter().refuse(plan_for(precision="bf16"))
 
     @pytest.mark.parametrize("flavor", ["auto", "tensorrt-rtx"])
     def test_options_of_the_full_tensorrt_on_rtx(self, answers, tmp_path, flavor):
