@@ -164,5 +164,5 @@ def test_a_bound_that_a_stranger_grants_himself_is_found(world: World, monkeypat
     def granted(recorded: Any, expected: Any, host: Any) -> dict[str, float]:
         return {name: max(diff.tolerance.atol for diff in recorded.parity.diffs) for name in expected}
 
-    monkeypatch.setattr(verification, "golden_bounds", granted)
+    monkeypatch.setattr("edgevit_deploy.verification.golden.golden_bounds", granted)
     must_find(varied(golden_change), world.check_golden, GOLDEN_EXAMPLES, "passed with golden data")
