@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 from edgevit_deploy.cli import run
 from edgevit_deploy.parity import probe_sets
+from edgevit_deploy.process.interrupts import INTERRUPTS, SIGNALS
 from tests.helpers import shared, tiers
 from tests.helpers.fakes import register_fake
 from tests.helpers.remembered import remembered_noisiest
@@ -125,3 +127,14 @@ def expect_error(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
         return errors[0]
 
     return check
+
+
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Signals as the program handles them, for one test."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    INTERRUPTS.listen()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    INTERRUPTS.arrived = False

@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from edgevit_deploy.bundle.place import staged_bundle
 from edgevit_deploy.cli import run
 from edgevit_deploy.errors import ExportError, UsageError
 from edgevit_deploy.exporter import Artifact
-from edgevit_deploy.process.interrupts import INTERRUPTS, SIGNALS
+from edgevit_deploy.process.interrupts import SIGNALS
 from tests.helpers.bundles import notes_of, run_staged
 from tests.helpers.fakes import FakeExporter
 
@@ -108,17 +108,6 @@ def test_ctrl_c_in_the_middle_leaves_nothing(
     monkeypatch.setattr(FakeExporter, "export", export)
     assert "interrupted" in expect_error(130, *CONVERT, tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def listening() -> Iterator[None]:
-    """Signals as the program handles them, for one test."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    INTERRUPTS.listen()
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    INTERRUPTS.arrived = False
 
 
 @pytest.mark.parametrize("number", SIGNALS)

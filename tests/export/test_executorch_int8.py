@@ -1,6 +1,6 @@
 """ExecuTorch in eight bits: integers in XNNPACK's own graph, one delegate, and faults that must be found in the written file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from edgevit_deploy.deploy.observe import observe
-from edgevit_deploy.deploy.quantised import QuantisedOperator, quantised, stored
-from edgevit_deploy.deploy.rounding import Rounding
+from edgevit_deploy.deploy.quantised import quantised, stored
 from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.deploy.stored import Stored, differences
 from edgevit_deploy.errors import RunError
@@ -22,6 +21,7 @@ from export.executorch import ExecuTorchExporter, lower
 from export.executorch.integers import with_integers
 from tests.helpers.hosts import registered
 from tests.helpers.rounded import RoundedFile, rounded_file
+from tests.helpers.rounding_faults import ROUNDING_FAULTS
 from tests.helpers.tiers import slow_or_nightly
 
 SCHEME = ExecuTorchExporter.quantised["int8"].scheme
@@ -91,52 +91,19 @@ def test_it_computes_what_the_rounded_module_does(small: Path) -> None:
     assert np.median(np.abs(found - emulated)) < 0.01 * last
 
 
-def hit(module: nn.Module) -> QuantisedOperator:
-    found = module.get_submodule(HIT)
-    assert isinstance(found, QuantisedOperator)
-    return found
-
-
-def scale_doubled(module: nn.Module) -> None:
-    rounding = hit(module).before
-    assert isinstance(rounding, Rounding)
-    rounding.grid = replace(rounding.grid, scale=2 * rounding.grid.scale)
-
-
-def zero_point_off(module: nn.Module) -> None:
-    rounding = hit(module).before
-    assert isinstance(rounding, Rounding)
-    rounding.grid = replace(rounding.grid, zero_point=rounding.grid.zero_point + 1)
-
-
-def channels_swapped(module: nn.Module) -> None:
-    scales = hit(module).round_weight.scales
-    scales[[0, 7]] = scales[[7, 0]]
-
-
-def seven_bits(module: nn.Module) -> None:
-    operator = hit(module)
-    steps = 2 * operator.round_weight.scales.view(-1, 1, 1, 1)
-    operator.operator.weight.copy_((operator.operator.weight / steps).round() * steps)
-
-
-def left_float(module: nn.Module) -> None:
-    module.set_submodule(HIT, hit(module).operator)
-
-
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (scale_doubled, "1 of 7 grids of activations are missing"),
-        (zero_point_off, "1 of 7 grids of activations are missing"),
-        (channels_swapped, "the weights of 1 of 4 operators are missing, and of 1 there are others"),
-        (seven_bits, "the weights of 1 of 4 operators are missing, and of 1 there are others"),
-        (left_float, "the weights of 1 of 4 operators are missing, and of 0 there are others"),
+        ("scale doubled", "1 of 7 grids of activations are missing"),
+        ("zero point off by one", "1 of 7 grids of activations are missing"),
+        ("channels swapped", "the weights of 1 of 4 operators are missing, and of 1 there are others"),
+        ("seven bits", "the weights of 1 of 4 operators are missing, and of 1 there are others"),
+        ("left float", "the weights of 1 of 4 operators are missing, and of 0 there are others"),
     ],
 )
-def test_what_is_stored_otherwise_is_found(tmp_path: Path, fault: Callable[[nn.Module], None], message: str) -> None:
+def test_what_is_stored_otherwise_is_found(tmp_path: Path, fault: str, message: str) -> None:
     module = rounded()
-    fault(module)
+    ROUNDING_FAULTS[fault](module, HIT)
     assert message in " ".join(differences(read_stored(written(module, tmp_path)), expected()))
 
 

@@ -2,25 +2,14 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.process.interrupts import INTERRUPTS, SIGNALS
+from edgevit_deploy.process.interrupts import SIGNALS
 from edgevit_deploy.train.durable import replace_durably
-
-
-@pytest.fixture
-def listening() -> Iterator[None]:
-    """As in the program: both signals are remembered and raised."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    INTERRUPTS.listen()
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    INTERRUPTS.arrived = False
 
 
 def while_flushing(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:

@@ -70,6 +70,5 @@ def test_tensorboard_shows_each_line_once(data: Path, tmp_path: Path) -> None:
 
 
 def test_tensorboards_own_writer_takes_it(data: Path, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
     train_model(data, recipe=QUICK, output=tmp_path / "run", processes=1, tensorboard=True)
     assert list((tmp_path / "run" / "tensorboard").glob("events.out.*"))

@@ -96,6 +96,7 @@ def _grid(node: Any) -> tuple[float, int]:
     zero_point = round(LOWEST - low * (LEVELS - 1) / (high - low))
     scale = low / LOWEST if zero_point == 0 else float(np.float32((high - low) / (LEVELS - 1)))
     expected = [scale * (end - zero_point) for end in (LOWEST, HIGHEST)]
+    # Ends and scale are float32, rounded once or twice: some 1e-7. A zero point off by one moves an end by 1/255 or more.
     if not np.allclose((low, high), expected, rtol=1e-6, atol=0):
         raise RunError(f"{name!r} rounds {low:g} to {high:g}, no steps of one size with a whole zero point; convert it again")
     return scale, zero_point
