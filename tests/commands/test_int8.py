@@ -14,7 +14,9 @@ from edgevit_deploy.bundle.manifest import ARITHMETIC_ONLY, read_manifest
 from edgevit_deploy.calibration.choice import CalibrationChoice, JudgeChoice
 from edgevit_deploy.cli import run
 from edgevit_deploy.data.preprocess import normalise
+from tests.helpers.fakes import register_fake
 from tests.helpers.pictures import gradient, save
+from tests.helpers.shared import made_once
 from tests.helpers.trained import WEIGHTS, write_pictures
 
 PER_CLASS = 4
@@ -44,6 +46,18 @@ def small(fake_target: None, tmp_path: Path) -> list[str]:
     return [*SMALL, "--precision", "int8", "--calibration", "synthetic", "--output", str(tmp_path / "out")]
 
 
+@pytest.fixture
+def rounded(fake_target: None) -> Path:
+    """A bundle that `small` makes, for reading only."""
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            register_fake(monkeypatch)
+            assert run([*SMALL, "--precision", "int8", "--calibration", "synthetic", "--output", str(folder)]) == 0
+
+    return made_once("small-int8-bundle", make) / "fake-int8"
+
+
 def said(bundle: Path) -> dict[str, Any]:
     """The manifest but for the bytes of the files: a trace records where in the code it was made, and differs from another."""
     document: dict[str, Any] = json.loads((bundle / "manifest.json").read_bytes())
@@ -66,47 +80,43 @@ def test_a_bundle_that_was_judged(command: list[str], pictures: Path, tmp_path: 
     assert row["agreement"] == f"{manifest.decisions.agreeing} of {manifest.decisions.pictures}"
 
 
-def test_without_pictures_to_judge_by_it_says_so(small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(small) == 0
-    assert "passed (arithmetic): decisions not judged" in " ".join(capfd.readouterr().err.split())
-    assert read_manifest(tmp_path / "out" / "fake-int8").verdict == ARITHMETIC_ONLY
-    assert ARITHMETIC_ONLY in (tmp_path / "out" / "fake-int8" / "README.md").read_text().lower()
-
-
-def test_the_same_ranges_give_the_same_bundle(small: list[str], tmp_path: Path) -> None:
-    assert run(small) == 0
-    first = tmp_path / "first"
-    shutil.move(tmp_path / "out" / "fake-int8", first)
+def test_the_same_ranges_give_the_same_bundle(
+    small: list[str], rounded: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And without pictures to judge by, it says so everywhere."""
     at = small.index("--calibration")
-    again = [*small[:at], "--ranges", str(first / "calibration.json"), *small[at + 2 :]]
-    assert run(again) == 0
-    second = tmp_path / "out" / "fake-int8"
-    assert said(first) == said(second)
+    assert run([*small[:at], "--ranges", str(rounded / "calibration.json"), *small[at + 2 :]]) == 0
+    assert "passed (arithmetic): decisions not judged" in " ".join(capfd.readouterr().err.split())
+    again = tmp_path / "out" / "fake-int8"
+    assert read_manifest(again).verdict == ARITHMETIC_ONLY
+    assert ARITHMETIC_ONLY in (again / "README.md").read_text().lower()
+    assert said(rounded) == said(again)
     for name in ("calibration.json", "golden/input.f32", "golden/output.f32", "README.md"):
-        assert filecmp.cmp(first / name, second / name, shallow=False), name
+        assert filecmp.cmp(rounded / name, again / name, shallow=False), name
 
 
-def test_a_moved_bundle_verifies_without_pictures(small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(small) == 0
-    moved = tmp_path / "elsewhere"
-    shutil.move(tmp_path / "out" / "fake-int8", moved)
+def test_a_moved_bundle_verifies_without_pictures(rounded: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    moved = shutil.copytree(rounded, tmp_path / "elsewhere")
     assert run(["verify", str(moved)]) == 0
     assert run(["verify", str(moved), "--seed", "0"]) == 0
     assert "passed" in capfd.readouterr().err
 
 
 def test_decisions_that_are_not_good_enough_fail(
-    command: list[str], pictures: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    small: list[str], pictures: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """40 pictures cannot show 98 %, however many of them agree; it is said how many could."""
-    assert run([*command, "--judge", str(pictures / "val")]) == 1
+    assert run([*small, "--judge", str(pictures / "val")]) == 1
     assert not (tmp_path / "out" / "fake-int8").exists()
     assert (tmp_path / "out" / "fake-int8.failed" / "manifest.json").is_file()
     assert "the lower end must reach 98.00%" in " ".join(capfd.readouterr().err.split())
 
 
 def test_a_calibration_of_another_kind_is_another_verdict(fake_target: None, pictures: Path, tmp_path: Path) -> None:
-    """Pictures that are normalised wrongly, here as dark as if divided by 255 twice, show ranges that clip everything."""
+    """Pictures that are normalised wrongly, here as dark as if divided by 255 twice, show ranges that clip everything.
+
+    The same with good pictures passes: `test_a_bundle_that_was_judged`.
+    """
     from PIL import Image
 
     dark = tmp_path / "dark"
@@ -114,18 +124,15 @@ def test_a_calibration_of_another_kind_is_another_verdict(fake_target: None, pic
         place = dark / path.relative_to(pictures / "train")
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((np.asarray(Image.open(path)) // 255).astype(np.uint8)).save(place)
-    verdicts = {}
-    for name, folder in (("good", pictures / "train"), ("dark", dark)):
-        conversion = api.convert(
-            "fake",
-            weights=WEIGHTS,
-            precision="int8",
-            calibration=CalibrationChoice(pictures=folder),
-            judge=JudgeChoice(pictures=pictures / "val", min_agreement=0.8),
-            output=tmp_path / name,
-        )
-        verdicts[name] = conversion.manifest.verdict
-    assert verdicts == {"good": "passed", "dark": "failed"}
+    conversion = api.convert(
+        "fake",
+        weights=WEIGHTS,
+        precision="int8",
+        calibration=CalibrationChoice(pictures=dark),
+        judge=JudgeChoice(pictures=pictures / "val", min_agreement=0.8),
+        output=tmp_path,
+    )
+    assert conversion.manifest.verdict == "failed"
 
 
 @pytest.mark.parametrize("fault", ["scale doubled", "zero point off by one", "channels swapped", "left float", "seven bits"])
@@ -137,19 +144,17 @@ def test_a_file_that_rounds_otherwise_is_not_written(
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
-def test_each_operators_loss_is_kept_shown_and_drawn(small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(small) == 0
-    bundle = tmp_path / "out" / "fake-int8"
-    manifest = read_manifest(bundle)
+def test_each_operators_loss_is_kept_shown_and_drawn(rounded: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    manifest = read_manifest(rounded)
     assert manifest.quantisation is not None
     losses = manifest.quantisation.sqnr_db
     assert len(losses) == 84
     worst = min(losses, key=lambda path: losses[path])
     whole = min(diff.sqnr_db for diff in manifest.parity.diffs if diff.sqnr_db is not None)
     assert losses[worst] > whole, "one operator loses less than all together"
-    assert run(["verify", str(bundle), "--seed", "0", "--layers"]) == 0
+    assert run(["verify", str(rounded), "--seed", "0", "--layers"]) == 0
     assert f"{worst} loses most" in " ".join(capfd.readouterr().err.split())
-    assert run(["report", str(bundle), "--output", str(tmp_path / "page.html")]) == 0
+    assert run(["report", str(rounded), "--output", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text()
     assert worst in page
     assert "Decisions were not judged" in page
@@ -188,9 +193,8 @@ def test_ranges_of_pictures_that_were_fed_wrongly_are_found(
     assert "not the 8 pictures" in capfd.readouterr().err
 
 
-def test_what_is_for_floating_point_alone_says_so(small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(small) == 0
-    assert run(["bench", str(tmp_path / "out" / "fake-int8"), "--against", "original"]) == 2
+def test_what_is_for_floating_point_alone_says_so(rounded: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", str(rounded), "--against", "original"]) == 2
     assert "--against original is for files in floating point, and int8 has eight bits" in capfd.readouterr().err
     assert run(["tune", "fake", "--model", "edgevit_xxs", "--precision", "int8"]) == 2
     assert "tune is for files in floating point" in capfd.readouterr().err

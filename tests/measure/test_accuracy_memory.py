@@ -1,6 +1,5 @@
 """What an evaluation holds at a time: one batch of pictures as they are run, and a shard of each subject as they are counted."""
 
-import gc
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -20,14 +19,13 @@ BATCH = 8
 
 
 class Held:
-    """How many arrays of a kind live at a time, at most."""
+    """How many arrays of a kind live at a time, at most; none is in a circle, so that each is gone with its last reference."""
 
     def __init__(self) -> None:
         self.living: list[weakref.ref[Any]] = []
         self.most = self.all = 0
 
     def note(self, array: Any) -> None:
-        gc.collect()
         self.living = [each for each in self.living if each() is not None]
         self.living.append(weakref.ref(array))
         self.most, self.all = max(self.most, len(self.living)), self.all + 1
