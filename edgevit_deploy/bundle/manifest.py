@@ -21,6 +21,9 @@ from edgevit_deploy.spec import Graph, InputKind, OutputKind, Placement, Precisi
 ARITHMETIC_ONLY = "passed (arithmetic), decisions not judged"
 """The verdict on a quantised file that computes what it should, where nobody asked whether that still decides as the network."""
 
+ARITHMETIC_SAMPLED = "passed (arithmetic), decisions judged on a sample"
+"""The same where only an evaluation could run it, on so few pictures that they neither show the bound nor rule it out."""
+
 SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 2**20
@@ -169,10 +172,12 @@ class Manifest:
     @property
     def verdict(self) -> str:
         """What was proven of the file, in words; failed where the comparisons or the decisions do not bear it out."""
-        if self.parity.verdict == "failed" or (self.decisions is not None and not self.decisions.ok):
+        if self.parity.verdict == "failed" or (self.decisions is not None and self.decisions.failed):
             return "failed"
-        if self.parity.verdict == "passed" and self.quantisation is not None and self.decisions is None:
-            return ARITHMETIC_ONLY
+        if self.parity.verdict == "passed" and self.quantisation is not None:
+            if self.decisions is None:
+                return ARITHMETIC_ONLY
+            return "passed" if self.decisions.ok else ARITHMETIC_SAMPLED
         return self.parity.verdict
 
     @property

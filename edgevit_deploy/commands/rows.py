@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from edgevit_deploy.bundle.manifest import ARITHMETIC_ONLY
+from edgevit_deploy.bundle.manifest import ARITHMETIC_ONLY, ARITHMETIC_SAMPLED
 from edgevit_deploy.commands.console import print_table, status
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.outside.text import figure
@@ -73,8 +73,8 @@ class Row:
 
     @property
     def short_status(self) -> str:
-        """The status without what is not judged, which is said below the table."""
-        return self.status.partition(",")[0] if self.status == ARITHMETIC_ONLY else self.status
+        """The status without what is not judged, or hardly, which is said below the table."""
+        return self.status.partition(",")[0] if self.status in (ARITHMETIC_ONLY, ARITHMETIC_SAMPLED) else self.status
 
     def _measured(self) -> list[str]:
         numbers = [figure(value) if value is not None else "" for value in (self.max_abs, self.atol, self.noise_ratio)]
@@ -161,11 +161,8 @@ def _detail(manifest: "Manifest", report: "ParityReport", why: str) -> str:
         words = f"worst on {worst.worst_probe!r}; kept apart for study, do not ship it. {not_finite or bound}"
         return f"{words} {report.instead}".rstrip()
     if decisions is not None:
-        return f"{decisions.sentence()}{'' if decisions.ok else '; kept apart for study, do not ship it'}"
+        return f"{decisions.sentence()}{'; kept apart for study, do not ship it' if decisions.failed else ''}"
     if manifest.verdict == ARITHMETIC_ONLY:
-        session_type = THIS_HOST.find_session(manifest.target)
-        if session_type is not None and not session_type.executes_target:
-            return f"decisions not judged: {report.runtime} proves the file, and is no device that decides"
         return "decisions not judged; --judge DIR with pictures that are kept for that compares them with the network's"
     return ""
 

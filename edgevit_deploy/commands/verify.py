@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
-from edgevit_deploy.bundle.manifest import ARITHMETIC_ONLY
+from edgevit_deploy.bundle.manifest import ARITHMETIC_ONLY, ARITHMETIC_SAMPLED
 from edgevit_deploy.commands.console import print_json, print_table, progress, say, status
 from edgevit_deploy.commands.pictures import say_passed_over, show_top5
 from edgevit_deploy.errors import MissingError
@@ -114,7 +114,7 @@ def _remark(manifest: "Manifest") -> str:
         return "failed parity when it was made"
     if manifest.verdict == "failed":
         return "decided unlike its network when it was made"
-    return manifest.verdict if manifest.verdict == ARITHMETIC_ONLY else ""
+    return manifest.verdict if manifest.verdict in (ARITHMETIC_ONLY, ARITHMETIC_SAMPLED) else ""
 
 
 def _show_layers(name: str, report: "LayerReport") -> None:

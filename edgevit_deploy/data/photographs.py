@@ -65,6 +65,12 @@ class PictureFolder:
         count = min(count, len(self.names))
         return tuple(index * len(self.names) // count for index in range(count))
 
+    def drawn(self, count: int, seed: int) -> tuple[int, ...]:
+        """Return the positions of at most `count` of the pictures, drawn without order by a seed."""
+        count = min(count, len(self.names))
+        chosen = np.random.default_rng(seed).choice(len(self.names), count, replace=False)
+        return tuple(np.sort(chosen).tolist())
+
     def without(self, broken: Sequence[PassedOver]) -> "PictureFolder":
         """Return the folder with some pictures passed over, which are named by their paths.
 
@@ -165,14 +171,15 @@ def _has_table(folder: Path) -> bool:
     return is_header(header)
 
 
-def stream(folder: PictureFolder, preprocess: Preprocess, batch: int) -> PictureStream:
-    """Return the pictures of a folder, decoded by as many processes as are worth their start."""
+def stream(folder: PictureFolder, preprocess: Preprocess, batch: int, positions: Sequence[int] | None = None) -> PictureStream:
+    """Return the pictures of a folder, or those at some positions, decoded by as many processes as are worth their start."""
+    wanted = range(len(folder.names)) if positions is None else positions
     return PictureStream(
         path=folder.path,
-        positions=range(len(folder.names)),
+        positions=wanted,
         preprocess=preprocess,
         batch=batch,
-        workers=_worth_workers(folder),
+        workers=_worth_workers(folder, len(wanted)),
     )
 
 
@@ -224,9 +231,9 @@ def crop_note(folder: PictureFolder, preprocess: Preprocess) -> str:
     return ""
 
 
-def _worth_workers(folder: PictureFolder) -> int:
+def _worth_workers(folder: PictureFolder, count: int) -> int:
     sampled = [_bytes(folder.path(position)) for position in folder.spread(SAMPLED)]
-    expected_bytes = sum(sampled) / max(1, len(sampled)) * len(folder.names)
+    expected_bytes = sum(sampled) / max(1, len(sampled)) * count
     return min(MAX_WORKERS, os.cpu_count() or 1) if expected_bytes > WORTH_WORKERS_BYTES else 0
 
 

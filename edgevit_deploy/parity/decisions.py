@@ -11,7 +11,7 @@ from edgevit_deploy.parity.statistics import pictures_for_share, wilson
 MIN_AGREEMENT = 0.98
 """Default of --min-agreement. The recipes here flip 0.4 to 0.9 % of a trained network's decisions; twice as many is too many."""
 
-SHOWN_FLIPS = 20
+SHOWN_FLIPS = 24
 NO_CLASS = -1
 """Of outputs that are not finite; it agrees with nothing."""
 
@@ -25,12 +25,33 @@ class Flipped:
         network: the network's first class, by its place in the labels; so `file`.
         file: the file's first class; -1 where its outputs are not finite.
         margin: by how much the network's first class leads its second.
+        file_margin: by how much the file's does; None where its outputs are not finite, or an earlier version has not kept it.
+        label: the true class, by its place in the labels; None where the folder does not tell the network's classes.
+        sha256: of the picture's file, by which it is known again; empty where an earlier version has not kept it.
     """
 
     picture: str
     network: int
     file: int
     margin: float
+    file_margin: float | None = None
+    label: int | None = None
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Which pictures were judged where only an evaluation, and no device of the file's own, could run it.
+
+    Attributes:
+        of: how many pictures the folder has.
+        seed: by which some of them were drawn.
+        runtime: what evaluated the file.
+    """
+
+    of: int
+    seed: int
+    runtime: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +64,10 @@ class Decisions:
         min_agreement: what the lower end of the interval of the agreement must reach.
         digest: SHA-256 over the hashes of all pictures, sorted.
         broken: pictures that could not be decoded.
-        flips: pictures with another first class, the widest margin first; at most 20 of them.
+        flips: pictures with another first class, the widest margin first; at most 24 of them.
         network_right: how many the network is right about; None where the folder does not tell the network's classes.
         right: how many the file is right about; None likewise.
+        sample: the pictures were drawn, and the file was evaluated; None where its own runtime ran all of them.
     """
 
     pictures: int
@@ -56,6 +78,7 @@ class Decisions:
     flips: tuple[Flipped, ...]
     network_right: int | None = None
     right: int | None = None
+    sample: Sample | None = None
 
     @property
     def agreement(self) -> float:
@@ -77,12 +100,26 @@ class Decisions:
         """Whether the whole interval is above the bound."""
         return self.interval[0] >= self.min_agreement
 
+    @property
+    def failed(self) -> bool:
+        """Whether they are not good enough: not shown to be, or where they are a sample, shown not to be.
+
+        A sample is as large as an evaluation allows, so nobody could mend one that is too small to show the bound.
+        """
+        return not self.ok if self.sample is None else self.interval[1] < self.min_agreement
+
     def sentence(self) -> str:
         """Say what was found, and where it is not enough, what would be."""
         low, high = self.interval
         found = f"the first class is the network's on {self.agreeing} of {self.pictures} pictures (95 %: {low:.2%} to {high:.2%})"
+        if self.sample is not None:
+            drawn = f" drawn from {self.sample.of:,} by seed {self.sample.seed}," if self.pictures < self.sample.of else ""
+            found = f"{found},{drawn} by {self.sample.runtime}"
         if self.ok:
             return f"{found}, at least {self.min_agreement:.2%} asked for"
+        if self.sample is not None:
+            rules = "which rules out" if self.failed else "which neither shows nor rules out"
+            return f"{found}, {rules} the {self.min_agreement:.2%} asked for"
         needed = pictures_for_share(self.agreement, self.min_agreement)
         more = f"; with {needed} pictures of which as many agree it would pass" if needed else ""
         return f"{found}, and the lower end must reach {self.min_agreement:.2%}{more}"

@@ -202,14 +202,14 @@ class Workbench:
                 self._judge.check_apart(self.rounded.source.pictures)
 
     def decide(self, artifact: Artifact, plan: ExportPlan[Any]) -> Decisions | None:
-        """Return how a quantised file decides beside its network; None where nothing is to judge it on, or nothing executes it.
+        """Return how a quantised file decides beside its network; None where nothing is to judge it on, or nothing runs it.
 
         Raises:
             RunError: a runtime of this host could not load or run the file.
             UsageError: no picture can be decoded, or the network does not classify.
         """
         session_type = self.host.find_session(artifact.target)
-        if plan.scheme is None or self._judge is None or session_type is None or not session_type.executes_target:
+        if plan.scheme is None or self._judge is None or session_type is None:
             return None
         return self._judge.decide(artifact, plan, session_type, promised_batches(artifact)[0])
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgevit_deploy.calibration.choice import CalibrationChoice
+from edgevit_deploy.calibration.choice import CalibrationChoice, JudgeChoice
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.host import THIS_HOST
@@ -21,7 +21,7 @@ from tests.helpers.coreml_rounding import (
     with_file,
 )
 from tests.helpers.tiers import slow_or_nightly
-from tests.helpers.trained import WEIGHTS
+from tests.helpers.trained import WEIGHTS, write_pictures
 
 OPERATORS = 84
 """Convolutions and linear maps of XXS, but for those that stand for other operators."""
@@ -30,9 +30,11 @@ EXPORTER = THIS_HOST.find_exporter("coreml")
 
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[Workbench]:
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
     origin = ModelOrigin(model=None, weights=WEIGHTS, num_classes=None, image_size=None, labels=None, seed=None, preprocess=None)
-    with open_workbench(load_model(origin), THIS_HOST, calibration=CalibrationChoice(pictures="synthetic")) as opened:
+    calibration = CalibrationChoice(pictures="synthetic")
+    judge = JudgeChoice(pictures=write_pictures(tmp_path_factory.mktemp("judge"), "val", 2))
+    with open_workbench(load_model(origin), THIS_HOST, calibration=calibration, judge=judge) as opened:
         yield opened
 
 
@@ -47,6 +49,19 @@ def test_integers_pass_the_gate(bench: Workbench, integers: Artifact) -> None:
     report = bench.judge(integers, bench.truths(EXPORTER.plan(bench.model.spec, precision="int8")))
     assert report.verdict == "passed"
     assert [diff.tolerance.k for diff in report.diffs] == [2, 1.1]
+
+
+@pytest.mark.slow
+def test_decisions_are_judged_without_a_mac(bench: Workbench, integers: Artifact) -> None:
+    """20 pictures show no 98 %, however many of them agree, and a network that classifies loses few of them."""
+    decisions = bench.decide(integers, EXPORTER.plan(bench.model.spec, precision="int8"))
+    assert decisions is not None
+    assert decisions.sample is not None
+    assert (decisions.pictures, decisions.sample.of) == (20, 20)
+    assert decisions.agreeing >= 18
+    assert not decisions.ok
+    assert not decisions.failed
+    assert "by MIL reference evaluation" in decisions.sentence()
 
 
 @pytest.mark.slow

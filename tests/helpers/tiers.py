@@ -23,6 +23,7 @@ CORE = (
     "model",
     "outside",
     "parity/test_decisions.py",
+    "parity/test_judging.py",
     "parity/test_negative_controls.py",
     "parity/test_not_finite.py",
     "parity/test_probes.py",

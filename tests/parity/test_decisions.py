@@ -1,9 +1,20 @@
 """Decisions: counts against their definition, the interval's end and not the share, and outputs that are not finite."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from edgevit_deploy.parity.decisions import MIN_AGREEMENT, NO_CLASS, SHOWN_FLIPS, Decisions, Flipped, first_classes, widest
+from edgevit_deploy.parity.decisions import (
+    MIN_AGREEMENT,
+    NO_CLASS,
+    SHOWN_FLIPS,
+    Decisions,
+    Flipped,
+    Sample,
+    first_classes,
+    widest,
+)
 
 
 def decisions(agreeing: int, pictures: int, min_agreement: float = MIN_AGREEMENT) -> Decisions:
@@ -22,6 +33,31 @@ def test_the_lower_end_decides(agreeing: int, pictures: int, ok: bool) -> None:
 def test_a_file_that_could_pass_with_more_says_how_many() -> None:
     assert "with 189 pictures" in decisions(40, 40).sentence()
     assert "would pass" not in decisions(30, 40).sentence()
+
+
+@pytest.mark.parametrize(
+    ("agreeing", "pictures", "ok", "failed", "says"),
+    [
+        (200, 200, True, False, "at least 98.00% asked for"),
+        (299, 300, True, False, "at least 98.00% asked for"),
+        (199, 200, False, False, "neither shows nor rules out the 98.00%"),
+        (20, 20, False, False, "neither shows nor rules out the 98.00%"),
+        (190, 200, False, True, "which rules out the 98.00%"),
+        (0, 20, False, True, "which rules out the 98.00%"),
+    ],
+)
+def test_a_sample_fails_only_where_it_rules_the_bound_out(
+    agreeing: int, pictures: int, ok: bool, failed: bool, says: str
+) -> None:
+    """The upper end of 190 of 200 is 97.26 %; where the file's own runtime ran all pictures, what is not shown has failed."""
+    whole = decisions(agreeing, pictures)
+    sample = replace(whole, sample=Sample(of=10_000, seed=0, runtime="a walk"))
+    assert (sample.ok, sample.failed) == (ok, failed)
+    assert (whole.ok, whole.failed) == (ok, not ok)
+    assert says in sample.sentence()
+    assert "drawn from 10,000 by seed 0, by a walk" in sample.sentence()
+    assert "would pass" not in sample.sentence()
+    assert "drawn" not in replace(whole, sample=Sample(of=pictures, seed=0, runtime="a walk")).sentence()
 
 
 def test_first_classes_and_leads() -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from edgevit_deploy.bundle.manifest import ARITHMETIC_ONLY, FileRecord, GoldenRecord, Manifest
+from edgevit_deploy.bundle.manifest import ARITHMETIC_ONLY, ARITHMETIC_SAMPLED, FileRecord, GoldenRecord, Manifest
 from edgevit_deploy.calibration.record import Calibration
 from edgevit_deploy.commands.pages import write_beside
 from edgevit_deploy.commands.report.accuracy import AccuracyView, accuracy_view, accuracy_views
@@ -38,7 +38,13 @@ MEASURES: dict[Measure, str] = {"largest": "largest error", "rms": "RMS error"}
 Pairs = tuple[tuple[str, str], ...]
 """Names and what they stand for, in the order of the page."""
 
-BADGES: dict[str, Badge] = {"passed": "good", ARITHMETIC_ONLY: "open", "built, not run": "open", "failed": "bad"}
+BADGES: dict[str, Badge] = {
+    "passed": "good",
+    ARITHMETIC_SAMPLED: "open",
+    ARITHMETIC_ONLY: "open",
+    "built, not run": "open",
+    "failed": "bad",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +214,7 @@ def _card(anchor: str, subject: Subject, axis: Axis) -> Card:
 def _sentence(manifest: Manifest) -> str:
     parity, status = manifest.parity, manifest.parity.verdict
     model = f"{manifest.model.variant} for {manifest.target} in {manifest.precision}. "
-    if manifest.decisions is not None and not manifest.decisions.ok:
+    if manifest.decisions is not None and manifest.decisions.failed:
         return f"{model}It decides unlike its network: do not ship it."
     if parity.verdict != parity.status:
         return f"{model}The manifest says {parity.status!r}, but the comparisons in it do not: do not trust this bundle."
