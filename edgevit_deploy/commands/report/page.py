@@ -19,13 +19,13 @@ from edgevit_deploy.calibration.record import Calibration
 from edgevit_deploy.commands.pages import write_beside
 from edgevit_deploy.commands.report.accuracy import AccuracyView, accuracy_view, accuracy_views
 from edgevit_deploy.commands.report.axis import Axis, Tick, axis_for
+from edgevit_deploy.commands.report.facts import Pairs, interface_facts, model_facts, pairs, size_text
 from edgevit_deploy.commands.report.rounding import RoundingView, rounding_view
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.measure.accuracy.record import EvaluationRecord
 from edgevit_deploy.outside.text import figure
 from edgevit_deploy.parity.bounds import Measure
 from edgevit_deploy.parity.gate import OutputDiff
-from edgevit_deploy.spec import Size, TensorSpec
 
 TEMPLATE = "page.html.j2"
 EVALUATION_TEMPLATE = "evaluation.html.j2"
@@ -34,9 +34,6 @@ Badge = Literal["good", "open", "bad"]
 """The class in the style sheet that colours a verdict."""
 
 MEASURES: dict[Measure, str] = {"largest": "largest error", "rms": "RMS error"}
-
-Pairs = tuple[tuple[str, str], ...]
-"""Names and what they stand for, in the order of the page."""
 
 BADGES: dict[str, Badge] = {
     "passed": "good",
@@ -196,16 +193,16 @@ def _card(anchor: str, subject: Subject, axis: Axis) -> Card:
         bars=tuple(_bar(diff, axis) for diff in parity.diffs),
         reasons=" ".join(reasons),
         notes=manifest.notes,
-        model=_pairs(_model(manifest)),
-        interface=_pairs(_interface(manifest)),
+        model=pairs(model_facts(manifest)),
+        interface=pairs(interface_facts(manifest)),
         command=f"edgevit-deploy verify {shlex.quote(subject.label)} {whole}",
         golden=manifest.golden,
         files=manifest.files,
-        tools=_pairs(manifest.tools),
-        conversion=_pairs(msgspec.to_builtins(manifest.conversion)),
-        options=_pairs(manifest.options),
-        operators=_pairs(manifest.operators),
-        facts=_pairs(manifest.facts),
+        tools=pairs(manifest.tools),
+        conversion=pairs(msgspec.to_builtins(manifest.conversion)),
+        options=pairs(manifest.options),
+        operators=pairs(manifest.operators),
+        facts=pairs(manifest.facts),
         accuracy=None if subject.evaluation is None else accuracy_view(anchor, subject.label, subject.evaluation),
         rounding=rounding_view(manifest, subject.calibration, subject.labels),
     )
@@ -236,69 +233,12 @@ def _bar(diff: OutputDiff, axis: Axis) -> Bar:
         "1 - cosine": figure(1 - diff.cosine),
     }
     return Bar(
-        title=f"{diff.output}, batch {diff.batch}, {_size(diff.image_size)}, {diff.probes} probes",
+        title=f"{diff.output}, batch {diff.batch}, {size_text(diff.image_size)}, {diff.probes} probes",
         description=f"{measure} {figure(diff.error)}, bound {figure(diff.tolerance.atol)}, on a logarithmic scale",
         badge="good" if diff.ok else "bad",
         error=axis.position(diff.error),
         bound=bound,
         beyond=round(100 - bound, 2),
         noise=axis.position(diff.tolerance.noise),
-        figures=_pairs(figures),
+        figures=pairs(figures),
     )
-
-
-def _model(manifest: Manifest) -> dict[str, object]:
-    model = manifest.model
-    random = f"random, from seed {model.random_seed}: it classifies nothing"
-    return {
-        "variant": model.variant,
-        "graph": manifest.conversion.graph,
-        "weights": random if model.weights_sha256 is None else f"checkpoint with sha256 {model.weights_sha256}",
-        "checkpoint dialect": model.dialect or "-",
-        "parameters": f"{model.parameters:,}",
-        "depths": model.depths,
-        "channels": model.channels,
-        "channels a head": model.head_dim,
-        "classes": f"{model.num_classes}{', without bias' * (not model.head_bias)}",
-        "class names": f"{manifest.labels.path}{', placeholders' * manifest.labels.placeholders}",
-        "LayerNorm eps, outer and inner": f"{model.norm_eps:g}, {model.inner_norm_eps:g}",
-        "image size": _size(model.image_size),
-    }
-
-
-def _interface(manifest: Manifest) -> dict[str, object]:
-    preprocess = manifest.preprocess
-    holds = "0 to 255, normalised inside the model" if manifest.conversion.takes == "image" else "normalised as below"
-    facts: dict[str, object] = {f"input {spec.name!r}": f"{_tensor(spec)}, {holds}" for spec in manifest.inputs}
-    facts |= {f"output {spec.name!r}": f"{_tensor(spec)}, {manifest.conversion.returns}" for spec in manifest.outputs}
-    return {
-        **facts,
-        "colour order": preprocess.color_order,
-        "resize": f"{preprocess.interpolation}, antialiased, {preprocess.fit} {_size(preprocess.resize)}",
-        "centre crop": _size(preprocess.crop),
-        "value range": preprocess.value_range,
-        "mean": preprocess.mean,
-        "standard deviation": preprocess.std,
-    }
-
-
-def _pairs(facts: Mapping[str, object]) -> Pairs:
-    return tuple((name, _text(value)) for name, value in facts.items())
-
-
-def _text(value: object) -> str:
-    if isinstance(value, dict):
-        return "; ".join(f"{name}: {_plain(part)}" for name, part in value.items())
-    return _plain(value)
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode().replace(",", ", ")
-
-
-def _size(size: Size) -> str:
-    return f"{size[0]} x {size[1]}"
-
-
-def _tensor(spec: TensorSpec) -> str:
-    return f"{spec.dtype} ({', '.join(map(str, spec.shape))})"
