@@ -1,12 +1,13 @@
 """What bundles cost on this host, against each other, naive exports or the paper's networks: the rules of `convert.py bench`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import ThisHost
+from edgevit_deploy.measure.accuracy.identity import identity_of
 from edgevit_deploy.measure.align_names import profile_by_module
 from edgevit_deploy.measure.benchmark import Candidate, benchmark
 from edgevit_deploy.measure.contests import Against, Contest, make_contests
@@ -54,6 +55,7 @@ class BenchRun:
         profiles: a bundle's label -> its time by part and kind, None where its runtime has no profiler that Python reaches.
         skipped: bundles that could not be timed.
         worker: which worker of a scheduler has timed; empty for this process.
+        bundles: label of a bundle that was timed -> hash by which it is known again, wherever it lies.
     """
 
     machine: Machine
@@ -63,6 +65,7 @@ class BenchRun:
     profiles: dict[str, Profile | None]
     skipped: tuple[Skipped, ...]
     worker: str = ""
+    bundles: dict[str, str] = field(default_factory=dict)
 
 
 def read_timing(
@@ -148,6 +151,7 @@ def bench(
                 for subject in profiled
             },
             skipped=tuple(subject for subject in subjects if isinstance(subject, Skipped)),
+            bundles={subject.label: identity_of(subject.manifest) for subject in ready},
         )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgevit_deploy.measure.bench import BenchRun
     from edgevit_deploy.measure.result import Benchmark
 
-PAGE_NAME, DOCUMENT_NAME, PLOT_NAME = "bench.md", "bench.json", "bench.svg"
+PAGE_NAME, PLOT_NAME = "bench.md", "bench.svg"
 
 
 def check_folder(output: Path, bundles: Sequence[Path]) -> None:
@@ -43,6 +43,8 @@ def write_files(run: "BenchRun", benchmark: "Benchmark", command: str, output: P
     Raises:
         UsageError: the folder cannot be written.
     """
+    from edgevit_deploy.measure.saved import DOCUMENT_NAME
+
     contents = {
         PAGE_NAME: _page(run, benchmark, command),
         DOCUMENT_NAME: json_bytes(document(run)).decode(),

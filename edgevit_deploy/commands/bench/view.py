@@ -94,6 +94,7 @@ def document(run: "BenchRun") -> dict[str, object]:
         **where,
         "regime": benchmark.regime,
         "seed": benchmark.seed,
+        "bundles": run.bundles,
         "results": [_result_document(result) for result in benchmark.results],
         "control": {**_result_document(benchmark.control), "spread": benchmark.control_spread},
         "comparisons": [_comparison_document(comparison) for comparison in benchmark.comparisons()],

@@ -159,7 +159,7 @@ def _most_confused(record: EvaluationRecord) -> tuple[tuple[str, str, int], ...]
 def _pictures(record: EvaluationRecord, pairing: Pairing) -> tuple[Picture, ...]:
     return tuple(
         Picture(
-            url=f"{JPEG_URL}{base64.b64encode(data).decode()}" if data else "",
+            url=jpeg_url(data),
             file=flip.file,
             kind=flip.kind,
             label=flip.label,
@@ -169,6 +169,11 @@ def _pictures(record: EvaluationRecord, pairing: Pairing) -> tuple[Picture, ...]
         )
         for flip, data in zip(pairing.flips, record.thumbnails, strict=True)
     )
+
+
+def jpeg_url(data: bytes) -> str:
+    """Return a picture as an address that holds it; nothing of nothing."""
+    return f"{JPEG_URL}{base64.b64encode(data).decode()}" if data else ""
 
 
 def accuracy_line(record: EvaluationRecord) -> str:

@@ -19,10 +19,13 @@ from edgevit_deploy.calibration.record import Calibration
 from edgevit_deploy.commands.pages import write_beside
 from edgevit_deploy.commands.report.accuracy import AccuracyView, accuracy_view, accuracy_views
 from edgevit_deploy.commands.report.axis import Axis, Tick, axis_for
+from edgevit_deploy.commands.report.costs import CostView, cost_view
 from edgevit_deploy.commands.report.facts import Pairs, interface_facts, model_facts, pairs, size_text
+from edgevit_deploy.commands.report.flips import Seen
 from edgevit_deploy.commands.report.rounding import RoundingView, rounding_view
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.measure.accuracy.record import EvaluationRecord
+from edgevit_deploy.measure.saved import SavedBench
 from edgevit_deploy.outside.text import figure
 from edgevit_deploy.parity.bounds import Measure
 from edgevit_deploy.parity.gate import OutputDiff
@@ -46,13 +49,19 @@ BADGES: dict[str, Badge] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """One bundle whose hashes hold, and what the page calls it."""
+    """One bundle whose hashes hold, and what the page calls it.
+
+    `seen` has what there is to see of each picture that it decides unlike its network, and `looked` says so in a line; None where
+    nobody looked.
+    """
 
     label: str
     manifest: Manifest
     evaluation: EvaluationRecord | None = None
     calibration: Calibration | None = None
     labels: tuple[str, ...] = ()
+    seen: tuple[Seen, ...] | None = None
+    looked: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +119,13 @@ class Page:
     summary: str
     ticks: tuple[Tick, ...]
     bundles: tuple[Card, ...]
+    costs: CostView | None
+
+    @property
+    def shows_pictures(self) -> bool:
+        """Whether a browser must be allowed to show what the page itself holds."""
+        drawn = any(bundle.rounding is not None and bundle.rounding.shows_pictures for bundle in self.bundles)
+        return drawn or any(view.pictures for view in self.accuracies)
 
     @property
     def accuracies(self) -> tuple[AccuracyView, ...]:
@@ -117,9 +133,9 @@ class Page:
         return tuple(bundle.accuracy for bundle in self.bundles if bundle.accuracy is not None)
 
 
-def render(subjects: Sequence[Subject]) -> str:
-    """Return the page; the same subjects give the same bytes."""
-    return environment().get_template(TEMPLATE).render(page=page_about(subjects))
+def render(subjects: Sequence[Subject], saved: SavedBench | None = None) -> str:
+    """Return the page; the same subjects, and the same benchmark of them, give the same bytes."""
+    return environment().get_template(TEMPLATE).render(page=page_about(subjects, saved))
 
 
 def render_evaluation(records: Mapping[str, EvaluationRecord], lines: Sequence[str]) -> str:
@@ -144,15 +160,17 @@ def environment() -> Environment:
     )
 
 
-def page_about(subjects: Sequence[Subject]) -> Page:
+def page_about(subjects: Sequence[Subject], saved: SavedBench | None = None) -> Page:
     """Return what the page says, as plain text and numbers."""
     axis = axis_for([diff for subject in subjects for diff in subject.manifest.parity.diffs])
     counts = Counter(subject.manifest.verdict for subject in subjects)
+    anchored = [(f"bundle-{number}", subject) for number, subject in enumerate(subjects, start=1)]
     return Page(
         summary=f"{len(subjects)} bundle{'s' * (len(subjects) > 1)}: "
         + "; ".join(f"{counts[status]} {status}" for status in BADGES if counts[status]),
         ticks=axis.ticks(),
-        bundles=tuple(_card(f"bundle-{number}", subject, axis) for number, subject in enumerate(subjects, start=1)),
+        bundles=tuple(_card(anchor, subject, axis) for anchor, subject in anchored),
+        costs=cost_view([(anchor, subject.label, subject.manifest) for anchor, subject in anchored], saved),
     )
 
 
@@ -204,7 +222,7 @@ def _card(anchor: str, subject: Subject, axis: Axis) -> Card:
         operators=pairs(manifest.operators),
         facts=pairs(manifest.facts),
         accuracy=None if subject.evaluation is None else accuracy_view(anchor, subject.label, subject.evaluation),
-        rounding=rounding_view(manifest, subject.calibration, subject.labels),
+        rounding=rounding_view(manifest, subject.calibration, subject.labels, subject.seen, subject.looked),
     )
 
 

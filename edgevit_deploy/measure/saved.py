@@ -1,0 +1,86 @@
+"""`bench.json` read back, with distrust: who shows a benchmark later needs its raw times, and which bundles were timed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.measure.machine import Machine
+from edgevit_deploy.measure.result import MAX_RUNS, Benchmark, BenchmarkResult, Regime
+from edgevit_deploy.outside.files import is_folder, read_bounded
+from edgevit_deploy.spec import PROGRAM
+
+DOCUMENT_NAME = "bench.json"
+MAX_DOCUMENT_BYTES = 64 * 2**20
+
+MAX_RESULTS = 256
+MAX_BLOCKS = MAX_RUNS // 4
+"""Of one result; each is drawn thousands of times for an interval."""
+
+LONGEST_MS = 1e8
+"""Of one run: a day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedBench:
+    """What is needed of one benchmark; a document has more.
+
+    Attributes:
+        machine: that timed.
+        regime: how.
+        seed: of the order.
+        results: of every file, the first one's control beside.
+        control: a second session of the first file.
+        bundles: label of a result -> identity of its bundle; plain conversions and peers have none.
+    """
+
+    machine: Machine
+    regime: Regime
+    seed: int
+    results: tuple[BenchmarkResult, ...]
+    control: BenchmarkResult
+    bundles: dict[str, str]
+
+    @property
+    def benchmark(self) -> Benchmark:
+        """The run as it was measured."""
+        return Benchmark(regime=self.regime, seed=self.seed, results=self.results, control=self.control)
+
+    def result_of(self, identity: str) -> BenchmarkResult | None:
+        """Return what was measured of a bundle; None where it was not timed."""
+        return next((result for result in self.results if self.bundles.get(result.label) == identity), None)
+
+
+def read_bench(place: Path) -> SavedBench:
+    """Read what `bench --output` has written.
+
+    Args:
+        place: its folder, or its `bench.json`.
+
+    Raises:
+        UsageError: there is none, it is of an earlier version, or it says what no benchmark can.
+    """
+    path = place / DOCUMENT_NAME if is_folder(place) else place
+    again = f"`{PROGRAM} bench BUNDLE... --output DIR` writes one"
+    try:
+        saved = msgspec.json.decode(read_bounded(path, MAX_DOCUMENT_BYTES), type=SavedBench)
+    except OSError as error:
+        raise UsageError(f"--bench {place}: {path.name} cannot be read ({error.strerror}); {again}") from error
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise UsageError(f"--bench {place}: no {DOCUMENT_NAME} of this version ({error}); {again}") from error
+    if objection := next(_objections(saved), None):
+        raise UsageError(f"--bench {place}: no benchmark has {objection}; {again}")
+    return saved
+
+
+def _objections(saved: SavedBench) -> Iterator[str]:
+    if not 1 <= len(saved.results) <= MAX_RESULTS:
+        yield f"{len(saved.results)} results"
+    for result in (*saved.results, saved.control):
+        blocks, rest = divmod(len(result.raw_ms), max(1, result.calls_per_block))
+        if result.calls_per_block < 1 or rest or not 1 <= blocks <= MAX_BLOCKS:
+            yield f"{len(result.raw_ms)} runs in blocks of {result.calls_per_block}"
+        elif not all(0 < run_ms < LONGEST_MS for run_ms in result.raw_ms):
+            yield "a run that took no time, or days"
