@@ -120,8 +120,8 @@ def _latency(bundle: _Bundle, base: _Bundle, bundles: Sequence[_Bundle], benchma
     if base.result is not None and bundle is not base:
         comparison = benchmark.compare(base.result, result)
         ends = " to ".join(f"{end:.2f}" for end in comparison.interval)
-        same = ", no difference" if comparison.verdict == "no difference" else ""
-        compared = f"{comparison.ratio:.2f} x as fast as {base.manifest.precision} ({ends}{same})"
+        same = ": no difference" if comparison.verdict == "no difference" else ""
+        compared = f"{comparison.ratio:.2f} x as fast as {base.manifest.precision} ({ends}){same}"
     return _bar(bundle, base, lengths, f"{result.median_ms:.2f} ms ({low:.2f} to {high:.2f})", compared)
 
 
