@@ -66,17 +66,10 @@ def convert_network(
         UsageError: refused arguments that are wrong for every target, a bad picture, or a place that cannot be written.
     """
     loaded = load_model(replace(network.origin, image_size=request.fixed_size()))
-    plans, calibration = plans_of(loaded, request, targets, rounding), rounding.calibration
-    if calibration.ranges is not None:
-        raise UsageError("--ranges are of one target's graph; use them with that target, or --calibration DIR for all of them")
-    if calibration.given and not any(plan.scheme and plan.scheme.calibrated for plan in plans):
-        raise UsageError(
-            f"--calibration: no file in {request.precision} needs ranges; use --precision int8, or drop --calibration"
-        )
-    if rounding.judge is not None and not any(plan.scheme for plan in plans):
-        raise UsageError("--judge is for quantised precisions; add --precision int8 and --calibration DIR, or drop --judge")
+    plans = plans_of(loaded, request, targets, rounding)
+    check_rounding_of_all(plans, rounding, one=targets is not None and len(targets) == 1)
     check_places(network, plans)
-    with open_workbench(loaded, THIS_HOST, quiet, photographs, calibration, rounding.judge) as workbench:
+    with open_workbench(loaded, THIS_HOST, quiet, photographs, rounding.calibration, rounding.judge) as workbench:
         attempts = [try_convert(workbench, plan, place_of(network.output, plan), progress) for plan in plans]
     return Attempts(attempts=tuple(attempts), model_notes=loaded.notes, photographs=workbench.photographs)
 
@@ -108,6 +101,26 @@ def _wanted(exporter: Exporter[Any], asked: Precision | None, rounding: Rounding
         return (*exporter.precisions, *(exporter.quantised if rounding.calibration.given else ()))
     known = asked in exporter.precisions or asked in exporter.quantised
     return (asked,) if known or (asked == "int8" and exporter.no_integers) else ()
+
+
+def check_rounding_of_all(plans: Sequence[ExportPlan[Any]], rounding: Rounding, *, one: bool = False) -> None:
+    """Refuse what was said of rounding where no file of several is rounded so.
+
+    Args:
+        plans: of all files.
+        rounding: as it was said.
+        one: whether they are of one target, which alone can take ranges.
+
+    Raises:
+        UsageError: naming the flag.
+    """
+    if rounding.calibration.ranges is not None and not one:
+        raise UsageError("--ranges are of one target's graph; use them with that target, or --calibration DIR for all of them")
+    if rounding.calibration.given and not any(plan.scheme and plan.scheme.calibrated for plan in plans):
+        precision = plans[0].precision if plans else "no precision"
+        raise UsageError(f"--calibration: no file in {precision} needs ranges; use --precision int8, or drop --calibration")
+    if rounding.judge is not None and not any(plan.scheme for plan in plans):
+        raise UsageError("--judge is for quantised precisions; add --precision int8 and --calibration DIR, or drop --judge")
 
 
 def check_rounding(plan: ExportPlan[Any], calibration: CalibrationChoice, judge: JudgeChoice | None) -> None:

@@ -63,13 +63,22 @@ def convert_networks(
             if fleet_flags.on is None:
                 check_places(network, plans_of(loaded, request, rounding=rounding))
     if fleet_flags.on is not None:
-        if rounding != Rounding():
-            raise UsageError("--calibration and --judge are read here, and --on works elsewhere; drop --on for quantised files")
+        if rounding.judge is not None:
+            raise UsageError(
+                "--judge is for files that run here, and --on runs them elsewhere; drop --judge (verdicts then say that "
+                "decisions are not judged), or drop --on"
+            )
         from edgevit_deploy.fleet.convert import convert_all
 
         with fleet_flags.cluster() as cluster:
             return convert_all(
-                cluster, networks, request=request, photographs=photographs, needs=fleet_flags.wanted(), progress=progress
+                cluster,
+                networks,
+                request=request,
+                photographs=photographs,
+                calibration=rounding.calibration,
+                needs=fleet_flags.wanted(),
+                progress=progress,
             )
     return [
         convert_network(network, request, photographs=photographs, rounding=rounding, progress=progress) for network in networks

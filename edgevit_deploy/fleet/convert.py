@@ -1,11 +1,23 @@
 """`convert_all` on the workers of a cluster: the rows, bundles and folders of a run here, and where each was made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from edgevit_deploy.calibration.choice import NO_CALIBRATION, CalibrationChoice
+from edgevit_deploy.calibration.record import calibration_bytes
 from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder
-from edgevit_deploy.every_target import Attempts, Network, check_places, place_of, plans_of, refusal
+from edgevit_deploy.deploy.form import Form
+from edgevit_deploy.every_target import (
+    Attempts,
+    Network,
+    Rounding,
+    check_places,
+    check_rounding_of_all,
+    place_of,
+    plans_of,
+    refusal,
+)
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.fleet.abilities import Asked, to_convert, to_run
 from edgevit_deploy.fleet.cluster import Cluster, Seat
@@ -25,6 +37,7 @@ def convert_all(
     *,
     request: FileRequest | None = None,
     photographs: PictureFolder = NO_PICTURES,
+    calibration: CalibrationChoice = NO_CALIBRATION,
     needs: Sequence[str] = (),
     progress: Progress = silent,
 ) -> list[Attempts]:
@@ -38,6 +51,7 @@ def convert_all(
         networks: each has rows of its own.
         request: what is asked of every file; the defaults when None.
         photographs: those that join the probes are sent along.
+        calibration: where the ranges of quantised files come from; they are observed here, and sent in place of the pictures.
         needs: resources that every worker must have besides.
         progress: shows how many rows are done.
 
@@ -52,14 +66,16 @@ def convert_all(
     wanted = []
     for network in networks:
         model = load_model(network.origin)
-        plans = plans_of(model, request)
+        plans = plans_of(model, request, rounding=Rounding(calibration=calibration))
+        check_rounding_of_all(plans, Rounding(calibration=calibration))
         check_places(network, plans, can_build)
         wanted.append((network, model, plans))
     items = []
     for network, model, plans in wanted:
-        source, photographs = _source(network.origin, model, photographs)
-        given = _Given(network=network, model=model, source=source, request=request, needs=frozenset(needs))
-        items.append([given.item(plan, can_build) for plan in plans])
+        possible = [plan for plan in plans if can_build(plan) and not refusal(plan)]
+        source, ranges, photographs = _source(network.origin, model, photographs, calibration, possible)
+        given = _Given(network=network, model=model, source=source, ranges=ranges, request=request, needs=frozenset(needs))
+        items.append([given.item(plan, possible=plan in possible) for plan in plans])
     rows = Rows([item for each in items for item in each], photographs, cluster)
     attempts = iter(rows.fill(progress))
     return [
@@ -83,13 +99,16 @@ class _Given:
     network: Network
     model: LoadedModel
     source: Source
+    ranges: Mapping[Form, bytes]
     request: FileRequest
     needs: Asked
 
-    def item(self, plan: ExportPlan[Any], can_build: CanBuild) -> Item:
+    def item(self, plan: ExportPlan[Any], *, possible: bool) -> Item:
         """Return a row to be, with its order where a worker can build it."""
+        ranges = self.ranges.get(plan.form) if plan.scheme and plan.scheme.calibrated else None
         origin, asked = self.network.origin, tuple(each | self.needs for each in to_convert(plan.target))
-        job = ConvertJob(target=plan.target, request=replace(self.request, precision=plan.precision), origin=origin)
+        request = replace(self.request, precision=plan.precision)
+        job = ConvertJob(target=plan.target, request=request, origin=origin, ranges=ranges)
         order = Order(key=None, job=job, given=self.source, asked=asked)
         return Item(
             origin=origin,
@@ -99,17 +118,31 @@ class _Given:
             place=place_of(self.network.output, plan),
             asked=asked,
             runs=tuple(each | self.needs for each in to_run([plan.target])),
-            order=order if can_build(plan) and not refusal(plan) else None,
+            order=order if possible else None,
+            ranges=ranges,
         )
 
 
-def _source(origin: ModelOrigin, model: LoadedModel, photographs: PictureFolder) -> tuple[Source, PictureFolder]:
-    """Read what workers need of this machine's files, and return with it the photographs that can be read."""
-    with open_workbench(model, THIS_HOST, photographs=photographs) as workbench:
+def _source(
+    origin: ModelOrigin,
+    model: LoadedModel,
+    photographs: PictureFolder,
+    calibration: CalibrationChoice,
+    plans: Sequence[ExportPlan[Any]],
+) -> tuple[Source, dict[Form, bytes], PictureFolder]:
+    """Read what workers need of this machine's files, and return with it the photographs that can be read.
+
+    Ranges are observed once for each form in which something is built.
+    """
+    ranges: dict[Form, bytes] = {}
+    with open_workbench(model, THIS_HOST, photographs=photographs, calibration=calibration) as workbench:
         joining = tuple(workbench.read_photographs())
+        for plan in plans:
+            if plan.form not in ranges and (found := workbench.rounded.calibration(plan)) is not None:
+                ranges[plan.form] = calibration_bytes(found)
     source = Source(
         weights=named_file(origin.weights),
         labels=named_file(origin.labels),
         photographs=tuple((name, read_whole(photographs.root / name)) for name in joining),
     )
-    return source, workbench.photographs
+    return source, ranges, workbench.photographs

@@ -9,9 +9,11 @@ from typing import Any, Literal
 from typing import Protocol as Interface
 
 from edgevit_deploy import api
+from edgevit_deploy.calibration.choice import CalibrationChoice
+from edgevit_deploy.calibration.record import CALIBRATION_NAME
 from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder
 from edgevit_deploy.errors import DeployError, UsageError
-from edgevit_deploy.every_target import Network, convert_network
+from edgevit_deploy.every_target import Network, Rounding, convert_network
 from edgevit_deploy.fleet.parcel import Parcel, pack, unpack
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.accuracy.shards import Shard, ShardLogits, run_shard
@@ -56,11 +58,15 @@ class Converted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertJob:
-    """One target in one precision; where the origin names files of the sender's, the source has them."""
+    """One target in one precision; where the origin names files of the sender's, the source has them.
+
+    `ranges` is what the sender has observed for a quantised file; None where the file needs none.
+    """
 
     target: str
     request: FileRequest
     origin: ModelOrigin
+    ranges: bytes | None = None
 
     def run(self, given: Source) -> Converted:
         """Convert in a folder of its own, of which nothing stays."""
@@ -70,6 +76,7 @@ class ConvertJob:
                 self.request,
                 targets=(self.target,),
                 photographs=photographs_in(scratch / "photographs", given),
+                rounding=Rounding(calibration=self._calibration_in(scratch)),
             ).attempts
             conversion = attempt.conversion
             if conversion is None:
@@ -80,6 +87,10 @@ class ConvertJob:
                 duration_s=conversion.duration_s,
                 parcel=pack(conversion.bundle),
             )
+
+    def _calibration_in(self, scratch: Path) -> CalibrationChoice:
+        file = None if self.ranges is None else (CALIBRATION_NAME, self.ranges)
+        return CalibrationChoice(ranges=written(scratch / "ranges", file))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

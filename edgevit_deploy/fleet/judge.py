@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from edgevit_deploy.bundle.folder import README_NAME, record_files, write_manifest
 from edgevit_deploy.bundle.readme import bundle_readme
+from edgevit_deploy.calibration.choice import CalibrationChoice
 from edgevit_deploy.fleet.jobs import Converted, Source, photographs_in
 from edgevit_deploy.fleet.parcel import Parcel, pack, unpack
 from edgevit_deploy.host import THIS_HOST
@@ -11,6 +12,7 @@ from edgevit_deploy.model.loading import ModelOrigin, load_model
 from edgevit_deploy.pipeline import Attempt
 from edgevit_deploy.process.scratch import scratch_folder
 from edgevit_deploy.verification.bundle import artifact_of, check_same_weights, check_weights
+from edgevit_deploy.verification.rounded import ranges_of
 from edgevit_deploy.workbench import open_workbench
 
 
@@ -47,7 +49,8 @@ class JudgeJob:
             loaded = load_model(given.source.origin_in(scratch, self.origin))
             check_same_weights(manifest, loaded)
             photographs = photographs_in(scratch / "photographs", given.source)
-            with open_workbench(loaded, THIS_HOST, photographs=photographs) as workbench:
+            calibration = CalibrationChoice(ranges=ranges_of(bundle, manifest))
+            with open_workbench(loaded, THIS_HOST, photographs=photographs, calibration=calibration) as workbench:
                 report = check_weights(manifest, artifact_of(bundle, manifest), workbench)
             judged = replace(manifest, parity=report)
             usage = THIS_HOST.find_exporter(manifest.target).usage

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgevit_deploy.bundle.folder import LABELS_NAME
 from edgevit_deploy.bundle.manifest import LabelsRecord, Manifest
+from edgevit_deploy.calibration.record import CALIBRATION_NAME
 from edgevit_deploy.data.photographs import PictureFolder
 from edgevit_deploy.errors import BundleError, MissingError
 from edgevit_deploy.every_target import refusal
@@ -25,7 +26,7 @@ from edgevit_deploy.pipeline import Attempt, Conversion, Progress, conversion_re
 class Item:
     """One row to be: what is converted, for which place, and the order where a worker can do it.
 
-    `asked` is what building asks of a worker, `runs` what running the file does.
+    `asked` is what building asks of a worker, `runs` what running the file does, `ranges` what a quantised file is rounded by.
     """
 
     origin: ModelOrigin
@@ -36,6 +37,7 @@ class Item:
     asked: tuple[Asked, ...]
     runs: tuple[Asked, ...]
     order: Order | None
+    ranges: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,5 +185,7 @@ def _check_asked(parcel: Parcel, manifest: Manifest, item: Item, sender: str) ->
         wrong = ["labels"]
     if manifest.parity.verdict != manifest.parity.status:
         wrong.append("parity")
+    if item.ranges is not None and parcel.files.get(CALIBRATION_NAME) != item.ranges:
+        wrong.append("ranges")
     if wrong:
         raise BundleError(f"what {sender} sent is not the bundle that was asked for ({', '.join(wrong)}); nothing was written")
