@@ -34,6 +34,7 @@ class SavedBench:
         results: of every file, the first one's control beside.
         control: a second session of the first file.
         bundles: label of a result -> identity of its bundle; plain conversions and peers have none.
+        worker: of a scheduler, that timed; empty where the machine itself was asked.
     """
 
     machine: Machine
@@ -42,6 +43,7 @@ class SavedBench:
     results: tuple[BenchmarkResult, ...]
     control: BenchmarkResult
     bundles: dict[str, str]
+    worker: str = ""
 
     @property
     def benchmark(self) -> Benchmark:

@@ -93,7 +93,7 @@ def _timed(saved: SavedBench) -> tuple[str, ...]:
     return (
         f"Latency: the median of {len(first.raw_ms)} runs and its 95 % interval, batch {first.batch}, {threads}, "
         f"{saved.regime.name} regime; one file against itself differs by up to {benchmark.control_spread:.1%}. "
-        f"{saved.machine.describe()}",
+        f"{saved.machine.describe()}{f' Timed by worker {saved.worker}.' if saved.worker else ''}",
         *noisy,
     )
 
