@@ -122,6 +122,12 @@ def test_a_lone_bundle_is_compared_with_nothing(fake_bundle: Path, tmp_path: Pat
     assert "9.00 ms" in Page(report(fake_bundle, flags=("--bench", str(bench)))).text
 
 
+def test_bundles_of_one_precision_are_told_apart(fake_bundle: Path) -> None:
+    other = Path(shutil.copytree(fake_bundle, fake_bundle.with_name("tuned")))
+    labels = [label for label, _ in bars(report(fake_bundle, other))]
+    assert [label.partition(":")[0] for label in labels] == ["Size of fp32, fake-fp32", "Size of fp32, tuned"]
+
+
 def test_a_difference_within_the_noise_is_none(fake_bundle: Path, rounded: Path, tmp_path: Path) -> None:
     bench = timed(tmp_path / "bench", {fake_bundle: 9.0, rounded: 9.0})
     assert (

@@ -1,7 +1,9 @@
 """Latency and size of bundles of one network for one target, side by side: float beside eight bits."""
 
+import shlex
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.commands.report.facts import size_text
@@ -22,7 +24,7 @@ class CostBar:
     """
 
     anchor: str
-    precision: str
+    name: str
     base: bool
     length: float
     low: float
@@ -54,6 +56,7 @@ class _Bundle:
     label: str
     manifest: Manifest
     result: BenchmarkResult | None
+    name: str
 
 
 def cost_view(bundles: Sequence[tuple[str, str, Manifest]], saved: SavedBench | None) -> CostView | None:
@@ -66,9 +69,9 @@ def cost_view(bundles: Sequence[tuple[str, str, Manifest]], saved: SavedBench | 
     grouped: dict[tuple[object, ...], list[_Bundle]] = {}
     for anchor, label, manifest in bundles:
         result = saved.result_of(identity_of(manifest)) if saved else None
-        key = (manifest.target, manifest.model)
-        grouped.setdefault(key, []).append(_Bundle(anchor=anchor, label=label, manifest=manifest, result=result))
-    shown = [group for group in grouped.values() if len(group) > 1 or group[0].result is not None]
+        bundle = _Bundle(anchor=anchor, label=label, manifest=manifest, result=result, name=manifest.precision)
+        grouped.setdefault((manifest.target, manifest.model), []).append(bundle)
+    shown = [_named(group) for group in grouped.values() if len(group) > 1 or group[0].result is not None]
     if not shown:
         return None
     benchmark = saved.benchmark if saved else None
@@ -79,9 +82,15 @@ def cost_view(bundles: Sequence[tuple[str, str, Manifest]], saved: SavedBench | 
     )
 
 
+def _named(bundles: Sequence[_Bundle]) -> list[_Bundle]:
+    """Call each bundle by its precision, and where several have it, by its label too."""
+    count = Counter(bundle.manifest.precision for bundle in bundles)
+    return [bundle if count[bundle.name] == 1 else replace(bundle, name=f"{bundle.name}, {bundle.label}") for bundle in bundles]
+
+
 def _untimed(labels: Sequence[str]) -> tuple[str, ...]:
     return (
-        f"Not timed: `{PROGRAM} bench {' '.join(labels)} --output DIR` measures latencies, and `{PROGRAM} report` with "
+        f"Not timed: `{PROGRAM} bench {shlex.join(labels)} --output DIR` measures latencies, and `{PROGRAM} report` with "
         "`--bench DIR` shows them here.",
     )
 
@@ -89,7 +98,7 @@ def _untimed(labels: Sequence[str]) -> tuple[str, ...]:
 def _timed(saved: SavedBench) -> tuple[str, ...]:
     benchmark, first = saved.benchmark, saved.results[0]
     threads = "the runtime's own threads" if first.threads is None else f"CPU threads {first.threads}"
-    noisy = (" The run was noisy: do not rely on small differences.",) if benchmark.warnings() else ()
+    noisy = ("The run was noisy: do not rely on small differences.",) if benchmark.warnings() else ()
     return (
         f"Latency: the median of {len(first.raw_ms)} runs and its 95 % interval, batch {first.batch}, {threads}, "
         f"{saved.regime.name} regime; one file against itself differs by up to {benchmark.control_spread:.1%}. "
@@ -121,7 +130,7 @@ def _latency(bundle: _Bundle, base: _Bundle, bundles: Sequence[_Bundle], benchma
         comparison = benchmark.compare(base.result, result)
         ends = " to ".join(f"{end:.2f}" for end in comparison.interval)
         same = ": no difference" if comparison.verdict == "no difference" else ""
-        compared = f"{comparison.ratio:.2f} x as fast as {base.manifest.precision} ({ends}){same}"
+        compared = f"{comparison.ratio:.2f} x as fast as {base.name} ({ends}){same}"
     return _bar(bundle, base, lengths, f"{result.median_ms:.2f} ms ({low:.2f} to {high:.2f})", compared)
 
 
@@ -129,7 +138,7 @@ def _size(bundle: _Bundle, base: _Bundle, bundles: Sequence[_Bundle]) -> CostBar
     size_bytes, largest = bundle.manifest.model_bytes, max(1, *(other.manifest.model_bytes for other in bundles))
     length = 100 * size_bytes / largest
     share = size_bytes / max(1, base.manifest.model_bytes)
-    compared = "" if bundle is base else f"{share:.2f} x {base.manifest.precision}"
+    compared = "" if bundle is base else f"{share:.2f} x {base.name}"
     return _bar(bundle, base, (length,) * 3, f"{size_bytes / 1e6:.1f} MB", compared)
 
 
@@ -137,7 +146,7 @@ def _bar(bundle: _Bundle, base: _Bundle, lengths: Sequence[float], figures: str,
     length, low, high = (round(each, 2) for each in lengths)
     return CostBar(
         anchor=bundle.anchor,
-        precision=bundle.manifest.precision,
+        name=bundle.name,
         base=bundle is base,
         length=length,
         low=low,
