@@ -85,7 +85,10 @@ def cost_view(bundles: Sequence[tuple[str, str, Manifest]], saved: SavedBench | 
 def _named(bundles: Sequence[_Bundle]) -> list[_Bundle]:
     """Call each bundle by its precision, and where several have it, by its label too."""
     count = Counter(bundle.manifest.precision for bundle in bundles)
-    return [bundle if count[bundle.name] == 1 else replace(bundle, name=f"{bundle.name}, {bundle.label}") for bundle in bundles]
+    return [
+        bundle if count[bundle.manifest.precision] == 1 else replace(bundle, name=f"{bundle.name}, {bundle.label}")
+        for bundle in bundles
+    ]
 
 
 def _untimed(labels: Sequence[str]) -> tuple[str, ...]:
