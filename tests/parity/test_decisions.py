@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -69,3 +70,11 @@ def test_first_classes_and_leads() -> None:
 def test_the_widest_flips_are_shown() -> None:
     flips = [Flipped(picture=f"{n:02}", network=0, file=1, margin=float(n)) for n in range(30)]
     assert [flip.picture for flip in widest(iter(flips))] == [f"{n:02}" for n in range(29, 29 - SHOWN_FLIPS, -1)]
+
+
+def test_what_an_earlier_version_has_kept_is_still_read() -> None:
+    flip = {"picture": "a.png", "network": 0, "file": 1, "margin": 0.5}
+    kept = {"pictures": 200, "agreeing": 199, "min_agreement": 0.98, "digest": "", "broken": 0, "flips": [flip]}
+    found = msgspec.convert(kept, type=Decisions)
+    assert (found.sample, found.failed) == (None, True)
+    assert (found.flips[0].sha256, found.flips[0].file_margin, found.flips[0].label) == ("", None, None)
