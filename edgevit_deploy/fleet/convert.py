@@ -73,7 +73,7 @@ def convert_all(
     items = []
     for network, model, plans in wanted:
         possible = [plan for plan in plans if can_build(plan) and not refusal(plan)]
-        source, ranges, photographs = _source(network.origin, model, photographs, calibration, possible)
+        source, ranges, photographs = _source(network.origin, model, photographs, calibration, possible, progress)
         given = _Given(network=network, model=model, source=source, ranges=ranges, request=request, needs=frozenset(needs))
         items.append([given.item(plan, possible=plan in possible) for plan in plans])
     rows = Rows([item for each in items for item in each], photographs, cluster)
@@ -129,13 +129,14 @@ def _source(
     photographs: PictureFolder,
     calibration: CalibrationChoice,
     plans: Sequence[ExportPlan[Any]],
+    progress: Progress,
 ) -> tuple[Source, dict[Form, bytes], PictureFolder]:
     """Read what workers need of this machine's files, and return with it the photographs that can be read.
 
     Ranges are observed once for each form in which something is built.
     """
     ranges: dict[Form, bytes] = {}
-    with open_workbench(model, THIS_HOST, photographs=photographs, calibration=calibration) as workbench:
+    with progress("here") as step, open_workbench(model, THIS_HOST, step, photographs, calibration) as workbench:
         joining = tuple(workbench.read_photographs())
         for plan in plans:
             if plan.form not in ranges and (found := workbench.rounded.calibration(plan)) is not None:
