@@ -99,8 +99,7 @@ def _wanted(exporter: Exporter[Any], asked: Precision | None, rounding: Rounding
     """Return in which precisions a target is to be converted; one that it has not, where it is to say why."""
     if asked is None:
         return (*exporter.precisions, *(exporter.quantised if rounding.calibration.given else ()))
-    known = asked in exporter.precisions or asked in exporter.quantised
-    return (asked,) if known or (asked == "int8" and exporter.no_integers) else ()
+    return (asked,) if exporter.has(asked) or (asked == "int8" and exporter.no_integers) else ()
 
 
 def check_rounding_of_all(plans: Sequence[ExportPlan[Any]], rounding: Rounding, *, one: bool = False) -> None:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar
 
 from edgevit_deploy.errors import MissingError, RunError, first_line
-from edgevit_deploy.formats.onnx import SILENT, read_onnx, runtime_errors
+from edgevit_deploy.formats.onnx import SILENT, OnnxFile, read_onnx, runtime_errors
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import PROGRAM, TensorSpec
@@ -81,7 +81,7 @@ class OnnxRuntimeSession(Session):
 
     @classmethod
     def _start(
-        cls, data: bytes, what: str, threads: int | None, profile_to: Path | None = None
+        cls, file: OnnxFile, what: str, threads: int | None, profile_to: Path | None = None
     ) -> "onnxruntime.InferenceSession":
         """Start a model on this provider and no other; left alone, ONNX Runtime would go on with the CPU."""
         import onnxruntime
@@ -97,12 +97,14 @@ class OnnxRuntimeSession(Session):
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         else:  # while it runs its threads may wait busily, afterwards they would take the cores from other sessions
             options.add_session_config_entry("session.force_spinning_stop", "1")
+        for setting, value in file.settings.items():
+            options.add_session_config_entry(setting, value)
         if profile_to is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(profile_to)
         providers = [(cls.provider, cls.provider_options)]
         try:
-            session = onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)
+            session = onnxruntime.InferenceSession(file.data, options, providers=providers, enable_fallback=0)
         except runtime_errors() as error:
             raise RunError(f"{cls.name} cannot load {what} ({first_line(error)}); convert again") from error
         if cls.provider not in session.get_providers():
@@ -134,13 +136,14 @@ class OnnxRuntimeCudaSession(OnnxRuntimeSession):
         return Availability(ok=True, detail="onnxruntime with CUDA")
 
 
-def _identity() -> bytes:
+def _identity() -> OnnxFile:
     """Return the smallest model: one float32 in, the same out."""
     from onnx import TensorProto, helper
 
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", ends[:1], ends[1:])
-    return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return OnnxFile(data=model.SerializeToString(), settings={})
 
 
 def _describe(specs: tuple[TensorSpec, ...]) -> str:

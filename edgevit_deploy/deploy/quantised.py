@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgevit_deploy.deploy.e4m3 import E4M3WeightRounding
 from edgevit_deploy.deploy.observe import operators_of
 from edgevit_deploy.deploy.palette import PaletteRounding
 from edgevit_deploy.deploy.ranges import OperatorRanges, Range, Ranges
-from edgevit_deploy.deploy.rounding import Rounding, RoundingOfEachRun, WeightRounding, grid_of
-from edgevit_deploy.deploy.scheme import Scheme
+from edgevit_deploy.deploy.rounding import Rounding, RoundingOfEachRun, WeightRounding, grid_of, weight_scales
+from edgevit_deploy.deploy.scheme import LARGEST_E4M3, Scheme
 from edgevit_deploy.deploy.stored import Stored, StoredWeights
 
 
@@ -72,7 +73,11 @@ def emulation(network: nn.Module, scheme: Scheme, ranges: Ranges | None) -> nn.M
 
 def chosen(network: nn.Module, scheme: Scheme) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
     """Return the operators of a deploy graph that a scheme rounds, by their paths."""
-    return [(path, module) for path, module in operators_of(network) if scheme.depthwise or not is_depthwise(module)]
+    return [
+        (path, module)
+        for path, module in operators_of(network)
+        if (scheme.depthwise or not is_depthwise(module)) and fewest_channels(module) >= scheme.fewest_channels
+    ]
 
 
 def rounded_operators(network: nn.Module) -> list[QuantisedOperator]:
@@ -83,6 +88,11 @@ def rounded_operators(network: nn.Module) -> list[QuantisedOperator]:
 def is_depthwise(module: nn.Module) -> bool:
     """Say whether a module convolves each channel by itself."""
     return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+
+
+def fewest_channels(module: nn.Conv2d | nn.Linear) -> int:
+    """Return how many channels an operator multiplies at once, or gives, whichever are fewer: 1 of a depthwise convolution."""
+    return min(module.weight.shape[:2])
 
 
 def stored(network: nn.Module) -> Stored:
@@ -101,9 +111,11 @@ def stored(network: nn.Module) -> Stored:
     )
 
 
-def _weight_rounding(weight: Tensor, scheme: Scheme) -> WeightRounding | PaletteRounding:
+def _weight_rounding(weight: Tensor, scheme: Scheme) -> WeightRounding | PaletteRounding | E4M3WeightRounding:
     if scheme.weights == "palette8":
         return PaletteRounding(weight, half=scheme.half)
+    if scheme.weights == "e4m3":
+        return E4M3WeightRounding(weight_scales(weight, highest=LARGEST_E4M3))
     return WeightRounding(weight, scheme.dialect, half=scheme.half)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgevit_deploy.deploy.e4m3 import E4M3Grid
 from edgevit_deploy.deploy.ranges import Range
-from edgevit_deploy.deploy.scheme import LARGEST_WEIGHT, Dialect, Scheme
+from edgevit_deploy.deploy.scheme import LARGEST_E4M3, LARGEST_WEIGHT, Dialect, Scheme
 from edgevit_deploy.errors import UsageError
 
 SMALLEST_HALF = 2.0**-14
@@ -32,9 +33,22 @@ class Grid:
     lowest: int
     highest: int
 
+    def rounded(self, x: Tensor, dialect: Dialect) -> Tensor:
+        """Any shape -> the same shape, of the nearest values that the grid has."""
+        if dialect == "trace":
+            return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, self.lowest, self.highest)
+        return _there_and_back(x, self)
 
-def grid_of(extent: Range, scheme: Scheme) -> Grid:
+
+def grid_of(extent: Range, scheme: Scheme) -> Grid | E4M3Grid:
     """Return the grid that covers a range, and zero, which padding needs, exactly."""
+    if scheme.activations == "e4m3":
+        return E4M3Grid(scale=_step(max(-extent.low, extent.high, 0.0) / LARGEST_E4M3, scheme))
+    return integer_grid(extent, scheme)
+
+
+def integer_grid(extent: Range, scheme: Scheme) -> Grid:
+    """Return the same for integers."""
     lowest, highest = ENDS[scheme.activations]
     low, high = min(extent.low, 0.0), max(extent.high, 0.0)
     if scheme.symmetric:
@@ -45,26 +59,27 @@ def grid_of(extent: Range, scheme: Scheme) -> Grid:
     return Grid(scale=scale, zero_point=zero_point, lowest=lowest, highest=highest)
 
 
-def weight_scales(weight: Tensor, *, half: bool = False) -> Tensor:
-    """Return the step of each output channel of a weight (out, ...): float32 (out,), half-precision numbers where asked."""
+def weight_scales(weight: Tensor, *, highest: float = LARGEST_WEIGHT, half: bool = False) -> Tensor:
+    """Return the step of each output channel of a weight (out, ...), whose largest value becomes `highest`.
+
+    Returns:
+        float32 (out,), half-precision numbers where asked.
+    """
     largest = weight.detach().float().abs().flatten(1).amax(dim=1)
-    steps = largest.clamp(min=SMALLEST_WEIGHT) / LARGEST_WEIGHT
+    steps = largest.clamp(min=SMALLEST_WEIGHT) / highest
     return steps.clamp(min=SMALLEST_HALF).half().float() if half else steps
 
 
 class Rounding(nn.Module):
     """Rounds a tensor to a grid and goes on in floating point: an operator between quantise and dequantise."""
 
-    def __init__(self, grid: Grid, dialect: Dialect) -> None:
+    def __init__(self, grid: Grid | E4M3Grid, dialect: Dialect) -> None:
         super().__init__()
         self.grid, self.dialect = grid, dialect
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape -> the same shape."""
-        grid = self.grid
-        if self.dialect == "trace":
-            return torch.fake_quantize_per_tensor_affine(x, grid.scale, grid.zero_point, grid.lowest, grid.highest)
-        return _there_and_back(x, grid)
+        return self.grid.rounded(x, self.dialect)
 
 
 class RoundingOfEachRun(nn.Module):

@@ -3,17 +3,21 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Weights = Literal["s8", "palette8"]
-Activations = Literal["u8", "s8", "each run", "none"]
+Weights = Literal["s8", "e4m3", "palette8"]
+Activations = Literal["u8", "s8", "e4m3", "each run", "none"]
 WrittenBy = Literal["core", "vendor"]
 Dialect = Literal["trace", "export"]
 
 LARGEST_WEIGHT = 127
 """Weights are -127 to 127: -128 would make the grid wider on one side, and some kernels add such products up wrongly."""
 
+LARGEST_E4M3 = 448.0
+"""Of the numbers of the type; it has no infinity."""
+
 WORDS: dict[str, str] = {
     "s8": "signed 8-bit integers",
     "u8": "unsigned 8-bit integers",
+    "e4m3": "8-bit floating-point numbers (E4M3)",
     "palette8": "places in a table of 256 values",
     "each run": "signed 8-bit integers by the range of each run",
 }
@@ -26,14 +30,16 @@ class Scheme:
     Everything else stays in floating point: normalisations, softmax, GELU, products of attention, LocalProp, residual sums.
 
     Attributes:
-        weights: s8: integers of -127 to 127 times a scale for each output channel; palette8: one of 256 values a tensor.
-        activations: u8 or s8 integers by observed ranges; `each run`: s8 by the range that the value has in that
-            run; none: as they are.
+        weights: s8: integers of -127 to 127 times a scale for each output channel; e4m3: E4M3 numbers up to 448 times such a
+            scale; palette8: one of 256 values a tensor.
+        activations: u8 or s8 integers, or E4M3 numbers, by observed ranges; `each run`: s8 by the range that the value has in
+            that run; none: as they are.
         symmetric: activations have the zero point 0, so that ranges are as wide below zero as above.
         outputs: an operator's output is rounded too, not its input alone.
         half: the file computes in half precision what it does not round, so that every scale, and every value of a table, is a
             half-precision number, here and in the emulation.
         depthwise: depthwise convolutions are among the operators.
+        fewest_channels: that an operator takes (a convolution in each group) and gives, to be among them.
         written_by: core: the exporter is given the rounded network; vendor: it is given the float network and the ranges, and its
             own tool rounds.
         dialect: how the rounded network is written: as `torch.fake_quantize_*` for a trace, or as `quantized_decomposed`
@@ -46,18 +52,24 @@ class Scheme:
     outputs: bool = False
     half: bool = False
     depthwise: bool = True
+    fewest_channels: int = 1
     written_by: WrittenBy = "core"
     dialect: Dialect = "trace"
 
+    def operators(self) -> str:
+        """Name what is rounded."""
+        what = "convolutions and linear maps" if self.depthwise else "linear maps and convolutions that are not depthwise"
+        return f"{what} of {self.fewest_channels} channels or more, in and out," if self.fewest_channels > 1 else what
+
     def sentence(self) -> str:
         """Say what is rounded, for the manifest and the reader."""
-        what = "convolutions and linear maps" if self.depthwise else "linear maps and convolutions that are not depthwise"
+        what = self.operators()
         if self.activations == "none":
             return f"Weights of {what} are {WORDS[self.weights]}; arithmetic is in floating point."
         ends = "inputs and outputs" if self.outputs else "inputs"
         zero = ", zero point 0" if self.symmetric else ""
         rounded = f"weights that are {WORDS[self.weights]} and {ends} that are {WORDS[self.activations]}{zero}"
-        return f"{what.capitalize()} have {rounded}; everything else is in floating point."
+        return f"{what.capitalize()} have {rounded}; nothing else is rounded."
 
     @property
     def calibrated(self) -> bool:

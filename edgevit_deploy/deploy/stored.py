@@ -13,7 +13,8 @@ class StoredWeights:
 
     Attributes:
         scales: float32 (out,); of weights with a table, the table.
-        values: int8 (out, n); in which order the n are is the format's own. Of weights with a table, places in it less 128.
+        values: int8 (out, n); in which order the n are is the format's own. Of weights with a table, places in it less 128; of
+            E4M3 numbers, their bits.
     """
 
     scales: NDArray[np.float32]

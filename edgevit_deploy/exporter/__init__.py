@@ -27,6 +27,7 @@ from edgevit_deploy.spec import (
     output_specs,
     task_of,
 )
+from edgevit_deploy.spec.precision import ONLY
 
 if TYPE_CHECKING:
     from torch import nn
@@ -112,6 +113,10 @@ class Exporter(ABC, Generic[OptionsT]):
         plain = replace(plan, graph="original")
         return {"plain conversion": lambda folder: self.export(module, plain, folder)}
 
+    def has(self, precision: Precision) -> bool:
+        """Say whether it writes files in a precision."""
+        return precision in self.precisions or precision in self.quantised
+
     def quantisation(self, precision: Precision, options: OptionsT) -> Quantisation | None:  # noqa: ARG002 - some have a choice
         """Return what a precision rounds and how, None where it is in floating point; options may choose among ways."""
         return self.quantised.get(precision)
@@ -194,8 +199,9 @@ class Exporter(ABC, Generic[OptionsT]):
         Raises:
             UsageError: with the list of what is supported and the flag that would work.
         """
-        if plan.precision not in (*self.precisions, *self.quantised):
-            why = f" ({self.no_integers})" if plan.precision in QUANTISED and self.no_integers else ""
+        if not self.has(plan.precision):
+            reason = ONLY.get(plan.precision) or (self.no_integers if plan.precision in QUANTISED else "")
+            why = f" ({reason})" if reason else ""
             known = " or ".join((*self.precisions, *self.quantised))
             raise UsageError(f"{self.target} has no precision {plan.precision!r}{why}; use --precision {known}")
         if plan.scheme is not None and plan.graph != "deploy":

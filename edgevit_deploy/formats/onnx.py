@@ -5,6 +5,7 @@ Also what the exporter and the runtime must both know of ONNX Runtime, which jud
 
 import collections
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,21 @@ SILENT = 4
 """ONNX Runtime's severity `fatal`: its errors are raised; it need not print them as well."""
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
-"""What marks a value that is rounded to integers: to them, and back."""
+"""What marks a value that is rounded to integers, or to E4M3 numbers: to them, and back."""
+
+E4M3 = "float8_e4m3fn"
+"""What onnx calls the type of such numbers in an array."""
 
 
-def read_onnx(path: Path) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxFile:
+    """The bytes of a file, and what ONNX Runtime must be told to load them: name of a setting -> its value."""
+
+    data: bytes
+    settings: dict[str, str]
+
+
+def read_onnx(path: Path) -> OnnxFile:
     """Read a file whole and refuse it if weights of it lie elsewhere: a foreign bundle must not make us open other files.
 
     The bytes that were looked at here are those that run.
@@ -42,7 +54,19 @@ def read_onnx(path: Path) -> bytes:
         raise RunError(f"{path.name} cannot be read ({first_line(error)}); convert again") from error
     for name in outside(model):
         raise RunError(f"{path.name} keeps {name!r} in another file, which is never read; embed the weights")
-    return data
+    return OnnxFile(data=data, settings=settings_for(model))
+
+
+def settings_for(model: "ModelProto") -> dict[str, str]:
+    """Return what ONNX Runtime must be told to load a model: that roundings to E4M3 are not to be fused with a product.
+
+    Its CPU computes QuantizeLinear and DequantizeLinear of the type, and its optimiser makes integer operators of those around a
+    MatMul or Gemm, which it then refuses as of a wrong type (microsoft/onnxruntime#22269; so is 1.31).
+    """
+    from onnx import TensorProto
+
+    rounds = any(tensor.data_type == TensorProto.FLOAT8E4M3FN for tensor in model.graph.initializer)
+    return {"session.disable_quant_qdq": "1"} if rounds else {}
 
 
 def outside(model: "ModelProto") -> Iterator[str]:
@@ -85,7 +109,7 @@ def count_operators(graph: "GraphProto") -> dict[str, int]:
 
 
 def read_stored(path: Path) -> Stored:
-    """Read what a quantised file rounds by: the grid of every activation, and every weight that is stored as int8.
+    """Read what a quantised file rounds by: the grid of every activation, and every weight that is stored in eight bits.
 
     Raises:
         RunError: it cannot be read, or rounds in a way that is never written here.
@@ -93,30 +117,35 @@ def read_stored(path: Path) -> Stored:
     import onnx
     from onnx import numpy_helper
 
-    graph = onnx.load_model_from_string(read_onnx(path)).graph
+    graph = onnx.load_model_from_string(read_onnx(path).data).graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     activations: list[tuple[float, int]] = []
     weights: list[StoredWeights] = []
+    types: set[str] = set()
     for node in (node for node in graph.node if node.op_type in (QUANTIZE, DEQUANTIZE)):
         if len(node.input) != 3 or any(name not in constants for name in node.input[1:]):
             raise RunError(f"{path.name}: {node.op_type} {node.name} has no constant scale and zero point; convert again")
         scale, zero_point = (numpy_helper.to_array(constants[name]) for name in node.input[1:])
+        types.add(str(zero_point.dtype))
         if node.input[0] in constants:
             weights.append(_weights(numpy_helper.to_array(constants[node.input[0]]), scale, zero_point, node, path.name))
         elif scale.size == 1:
             activations.append((float(scale), int(zero_point)))
         else:
             raise RunError(f"{path.name}: {node.op_type} {node.name} has {scale.size} grids for an activation; convert again")
+    if E4M3 in types and len(types) > 1:
+        raise RunError(f"{path.name}: rounds to {' and '.join(sorted(types))} at once; convert again")
     return Stored(activations=tuple(activations), weights=tuple(weights))
 
 
 def _weights(values: Any, scales: Any, zero_points: Any, node: "NodeProto", name: str) -> StoredWeights:
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)  # 1: ONNX's own default
-    if values.dtype != np.int8 or zero_points.any() or scales.shape != (values.shape[axis],):
+    if str(values.dtype) not in ("int8", E4M3) or zero_points.any() or scales.shape != (values.shape[axis],):
         raise RunError(
-            f"{name}: the weights of {node.name} are not int8 with a scale for each channel and zero point 0; convert again"
+            f"{name}: the weights of {node.name} are not int8, or E4M3, with a scale for each channel and zero point 0; convert "
+            "again"
         )
-    rows = np.moveaxis(values, axis, 0)
+    rows = np.moveaxis(values.view(np.int8), axis, 0)
     return StoredWeights(scales=scales, values=rows.reshape(len(rows), -1))
 
 

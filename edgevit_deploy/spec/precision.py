@@ -5,12 +5,18 @@ from typing import Literal, get_args
 from edgevit_deploy.errors import UsageError
 
 FloatPrecision = Literal["fp32", "fp16", "bf16"]
-QuantisedPrecision = Literal["int8", "int8-dynamic", "w8", "palette8"]
-Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-dynamic", "w8", "palette8"]
+QuantisedPrecision = Literal["int8", "int8-dynamic", "fp8", "w8", "palette8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-dynamic", "fp8", "w8", "palette8"]
 """`int8` rounds weights and activations, by ranges that were observed; `int8-dynamic` takes each activation's range as it comes;
-`w8` and `palette8` store the weights alone in eight bits, in equal steps or as places in a table."""
+`fp8` rounds as `int8`, to floating-point numbers of eight bits (E4M3); `w8` and `palette8` store the weights alone in eight bits,
+in equal steps or as places in a table."""
 
 QUANTISED: frozenset[Precision] = frozenset(get_args(QuantisedPrecision))
+
+ONLY: dict[Precision, str] = {
+    "fp8": "floating point of eight bits is arithmetic of NVIDIA's GPUs, and only TensorRT's engines have it",
+}
+"""Why most targets do not have a precision, as a sentence without its end."""
 
 BYTES_PER_WEIGHT: dict[Precision, int] = {
     "fp32": 4,
@@ -18,6 +24,7 @@ BYTES_PER_WEIGHT: dict[Precision, int] = {
     "bf16": 2,
     "int8": 1,
     "int8-dynamic": 1,
+    "fp8": 1,
     "w8": 1,
     "palette8": 1,
 }

@@ -130,6 +130,6 @@ def bound_of(manifest: Manifest, host: Host) -> NoiseMultiple:
         exporter = host.find_exporter(manifest.target)
     except UsageError as error:
         raise UsageError(unknown) from error
-    if manifest.precision not in (*exporter.precisions, *exporter.quantised):
+    if not exporter.has(manifest.precision):
         raise UsageError(unknown)
     return exporter.bound(manifest.precision)

@@ -25,6 +25,7 @@ from edgevit_deploy.exporter.child import WORKERS
 from edgevit_deploy.model.ends import prepare
 from edgevit_deploy.model.loading import DEFAULT_SEED, LoadedModel
 from edgevit_deploy.outside.text import figure
+from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.parity.decisions import Decisions
 from edgevit_deploy.parity.gate import ParityReport, Truth, check_session
 from edgevit_deploy.parity.probe_sets import ProbeSets
@@ -213,20 +214,23 @@ class Workbench:
             return None
         return self._judge.decide(artifact, plan, session_type, promised_batches(artifact)[0])
 
-    def judge(self, artifact: Artifact, truths: Sequence[Truth]) -> ParityReport:
+    def judge(self, artifact: Artifact, truths: Sequence[Truth], bound: NoiseMultiple | None = None) -> ParityReport:
         """Run a file on this host's runtime and compare; where none can run it, judge what it was built from and say so.
+
+        The bound is that of its target, unless another is given.
 
         Raises:
             RunError: a runtime of this host could not load or run the file.
         """
-        session_type = self.host.find_session(artifact.target)
+        session_type, precision = self.host.find_session(artifact.target), truths[0].precision
+        bound = bound or self.host.find_exporter(artifact.target).bound(precision)
         if session_type is not None:
-            bound = self.host.find_exporter(artifact.target).bound(truths[0].precision)
             with session_type(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs) as session:
                 return check_session(session, truths, bound, promised_batches(artifact))
         if artifact.built_from is None:
             return ParityReport(status="built, not run", runtime="none on this host", diffs=(), instead="nothing")
-        judged = self.judge(artifact.built_from, truths)
+        source = self.host.find_exporter(artifact.built_from.target)
+        judged = self.judge(artifact.built_from, truths, source.bound(precision) if source.has(precision) else bound)
         name = artifact.built_from.path.name
         if judged.status == "passed":
             instead = f"{name}, from which it was built, passed on {judged.runtime}"

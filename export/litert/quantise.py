@@ -14,7 +14,7 @@ import numpy as np
 
 from edgevit_deploy.deploy.quantised import chosen
 from edgevit_deploy.deploy.ranges import Ranges
-from edgevit_deploy.deploy.rounding import Grid, grid_of
+from edgevit_deploy.deploy.rounding import Grid, integer_grid
 from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.formats.litert import WeightedOperator, read_operators
@@ -49,7 +49,7 @@ def quantise(source: Path, destination: Path, network: "nn.Module", scheme: Sche
             continue
         quantizer.add_static_config(scope, operator.kind, activation_num_bits=BITS, weight_num_bits=BITS)
         for name, extent in ((operator.input, ranges[path].input), (operator.output, ranges[path].output)):
-            grid = grid_of(extent, scheme)
+            grid = integer_grid(extent, scheme)
             if grids.setdefault(name, grid) != grid:
                 raise ExportError(f"{path} shares a tensor with an operator that has other ranges for it; calibrate again")
     table = {name: _extremes(grid) for name, grid in grids.items()}

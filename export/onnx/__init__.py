@@ -19,7 +19,7 @@ from edgevit_deploy.formats.onnx import count_operators, outside, read_ends, rea
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.spec import Placement, Precision, Task
 from export.onnx.fp16 import check_precision, to_half
-from export.onnx.int8 import check_integers, check_kernels, store_integers
+from export.onnx.int8 import TYPES, check_integers, check_kernels, store_integers
 from export.onnx.mobile import check_mobile
 from export.onnx.naive import naive_exports
 from export.onnx.simplify import Simplification, largest_errors, make_dry_runs, simplify
@@ -245,7 +245,7 @@ def _notes(plan: ExportPlan[OnnxOptions], simplification: Simplification | None)
             "picture whose last rows and columns are silently ignored."
         )
     if plan.scheme is not None:
-        notes.extend(_notes_on_integers(plan.scheme))
+        notes.extend(_notes_on_rounding(plan.scheme))
     if plan.precision == "fp16":
         notes.append(
             "Weights and most activations are float16; LayerNormalization, Softmax, the global mean"
@@ -255,12 +255,12 @@ def _notes(plan: ExportPlan[OnnxOptions], simplification: Simplification | None)
     return notes
 
 
-def _notes_on_integers(scheme: Scheme) -> list[str]:
+def _notes_on_rounding(scheme: Scheme) -> list[str]:
     ends = "take and give" if scheme.outputs else "take"
     notes = [
-        f"Convolutions and linear maps have int8 weights with a scale for each channel and {ends} {scheme.activations} integers; "
-        "float32 are their biases, LayerNormalization, Softmax, Gelu, the products of attention, LocalProp's product, the sums "
-        "of residuals, and the file's input and output."
+        f"{scheme.operators().capitalize()} have {TYPES[scheme.weights]} weights with a scale for each channel and {ends} "
+        f"{TYPES[scheme.activations]}; float32 are their biases, LayerNormalization, Softmax, Gelu, the products of attention, "
+        "LocalProp's product, the sums of residuals, and the file's input and output."
     ]
     if not scheme.outputs:
         notes.append("Outputs are not rounded, so that ONNX Runtime computes this file in float32 between the roundings: slowly.")

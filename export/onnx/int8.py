@@ -1,6 +1,7 @@
 """The integer side of an ONNX file: weights stored as int8, and what must stand around each operator that computes in integers.
 
-The rounded graph is traced, so it holds float weights behind a QuantizeLinear each; here they become the int8 that they are.
+The rounded graph is traced, so it holds float weights behind a QuantizeLinear each; here they become the int8 that they are, or
+the E4M3 numbers, of which an engine is built: all is the same there but for the type, which the zero points have.
 Every Conv, MatMul and Gemm that is rounded then stands between DequantizeLinear and QuantizeLinear, which a runtime turns into
 one integer operator: `check_integers` reads that from the written file, `check_kernels` from what ONNX Runtime makes of it.
 """
@@ -14,12 +15,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevit_deploy.deploy.scheme import LARGEST_WEIGHT, Activations, Scheme
+from edgevit_deploy.deploy.scheme import LARGEST_E4M3, LARGEST_WEIGHT, Activations, Scheme
 from edgevit_deploy.errors import ExportError, first_line
 from edgevit_deploy.formats.onnx import DEQUANTIZE, QUANTIZE, SILENT, runtime_errors
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from onnx import GraphProto, ModelProto, NodeProto
+
+TYPES = {"s8": "int8", "u8": "uint8", "e4m3": "float8e4m3fn"}
+"""What a scheme rounds to, as ONNX calls it, in small letters."""
 
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 """What a rounded operator is in a file."""
@@ -30,12 +35,12 @@ INTEGER_KERNELS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Integers:
-    """What of a written file is integer.
+    """What of a written file is rounded to integers, or to numbers of eight bits.
 
     Attributes:
-        integer_operators: those with int8 weights, type -> how many.
+        integer_operators: those with rounded weights, type -> how many.
         float_products: Conv, Gemm and MatMul that are float by design, type -> how many.
-        activations: type of their integers.
+        activations: what a scheme calls the type of their inputs.
     """
 
     integer_operators: dict[str, int]
@@ -44,7 +49,7 @@ class Integers:
 
 
 def store_integers(model: "ModelProto") -> "ModelProto":
-    """Return a model in which every weight behind a QuantizeLinear is stored as int8, transposed where a Transpose followed.
+    """Return a model whose weights behind a QuantizeLinear are stored in eight bits, transposed where a Transpose followed.
 
     What the DequantizeLinear gives keeps its value; names of constants are followed through Identity nodes, which go.
     """
@@ -61,16 +66,15 @@ def store_integers(model: "ModelProto") -> "ModelProto":
         if node.op_type != QUANTIZE or node.input[0] not in constants:
             continue
         (dequantize,) = readers[node.output[0]]
-        weight, scales = constants[node.input[0]], constants[node.input[1]]
-        steps = np.rint(weight / scales.reshape(-1, *[1] * (weight.ndim - 1)))
-        integers = np.clip(steps, -LARGEST_WEIGHT, LARGEST_WEIGHT).astype(np.int8)
+        weight, scales, zero_points = (constants[name] for name in node.input)
+        integers = _as_stored(weight / scales.reshape(-1, *[1] * (weight.ndim - 1)), zero_points.dtype)
         following = readers[dequantize.output[0]]
         if [reader.op_type for reader in following] == ["Transpose"]:
             integers = np.ascontiguousarray(integers.T)
             _set_axis(dequantize, 1)
             dequantize.output[0] = following[0].output[0]
             gone.append(following[0])
-        dequantize.input[0] = f"{node.input[0]}.int8"
+        dequantize.input[0] = f"{node.input[0]}.{integers.dtype}"
         graph.initializer.append(numpy_helper.from_array(integers, dequantize.input[0]))
         gone.append(node)
     for node in gone:
@@ -90,8 +94,8 @@ def check_integers(model: "ModelProto", scheme: Scheme, rounded: int) -> Integer
         rounded: how many operators of the network.
 
     Raises:
-        ExportError: naming an operator with int8 weights whose input does not come from integers, or whose output does not go
-            to them where it should; or another number of operators, or another type than was asked for.
+        ExportError: naming an operator with rounded weights whose input is not rounded, or whose output is not where it should
+            be; or another number of operators, or another type than was asked for.
     """
     from onnx import TensorProto
 
@@ -101,23 +105,25 @@ def check_integers(model: "ModelProto", scheme: Scheme, rounded: int) -> Integer
     if left := [node.input[0] for node in graph.node if node.op_type == QUANTIZE and node.input[0] in constants]:
         raise ExportError(f"{len(left)} weights are rounded at each start and not stored as integers, {left[0]} first")
 
+    weights, activations = TYPES[scheme.weights], TYPES[scheme.activations]
+
     def integer_weight(node: "NodeProto") -> bool:
         maker = makers.get(node.input[1])
-        return maker is not None and maker.op_type == DEQUANTIZE and constants.get(maker.input[0]) == TensorProto.INT8
+        stored = None if maker is None or maker.op_type != DEQUANTIZE else constants.get(maker.input[0])
+        return stored is not None and stored == TensorProto.DataType.Value(weights.upper())
 
     products = [node for node in graph.node if node.op_type in PRODUCTS]
     integer = [node for node in products if integer_weight(node)]
     for node in integer:
         before = makers.get(node.input[0])
         if before is None or not _rounds(before, makers):
-            raise ExportError(f"{node.op_type} {node.name} has int8 weights and takes {node.input[0]}, which is no integer")
+            raise ExportError(f"{node.op_type} {node.name} has {weights} weights and takes {node.input[0]}, which is not rounded")
         if scheme.outputs and not all(reader.op_type == QUANTIZE for reader in _behind_bias(node, readers, constants)):
-            raise ExportError(f"{node.op_type} {node.name} has int8 weights, and what it gives is not rounded to integers")
+            raise ExportError(f"{node.op_type} {node.name} has {weights} weights, and what it gives is not rounded to integers")
     if len(integer) != rounded:
-        raise ExportError(f"{rounded} operators were rounded, {len(integer)} have int8 weights in the file")
+        raise ExportError(f"{rounded} operators were rounded, {len(integer)} have {weights} weights in the file")
     zero_points = {constants.get(node.input[2]) for node in graph.node if node.op_type == QUANTIZE}
-    asked = TensorProto.UINT8 if scheme.activations == "u8" else TensorProto.INT8
-    if zero_points != {asked}:
+    if zero_points != {TensorProto.DataType.Value(activations.upper())}:
         raise ExportError(f"activations should be {scheme.activations}, the file has types {sorted(map(str, zero_points))}")
     return Integers(
         integer_operators=_counted(node.op_type for node in integer),
@@ -161,6 +167,13 @@ def check_kernels(path: Path, activations: Activations) -> dict[str, int]:
             f"{back[0].name} first"
         )
     return _counted(node.op_type for node in graph.node if node.op_type in (*INTEGER_KERNELS, QUANTIZE, DEQUANTIZE))
+
+
+def _as_stored(steps: "NDArray[np.float32]", dtype: "np.dtype[np.generic]") -> "NDArray[np.generic]":
+    """Return what is stored of weights that are divided by their scales: integers, or E4M3 numbers."""
+    if np.issubdtype(dtype, np.integer):
+        return np.clip(np.rint(steps), -LARGEST_WEIGHT, LARGEST_WEIGHT).astype(dtype)
+    return np.clip(steps, -LARGEST_E4M3, LARGEST_E4M3).astype(dtype)
 
 
 def _drop_identities(graph: "GraphProto") -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgevit_deploy.errors import ExportError, first_line
 from edgevit_deploy.exporter import ExportPlan
-from edgevit_deploy.formats.onnx import DEQUANTIZE, QUANTIZE, SILENT, count_operators, runtime_errors
+from edgevit_deploy.formats.onnx import DEQUANTIZE, QUANTIZE, SILENT, count_operators, runtime_errors, settings_for
 from edgevit_deploy.parity.bounds import NoiseMultiple, tolerance_for
 from edgevit_deploy.parity.probes import make_probes
 from edgevit_deploy.spec import INPUT_NAME
@@ -88,6 +88,8 @@ def largest_errors(model: "ModelProto", dry_runs: tuple[DryRun, ...]) -> tuple[f
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
     options.intra_op_num_threads = 1  # the same sums on every machine
+    for setting, value in settings_for(model).items():
+        options.add_session_config_entry(setting, value)
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except runtime_errors() as error:

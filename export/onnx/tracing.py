@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import nn
 
+E4M3_OPSET = 19
+"""The first opset that has the type."""
+
 
 def trace(module: "nn.Module", plan: ExportPlan[Any]) -> "ModelProto":
     """Export by tracing, with the plan's free axes symbolic.
@@ -20,6 +23,8 @@ def trace(module: "nn.Module", plan: ExportPlan[Any]) -> "ModelProto":
     """
     import onnx
     import torch
+
+    from edgevit_deploy.deploy.e4m3 import through_e4m3
 
     input_spec = plan.input_spec()
     dynamic_axes = {
@@ -32,6 +37,8 @@ def trace(module: "nn.Module", plan: ExportPlan[Any]) -> "ModelProto":
         warnings.simplefilter("ignore", DeprecationWarning)
         # A traced Python number may be a baked-in size; whether it is gets decided by running every promised size.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        # It knows how to write PyTorch's own rounding, which is to integers.
+        torch.onnx.register_custom_op_symbolic(through_e4m3._qualname, _write_e4m3, E4M3_OPSET)  # type: ignore[attr-defined]
         try:
             torch.onnx.export(
                 module,
@@ -50,6 +57,19 @@ def trace(module: "nn.Module", plan: ExportPlan[Any]) -> "ModelProto":
     for value, spec in zip(model.graph.output, plan.outputs, strict=True):
         value.CopyFrom(onnx.helper.make_tensor_value_info(spec.name, onnx.TensorProto.FLOAT, spec.shape))
     return model
+
+
+def _write_e4m3(graph: Any, x: Any, scales: Any) -> Any:
+    """Write rounding to E4M3 as QuantizeLinear and DequantizeLinear, which the type of the zero point tells how to round."""
+    import torch
+
+    from edgevit_deploy.deploy.e4m3 import E4M3
+
+    of_channels = scales.type().sizes()
+    axis = {"axis_i": 0} if of_channels else {}
+    zero_points = graph.op("Constant", value_t=torch.zeros(of_channels, dtype=E4M3))
+    numbers = graph.op("QuantizeLinear", x, scales, zero_points, **axis)
+    return graph.op("DequantizeLinear", numbers, scales, zero_points, **axis)
 
 
 def tidy(model: "ModelProto", opset: int) -> "ModelProto":
