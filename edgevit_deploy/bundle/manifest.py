@@ -129,7 +129,8 @@ class QuantisationRecord:
     Attributes:
         scheme: what was rounded, and how.
         calibration: the file with the ranges of the activations; None where none are rounded by ranges.
-        sqnr_db: operator -> signal to quantisation-noise ratio of the outputs where it alone is rounded, on a few drawn pictures.
+        sqnr_db: each operator that is rounded -> signal to quantisation-noise ratio of the outputs where it alone is, on a few
+            drawn pictures.
     """
 
     scheme: Scheme

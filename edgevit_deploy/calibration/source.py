@@ -106,7 +106,7 @@ class CalibrationSource:
         if self._pictures is None:
             if self.choice.pictures is None:
                 raise UsageError(
-                    "rounding to integers needs the ranges of activations; add --calibration DIR with pictures as the network "
+                    "rounding to eight bits needs the ranges of activations; add --calibration DIR with pictures as the network "
                     "was trained on (never those of --judge), or --ranges FILE"
                 )
             made = _Drawn(self._preprocess, self._model.image_size, self._seed) if self.choice.synthetic else None

@@ -32,11 +32,11 @@ BYTES_PER_WEIGHT: dict[Precision, int] = {
 
 
 def floating(precision: Precision, what: str) -> FloatPrecision:
-    """Return a precision that is in floating point.
+    """Return a precision that is in floating point of 16 bits or more.
 
     Args:
         precision: of a file.
-        what: only floating point has, for the message.
+        what: only those have, for the message.
 
     Raises:
         UsageError: it is quantised.
@@ -44,4 +44,4 @@ def floating(precision: Precision, what: str) -> FloatPrecision:
     for known in get_args(FloatPrecision):
         if precision == known:
             return known  # type: ignore[no-any-return]
-    raise UsageError(f"{what} is for files in floating point, and {precision} has eight bits; use fp32, or leave it out")
+    raise UsageError(f"{what} is for files of 16 bits or more, and {precision} has eight; use fp32, or leave it out")

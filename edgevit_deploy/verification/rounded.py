@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from edgevit_deploy.bundle.folder import recorded_path
-from edgevit_deploy.bundle.manifest import Manifest
+from edgevit_deploy.bundle.manifest import Manifest, QuantisationRecord
 from edgevit_deploy.calibration.choice import SYNTHETIC, CalibrationChoice
 from edgevit_deploy.calibration.record import Calibration, check_fits, equal_ranges, read_calibration
 from edgevit_deploy.calibration.source import CalibrationSource
 from edgevit_deploy.deploy.rounding import grid_of
-from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.errors import BundleError, UsageError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.model.loading import DEFAULT_SEED
@@ -73,7 +72,7 @@ def check_rounding(bundle: Path, manifest: Manifest, artifact: Artifact, host: H
     if calibration is None:
         return
     found = set(exporter.stored(artifact).activations)
-    expected = _grids(calibration, scheme)
+    expected = _grids(calibration, manifest.quantisation)
     if found != expected:
         raise BundleError(
             f"{artifact.path}: rounds activations by {len(found - expected)} grids that its ranges do not give, and not by "
@@ -113,9 +112,10 @@ def check_ranges(bundle: Path, manifest: Manifest, workbench: Workbench, picture
         )
 
 
-def _grids(calibration: Calibration, scheme: Scheme) -> set[tuple[float, int]]:
-    """Return the scale and zero point of every activation that is rounded."""
-    operators = calibration.ranges.values()
+def _grids(calibration: Calibration, quantisation: QuantisationRecord) -> set[tuple[float, int]]:
+    """Return the scale and zero point of every activation that is rounded; ranges are of other operators too."""
+    scheme = quantisation.scheme
+    operators = [ranges for path, ranges in calibration.ranges.items() if path in quantisation.sqnr_db]
     ends = [ranges.input for ranges in operators] + [ranges.output for ranges in operators if scheme.outputs]
     grids = [grid_of(end, scheme) for end in ends]
     return {(grid.scale, grid.zero_point) for grid in grids}

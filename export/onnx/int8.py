@@ -38,12 +38,12 @@ class Integers:
     """What of a written file is rounded to integers, or to numbers of eight bits.
 
     Attributes:
-        integer_operators: those with rounded weights, type -> how many.
+        rounded_operators: those with rounded weights, type -> how many.
         float_products: Conv, Gemm and MatMul that are float by design, type -> how many.
         activations: what a scheme calls the type of their inputs.
     """
 
-    integer_operators: dict[str, int]
+    rounded_operators: dict[str, int]
     float_products: dict[str, int]
     activations: str
 
@@ -126,7 +126,7 @@ def check_integers(model: "ModelProto", scheme: Scheme, rounded: int) -> Integer
     if zero_points != {TensorProto.DataType.Value(activations.upper())}:
         raise ExportError(f"activations should be {scheme.activations}, the file has types {sorted(map(str, zero_points))}")
     return Integers(
-        integer_operators=_counted(node.op_type for node in integer),
+        rounded_operators=_counted(node.op_type for node in integer),
         float_products=_counted(node.op_type for node in products if not integer_weight(node)),
         activations=scheme.activations,
     )

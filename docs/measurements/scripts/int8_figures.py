@@ -1,6 +1,6 @@
 """What does a target's int8 cost in numbers and gain in time, on a trained network and pictures that it was not calibrated on?
 
-    python docs/measurements/scripts/int8_figures.py WEIGHTS TRAIN VAL TARGET [--pictures N] [--option NAME=VALUE]...
+    python docs/measurements/scripts/int8_figures.py WEIGHTS TRAIN VAL TARGET [--precision P] [--pictures N] [--option NAME=VALUE]...
 
 Ranges are observed on TRAIN. N pictures of VAL, spread evenly, go through the network in float64, the emulation, and the file as
 it runs here (of an engine that cannot run, its source): RMS error of the file over that of the emulation, SQNR, and how often the
@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("paths", type=Path, nargs="*")
     parser.add_argument("target")
     parser.add_argument("--speed", metavar="VARIANT")
+    parser.add_argument("--precision", default="int8")
     parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--blocks", type=int, default=15)
     parser.add_argument("--option", action="append", default=[])
@@ -51,12 +52,12 @@ def main() -> None:
         speed(flags.speed, flags.target, options, flags.blocks)
     else:
         weights, train, val = flags.paths
-        numbers(weights, train, val, flags.target, options, flags.pictures)
+        numbers(weights, train, val, flags.target, flags.precision, options, flags.pictures)
 
 
 def build(bench: Workbench, target: str, precision: Any, options: dict[str, str]) -> Any:
     exporter = THIS_HOST.find_exporter(target)
-    given = exporter.options_type(**options) if precision == "int8" else None
+    given = exporter.options_type(**options) if precision != "fp32" else None
     plan = exporter.plan(bench.model.spec, precision=precision, options=given)
     return plan, bench.build(plan)
 
@@ -65,14 +66,14 @@ def runnable(artifact: Artifact) -> Artifact:
     return artifact if THIS_HOST.find_session(artifact.target) or artifact.built_from is None else artifact.built_from
 
 
-def numbers(weights: Path, train: Path, val: Path, target: str, options: dict[str, str], count: int) -> None:
+def numbers(weights: Path, train: Path, val: Path, target: str, precision: str, options: dict[str, str], count: int) -> None:
     model = load_model(ModelOrigin(weights=weights))
     folder, preprocess = find_pictures(val), model.spec.preprocess
     positions = folder.spread(count)
     pixels = np.stack([read_pixels(folder.path(position), preprocess) for position in positions])
     probes = Probes(names=tuple(map(str, positions)), inputs=normalise(pixels, preprocess, "tensor"))
     with open_workbench(model, THIS_HOST, calibration=CalibrationChoice(pictures=train)) as bench:
-        plan, artifact = build(bench, target, "int8", options)
+        plan, artifact = build(bench, target, precision, options)
         ends = ends_of(plan)
         exact = bench.reference.outputs(probes, ends, "fp64", AT_ONCE)["logits"]
         emulated = Reference(bench.rounded.emulation(plan), preprocess).outputs(probes, ends, "fp32", AT_ONCE)["logits"]
@@ -82,7 +83,9 @@ def numbers(weights: Path, train: Path, val: Path, target: str, options: dict[st
         with session_type(judged.path, inputs=judged.inputs, outputs=judged.outputs) as session:
             actual = run_in_batches(session, probes.inputs, 1)["logits"]
         signal = root_mean_square(exact)
-        print(f"{target} {options}: {judged.path.name} {judged.path.stat().st_size / 1e6:.2f} MB, {len(positions)} pictures")
+        print(
+            f"{target} {precision} {options}: {judged.path.name} {judged.path.stat().st_size / 1e6:.2f} MB, {len(positions)} pictures"
+        )
         print(f"RMS error / emulation's {root_mean_square(actual - exact) / root_mean_square(emulated - exact):.3f}")
         for name, outputs in (("file", actual), ("emulation", emulated)):
             flips = int((outputs.argmax(axis=1) != exact.argmax(axis=1)).sum())

@@ -23,9 +23,9 @@ def test_a_file_is_as_good_as_its_emulation(bench, u8):
 
 def test_every_operator_is_an_integer_one_in_the_file_and_at_run_time(u8):
     facts = u8.artifact.facts
-    assert sum(facts["integer_operators"].values()) == OPERATORS
+    assert sum(facts["rounded_operators"].values()) == OPERATORS
     assert facts["float_products"] == {"MatMul": 14}, "two products of attention in each of 7 blocks"
-    assert facts["kernels"]["QLinearConv"] == facts["integer_operators"]["Conv"]
+    assert facts["kernels"]["QLinearConv"] == facts["rounded_operators"]["Conv"]
     assert u8.artifact.path.stat().st_size < 0.3 * 4 * sum(weights.values.size for weights in u8.expected.weights)
 
 
@@ -48,7 +48,7 @@ def test_s8_is_written_where_it_is_asked_for(bench):
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
     assert {types[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"} == {onnx.TensorProto.INT8}
     assert artifact.facts["activations"] == "s8"
-    assert artifact.facts["kernels"]["QLinearConv"] == artifact.facts["integer_operators"]["Conv"]
+    assert artifact.facts["kernels"]["QLinearConv"] == artifact.facts["rounded_operators"]["Conv"]
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def engine(bench, plan):
 
 
 def test_an_engine_is_built_from_integers(engine):
-    kinds, integers = engine.facts["network_layer_types"], engine.facts["source"]["integer_operators"]
+    kinds, integers = engine.facts["network_layer_types"], engine.facts["source"]["rounded_operators"]
     operators = sum(integers.values())
     assert operators == 84
     assert kinds["CONSTANT INT8"] == operators, "weights are stored as int8"
