@@ -19,6 +19,7 @@ from tests.helpers.small import tiny_network
 
 U8 = Scheme(activations="u8", outputs=True)
 S8 = Scheme(activations="s8", symmetric=True)
+E4M3 = Scheme(weights="e4m3", activations="e4m3", symmetric=True)
 EXPORTED = Scheme(activations="s8", outputs=True, dialect="export")
 
 
@@ -120,12 +121,15 @@ def test_values_that_are_not_finite_are_refused() -> None:
         observe(nn.Sequential(nn.Conv2d(3, 4, 1)), lambda: [images])
 
 
-@pytest.mark.parametrize("fault", ROUNDING_FAULTS)
-def test_each_fault_shows_in_what_is_stored(fault: str) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "fault"),
+    [(U8, fault) for fault in ROUNDING_FAULTS] + [(E4M3, fault) for fault in ROUNDING_FAULTS if "zero point" not in fault],
+)
+def test_each_fault_shows_in_what_is_stored(scheme: Scheme, fault: str) -> None:
     graph = to_deploy_form(tiny_network(seed=0), Form(position="kept")).network
     images = np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32)
     ranges = observe(graph.float(), lambda: [images])
-    expected, faulty = quantised(graph, U8, ranges), quantised(graph, U8, ranges)
+    expected, faulty = quantised(graph, scheme, ranges), quantised(graph, scheme, ranges)
     assert differences(stored(faulty), stored(expected)) == []
     ROUNDING_FAULTS[fault](faulty)
     assert differences(stored(faulty), stored(expected))

@@ -1,6 +1,6 @@
 """What does a target's int8 cost in numbers and gain in time, on a trained network and pictures that it was not calibrated on?
 
-    python docs/measurements/scripts/int8_figures.py WEIGHTS TRAIN VAL TARGET [--precision P] [--pictures N] [--option NAME=VALUE]...
+    python docs/measurements/scripts/int8_figures.py WEIGHTS TRAIN VAL TARGET [--precision P] [--pictures N] [--option N=V]...
 
 Ranges are observed on TRAIN. N pictures of VAL, spread evenly, go through the network in float64, the emulation, and the file as
 it runs here (of an engine that cannot run, its source): RMS error of the file over that of the emulation, SQNR, and how often the
@@ -83,9 +83,8 @@ def numbers(weights: Path, train: Path, val: Path, target: str, precision: str, 
         with session_type(judged.path, inputs=judged.inputs, outputs=judged.outputs) as session:
             actual = run_in_batches(session, probes.inputs, 1)["logits"]
         signal = root_mean_square(exact)
-        print(
-            f"{target} {precision} {options}: {judged.path.name} {judged.path.stat().st_size / 1e6:.2f} MB, {len(positions)} pictures"
-        )
+        size = judged.path.stat().st_size / 1e6
+        print(f"{target} {precision} {options}: {judged.path.name} {size:.2f} MB, {len(positions)} pictures")
         print(f"RMS error / emulation's {root_mean_square(actual - exact) / root_mean_square(emulated - exact):.3f}")
         for name, outputs in (("file", actual), ("emulation", emulated)):
             flips = int((outputs.argmax(axis=1) != exact.argmax(axis=1)).sum())

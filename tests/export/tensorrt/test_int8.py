@@ -4,31 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from edgevit_deploy.calibration.choice import SYNTHETIC, CalibrationChoice
 from edgevit_deploy.deploy.quantised import emulation, stored
 from edgevit_deploy.deploy.stored import differences
 from edgevit_deploy.errors import ExportError, RunError
-from edgevit_deploy.formats.tensorrt import probe
 from edgevit_deploy.formats.tensorrt.library import LIBRARIES
 from edgevit_deploy.host import THIS_HOST
-from edgevit_deploy.workbench import open_workbench
 from export.onnx import OnnxExporter
 from export.tensorrt import TensorRTExporter, TensorRTOptions
 from export.tensorrt.engine import BuildSettings, build_engine
-from tests.helpers.on_pictures import trained_model
 
 RTX = LIBRARIES["tensorrt-rtx"]
 EXPORTER = TensorRTExporter()
 FIXED = BuildSettings(batches=None, workspace_mib=None, timing_cache=None)
-
-
-@pytest.fixture(scope="module")
-def bench():
-    found = probe.capability("tensorrt-rtx")
-    if not found.can_build:
-        pytest.skip(f"TensorRT-RTX: {found.reason}; {RTX.install}")
-    with open_workbench(trained_model(), THIS_HOST, calibration=CalibrationChoice(pictures=SYNTHETIC)) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
