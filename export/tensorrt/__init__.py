@@ -37,6 +37,7 @@ kernels (`find_nodes_from_convs_to_exclude`, `_MIN_MATMUL_DIM` in its `modelopt/
 for it as well: the first convolution takes 3, and pictures have large areas of one value, which E4M3 rounds by up to 6 % and all
 the same way. A trained network has 33.9 dB so, and 11.4 with every operator rounded."""
 
+# FP8 by compute capability: NVIDIA's support matrices of Transformer Engine and of TensorRT-RTX.
 # Compatibility: NVIDIA's engine-compatibility and CPU-only pages for TensorRT-RTX, engine-compatibility for TensorRT 11.
 RTX_GPUS = (
     "Engine of {name}; no other release of the library loads it. NVIDIA documents it for GPUs of compute capability 8.0, "
@@ -45,7 +46,7 @@ RTX_GPUS = (
 FULL_GPUS = "Engine of {name} for {gpu}: meant for that version of the library and that GPU model only."
 FP8_GPUS = (
     "FP8 is arithmetic of GPUs of compute capability 8.9 and later: Ada, Hopper, Blackwell. TensorRT-RTX's support matrix has it "
-    "for 8.9 and 12.0, and not for 8.6. For an older GPU build fp16."
+    "for 8.9 and 12.0, and not for 8.6. For an older GPU build fp16. Whether a GPU convolves in FP8 was not seen."
 )
 FP8_OPSET = 19
 NOT_RUN = (
