@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from edgevit_deploy.bundle.manifest import read_manifest
 from edgevit_deploy.cli import run
 from edgevit_deploy.deploy.e4m3 import E4M3WeightRounding
-from edgevit_deploy.deploy.quantised import stored
+from edgevit_deploy.deploy.quantised import chosen, stored
 from edgevit_deploy.deploy.stored import differences
 from edgevit_deploy.errors import RunError, UsageError
 from edgevit_deploy.every_target import plans_of
@@ -60,9 +60,9 @@ def test_an_engine_is_built_from_numbers_of_eight_bits(bench, plan, expected):
 
 def test_what_has_few_channels_stays_in_floating_point(bench, plan):
     """The first convolution takes 3, the head gives 10, and a depthwise convolution multiplies each by itself."""
-    losses = bench.rounded.losses(plan)
-    assert len(losses) < 84
-    assert not [path for path in losses if path.startswith(("patch_embed1", "head")) or path.endswith(("attn", "pos_embed.body"))]
+    paths = [path for path, _ in chosen(bench.network(plan.graph, plan.form), plan.scheme)]
+    assert 0 < len(paths) < 84
+    assert not [path for path in paths if path.startswith(("patch_embed1", "head")) or path.endswith(("attn", "pos_embed.body"))]
 
 
 def test_its_source_states_what_the_emulation_rounds_by(source, expected):
