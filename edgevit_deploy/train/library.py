@@ -8,7 +8,8 @@ from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.files import StrPath, optional_path
 from edgevit_deploy.spec import PreprocessChoice
 from edgevit_deploy.train.job import LOG_EVERY, OnEpoch, Tell, TrainingJob, TrainingRun, not_shown, not_told
-from edgevit_deploy.train.recipe import Recipe, preset
+from edgevit_deploy.train.presets import preset
+from edgevit_deploy.train.recipe import Recipe
 
 
 @contextmanager

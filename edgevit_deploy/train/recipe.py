@@ -1,7 +1,4 @@
-"""What is asked of a training: a frozen `Recipe`, whose fields are the flags of `convert.py train`, and three presets.
-
-Sources of the preset `deit`: saic-fi/edgevit src/main.py, which is DeiT's (Touvron et al., ICML 2021, table 9).
-"""
+"""What is asked of a training: a frozen `Recipe`, whose fields are the flags of `convert.py train`."""
 
 import math
 import re
@@ -9,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
-from edgevit_deploy.errors import UsageError, did_you_mean
+from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.text import shortened
 from edgevit_deploy.spec import MAX_SEED, check_image_size
 
 Amp = Literal["fp32", "fp16", "bf16"]
 ErasingMode = Literal["const", "pixel"]
-PresetName = Literal["deit", "finetune", "small"]
 
 REFERENCE_BATCH = 512
 """Pictures an update at which `learning_rate` holds as it is given; with more it grows in proportion."""
@@ -202,63 +198,6 @@ POLICIES = re.compile(
     rf"|rand(-(m|n|mmax|inc)[0-9]{{1,3}}|-(p|mstd){_NUMBER})*|augmix(-(m|w|d|b)[1-9][0-9]?|-(a|mstd){_NUMBER})*"
 )
 """Of timm's words for policies, those that it reads; it passes over what it does not know, and so would over a misspelling."""
-
-PRESETS: Mapping[PresetName, Recipe] = {
-    "deit": Recipe(),
-    "finetune": Recipe(
-        epochs=30.0,
-        batch_size=256,
-        warmup_epochs=2.0,
-        learning_rate=2.5e-4,
-        restart_learning_rate=2.5e-4,
-        min_learning_rate=1e-6,
-        layer_decay=0.75,
-        clip_norm=5.0,
-        mixup=0.2,
-        cutmix=0.5,
-        auto_augment="rand-m6-mstd0.5-inc1",
-        crop_area=0.25,
-        repeats=1,
-        drop_path=0.05,
-        ema_decay=0.9998,
-        ema_warmup=True,
-    ),
-    "small": Recipe(
-        image_size=64,
-        epochs=4.25,
-        small_epochs=3.0,
-        batch_size=128,
-        learning_rate=6e-3,  # 1.5e-3 at 128 pictures an update
-        restart_learning_rate=4e-3,
-        warmup_epochs=0.4,
-        min_learning_rate=1.5e-5,
-        beta2=0.98,
-        clip_norm=5.0,
-        mixup=0.0,
-        cutmix=0.0,
-        auto_augment=NO_AUTO_AUGMENT,
-        crop_area=0.6,
-        crop_aspect=1.15,
-        erasing_mode="const",
-        repeats=1,
-        drop_path=0.0,
-        ema_decay=0.99,
-        ema_warmup=True,
-    ),
-}
-"""`deit` is the published one, `finetune` starts from weights of the same network, `small` is for small pictures on a CPU."""
-
-
-def preset(name: str) -> Recipe:
-    """Return the recipe of that name.
-
-    Raises:
-        UsageError: there is none; the message names the closest.
-    """
-    found = next((recipe for known, recipe in PRESETS.items() if known == name), None)
-    if found is None:
-        raise UsageError(f"--recipe {name}: no such recipe; {did_you_mean(name, PRESETS)}")
-    return found
 
 
 def changed(recipe: Recipe, choices: Mapping[str, object]) -> Recipe:

@@ -15,7 +15,8 @@ import torch
 from edgevit_deploy import load_model, train_model
 from edgevit_deploy.data.image_folder import open_image_folder
 from edgevit_deploy.data.preprocess import normalise, read_pixels
-from edgevit_deploy.train.recipe import Recipe, changed, preset
+from edgevit_deploy.train.presets import preset
+from edgevit_deploy.train.recipe import Recipe, changed
 from edgevit_deploy.train.records import Measured, read_metrics
 from tests.helpers.trained import write_pictures
 

@@ -7,7 +7,8 @@ import pytest
 
 from edgevit_deploy import train_model
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.train.recipe import changed, preset
+from edgevit_deploy.train.presets import preset
+from edgevit_deploy.train.recipe import changed
 from tests.helpers.trained import WEIGHTS
 from tests.helpers.training import QUICK, tokens
 

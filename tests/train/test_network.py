@@ -13,7 +13,8 @@ from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.random_weights import randomise
 from edgevit_deploy.spec import PreprocessChoice
 from edgevit_deploy.train.network import fresh_network, loaded_network, make_optimizer
-from edgevit_deploy.train.recipe import changed, preset
+from edgevit_deploy.train.presets import preset
+from edgevit_deploy.train.recipe import changed
 from tests.helpers.trained import LABELS, WEIGHTS
 from tests.helpers.trainers import TRAINERS
 from tests.helpers.training import QUICK, metadata

@@ -13,7 +13,8 @@ from edgevit_deploy.spec import imagenet_preprocess
 from edgevit_deploy.train.augment import make_transform
 from edgevit_deploy.train.network import make_optimizer
 from edgevit_deploy.train.order import Order
-from edgevit_deploy.train.recipe import PARTS, PRESETS, RANGES, Recipe, changed, differences, flag, preset
+from edgevit_deploy.train.presets import PRESETS, preset
+from edgevit_deploy.train.recipe import PARTS, RANGES, Recipe, changed, differences, flag
 from edgevit_deploy.train.schedule import Schedule
 
 PUBLISHED = {

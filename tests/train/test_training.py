@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from edgevit_deploy import load_model
 from edgevit_deploy.cli import run
 from edgevit_deploy.train.job import TrainingRun
-from edgevit_deploy.train.recipe import preset
+from edgevit_deploy.train.presets import preset
 from tests.helpers.trained import LABELS
 from tests.helpers.training import BATCH, UPDATES_AN_EPOCH, counted, metadata, metrics, tokens
 

@@ -12,7 +12,8 @@ from edgevit_deploy.data.image_folder import open_image_folder
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.train import launch
 from edgevit_deploy.train.order import Order
-from edgevit_deploy.train.recipe import Recipe, changed, preset
+from edgevit_deploy.train.presets import preset
+from edgevit_deploy.train.recipe import Recipe, changed
 from tests.helpers.training import QUICK, losses
 
 RECIPE = changed(QUICK, {"batch_size": 8, "epochs": 0.2})
