@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ class CalibrationSource:
         self.choice = choice
         self._model, self._preprocess, self._seed = model, preprocess, seed
         self._found: dict[Form, Calibration] = {}
-        self._pictures: _Pictures | None = None
+        self._pictures: CalibrationPictures | None = None
 
     def calibration(self, form: Form, network: nn.Module, step: Step) -> Calibration:
         """Return the ranges of a graph.
@@ -102,16 +103,44 @@ class CalibrationSource:
             ranges=ranges,
         ).sealed()
 
-    def _opened(self) -> "_Pictures":
+    def _opened(self) -> "CalibrationPictures":
         if self._pictures is None:
-            if self.choice.pictures is None:
-                raise UsageError(
-                    "rounding to eight bits needs the ranges of activations; add --calibration DIR with pictures as the network "
-                    "was trained on (never those of --judge), or --ranges FILE"
-                )
-            made = _Drawn(self._preprocess, self._model.image_size, self._seed) if self.choice.synthetic else None
-            self._pictures = made or _Folder(Path(self.choice.pictures), self._preprocess)
+            self._pictures = open_calibration(self.choice, self._preprocess, self._model.image_size, self._seed)
         return self._pictures
+
+
+class CalibrationPictures(Protocol):
+    """What ranges are observed on.
+
+    Attributes:
+        digests: SHA-256 of each file, sorted; none of drawn pictures.
+        count: how many there are.
+    """
+
+    digests: tuple[str, ...]
+    count: int
+
+    def batches(self, step: Step) -> Iterator[NDArray[np.float32]]: ...  # noqa: D102
+
+
+def open_calibration(choice: CalibrationChoice, preprocess: Preprocess, size: Size, seed: int) -> CalibrationPictures:
+    """Find the pictures by which ranges are to be observed.
+
+    Args:
+        choice: where from.
+        preprocess: of the pictures.
+        size: of drawn ones.
+        seed: of drawn ones.
+
+    Raises:
+        UsageError: nothing was given, or too few pictures.
+    """
+    if choice.pictures is None:
+        raise UsageError(
+            "rounding to eight bits needs the ranges of activations; add --calibration DIR with pictures as the network "
+            "was trained on (never those of --judge), or --ranges FILE"
+        )
+    return _Drawn(preprocess, size, seed) if choice.synthetic else _Folder(Path(choice.pictures), preprocess)
 
 
 class _Drawn:
@@ -168,6 +197,3 @@ def sha256_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
-
-
-_Pictures = _Drawn | _Folder

@@ -33,8 +33,12 @@ class QuantisedOperator(nn.Module):
     def __init__(self, operator: nn.Conv2d | nn.Linear, scheme: Scheme, ranges: OperatorRanges | None) -> None:
         super().__init__()
         self.operator = operator
-        self.before = _before(operator, scheme, ranges)
         self.round_weight = _weight_rounding(operator.weight, scheme)
+        self.round_by(scheme, ranges)
+
+    def round_by(self, scheme: Scheme, ranges: OperatorRanges | None) -> None:
+        """Round the input, and the output where the scheme says so, by these ranges."""
+        self.before = _before(self.operator, scheme, ranges)
         self.after = _rounding(scheme, ranges.output) if ranges and scheme.outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -138,6 +138,23 @@ class WeightRounding(nn.Module):
         return (self.integers(weight).float() * self.scales[:, None]).view_as(weight)
 
 
+class WeightRoundingInTraining(nn.Module):
+    """As `WeightRounding`, but to the steps that the weight has at the moment: an update changes them.
+
+    Its gradient, and that of `Rounding`, is straight-through: 1 where a value is on the grid, 0 beyond its ends.
+    """
+
+    def __init__(self, *, in_half: bool) -> None:
+        super().__init__()
+        self.in_half = in_half
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """(out, ...) -> the same shape."""
+        scales = weight_scales(weight, half=self.in_half)
+        zero_points = torch.zeros(len(weight), dtype=torch.int32, device=weight.device)
+        return torch.fake_quantize_per_channel_affine(weight, scales, zero_points, 0, -128, LARGEST_WEIGHT)
+
+
 def _there_and_back(x: Tensor, grid: Grid) -> Tensor:
     if grid.lowest < -128 or grid.highest > 127:
         raise UsageError("torch.export's dialect is written for s8 activations; choose those")

@@ -62,8 +62,14 @@ def load_state(folder: Path) -> tuple[State, str]:
     raise UsageError(f"--resume: nothing in {folder} to go on from ({'; '.join(reasons)}); drop --resume to begin anew")
 
 
-def identity(job: TrainingJob, pictures: Pictures, spec: ModelSpec) -> dict[str, Any]:
+def identity(job: TrainingJob, pictures: Pictures, spec: ModelSpec, calibration: tuple[str, ...]) -> dict[str, Any]:
     """Return what must be the same when a training goes on.
+
+    Args:
+        job: what is asked for.
+        pictures: of the training.
+        spec: of the network.
+        calibration: SHA-256 of the pictures that show ranges.
 
     Raises:
         UsageError: the checkpoint to begin with cannot be read.
@@ -81,6 +87,8 @@ def identity(job: TrainingJob, pictures: Pictures, spec: ModelSpec) -> dict[str,
         "model": spec.variant,
         "preprocess": msgspec.to_builtins(spec.preprocess),
         "finetune": finetune,
+        "rounding": job.rounding and job.rounding.identity(),
+        "calibration": list(calibration),
     }
 
 
@@ -103,6 +111,16 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
             raise UsageError(f"--resume: the {what} in --data have changed; give the data it was begun with, or another --output")
     if old["preprocess"] != json.loads(json.dumps(new["preprocess"])):
         raise UsageError("--resume: the preprocessing is not what the training was begun with; give that, or another --output")
+    if old.get("rounding") != new["rounding"]:
+        files = [found["files"] if (found := kind.get("rounding")) else "no rounding" for kind in (old, new)]
+        raise UsageError(
+            f"--resume: the training was begun with {files[0]}, and --qat is {files[1]} now, or rounds in another way; give what "
+            "it was, or another --output"
+        )
+    if old.get("calibration", []) != new["calibration"]:
+        raise UsageError(
+            "--resume: the pictures of --calibration have changed; give those it was begun with, or another --output"
+        )
     for name in ("model", "finetune"):
         if old[name] != new[name]:
             raise UsageError(f"--resume: --{name} is not what the training was begun with; give that, or another --output")

@@ -19,10 +19,12 @@ class DropPath:
     """The masks of one network's branches."""
 
     def __init__(self, network: nn.Module, rate: float) -> None:
-        blocks = [block for name in range(1, 5) for block in network.get_submodule(f"blocks{name}").children()]
-        rates = torch.linspace(0, rate, len(blocks)).tolist()
         self.rates: list[float] = []
         self.scales: list[Tensor] = []
+        if rate == 0:  # a network that rounds has other names for its branches
+            return
+        blocks = [block for name in range(1, 5) for block in network.get_submodule(f"blocks{name}").children()]
+        rates = torch.linspace(0, rate, len(blocks)).tolist()
         for block, block_rate in zip(blocks, rates, strict=True):
             branches = [name for name in BRANCHES if not isinstance(block.get_submodule(name.partition(".")[0]), nn.Identity)]
             for branch in branches if block_rate > 0 else ():

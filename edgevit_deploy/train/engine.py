@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgevit_deploy.data.pictures import PassedOver, named
+from edgevit_deploy.deploy.trained import RoundedNetwork
 from edgevit_deploy.errors import DeployError, RunError, UsageError
 from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.train.augment import (
@@ -26,6 +27,7 @@ from edgevit_deploy.train.network import make_optimizer
 from edgevit_deploy.train.order import Order, Segment
 from edgevit_deploy.train.pictures import Pictures
 from edgevit_deploy.train.recipe import Recipe
+from edgevit_deploy.train.rounder import Rounder, read_ranges, saved_ranges
 from edgevit_deploy.train.schedule import Schedule
 from edgevit_deploy.train.timm_parts import timm_part
 from edgevit_deploy.train.world import World, losses_told
@@ -58,7 +60,7 @@ class Engine:
 
     def __init__(
         self,
-        network: EdgeViT,
+        network: EdgeViT | RoundedNetwork,
         pictures: Pictures,
         recipe: Recipe,
         world: World,
@@ -67,13 +69,16 @@ class Engine:
         workers: int,
         strict: bool,
         compiled: bool,
+        rounder: Rounder | None = None,
     ) -> None:
         self.pictures, self.recipe, self.world, self.device = pictures, recipe, world, device
-        self.workers, self.strict = workers, strict
+        self.workers, self.strict, self.rounder = workers, strict, rounder
         self.order = Order(pictures=len(pictures.train), recipe=recipe, parts=world.size * recipe.accumulate)
         self.network = network.to(device)
         if recipe.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if isinstance(self.network, RoundedNetwork):
+                self.network.order_weights_plainly()
         self.average = timm_part("utils").ModelEmaV3(self.network, decay=recipe.ema_decay, use_warmup=recipe.ema_warmup)
         self.average_from = 0
         self.drop_path = DropPath(self.network, recipe.drop_path)
@@ -94,6 +99,8 @@ class Engine:
         """
         if self.update == segment.first and segment.first == self.order.small_updates:
             self.average_from = segment.first  # it begins anew: weights used to pictures of another size do not belong in it
+        if self.update == segment.first:
+            self._observe_ranges()
         batches = iter(self._batches(segment))
         for _ in range(self.update, segment.stop):
             started = time.monotonic()
@@ -101,6 +108,16 @@ class Engine:
             self._step(parts)
             self.meter.seconds += time.monotonic() - started
             yield
+
+    def averaged(self) -> EdgeViT:
+        """Return the published network with the averaged weights."""
+        average = self.average.module
+        return average.published() if isinstance(average, RoundedNetwork) else average
+
+    def prepare_evaluation(self) -> None:
+        """Let the averaged weights round as their file will: by the ranges that they have themselves."""
+        if self.rounder is not None:
+            self.rounder.observe(self.average.module)
 
     def new_meter(self) -> Meter:
         """Return one that has summed up nothing."""
@@ -126,6 +143,7 @@ class Engine:
         return {
             "update": self.update,
             "network": self.network.state_dict(),
+            "ranges": saved_ranges(self.network.ranges) if isinstance(self.network, RoundedNetwork) else None,
             "average": self.average.module.state_dict(),
             "average_from": self.average_from,
             "optimizer": self.optimizer.state_dict(),
@@ -138,6 +156,8 @@ class Engine:
         """Become what `state` was taken of."""
         self.update = state["update"]
         self.network.load_state_dict(state["network"])
+        if isinstance(self.network, RoundedNetwork) and state["ranges"] is not None:
+            self.network.round_by(read_ranges(state["ranges"]))
         self.average.module.load_state_dict(state["average"])
         self.average_from = state["average_from"]
         self.optimizer.load_state_dict(state["optimizer"])
@@ -147,6 +167,11 @@ class Engine:
             self.meter.loss.fill_(loss)
             self.meter.pictures = pictures
         self.broken = dict(state["broken"])
+
+    def _observe_ranges(self) -> None:
+        """At the beginning of an epoch, round by the ranges of the weights of now; in the second half they stay what they are."""
+        if isinstance(self.network, RoundedNetwork) and self.rounder is not None and 0 < self.update <= self.order.updates / 2:
+            self.rounder.observe(self.network)
 
     def _summed_up(self) -> list[float]:
         """Return the loss and the pictures of all processes since the last line."""

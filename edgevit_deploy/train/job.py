@@ -9,6 +9,7 @@ from edgevit_deploy.errors import UsageError
 from edgevit_deploy.spec import PreprocessChoice
 from edgevit_deploy.train.recipe import Recipe, flag
 from edgevit_deploy.train.records import Measured
+from edgevit_deploy.train.rounding import TrainedRounding
 
 Tell = Callable[[str], None]
 """Is told how far it is."""
@@ -44,6 +45,7 @@ class TrainingJob:
         checkpoint_every: updates between two saved states, beside those at the end of each epoch; none between when None.
         evaluate_every: epochs to an evaluation.
         tensorboard: write events for TensorBoard.
+        rounding: for which integer files the network is trained, rounding as they do; None trains it as it is.
     """
 
     data: Path
@@ -63,17 +65,28 @@ class TrainingJob:
     checkpoint_every: int | None = None
     evaluate_every: int = 1
     tensorboard: bool = False
+    rounding: TrainedRounding | None = None
 
     def check(self) -> None:
-        """Refuse numbers that count nothing.
+        """Refuse numbers that count nothing, and what does not go together.
 
         Raises:
             UsageError: naming the flag.
         """
+        if self.rounding is not None:
+            self._check_rounding()
         for name, least in LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{flag(name)} {value}: expected at least {least}")
+
+    def _check_rounding(self) -> None:
+        if self.finetune is None:
+            raise UsageError("--qat: rounding is learnt by a network that is trained already; add --finetune FILE")
+        if self.recipe.small_epochs:
+            raise UsageError("--qat: ranges are those of one image size; give --small-epochs 0")
+        if self.recipe.drop_path:
+            raise UsageError("--qat: what is trained has no branches to skip; give --drop-path 0")
 
 
 LEAST = {"workers": 0, "log_every": 1, "checkpoint_every": 1, "evaluate_every": 1}

@@ -10,6 +10,7 @@ from edgevit_deploy.spec import PreprocessChoice
 from edgevit_deploy.train.job import LOG_EVERY, OnEpoch, Tell, TrainingJob, TrainingRun, not_shown, not_told
 from edgevit_deploy.train.presets import preset
 from edgevit_deploy.train.recipe import Recipe
+from edgevit_deploy.train.rounding import TrainedRounding
 
 
 @contextmanager
@@ -17,19 +18,20 @@ def _silent(_: str) -> Iterator[Tell]:
     yield not_told
 
 
-def named_recipe(name: str | None, *, finetunes: bool) -> Recipe:
+def named_recipe(name: str | None, *, finetunes: bool, rounds: bool) -> Recipe:
     """Return the preset of that name, or the one that fits when None.
 
     Args:
         name: of a preset.
         finetunes: whether the training begins with a checkpoint.
+        rounds: whether the network rounds as integer files do.
 
     Raises:
         UsageError: there is none of that name, or it is for a training that begins with a checkpoint.
     """
-    if name == "finetune" and not finetunes:
-        raise UsageError("--recipe finetune: it goes on from trained weights; give --finetune FILE, or --recipe deit or small")
-    return preset(name or ("finetune" if finetunes else "deit"))
+    if name in ("finetune", "qat") and not finetunes:
+        raise UsageError(f"--recipe {name}: it goes on from trained weights; give --finetune FILE, or --recipe deit or small")
+    return preset(name or ("qat" if rounds else "finetune" if finetunes else "deit"))
 
 
 def train_model(
@@ -52,6 +54,7 @@ def train_model(
     checkpoint_every: int | None = None,
     evaluate_every: int = 1,
     tensorboard: bool = False,
+    rounding: TrainedRounding | None = None,
     progress: Callable[[str], AbstractContextManager[Tell]] = _silent,
     on_epoch: OnEpoch = not_shown,
 ) -> TrainingRun:
@@ -59,8 +62,8 @@ def train_model(
 
     Args:
         data: folder with `train/CLASS/*` and `val/CLASS/*`; with `val_share` also a folder of `CLASS/*`.
-        recipe: every number of the training, or a preset: `deit`, `finetune`, `small`; `finetune` with
-            a checkpoint to begin with, else `deit`, when None.
+        recipe: every number of the training, or a preset: `deit`, `finetune`, `small`, `qat`; `qat` with `rounding`, `finetune`
+            with a checkpoint to begin with, else `deit`, when None.
         model: published variant; of `finetune`'s file, else `edgevit_xxs`, when None.
         finetune: checkpoint of any trainer to begin with.
         labels: text file with one class name a line, in class order; the sorted folder names when None.
@@ -78,6 +81,7 @@ def train_model(
         checkpoint_every: updates between saved states, beside those after each epoch.
         evaluate_every: epochs to an evaluation.
         tensorboard: write events for TensorBoard too.
+        rounding: train the network as the integer files of a target round it (`edgevit_deploy.rounded_training.training_for`).
         progress: shows each step; nothing by default.
         on_epoch: is given each evaluation.
 
@@ -90,7 +94,9 @@ def train_model(
 
     job = TrainingJob(
         data=Path(data),
-        recipe=recipe if isinstance(recipe, Recipe) else named_recipe(recipe, finetunes=finetune is not None),
+        recipe=recipe
+        if isinstance(recipe, Recipe)
+        else named_recipe(recipe, finetunes=finetune is not None, rounds=rounding is not None),
         output=optional_path(output),
         model=model,
         finetune=optional_path(finetune),
@@ -106,6 +112,7 @@ def train_model(
         checkpoint_every=checkpoint_every,
         evaluate_every=evaluate_every,
         tensorboard=tensorboard,
+        rounding=rounding,
     )
     with progress("train") as step:
         return train(job, processes=processes, tell=step, on_epoch=on_epoch)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from edgevit_deploy.deploy.trained import RoundedNetwork
 from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.spec import PreprocessChoice
 from edgevit_deploy.train.draws import Purpose, draw
@@ -77,7 +78,7 @@ def _rows(loaded: "LoadedModel", classes: tuple[str, ...]) -> list[int] | None:
     return [loaded.labels.index(name) for name in classes]
 
 
-def make_optimizer(network: EdgeViT, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(network: EdgeViT | RoundedNetwork, recipe: Recipe) -> torch.optim.Optimizer:
     """Return AdamW as timm makes it: no decay of vectors; with layer decay, a group for each block and kind."""
     optim = timm_part("optim")
     layered: Callable[[nn.Module], Any] | None = None

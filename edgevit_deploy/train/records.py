@@ -13,6 +13,7 @@ from edgevit_deploy.outside.text import json_bytes
 from edgevit_deploy.registry import requires
 from edgevit_deploy.train.durable import replace_durably
 from edgevit_deploy.train.recipe import Recipe
+from edgevit_deploy.train.rounding import TrainedRounding
 
 METRICS, RECIPE, EVENTS = "metrics.jsonl", "recipe.json", "tensorboard"
 MAX_METRICS_BYTES = 2**30
@@ -54,11 +55,17 @@ class Measured:
 class Records:
     """Writes the lines; only the first process has one."""
 
-    def __init__(self, folder: Path, recipe: Recipe, *, from_step: int, tensorboard: bool) -> None:
+    def __init__(
+        self, folder: Path, recipe: Recipe, rounding: TrainedRounding | None, *, from_step: int, tensorboard: bool
+    ) -> None:
         self.folder = folder
         self.lines = [line for line in read_metrics(folder) if line.step <= from_step] if from_step else []
+        rounds = {} if rounding is None else {"rounding": rounding.identity()}
         replace_durably(
-            {folder / RECIPE: json_bytes(recipe), folder / METRICS: b"".join(map(_line, self.lines))},
+            {
+                folder / RECIPE: json_bytes(msgspec.to_builtins(recipe) | rounds),
+                folder / METRICS: b"".join(map(_line, self.lines)),
+            },
         )
         self.events = _open_events(folder / EVENTS, from_step) if tensorboard else None
 

@@ -20,6 +20,7 @@ from edgevit_deploy.train.order import Order, Segment
 from edgevit_deploy.train.pictures import Pictures, open_pictures
 from edgevit_deploy.train.progress import Remaining
 from edgevit_deploy.train.records import Measured, Records, check_tensorboard
+from edgevit_deploy.train.rounder import Rounder
 from edgevit_deploy.train.weights import BEST, LAST, count_in, weights_bytes
 from edgevit_deploy.train.world import World
 
@@ -41,13 +42,13 @@ class Session:
         self.tell = now_and_then(tell, TELL_EVERY_S) if world.is_first else not_told
         self.on_epoch = on_epoch if world.is_first else not_shown
         self.tell("listing the pictures")
-        self.pictures, self.beginning = world.together(self._opened)
+        self.pictures, self.beginning, self.rounder = world.together(self._opened)
         self._agree_on_pictures()
         self.output = job.output or RUNS / self.beginning.network.spec.variant
-        self.identity = identity(job, self.pictures, self.beginning.network.spec)
+        self.identity = identity(job, self.pictures, self.beginning.network.spec, self.rounder.digests if self.rounder else ())
         state, self.note = world.from_first(world.together(self._state_to_take_up))
         self.engine = Engine(
-            self.beginning.network,
+            self.rounder.rounded(self.beginning.network) if self.rounder else self.beginning.network,
             self.pictures,
             job.recipe,
             world,
@@ -55,6 +56,7 @@ class Session:
             workers=_workers(job, world, device),
             strict=job.strict,
             compiled=job.compiled,
+            rounder=self.rounder,
         )
         self.best = NONE
         self.elapsed_before_s = 0.0
@@ -86,6 +88,7 @@ class Session:
         broken = engine.left_out()
         if self.records is not None:
             self.records.close()
+        self.world.together(self._write_calibration)
         return TrainingRun(
             folder=self.output,
             weights=self.output / BEST,
@@ -101,7 +104,11 @@ class Session:
             notes=tuple(note for note in (*self.beginning.notes, self.note, self._note_on_the_average()) if note),
         )
 
-    def _opened(self) -> tuple[Pictures, Beginning]:
+    def _write_calibration(self) -> None:
+        if self.rounder is not None and self.world.is_first:
+            self.rounder.write_calibration(self.output, self.output / BEST)
+
+    def _opened(self) -> tuple[Pictures, Beginning, Rounder | None]:
         """Open everything that may be refused, before anything is written."""
         job, recipe = self.job, self.job.recipe
         if job.tensorboard:
@@ -113,7 +120,11 @@ class Session:
         else:
             beginning = fresh_network(job.model or DEFAULT_MODEL, pictures.classes, recipe, job.preprocess)
         make_transform(recipe, recipe.image_size, beginning.network.spec.preprocess)
-        return pictures, beginning
+        rounder = None
+        if job.rounding is not None:
+            rounding = job.rounding.with_pictures(pictures.train.folder.root)
+            rounder = Rounder(rounding, beginning.network, self.world, self.tell)
+        return pictures, beginning, rounder
 
     def _agree_on_pictures(self) -> None:
         digests = self.world.gathered(self.pictures.sha256)
@@ -176,7 +187,8 @@ class Session:
             raise UsageError(
                 f"--output {self.output}: cannot be made ({error.strerror}); name a folder that can be written"
             ) from error
-        return Records(self.output, self.job.recipe, from_step=self.engine.update, tensorboard=self.job.tensorboard)
+        job = self.job
+        return Records(self.output, job.recipe, job.rounding, from_step=self.engine.update, tensorboard=job.tensorboard)
 
     def _end(self, segment: Segment) -> None:
         """Evaluate where it is time to, record, and save."""
@@ -188,6 +200,7 @@ class Session:
             return
         side = segment.image_size
         spec = engine.network.spec.with_image_size((side, side))
+        engine.prepare_evaluation()
         found = evaluate(
             (engine.network, engine.average.module),
             self.pictures.val,
@@ -260,7 +273,8 @@ class Session:
         if better:
             self.best = count
         if self.world.is_first:
-            content = weights_bytes(self.engine.average.module.state_dict(), spec, self.pictures, self.job.recipe, count)
+            averaged = self.engine.averaged()
+            content = weights_bytes(averaged.state_dict(), spec, self.pictures, self.job.recipe, count, self.job.rounding)
             names = [LAST, BEST] if better else [LAST]
             files = {self.output / name: content for name in names}
         self.world.together(lambda: replace_durably(files) if self.world.is_first else None)

@@ -11,6 +11,7 @@ from edgevit_deploy.spec import ModelSpec
 from edgevit_deploy.train.evaluation import Count
 from edgevit_deploy.train.pictures import Pictures
 from edgevit_deploy.train.recipe import Recipe
+from edgevit_deploy.train.rounding import TrainedRounding
 
 VERSION = 1
 METADATA_KEY = "edgevit_deploy"
@@ -20,7 +21,9 @@ LENGTH_BYTES = 8
 BEST, LAST = "best.safetensors", "last.safetensors"
 
 
-def weights_bytes(state: dict[str, Tensor], spec: ModelSpec, pictures: Pictures, recipe: Recipe, count: Count) -> bytes:
+def weights_bytes(
+    state: dict[str, Tensor], spec: ModelSpec, pictures: Pictures, recipe: Recipe, count: Count, rounding: TrainedRounding | None
+) -> bytes:
     """Return a safetensors file: the published keys, and in its metadata what belongs to them.
 
     Args:
@@ -29,6 +32,7 @@ def weights_bytes(state: dict[str, Tensor], spec: ModelSpec, pictures: Pictures,
         pictures: whose class names and digest are recorded.
         recipe: as it was resolved.
         count: of the evaluation of these weights.
+        rounding: for which files they were trained; None where they round nothing.
     """
     from safetensors.torch import save
 
@@ -42,6 +46,8 @@ def weights_bytes(state: dict[str, Tensor], spec: ModelSpec, pictures: Pictures,
         "data": {"sha256": pictures.sha256, "train_pictures": len(pictures.train), "val_pictures": len(pictures.val)},
         "accuracy": {"top1": count.top1, "top5": count.top5, "pictures": count.pictures, "weights": "averaged"},
     }
+    if rounding is not None:
+        about["trained_for"] = {"target": rounding.target, "precision": rounding.precision}
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
     return _in_one_order(save(plain, metadata={"format": "pt", METADATA_KEY: json.dumps(about)}))
 

@@ -97,6 +97,8 @@ def test_a_flag_wins_over_the_file_and_a_note_says_so(tmp_path: Path) -> None:
         (metadata(variant="edgevit_s"), "says edgevit_s but its tensors are those of edgevit_xxs"),
         (metadata(labels=["a", "b"]), "names 2 classes but its head has 10"),
         (metadata(labels=["a\nb", *NAMES[1:]]), "is not one line of text"),
+        (metadata(trained_for={"target": "a\nb", "precision": "int8"}), "its target 'a\\nb' is not one line of text"),
+        (metadata(trained_for={"target": "onnx", "precision": "int4"}), "Invalid enum value 'int4'"),
         (metadata(labels=None), "not what this program writes: Expected `array`, got `null`"),
         (metadata(image_size=[96, 96]), "says image size (96, 96) but crops to (96, 128)"),
         (metadata(image_size=[100, 128]), "image height 100 is not a positive multiple of 32"),

@@ -20,6 +20,7 @@ CHOICES: list[tuple[dict[str, object], str]] = [
     ({"recipe": "finetune", "finetune": WEIGHTS}, "finetune"),
     ({"recipe": "deit", "finetune": WEIGHTS}, "deit"),
     ({"recipe": "small"}, "small"),
+    ({"recipe": "qat", "finetune": WEIGHTS}, "qat"),
 ]
 
 

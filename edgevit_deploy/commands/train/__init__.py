@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 from edgevit_deploy.commands.console import print_json, progress
 from edgevit_deploy.commands.flags import PreprocessFlags
-from edgevit_deploy.commands.train.flags import RecipeFlags, TrainFlags, choices
+from edgevit_deploy.commands.train.flags import RecipeFlags, TrainFlags, choices, rounding_of
 
 
 def train(
@@ -33,12 +33,16 @@ def train(
     from edgevit_deploy.train.recipe import changed
     from edgevit_deploy.train.world import SaidElsewhereError, launched
 
+    rounding = rounding_of(flags)
     started = launched()
     speaks = started is None or started.rank == 0
     try:
         run = train_model(
             flags.data,
-            recipe=changed(named_recipe(flags.recipe, finetunes=flags.finetune is not None), choices(recipe_flags)),
+            recipe=changed(
+                named_recipe(flags.recipe, finetunes=flags.finetune is not None, rounds=rounding is not None),
+                choices(recipe_flags),
+            ),
             model=flags.model,
             finetune=flags.finetune,
             labels=flags.labels,
@@ -55,6 +59,7 @@ def train(
             checkpoint_every=flags.checkpoint_every,
             evaluate_every=flags.evaluate_every,
             tensorboard=flags.tensorboard,
+            rounding=rounding,
             progress=progress if speaks else silent,
             on_epoch=say_epoch,
         )

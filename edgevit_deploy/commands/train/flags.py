@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from cyclopts import Parameter
 
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.spec import Precision
 from edgevit_deploy.train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from edgevit_deploy.train.rounding import TrainedRounding
 
 
 def _recipe_flags() -> Any:
@@ -39,7 +44,8 @@ class TrainFlags:
         data: Folder with train/CLASS/* and val/CLASS/*; with --val-share also a folder of CLASS/*.
         model: Published variant. [default: the one in --finetune, else edgevit_xxs]
         finetune: Checkpoint of any trainer to begin with; a new head is made unless the classes are the same.
-        recipe: deit (published), finetune or small (small pictures on a CPU). [default: finetune with --finetune, else deit]
+        recipe: deit (published), finetune, small (small pictures on a CPU) or qat. [default: qat with --qat, finetune with
+            --finetune, else deit]
         labels: Text file with one class name a line, in class order. [default: the sorted folder names]
         val_share: Share of the pictures to hold out where there is no val folder, such as 0.1.
         output: Folder of the run. [default: build/train/MODEL]
@@ -53,6 +59,9 @@ class TrainFlags:
         checkpoint_every: Updates between saved states, beside those after each epoch. [default: none between]
         evaluate_every: Epochs to an evaluation.
         tensorboard: Write events for TensorBoard too.
+        qat: Target for whose integer files the network is trained: it rounds as they do (quantisation-aware training).
+        precision: With --qat, of those files: int8 or w8.
+        calibration: With --qat, folder of pictures that show how large values get. [default: the training pictures]
         json: Print one JSON document on stdout and nothing else there.
     """
 
@@ -73,4 +82,24 @@ class TrainFlags:
     checkpoint_every: int | None = None
     evaluate_every: int = 1
     tensorboard: Annotated[bool, Parameter(negative="")] = False
+    qat: str | None = None
+    precision: Precision | None = None
+    calibration: Path | None = None
     json: Annotated[bool, Parameter(negative="")] = False
+
+
+def rounding_of(flags: TrainFlags) -> "TrainedRounding | None":
+    """Return for which integer files a network is to be trained; None where nobody said --qat.
+
+    Raises:
+        UsageError: flags that do not go together, or files that cannot be trained for.
+    """
+    from edgevit_deploy.calibration.choice import CalibrationChoice
+    from edgevit_deploy.rounded_training import training_for
+
+    if flags.qat is None:
+        said = [name for name in ("precision", "calibration") if getattr(flags, name) is not None]
+        if said:
+            raise UsageError(f"--{said[0]} is for a training that rounds as a target's files do; add --qat TARGET, or drop it")
+        return None
+    return training_for(flags.qat, flags.precision, CalibrationChoice(pictures=flags.calibration))

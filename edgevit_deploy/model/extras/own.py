@@ -5,10 +5,18 @@ from dataclasses import dataclass
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.extras.beside import Beside, Extras, is_one_line, read_entry
 from edgevit_deploy.model.preprocessing import NAMES, Told, objections
-from edgevit_deploy.spec import PUBLISHED_CROP_RATIO, Preprocess, Size, check_image_size, resized
+from edgevit_deploy.spec import PUBLISHED_CROP_RATIO, Precision, Preprocess, Size, check_image_size, resized
 
 METADATA_KEY = "edgevit_deploy"
 METADATA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedFor:
+    """For which files weights were trained that learnt their rounding."""
+
+    target: str
+    precision: Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +28,7 @@ class OwnMetadata:
     image_size: Size
     labels: tuple[str, ...]
     preprocess: Preprocess
+    trained_for: TrainedFor | None = None
 
 
 def read_own(extras: Extras, variant: str, num_classes: int) -> Beside:
@@ -52,5 +61,14 @@ def read_own(extras: Extras, variant: str, num_classes: int) -> Beside:
         preprocess=preprocess,
         told=Told(size=where, fields=dict.fromkeys(NAMES, where)),
         labels=metadata.labels,
+        notes=_trained_for(metadata.trained_for),
         crop_ratio=PUBLISHED_CROP_RATIO if published else None,
     )
+
+
+def _trained_for(files: TrainedFor | None) -> tuple[str, ...]:
+    if files is None:
+        return ()
+    if not is_one_line(files.target):
+        raise UsageError(f"its target {files.target!r} is not one line of text without blanks around it")
+    return (f"trained to be rounded as {files.target} {files.precision} is",)

@@ -1,0 +1,162 @@
+"""A training that rounds as integer files do: what it writes, that nothing of it depends on chance, and what it refuses."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from edgevit_deploy import load_model, train_model
+from edgevit_deploy.calibration.choice import CalibrationChoice
+from edgevit_deploy.calibration.record import CALIBRATION_NAME, read_calibration
+from edgevit_deploy.calibration.source import CalibrationSource
+from edgevit_deploy.cli import run
+from edgevit_deploy.data.image_folder import open_image_folder
+from edgevit_deploy.data.preprocess import normalise, read_pixels
+from edgevit_deploy.deploy.quantised import emulation
+from edgevit_deploy.deploy.rewrite import to_deploy_form
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.rounded_training import training_for
+from edgevit_deploy.train.checkpoint import load_state, save_state
+from edgevit_deploy.train.job import TrainingRun
+from edgevit_deploy.train.recipe import changed
+from edgevit_deploy.train.rounding import TrainedRounding
+from tests.helpers.trained import WEIGHTS
+from tests.helpers.training import QUICK, losses, metadata, tokens, train_until
+
+ErrorCheck = Callable[..., str]
+RECIPE = changed(QUICK, {"drop_path": 0.0, "learning_rate": 1e-3, "warmup_epochs": 0.2})
+ROUNDING = training_for("litert", "int8")
+"""Whose form folds the most and whose outputs are rounded; nothing of the target's is used."""
+
+
+def trained(data: Path, folder: Path, rounding: TrainedRounding = ROUNDING, processes: int = 1, **options: bool) -> TrainingRun:
+    return train_model(
+        data,
+        recipe=RECIPE,
+        finetune=WEIGHTS,
+        rounding=rounding,
+        output=folder,
+        processes=processes,
+        log_every=1,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
+    """Ten updates in one process; not to be changed."""
+    return trained(data, tmp_path_factory.mktemp("rounded") / "run")
+
+
+def test_its_checkpoint_is_a_plain_one_that_says_what_it_is_for(whole: TrainingRun) -> None:
+    loaded = load_model(weights=whole.weights)
+    assert "trained to be rounded as litert int8 is" in loaded.notes
+    assert metadata(whole.weights)["trained_for"] == {"target": "litert", "precision": "int8"}
+    recipe = json.loads((whole.folder / "recipe.json").read_bytes())
+    assert recipe["rounding"]["files"] == "litert int8"
+    assert recipe["epochs"] == 2
+    before, after = load_file(WEIGHTS), load_file(whole.weights)
+    assert list(before) == list(after)
+    assert not torch.equal(before["head.weight"].float(), after["head.weight"])
+    assert bool((after["norm.weight"] == 1).all()), "norms are folded"
+    assert len(set(losses(whole.folder))) == 10
+
+
+def test_its_accuracy_is_that_of_the_rounded_file(whole: TrainingRun, data: Path) -> None:
+    """Counted anew from the written weights and ranges, as the conversion rounds them."""
+    loaded = load_model(weights=whole.weights)
+    choice = CalibrationChoice(ranges=whole.folder / CALIBRATION_NAME)
+    graph = to_deploy_form(loaded.network, ROUNDING.form).network
+    source = CalibrationSource(choice, loaded.record, loaded.spec.preprocess, 0)
+    ranges = source.calibration(ROUNDING.form, graph, lambda _: None).ranges
+    listed = open_image_folder(data / "val")
+    pixels = np.stack([read_pixels(listed.path(index), loaded.spec.preprocess) for index in range(len(listed))])
+    with torch.no_grad():
+        logits = emulation(graph, ROUNDING.scheme, ranges)(torch.from_numpy(normalise(pixels, loaded.spec.preprocess, "tensor")))
+    right = int((logits.argmax(dim=1) == torch.from_numpy(listed.targets)).sum())
+    assert abs(right - whole.top1) <= 1
+    assert read_calibration(whole.folder / CALIBRATION_NAME).count == 80
+
+
+def test_it_goes_on_to_the_same_weights_and_ranges(data: Path, whole: TrainingRun, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    options = {"finetune": WEIGHTS, "rounding": ROUNDING, "checkpoint_every": 2}
+    train_until(lambda measured: measured.epoch == 2, data, folder, RECIPE, **options)
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    state, _ = load_state(other)
+    assert state["update"] == 8
+    for ranges in state["ranges"].values():
+        ranges["input"]["high"] *= 1.01
+    save_state(other, state)
+    trained(data, folder, resume=True)
+    trained(data, other, resume=True)
+    for name in ("best.safetensors", "last.safetensors", CALIBRATION_NAME):
+        assert (folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    assert losses(folder) == losses(whole.folder)
+    assert losses(other) != losses(whole.folder), "the ranges of the state count"
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(data: Path, whole: TrainingRun, tmp_path: Path) -> None:
+    """Sums in another order, and a value near the middle of a step then falls to its other side: more than rounding of floats."""
+    both = trained(data, tmp_path / "run", processes=2)
+    assert losses(both.folder) == pytest.approx(losses(whole.folder), rel=0.02)
+    assert losses(both.folder)[0] == pytest.approx(losses(whole.folder)[0], rel=2e-3)
+
+
+def test_another_target_is_not_gone_on_with(data: Path, whole: TrainingRun) -> None:
+    for rounding in (training_for("onnx", "int8"), training_for("coreml", "w8")):
+        with pytest.raises(
+            UsageError, match=f"--resume: .* litert int8, and --qat is {rounding.target} {rounding.precision} now"
+        ):
+            trained(data, whole.folder, rounding, resume=True)
+    with pytest.raises(UsageError, match="begun with litert int8, and --qat is no rounding now"):
+        train_model(data, recipe=RECIPE, finetune=WEIGHTS, output=whole.folder, processes=1, resume=True)
+    pictures = training_for("litert", "int8", CalibrationChoice(pictures=data / "val"))
+    with pytest.raises(UsageError, match="the pictures of --calibration have changed"):
+        trained(data, whole.folder, pictures, resume=True)
+
+
+@pytest.mark.slow
+def test_the_command_and_then_the_conversion_by_its_ranges(data: Path, fake_target: None, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    flags = {"finetune": WEIGHTS, "qat": "fake", "epochs": 0.2, "drop_path": 0, "learning_rate": 1e-3, "warmup_epochs": 0}
+    assert run(tokens(data, folder, precision="int8", calibration=data / "train", amp="bf16", **flags)) == 0
+    ranges = ["--ranges", str(folder / CALIBRATION_NAME), "--output", str(tmp_path / "out")]
+    assert run(["fake", "--weights", str(folder / "best.safetensors"), "--precision", "int8", *ranges]) == 0
+    assert run(tokens(data, tmp_path / "w8", precision="w8", **flags)) == 0
+    assert not (tmp_path / "w8" / CALIBRATION_NAME).exists(), "weights alone need no ranges"
+
+
+REFUSED: list[tuple[dict[str, object], str]] = [
+    ({"qat": "onnx", "precision": "int8", "finetune": None}, "--qat: rounding is learnt by a network that is trained already"),
+    ({"qat": "onnx"}, "--qat onnx: say how its files are rounded; add --precision int8"),
+    ({"qat": "onnx", "precision": "fp32"}, "--qat onnx: files in fp32 round nothing to integers"),
+    ({"qat": "onxn", "precision": "int8"}, "no target 'onxn'; did you mean 'onnx'"),
+    ({"qat": "ncnn", "precision": "int8"}, "ncnn has no precision 'int8' ("),
+    ({"qat": "torchscript", "precision": "int8"}, "torchscript has no precision 'int8' ("),
+    ({"qat": "coreml", "precision": "palette8"}, "a table of values has no steps"),
+    ({"qat": "litert", "precision": "int8-dynamic"}, "steps that each run chooses for itself have no gradient"),
+    ({"precision": "int8"}, "--precision is for a training that rounds as a target's files do; add --qat TARGET"),
+    ({"calibration": "."}, "--calibration is for a training that rounds"),
+    ({"qat": "coreml", "precision": "w8", "calibration": "."}, "--calibration: w8 rounds no activation by ranges; drop it"),
+    ({"qat": "onnx", "precision": "int8", "drop_path": 0.1}, "give --drop-path 0"),
+    ({"qat": "onnx", "precision": "int8", "small_epochs": 1}, "give --small-epochs 0"),
+    ({"qat": "onnx", "precision": "int8", "calibration": "empty"}, "--calibration"),
+]
+
+
+@pytest.mark.parametrize(("flags", "message"), REFUSED, ids=[message[:30] for _, message in REFUSED])
+def test_what_cannot_be_trained_is_refused_in_one_line(
+    flags: dict[str, object], message: str, data: Path, tmp_path: Path, expect_error: ErrorCheck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    asked = {"finetune": WEIGHTS, "drop_path": 0} | flags
+    assert message in expect_error(2, *tokens(data, tmp_path / "run", **asked))
+    assert not (tmp_path / "run").exists()
