@@ -141,6 +141,7 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"qat": "ncnn", "precision": "int8"}, "ncnn has no precision 'int8' ("),
     ({"qat": "torchscript", "precision": "int8"}, "torchscript has no precision 'int8' ("),
     ({"qat": "coreml", "precision": "palette8"}, "a table of values has no steps"),
+    ({"qat": "tensorrt", "precision": "fp8"}, "8-bit floating point is not trained here"),
     ({"qat": "litert", "precision": "int8-dynamic"}, "steps that each run chooses for itself have no gradient"),
     ({"precision": "int8"}, "--precision is for a training that rounds as a target's files do; add --qat TARGET"),
     ({"calibration": "."}, "--calibration is for a training that rounds"),
