@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from edgevit_deploy.deploy.form import Form, read_form
+from edgevit_deploy.deploy.form import ROUNDING, ChosenForm, Form, read_form
 from edgevit_deploy.errors import UsageError, did_you_mean
 from edgevit_deploy.exporter import Exporter, ExportPlan
 from edgevit_deploy.model.loading import LoadedModel
 from edgevit_deploy.outside.text import shortened
-from edgevit_deploy.spec import MAX_BATCH, Graph, InputKind, Precision, Size, Task, Triple, check_image_size
+from edgevit_deploy.spec import MAX_BATCH, QUANTISED, Graph, InputKind, Precision, Size, Task, Triple, check_image_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,17 +45,26 @@ class FileRequest:
         """
         return None if self.image_size in (None, "dynamic") else read_image_size(self.image_size, or_dynamic=True)
 
-    def chosen_form(self) -> Form | None:
+    def chosen_form(self) -> ChosenForm | None:
         """Return the form that is asked for, None for the target's own.
 
         Raises:
-            UsageError: the file holds no form, or the published graph is asked for, which has none.
+            UsageError: the file holds no form, the published graph is asked for, which has none, or the file says what is
+                rounded and nothing is.
         """
         if self.form is None:
             return None
         if self.graph != "deploy":
             raise UsageError(f"--form is for the deploy graph, and --graph {self.graph} is as published; drop one of the two")
-        return self.form if isinstance(self.form, Form) else read_form(Path(self.form)).form
+        if isinstance(self.form, Form):
+            return ChosenForm(form=self.form, measured="")
+        chosen = read_form(Path(self.form))
+        if chosen.rounding and self.precision not in QUANTISED:
+            raise UsageError(
+                f"--form {self.form}: its [{ROUNDING}] says what is rounded to integers, and {self.precision or 'fp32'} rounds "
+                "nothing; add --precision int8, or use another form"
+            )
+        return chosen
 
     def plan(self, exporter: Exporter[Any], model: LoadedModel, options: Any = None) -> ExportPlan[Any]:
         """Return the whole conversion as decided.
@@ -63,13 +72,15 @@ class FileRequest:
         Raises:
             UsageError: a batch that is no positive number, or a form that `chosen_form` refuses.
         """
+        chosen = self.chosen_form()
         return exporter.plan(
             model.spec,
             precision=self.precision,
             batch="dynamic" if self.batch == "dynamic" else read_batch(self.batch),
             dynamic_size=self.image_size == "dynamic",
             graph=self.graph,
-            form=self.chosen_form(),
+            form=chosen.form if chosen else None,
+            rounding=chosen.rounding if chosen else None,
             takes=self.takes,
             task=self.task,
             labels=() if model.labels_are_placeholders else model.labels,

@@ -5,13 +5,14 @@ The rewrites themselves are in `edgevit_deploy.deploy`; here is only what they a
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal, Self, get_args
 
+from edgevit_deploy.deploy.scheme import RoundingChoices, read_choices
 from edgevit_deploy.errors import UsageError, did_you_mean, first_line
 from edgevit_deploy.outside.files import read_bounded
-from edgevit_deploy.spec import PROGRAM
+from edgevit_deploy.spec import PROGRAM, Precision
 
 FORM_NAME = "form.toml"
 """The file beside a target's exporter that holds the target's own form."""
@@ -20,11 +21,19 @@ MAX_FORM_BYTES = 64 * 1024
 """A form has under a kilobyte."""
 
 MEASURED = "measured"
+ROUNDING = "rounding"
+"""The table of a form's file that says what of a quantised precision is rounded otherwise than the target does."""
 TUNE_WRITES_ONE = f"`{PROGRAM} tune TARGET` writes one"
 HEADER = (
     "How the deploy graph is written for one target. A part that is not named has the default of edgevit_deploy/deploy/form.py.",
     "`convert.py tune {target}` writes such a file, and `measured` says what decided. `convert.py {target} --form FILE` converts",
     "by it; copied to export/{target}/form.toml, it is the target's own form.",
+)
+QUANTISED_HEADER = (
+    "How a file of one target in {precision} is written: parts of the deploy graph, where they are not the default of",
+    "edgevit_deploy/deploy/form.py, and under [{rounding}] what is rounded otherwise than the target does.",
+    "`convert.py tune {target} --precision {precision}` writes such a file, and `measured` says what decided.",
+    "`convert.py {target} --precision {precision} --form FILE` converts by it.",
 )
 
 
@@ -100,10 +109,11 @@ CHOICES: dict[str, tuple[str, ...]] = {field.name: get_args(field.type) for fiel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenForm:
-    """A form, and the sentence that says what decided it."""
+    """A form, the sentence that says what decided it, and what it rounds otherwise than the target does, in eight bits."""
 
     form: Form
     measured: str
+    rounding: RoundingChoices = field(default_factory=dict)
 
 
 def form_beside(module_file: str, name: str = FORM_NAME) -> Form:
@@ -114,10 +124,15 @@ def form_beside(module_file: str, name: str = FORM_NAME) -> Form:
         name: of the file, where a precision has its own.
 
     Raises:
-        UsageError: as `read_form`.
+        UsageError: as `read_form`; or a rounding, which the target states in its scheme.
     """
     path = Path(module_file).with_name(name)
-    return read_form(path).form if path.is_file() else Form()
+    if not path.is_file():
+        return Form()
+    own = read_form(path)
+    if own.rounding:
+        raise UsageError(f"{path}: what a target rounds is in its Scheme; move [{ROUNDING}] there")
+    return own.form
 
 
 def read_form(path: Path) -> ChosenForm:
@@ -138,19 +153,28 @@ def read_form(path: Path) -> ChosenForm:
     if not isinstance(measured, str):
         raise UsageError(f"{path}: {MEASURED} must be a sentence in quotes; {TUNE_WRITES_ONE}")
     try:
-        return ChosenForm(form=Form.read(table), measured=measured)
+        rounding = read_choices(ROUNDING, table.pop(ROUNDING, {}))
+        return ChosenForm(form=Form.read(table), measured=measured, rounding=rounding)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
 
 
-def as_toml(target: str, chosen: ChosenForm) -> str:
-    """Return a target's form as the text of a file: what differs from the default form, and what decided it."""
+def as_toml(target: str, chosen: ChosenForm, precision: Precision | None = None) -> str:
+    """Return a target's form as the text of a file: what differs from the default form, what decided it, what it rounds.
+
+    Args:
+        target: whose.
+        chosen: the form.
+        precision: a quantised one that it is for; None for a form of floating-point files.
+    """
     import tomlkit
 
     document = tomlkit.document()
-    for line in HEADER:
-        document.add(tomlkit.comment(line.format(target=target)))
+    for line in HEADER if precision is None else QUANTISED_HEADER:
+        document.add(tomlkit.comment(line.format(target=target, precision=precision, rounding=ROUNDING)))
     document.add(tomlkit.nl())
     document.update(chosen.form.differences(Form()))
     document[MEASURED] = chosen.measured
+    if chosen.rounding:
+        document[ROUNDING] = {part: list(c) if isinstance(c, tuple) else c for part, c in chosen.rounding.items()}
     return tomlkit.dumps(document)

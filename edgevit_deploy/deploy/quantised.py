@@ -19,6 +19,8 @@ from edgevit_deploy.deploy.ranges import OperatorRanges, Range, Ranges
 from edgevit_deploy.deploy.rounding import Rounding, RoundingOfEachRun, WeightRounding, grid_of, weight_scales
 from edgevit_deploy.deploy.scheme import LARGEST_E4M3, Scheme
 from edgevit_deploy.deploy.stored import Stored, StoredWeights
+from edgevit_deploy.errors import UsageError, did_you_mean
+from edgevit_deploy.outside.text import shortened
 
 
 class QuantisedOperator(nn.Module):
@@ -76,12 +78,22 @@ def emulation(network: nn.Module, scheme: Scheme, ranges: Ranges | None) -> nn.M
 
 
 def chosen(network: nn.Module, scheme: Scheme) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
-    """Return the operators of a deploy graph that a scheme rounds, by their paths."""
-    return [
-        (path, module)
-        for path, module in operators_of(network)
-        if (scheme.depthwise or not is_depthwise(module)) and fewest_channels(module) >= scheme.fewest_channels
-    ]
+    """Return the operators of a deploy graph that a scheme rounds, by their paths.
+
+    Raises:
+        UsageError: the scheme leaves something in floating point that the network does not have.
+    """
+    operators = list(operators_of(network))
+    for name in scheme.floating:
+        if not any(replace(scheme, floating=(name,)).leaves(path) for path, _ in operators):
+            known = {path for path, _ in operators} | {path.split(".")[0] for path, _ in operators}
+            raise UsageError(f"no operator {shortened(name)!r} to leave in floating point; {did_you_mean(name, known)}")
+    return [(path, module) for path, module in operators if _suits(module, scheme) and not scheme.leaves(path)]
+
+
+def _suits(module: nn.Conv2d | nn.Linear, scheme: Scheme) -> bool:
+    """Say whether an operator is of a kind and a width that a scheme rounds."""
+    return (scheme.depthwise or not is_depthwise(module)) and fewest_channels(module) >= scheme.fewest_channels
 
 
 def rounded_operators(network: nn.Module) -> list[QuantisedOperator]:

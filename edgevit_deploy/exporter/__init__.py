@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 
 from edgevit_deploy.deploy.form import Form
+from edgevit_deploy.deploy.scheme import RoundingChoices, Scheme
 from edgevit_deploy.errors import RunError, UsageError
 from edgevit_deploy.exporter.plan import Artifact as Artifact
 from edgevit_deploy.exporter.plan import ExportPlan as ExportPlan
 from edgevit_deploy.exporter.plan import OptionsT
 from edgevit_deploy.exporter.plan import Quantisation as Quantisation
+from edgevit_deploy.exporter.plan import shown as shown
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import (
@@ -151,6 +153,7 @@ class Exporter(ABC, Generic[OptionsT]):
         dynamic_size: bool = False,
         graph: Graph = "deploy",
         form: Form | None = None,
+        rounding: RoundingChoices | None = None,
         takes: InputKind = "tensor",
         task: Task = "classify",
         labels: tuple[str, ...] = (),
@@ -165,17 +168,21 @@ class Exporter(ABC, Generic[OptionsT]):
             dynamic_size: leave height and width free.
             graph: the published one, or the one rewritten to `form`.
             form: of the deploy graph; the target's own when None.
+            rounding: what of the precision's scheme is otherwise; nothing when None.
             takes: what the input holds.
             task: what the network is asked for.
             labels: class names, empty where nobody gave any.
             options: the target's own; its defaults when None.
+
+        Raises:
+            UsageError: a rounding that this target cannot write.
         """
         chosen: OptionsT = self.options_type() if options is None else options
         returns: OutputKind = "features" if task == "features" else self.returns(chosen)
         axis = "batch" if batch == "dynamic" else batch
         kind: Precision = next(iter(self.precisions)) if precision is None else precision
         quantisation = self.quantisation(kind, chosen)
-        return ExportPlan(
+        plan = ExportPlan(
             target=self.target,
             spec=spec,
             precision=kind,
@@ -192,6 +199,18 @@ class Exporter(ABC, Generic[OptionsT]):
             options=chosen,
             scheme=quantisation.scheme if quantisation else None,
         )
+        if not rounding:
+            return plan
+        if quantisation is None:
+            raise UsageError(f"{kind} rounds no integers that could be chosen; use --precision int8, or another --form")
+        try:
+            return self.rounded_as(plan, quantisation.scheme_with(rounding))
+        except UsageError as error:
+            raise UsageError(f"{self.target} {kind}: {error}") from error
+
+    def rounded_as(self, plan: ExportPlan[OptionsT], scheme: Scheme) -> ExportPlan[OptionsT]:
+        """Return a plan with another scheme; a target whose options say some of it changes them as well."""
+        return replace(plan, scheme=scheme)
 
     def refuse(self, plan: ExportPlan[OptionsT]) -> None:
         """Refuse an unsupported combination before any work; a target adds its own cases and calls super().

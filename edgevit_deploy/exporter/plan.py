@@ -1,12 +1,14 @@
 """One conversion as it was decided, what an exporter wrote, and what of a target's precisions is decided once."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.ranges import OperatorRanges
-from edgevit_deploy.deploy.scheme import Scheme
+from edgevit_deploy.deploy.scheme import Choice, RoundingChoices, Scheme
+from edgevit_deploy.errors import UsageError
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.spec import (
     DYNAMIC_BATCHES,
@@ -109,8 +111,31 @@ class Quantisation:
         scheme: what is rounded, and how.
         bound: how far a file's RMS error may be from that of its emulation, as a multiple, with the reason.
         form: of the deploy graph in this precision.
+        choices: what of the scheme the target can write otherwise, and how: field -> its values. Those of `floating` are names
+            that `tune` tries, one by one; a file may name any operator.
     """
 
     scheme: Scheme
     bound: NoiseMultiple
     form: Form
+    choices: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict)
+
+    def scheme_with(self, rounding: RoundingChoices) -> Scheme:
+        """Return the scheme with some of it chosen otherwise.
+
+        Raises:
+            UsageError: the target cannot write that.
+        """
+        for part, choice in rounding.items():
+            options = self.choices.get(part, ())
+            if choice != getattr(self.scheme, part) and (not options or (part != "floating" and choice not in options)):
+                known = f"{part} can be {' or '.join(map(shown, options))}" if options else f"{part} cannot be chosen"
+                raise UsageError(f"{part} {shown(choice)} cannot be written; {known}")
+        return replace(self.scheme, **rounding)  # type: ignore[arg-type]
+
+
+def shown(choice: Choice) -> str:
+    """Return a choice of a rounding as a form's file has it, for people."""
+    if isinstance(choice, bool):
+        return str(choice).lower()
+    return choice if isinstance(choice, str) else f"[{', '.join(choice)}]"

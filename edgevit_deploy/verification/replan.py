@@ -7,6 +7,7 @@ import msgspec
 
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.deploy.form import Form
+from edgevit_deploy.deploy.scheme import RoundingChoices
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.exporter import Exporter, ExportPlan
 from edgevit_deploy.model.loading import LoadedModel
@@ -23,7 +24,7 @@ def plan_of(manifest: Manifest, model: LoadedModel, exporter: Exporter[Any], bat
         batch: images a run; what the bundle was made with when None.
 
     Raises:
-        UsageError: options or a form that this version does not have.
+        UsageError: options, a form or a rounding that this version does not have.
     """
     conversion = manifest.conversion
     return exporter.plan(
@@ -32,10 +33,21 @@ def plan_of(manifest: Manifest, model: LoadedModel, exporter: Exporter[Any], bat
         batch=conversion.batch if batch is None else batch,
         graph=conversion.graph,
         form=form_of(manifest),
+        rounding=rounding_of(manifest, exporter),
         takes=conversion.takes,
         task=task_of(conversion.returns),
         options=options_of(manifest, exporter),
     )
+
+
+def rounding_of(manifest: Manifest, exporter: Exporter[Any]) -> RoundingChoices:
+    """Return what of a bundle's rounding is otherwise than the target's own; nothing of one in floating point.
+
+    Raises:
+        UsageError: as `options_of`.
+    """
+    own = exporter.quantisation(manifest.precision, options_of(manifest, exporter))
+    return manifest.quantisation.scheme.differences(own.scheme) if own and manifest.quantisation else {}
 
 
 def options_of(manifest: Manifest, exporter: Exporter[Any]) -> Any:

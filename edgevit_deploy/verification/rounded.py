@@ -9,7 +9,7 @@ from edgevit_deploy.calibration.record import Calibration, check_fits, equal_ran
 from edgevit_deploy.calibration.source import CalibrationSource
 from edgevit_deploy.deploy.rounding import grid_of
 from edgevit_deploy.errors import BundleError, UsageError
-from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.exporter import Artifact, Quantisation
 from edgevit_deploy.model.loading import DEFAULT_SEED
 from edgevit_deploy.verification.replan import form_of, options_of
 from edgevit_deploy.workbench import Host, Workbench
@@ -55,7 +55,7 @@ def check_rounding(bundle: Path, manifest: Manifest, artifact: Artifact, host: H
 
     Raises:
         UsageError: ranges that were changed or are of something else, or a scheme that this version's target does not have.
-        BundleError: the file rounds otherwise.
+        BundleError: the file rounds otherwise, or other operators than its manifest says.
         RunError: the file cannot be read.
     """
     if manifest.quantisation is None:
@@ -63,7 +63,7 @@ def check_rounding(bundle: Path, manifest: Manifest, artifact: Artifact, host: H
     exporter = host.find_exporter(manifest.target)
     quantisation = exporter.quantisation(manifest.precision, options_of(manifest, exporter))
     scheme = manifest.quantisation.scheme
-    if quantisation is None or quantisation.scheme != scheme:
+    if quantisation is None or not _can_be(quantisation, scheme):
         raise UsageError(
             f"{bundle}: this edgevit-deploy rounds {manifest.target} {manifest.precision} in another way than the bundle says; "
             "convert again"
@@ -112,10 +112,31 @@ def check_ranges(bundle: Path, manifest: Manifest, workbench: Workbench, picture
         )
 
 
-def _grids(calibration: Calibration, quantisation: QuantisationRecord) -> set[tuple[float, int]]:
-    """Return the scale and zero point of every activation that is rounded; ranges are of other operators too."""
-    scheme = quantisation.scheme
-    operators = [ranges for path, ranges in calibration.ranges.items() if path in quantisation.sqnr_db]
+def _can_be(quantisation: Quantisation, scheme: Scheme) -> bool:
+    """Say whether a target rounds by a scheme, or may be asked to."""
+    try:
+        return quantisation.scheme_with(scheme.differences(quantisation.scheme)) == scheme
+    except UsageError:
+        return False
+
+
+def _grids(calibration: Calibration, record: QuantisationRecord) -> set[tuple[float, int]]:
+    """Return the scale and zero point of every activation that is rounded: of those operators whose loss is on record.
+
+    Raises:
+        BundleError: others are than the scheme says, as far as that can be told without the network: it does not say which are
+            depthwise, or narrow.
+    """
+    scheme, rounded = record.scheme, set(record.sqnr_db)
+    left = {path for path in calibration.ranges if scheme.leaves(path)}
+    said = set(calibration.ranges) - left
+    of_every_kind = scheme.depthwise and scheme.fewest_channels == 1
+    if not rounded <= said or (of_every_kind and rounded != said):
+        raise BundleError(
+            f"{len(rounded ^ said)} operators are said to be rounded, or left in floating point, and not on record as such; "
+            "convert again"
+        )
+    operators = [ranges for path, ranges in calibration.ranges.items() if path in rounded]
     ends = [ranges.input for ranges in operators] + [ranges.output for ranges in operators if scheme.outputs]
     grids = [grid_of(end, scheme) for end in ends]
     return {(grid.scale, grid.zero_point) for grid in grids}

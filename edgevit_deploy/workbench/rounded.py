@@ -12,7 +12,7 @@ from edgevit_deploy.calibration.source import CalibrationSource
 from edgevit_deploy.data.counting import now_and_then
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.losses import sqnr_by_operator
-from edgevit_deploy.deploy.quantised import emulation, quantised, stored
+from edgevit_deploy.deploy.quantised import chosen, emulation, quantised, stored
 from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.deploy.stored import differences
 from edgevit_deploy.errors import ExportError
@@ -57,11 +57,14 @@ class Rounded:
         """Return the calibration that a plan needs, made once for each form; None where it needs none.
 
         Raises:
-            UsageError: there is nothing to take ranges from, or they are another network's.
+            UsageError: there is nothing to take ranges from, they are another network's, or the scheme names an operator that the
+                network does not have.
         """
         if plan.scheme is None or not plan.scheme.calibrated:
             return None
-        return self.source.calibration(plan.form, self._graph_in(plan.form), self._step)
+        graph = self._graph_in(plan.form)
+        chosen(graph, plan.scheme)  # what is wrong with it is said before anything is observed
+        return self.source.calibration(plan.form, graph, self._step)
 
     def calibrated(self, plan: ExportPlan[Any]) -> ExportPlan[Any]:
         """Return a plan with the ranges that its scheme needs.

@@ -67,6 +67,11 @@ class ExecuTorchExporter(Exporter[ExecuTorchOptions]):
                 "to the other side move 32 of them by 5 to 8 %",
             ),
             form=form_beside(__file__, "form-int8.toml"),
+            choices={  # XNNPACK takes an operator whose output is rounded with its input, or neither
+                "symmetric": (False, True),
+                "depthwise": (True, False),
+                "floating": ("head", "patch_embed1"),
+            },
         ),
     }
     packages: ClassVar[tuple[str, ...]] = ("executorch",)

@@ -76,6 +76,13 @@ class OnnxExporter(Exporter[OnnxOptions]):
                 "RMS error on 256 pictures was 0.96 to 1.04 of the emulation's",
             ),
             form=form_beside(__file__, "form-int8.toml"),
+            choices={
+                "activations": ("u8", "s8"),
+                "symmetric": (False, True),
+                "outputs": (True, False),
+                "depthwise": (True, False),
+                "floating": ("head", "patch_embed1"),
+            },
         )
     }
     tasks: ClassVar[tuple[Task, ...]] = ("classify", "features")
@@ -108,6 +115,11 @@ class OnnxExporter(Exporter[OnnxOptions]):
         """Return what int8 rounds, activations to the type that was asked for."""
         own = super().quantisation(precision, options)
         return own and replace(own, scheme=replace(own.scheme, activations=options.activations))
+
+    def rounded_as(self, plan: ExportPlan[OnnxOptions], scheme: Scheme) -> ExportPlan[OnnxOptions]:
+        """Return a plan with another scheme, and the option that says the type of its activations."""
+        activations: Literal["u8", "s8"] = "s8" if scheme.activations == "s8" else "u8"
+        return super().rounded_as(replace(plan, options=replace(plan.options, activations=activations)), scheme)
 
     def export(self, module: "nn.Module", plan: ExportPlan[OnnxOptions], folder: Path) -> Artifact:
         """Write `model.onnx` into `folder` and read back what was written.
@@ -256,9 +268,9 @@ def _notes(plan: ExportPlan[OnnxOptions], simplification: Simplification | None)
 
 
 def _notes_on_rounding(scheme: Scheme) -> list[str]:
-    ends = "take and give" if scheme.outputs else "take"
+    ends, operators = "take and give" if scheme.outputs else "take", scheme.operators()
     notes = [
-        f"{scheme.operators().capitalize()} have {TYPES[scheme.weights]} weights with a scale for each channel and {ends} "
+        f"{operators[0].upper()}{operators[1:]} have {TYPES[scheme.weights]} weights with a scale for each channel and {ends} "
         f"{TYPES[scheme.activations]}; float32 are their biases, LayerNormalization, Softmax, Gelu, the products of attention, "
         "LocalProp's product, the sums of residuals, and the file's input and output."
     ]

@@ -96,6 +96,13 @@ class OpenVinoExporter(Exporter[OpenVinoOptions]):
                 "step; 0.89 to 1.01 measured on 32 pictures, 0.98 on 500",
             ),
             form=form_beside(__file__, "form-int8.toml"),
+            # Its FakeQuantize has the ends of a range: no type, and of a zero point other than 0 a scale that is read back to a
+            # last bit only, so that it could not be proved to be the range's.
+            choices={
+                "outputs": (False, True),
+                "depthwise": (True, False),
+                "floating": ("head", "patch_embed1"),
+            },
         )
     }
     tasks: ClassVar[tuple[Task, ...]] = ("classify", "features")

@@ -52,6 +52,17 @@ def test_a_form_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert "export/onnx/form.toml" in path.read_text()
 
 
+def test_a_rounding_is_read_back_as_it_was_written_and_a_target_keeps_it_elsewhere(tmp_path: Path) -> None:
+    rounding = {"activations": "s8", "outputs": False, "floating": ("head", "patch_embed1")}
+    chosen = ChosenForm(form=Form(position="kept"), measured="faster", rounding=rounding)
+    path = tmp_path / FORM_NAME
+    path.write_text(as_toml("onnx", chosen, "int8"))
+    assert read_form(path) == chosen
+    assert "convert.py onnx --precision int8 --form FILE" in path.read_text()
+    with pytest.raises(UsageError, match="what a target rounds is in its Scheme"):
+        form_beside(str(tmp_path / "__init__.py"))
+
+
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
@@ -75,6 +86,14 @@ def test_what_there_is_not_is_refused(choices: dict[str, object], message: str) 
         (b"#" * (MAX_FORM_BYTES + 1), "cannot be read .larger than 65536 bytes"),
         (b"measured = 3\n", "measured must be a sentence in quotes"),
         (b'[onnx]\nnorm = "mean"\n', "no part 'onnx' of a form; known: attention,"),
+        (b"rounding = 3\n", "any.toml: rounding must be a table"),
+        (b"[rounding]\noutput = true\n", "any.toml: no 'output' in .rounding.; did you mean 'outputs'"),
+        (b"[rounding]\nweights = 's8'\n", "any.toml: no 'weights' in .rounding.; known: activations,"),
+        (b"[rounding]\noutputs = 'true'\n", "any.toml: .rounding. outputs must be true or false"),
+        (b"[rounding]\nactivations = 's4'\n", "any.toml: .rounding. activations must be .u8. or .s8."),
+        (b"[rounding]\nactivations = ['u8']\n", "any.toml: .rounding. activations must be .u8. or .s8."),
+        (b"[rounding]\nfloating = 'head'\n", "any.toml: .rounding. floating must be a list of operators"),
+        (b"[rounding]\nfloating = [3]\n", "any.toml: .rounding. floating must be a list of operators"),
         (b'norms = "mean"\n', "any.toml: no part 'norms' of a form; did you mean 'norm'"),
         (b'norm = "means"\n', "any.toml: norm has no form 'means'; did you mean 'mean'"),
     ],

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,8 +62,8 @@ def written(module: nn.Module, folder: Path) -> Path:
     return path
 
 
-def expected() -> Stored:
-    return stored(rounded(replace(SCHEME, dialect="trace")))
+def expected(scheme: Scheme = SCHEME) -> Stored:
+    return stored(rounded(replace(scheme, dialect="trace")))
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +78,28 @@ def test_what_is_stored_is_what_was_rounded(small: Path) -> None:
 
 
 def test_it_computes_what_the_rounded_module_does(small: Path) -> None:
-    module = rounded(replace(SCHEME, dialect="trace"))
+    check_arithmetic(small, SCHEME)
+
+
+@pytest.mark.parametrize("choice", [{"symmetric": True}, {"depthwise": False}, {"floating": ("0",)}])
+def test_what_may_be_rounded_otherwise_is_written_and_runs(tmp_path: Path, choice: dict[str, Any]) -> None:
+    assert set(choice) <= set(ExecuTorchExporter.quantised["int8"].choices)
+    scheme = replace(SCHEME, **choice)
+    path = written(rounded(scheme), tmp_path)
+    assert differences(read_stored(path), expected(scheme)) == []
+    assert differences(read_stored(path), expected()) != []
+    check_arithmetic(path, scheme)
+
+
+def check_arithmetic(path: Path, scheme: Scheme) -> None:
+    module = rounded(replace(scheme, dialect="trace"))
     with torch.no_grad():
         emulated = module(torch.from_numpy(pictures())).numpy()
     inputs, outputs = (
         (TensorSpec(name="x", shape=SHAPE, dtype="float32"),),
         (TensorSpec(name="y", shape=(1, 4), dtype="float32"),),
     )
-    with registered("executorch")(small, inputs=inputs, outputs=outputs, threads=1) as session:
+    with registered("executorch")(path, inputs=inputs, outputs=outputs, threads=1) as session:
         found = np.concatenate([session.run({"x": picture[None]})["y"] for picture in pictures()])
     last = module[5].after.grid.scale
     assert np.abs(found - emulated).max() < 2.01 * last

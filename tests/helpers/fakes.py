@@ -48,6 +48,7 @@ class FakeExporter(Exporter[FakeOptions]):
             scheme=Scheme(activations="u8", outputs=True),
             bound=NoiseMultiple(k=1.1, reason="PyTorch itself"),
             form=Form(position="kept"),
+            choices={"activations": ("u8", "s8"), "outputs": (True, False), "depthwise": (True, False), "floating": ("head",)},
         ),
         "w8": Quantisation(
             scheme=Scheme(activations="none"), bound=NoiseMultiple(k=1.1, reason="PyTorch itself"), form=Form(position="kept")
