@@ -92,23 +92,19 @@ class PreprocessFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoundingFlags:
-    """How a quantised precision is rounded, and on which pictures the result is judged.
+class RangeFlags:
+    """Where the ranges of a quantised precision come from.
 
     Attributes:
         calibration: Folder of pictures as the network was trained on, that show how large values get (at most 256 are taken,
             spread evenly); or `synthetic` for drawn ones.
         ranges: A calibration.json that an earlier bundle has, in place of pictures.
         percentile: Leave out the share of values beyond it on either side, for example 99.99. [default: none is left out]
-        judge: Folder of other pictures, labelled or not, on which the file must decide as the network does.
-        min_agreement: What the lower end of the 95 % interval of the agreement must reach. [default: 0.98]
     """
 
     calibration: Path | None = None
     ranges: Path | None = None
     percentile: float | None = None
-    judge: Path | None = None
-    min_agreement: float | None = None
 
     def calibration_choice(self) -> CalibrationChoice:
         """Return where ranges come from.
@@ -117,6 +113,24 @@ class RoundingFlags:
             UsageError: flags that do not go together.
         """
         return CalibrationChoice(pictures=self.calibration, ranges=self.ranges, percentile=self.percentile)
+
+    def words(self) -> str:
+        """Return these flags as they are typed, with a space in front of each; of a path the name alone."""
+        given = {"calibration": self.calibration and self.calibration.name, "ranges": self.ranges and self.ranges.name}
+        return "".join(f" --{flag} {value}" for flag, value in (given | {"percentile": self.percentile}).items() if value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundingFlags(RangeFlags):
+    """How a quantised precision is rounded, and on which pictures the result is judged.
+
+    Attributes:
+        judge: Folder of other pictures, labelled or not, on which the file must decide as the network does.
+        min_agreement: What the lower end of the 95 % interval of the agreement must reach. [default: 0.98]
+    """
+
+    judge: Path | None = None
+    min_agreement: float | None = None
 
     def judge_choice(self) -> JudgeChoice | None:
         """Return what decisions are judged on; None where nothing was said.

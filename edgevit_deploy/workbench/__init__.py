@@ -274,8 +274,9 @@ class Workbench:
             return Refused(reason=str(error))
         worst = report.worst
         if report.status == "passed" and worst is not None:
-            return Passed(artifact=artifact, worst=worst)
-        figures = f": {figure(worst.noise_ratio)} x noise, bound {worst.tolerance.k:g}" if worst else ""
+            return Passed(artifact=artifact, worst=worst, widest=max(report.diffs, key=lambda diff: diff.probes))
+        yardstick = "noise" if plan.scheme is None else "the emulation's error"
+        figures = f": {figure(worst.noise_ratio)} x {yardstick}, bound {worst.tolerance.k:g}" if worst else ""
         return Refused(reason=f"parity {report.status}{figures}")
 
     def fresh_folder(self) -> Path:

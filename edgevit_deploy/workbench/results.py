@@ -26,10 +26,14 @@ class Host(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passed:
-    """A file that was built here, ran here and computes the right numbers."""
+    """A file that was built here, ran here and computes the right numbers.
+
+    `worst` has the largest error in units of noise, `widest` was on the most probes.
+    """
 
     artifact: Artifact
     worst: OutputDiff
+    widest: OutputDiff
 
     @property
     def noise_ratio(self) -> float:

@@ -196,5 +196,3 @@ def test_ranges_of_pictures_that_were_fed_wrongly_are_found(
 def test_what_is_for_floating_point_alone_says_so(rounded: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", str(rounded), "--against", "original"]) == 2
     assert "--against original is for files of 16 bits or more, and int8 has eight" in capfd.readouterr().err
-    assert run(["tune", "fake", "--model", "edgevit_xxs", "--precision", "int8"]) == 2
-    assert "tune is for files of 16 bits or more" in capfd.readouterr().err

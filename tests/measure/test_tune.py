@@ -64,7 +64,7 @@ def built(monkeypatch: pytest.MonkeyPatch, fake_target: None) -> dict[Path, Form
 
 def only(monkeypatch: pytest.MonkeyPatch, *parts: str) -> None:
     """Leave the other parts of a form as they are: each choice is a conversion."""
-    monkeypatch.setattr("edgevit_deploy.measure.tune.CHOICES", {part: CHOICES[part] for part in CHOICES if part in parts})
+    monkeypatch.setattr("edgevit_deploy.measure.alternatives.CHOICES", {part: CHOICES[part] for part in CHOICES if part in parts})
 
 
 def network() -> tuple[str, ...]:
