@@ -7,9 +7,11 @@ it runs here (of an engine that cannot run, its source): RMS error of the file o
 largest class is another than in float64.
 
     python docs/measurements/scripts/int8_figures.py --speed VARIANT TARGET [--option NAME=VALUE]... [--blocks N]
+        [--other PART=CHOICE]...
 
-Random weights and drawn pictures at 224 x 224: the fp32 file twice and the int8 file once, in shuffled blocks, one thread, CPU
-time of this process; the median of all calls, and the first over the others.
+Random weights and drawn pictures at 224 x 224: the fp32 file and the int8 file, each twice, and one for each --other, in which
+that part of the form or of what is rounded is otherwise (`convert.py tune`'s names); in shuffled blocks, one thread, CPU time
+of this process; the median of all calls, and the first over the others.
 """
 
 import argparse
@@ -26,6 +28,7 @@ from edgevit_deploy.data.photographs import find_pictures
 from edgevit_deploy.data.preprocess import normalise, read_pixels
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.measure.alternatives import Alternatives
 from edgevit_deploy.model.loading import ModelOrigin, load_model
 from edgevit_deploy.parity.gate import root_mean_square, run_in_batches
 from edgevit_deploy.parity.probes import Probes
@@ -46,10 +49,11 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--blocks", type=int, default=15)
     parser.add_argument("--option", action="append", default=[])
+    parser.add_argument("--other", action="append", default=[])
     flags = parser.parse_args()
     options = dict(option.split("=") for option in flags.option)
     if flags.speed:
-        speed(flags.speed, flags.target, options, flags.blocks)
+        speed(flags.speed, flags.target, options, flags.blocks, flags.other)
     else:
         weights, train, val = flags.paths
         numbers(weights, train, val, flags.target, flags.precision, options, flags.pictures)
@@ -91,12 +95,15 @@ def numbers(weights: Path, train: Path, val: Path, target: str, precision: str, 
             print(f"{name}: SQNR {20 * np.log10(signal / root_mean_square(outputs - exact)):.1f} dB, flips {flips}")
 
 
-def speed(variant: str, target: str, options: dict[str, str], blocks: int) -> None:
+def speed(variant: str, target: str, options: dict[str, str], blocks: int, others: list[str]) -> None:
     model = load_model(ModelOrigin(model=variant, seed=0))
     session_type = next(line.load() for line in LINES if line.target == target)  # in this process, whose time is taken
     with open_workbench(model, THIS_HOST, calibration=CalibrationChoice(pictures=SYNTHETIC)) as bench:
-        float32, int8 = (build(bench, target, precision, options)[1] for precision in ("fp32", "int8"))
-        files = {"fp32": float32, "fp32 again": float32, "int8": int8}
+        float32, (plan, int8) = build(bench, target, "fp32", options)[1], build(bench, target, "int8", options)
+        files = {"fp32": float32, "fp32 again": float32, "int8": int8, "int8 again": int8}
+        alternatives = Alternatives(THIS_HOST.find_exporter(target), plan)
+        for part, choice in (other.split("=") for other in others):
+            files[f"int8, {part} {choice}"] = bench.build(alternatives.others(plan, part)[choice])
         feeds = {"input": np.random.default_rng(0).standard_normal(float32.inputs[0].shape).astype(np.float32)}
         sessions = {n: session_type(f.path, inputs=f.inputs, outputs=f.outputs, threads=1) for n, f in files.items()}
         times: dict[str, list[float]] = {name: [] for name in sessions}

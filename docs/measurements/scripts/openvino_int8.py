@@ -2,13 +2,12 @@
 
 Usage: python docs/measurements/scripts/openvino_int8.py VARIANT BLOCKS [PART=CHOICE ...]
 
-Random weights, ranges of drawn pictures, the variant's own image size. Each PART=CHOICE is int8 in its own form with that
-one part otherwise.
+Random weights, ranges of drawn pictures, the variant's own image size. Each PART=CHOICE is int8 with that one part of its form,
+or of what it rounds, otherwise, as `convert.py tune` calls them.
 """
 
 import sys
 import time
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from edgevit_deploy.calibration.choice import CalibrationChoice
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.formats.openvino import HINT_NAME, SNIPPETS_NAME, load_openvino, settings_for
 from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.measure.alternatives import Alternatives
 from edgevit_deploy.model.loading import ModelOrigin, load_model
 from edgevit_deploy.workbench import Workbench, open_workbench
 from export.openvino import OpenVinoExporter, convert
@@ -48,6 +48,7 @@ def main(variant: str, blocks: int, *changes: str) -> None:
 
     with open_workbench(model, THIS_HOST, calibration=CalibrationChoice(pictures="synthetic")) as bench:
         plan = EXPORTER.plan(model.spec, precision="int8")
+        alternatives = Alternatives(EXPORTER, plan)
         single, rounded = graph(bench, EXPORTER.plan(model.spec)), graph(bench, plan)
         int8 = settings_for("int8")
         runs = {
@@ -60,7 +61,8 @@ def main(variant: str, blocks: int, *changes: str) -> None:
             "int8, bf16 hint": request(rounded, {**int8, HINT_NAME: "bf16"}),
         }
         for change in changes:
-            runs[f"int8, {change}"] = request(graph(bench, replace(plan, form=plan.form.change(*change.split("=")))), int8)
+            part, choice = change.split("=")
+            runs[f"int8, {change}"] = request(graph(bench, alternatives.others(plan, part)[choice]), int8)
     times_ms: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(blocks):
         for name in rng.permutation(list(runs)):
