@@ -8,6 +8,7 @@ from edgevit_deploy.calibration.choice import SYNTHETIC, CalibrationChoice
 from edgevit_deploy.calibration.record import Calibration, check_fits, equal_ranges, read_calibration
 from edgevit_deploy.calibration.source import CalibrationSource
 from edgevit_deploy.deploy.rounding import grid_of
+from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.errors import BundleError, UsageError
 from edgevit_deploy.exporter import Artifact, Quantisation
 from edgevit_deploy.model.loading import DEFAULT_SEED
