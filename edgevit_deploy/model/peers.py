@@ -4,18 +4,23 @@ Their weights are random: latency does not depend on them, accuracy is not measu
 as EdgeViT, with the same simplification and folding, but nobody has rewritten them: that favours EdgeViT, and the table says so.
 """
 
+import copy
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from edgevit_deploy.errors import MissingError, UsageError, did_you_mean
+from edgevit_deploy.errors import MissingError, RunError, UsageError, did_you_mean
 from edgevit_deploy.registry import requires
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 REFERENCE_PEER = "MobileNetV2"
 """What every latency is also given as a multiple of."""
@@ -99,6 +104,83 @@ def make_peer(name: str, seed: int) -> Peer:
     from timm.utils.model import reparameterize_model
 
     return Peer(name=name, network=reparameterize_model(network), given="timm's own fusion of BatchNorm")
+
+
+class ClampedConvolution(nn.Conv2d):
+    """A convolution and the ReLU or ReLU6 that reads it: one operator, whose output is rounded behind the clamp."""
+
+    clamp: nn.Module
+
+    @classmethod
+    def of(cls, convolution: nn.Conv2d, clamp: nn.ReLU | nn.ReLU6) -> "ClampedConvolution":
+        """Return both as one; the convolution is not to be used any more."""
+        convolution.__class__ = cls
+        assert isinstance(convolution, cls)
+        convolution.clamp = type(clamp)()
+        return convolution
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002 - PyTorch's name
+        return self.clamp(super()._conv_forward(input, weight, bias))  # type: ignore[no-any-return]
+
+
+def fold_for_rounding(peer: Peer) -> Peer:
+    """Return a peer whose BatchNorms are folded into the convolutions that they read, in float64, and then ReLU and ReLU6.
+
+    Runtimes do so by themselves in floating point. Where values between are rounded they cannot, and a peer that was rounded
+    unfolded would be slower than it need be.
+
+    Args:
+        peer: in evaluation mode.
+
+    Raises:
+        RunError: the folded network computes something else.
+    """
+    network = copy.deepcopy(peer.network).double()
+    image = torch.randn(1, 3, *PEER_SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = network(image)
+    norms = _readers(network, image, nn.BatchNorm2d)
+    for found in norms:
+        network.set_submodule(found.convolution_path, fuse_conv_bn_eval(found.convolution, found.reader))
+        network.set_submodule(found.reader_path, getattr(found.reader, "act", nn.Identity()))  # timm's have theirs inside
+    clamps: list[_Pair[nn.ReLU] | _Pair[nn.ReLU6]] = [*_readers(network, image, nn.ReLU), *_readers(network, image, nn.ReLU6)]
+    for clamp in clamps:
+        network.set_submodule(clamp.convolution_path, ClampedConvolution.of(clamp.convolution, clamp.reader))
+        network.set_submodule(clamp.reader_path, nn.Identity())
+    if not torch.allclose(network(image), expected, rtol=1e-9, atol=1e-12):
+        raise RunError(f"{peer.name}: with BatchNorm and ReLU folded it computes something else; leave it out")
+    folded = [f"{len(pairs)} {kind}" for kind, pairs in (("BatchNorm", norms), ("ReLU", clamps)) if pairs]
+    given = f"{' and '.join(folded)} folded into convolutions" if folded else peer.given
+    return Peer(name=peer.name, network=network.float().requires_grad_(False), given=given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pair(Generic[ModuleT]):
+    """A convolution, and a module that reads what it gives."""
+
+    convolution_path: str
+    convolution: nn.Conv2d
+    reader_path: str
+    reader: ModuleT
+
+
+@torch.no_grad()
+def _readers(network: nn.Module, image: Tensor, kind: type[ModuleT]) -> list[_Pair[ModuleT]]:
+    """Run a network, and return each convolution that a module of some kind reads."""
+    made: dict[int, tuple[str, nn.Conv2d, Tensor]] = {}  # the tensors are kept, so that no other has the address of one
+    pairs: list[_Pair[ModuleT]] = []
+
+    def hook(path: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(module, nn.Conv2d):
+            made[id(output)] = path, module, output
+        elif isinstance(module, kind) and id(inputs[0]) in made:
+            source, convolution, _ = made.pop(id(inputs[0]))
+            pairs.append(_Pair(convolution_path=source, convolution=convolution, reader_path=path, reader=module))
+
+    handles = [module.register_forward_hook(partial(hook, path)) for path, module in network.named_modules()]
+    network(image)
+    for handle in handles:
+        handle.remove()
+    return pairs
 
 
 def make_torchvision_importable() -> None:

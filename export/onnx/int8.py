@@ -62,6 +62,7 @@ def store_integers(model: "ModelProto") -> "ModelProto":
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     readers = _readers(graph)
     gone: list[NodeProto] = []
+    written: dict[str, np.ndarray] = {}
     for node in list(graph.node):
         if node.op_type != QUANTIZE or node.input[0] not in constants:
             continue
@@ -74,9 +75,12 @@ def store_integers(model: "ModelProto") -> "ModelProto":
             _set_axis(dequantize, 1)
             dequantize.output[0] = following[0].output[0]
             gone.append(following[0])
-        dequantize.input[0] = f"{node.input[0]}.{integers.dtype}"
-        graph.initializer.append(numpy_helper.from_array(integers, dequantize.input[0]))
+        name = f"{node.input[0]}.{integers.dtype}"
+        while not np.array_equal(written.setdefault(name, integers), integers):  # a weight of two operators, transposed for one
+            name += ".other"
+        dequantize.input[0] = name
         gone.append(node)
+    graph.initializer.extend(numpy_helper.from_array(integers, name) for name, integers in written.items())
     for node in gone:
         graph.node.remove(node)
     used = {name for node in graph.node for name in node.input}
@@ -208,12 +212,14 @@ def _rounds(node: "NodeProto", makers: "Mapping[str, NodeProto]") -> bool:
 
 
 def _behind_bias(node: "NodeProto", readers: "Mapping[str, list[NodeProto]]", constants: Mapping[str, int]) -> "list[NodeProto]":
-    """Return what reads an operator's result; a MatMul's bias is an Add of its own."""
+    """Return what reads an operator's result; a MatMul's bias is an Add of its own, and a clamp is part of its operator."""
     following = readers[node.output[0]]
     if node.op_type == "MatMul" and [reader.op_type for reader in following] == ["Add"]:
         (add,) = following
         if any(name in constants for name in add.input):
             return readers[add.output[0]]
+    if [reader.op_type for reader in following] in (["Relu"], ["Clip"]):
+        return readers[following[0].output[0]]
     return following
 
 

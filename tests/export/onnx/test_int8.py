@@ -1,12 +1,17 @@
 """Files in int8 of a trained network: integers where they should be, the errors of their emulation, the same bytes again."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
+import torch
+from torch import nn
 
+from edgevit_deploy.deploy.observe import observe
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.model.peers import ClampedConvolution
 from export.onnx import OnnxOptions
 from runtimes.onnx import OnnxRuntimeSession
 from tests.helpers.onnx import SMALL
@@ -56,6 +61,33 @@ def test_a_free_batch_and_an_image_as_input(bench):
     plan = EXPORTER.plan(bench.model.spec, precision="int8", batch="dynamic", takes="image", options=OnnxOptions(opset=17))
     artifact = bench.build(plan)
     assert bench.judge(artifact, bench.truths(plan)).status == "passed"
+
+
+class Twins(nn.Module):
+    """Two convolutions of equal weights, one of them clamped."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.second, self.head = nn.Conv2d(3, 8, 8, stride=8), nn.Conv2d(8, 8, 1), nn.Linear(8, 10)
+        first = nn.Conv2d(8, 8, 1)
+        first.load_state_dict(self.second.state_dict())
+        self.first = ClampedConvolution.of(first, nn.ReLU6())
+
+    def forward(self, x):
+        """(batch, 3, 64, 64) -> (batch, 10)."""
+        return self.head(self.second(self.first(self.stem(x))).mean((2, 3)))
+
+
+def test_equal_weights_are_stored_once_and_a_clamp_is_part_of_its_operator(bench, u8):
+    torch.manual_seed(0)
+    network = Twins().eval().requires_grad_(False)
+    images = np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32)
+    artifact = bench.build(replace(u8.plan, ranges=observe(network, lambda: [images])), network)
+    assert sum(artifact.facts["integer_operators"].values()) == 4
+    assert artifact.facts["kernels"]["QLinearConv"] == 3
+    graph = onnx.load(artifact.path).graph
+    weights = [tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1]
+    assert len(weights) == 3
 
 
 def test_s8_without_int8_is_refused():
