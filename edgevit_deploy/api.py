@@ -242,6 +242,7 @@ def bench(
     protocol: Protocol = "interleaved",
     against: Against | None = None,
     weights: StrPath | None = None,
+    peer: str | None = None,
     ops: bool = False,
     seed: int = 0,
     labels: Sequence[str] | None = None,
@@ -255,8 +256,9 @@ def bench(
         runs: timed runs of each bundle, rounded up to whole blocks; 50 when None.
         regime: steady times 4 runs in a row after 2 warm ones; mixed changes the bundle after every run.
         protocol: paper is the EdgeViT paper's.
-        against: original: naive exports of the same weights; peers: the networks that the paper compares with.
-        weights: the checkpoint that the bundles were made from, for `original`.
+        against: original: naive exports of the same weights; fp32: their file in float32; peers: others, in that precision.
+        weights: the checkpoint that the bundles were made from, for `original` and `fp32`.
+        peer: for `peers`, the only one to time.
         ops: profile each bundle as well.
         seed: of the order of the blocks.
         labels: what the results call the bundles; their folders when None.
@@ -268,11 +270,9 @@ def bench(
         RunError: a runtime could not load or run a file.
     """
     timing = read_timing(threads=threads, runs=runs, regime=regime, protocol=protocol, seed=seed)
-    paths = [Path(bundle) for bundle in bundles]
+    paths, given = [Path(bundle) for bundle in bundles], optional_path(weights)
     with progress("bench") as step:
-        return bench_on(
-            paths, THIS_HOST, timing, against=against, weights=optional_path(weights), ops=ops, labels=labels, step=step
-        )
+        return bench_on(paths, THIS_HOST, timing, against=against, weights=given, peer=peer, ops=ops, labels=labels, step=step)
 
 
 def targets() -> tuple[str, ...]:

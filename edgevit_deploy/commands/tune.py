@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
-from edgevit_deploy.commands.bench.view import VERDICT_STYLES
+from edgevit_deploy.commands.bench.contests import VERDICT_STYLES
 from edgevit_deploy.commands.console import print_json, print_table, progress, say
 from edgevit_deploy.commands.flags import ModelFlags, RangeFlags
 from edgevit_deploy.commands.pages import write_together

@@ -104,6 +104,11 @@ class Scheme:
         return f"{what[0].upper()}{what[1:]} have {rounded}; nothing else is rounded."
 
     @property
+    def rest(self) -> Literal["fp32", "fp16"]:
+        """In which a file computes what it does not round."""
+        return "fp16" if self.half else "fp32"
+
+    @property
     def calibrated(self) -> bool:
         """Whether activations are rounded by ranges that pictures must show."""
         return self.activations not in ("each run", "none")

@@ -26,6 +26,7 @@ def bench(
     protocol: Protocol = "interleaved",
     against: Against | None = None,
     weights: Path | None = None,
+    peer: str | None = None,
     ops: bool = False,
     seed: int = 0,
     needs: Sequence[str] = (),
@@ -42,6 +43,7 @@ def bench(
         protocol: see `bundles`.
         against: see `bundles`.
         weights: see `bundles`.
+        peer: see `bundles`.
         ops: see `bundles`.
         seed: see `bundles`.
         needs: resources that the worker must have besides.
@@ -68,6 +70,7 @@ def bench(
             regime=regime,
             protocol=protocol,
             against=against,
+            peer=peer,
             ops=ops,
             seed=seed,
         )

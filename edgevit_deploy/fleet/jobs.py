@@ -111,6 +111,7 @@ class BenchJob:
     regime: Literal["steady", "mixed"] | None
     protocol: Protocol
     against: Against | None
+    peer: str | None
     ops: bool
     seed: int
 
@@ -130,6 +131,7 @@ class BenchJob:
                 regime=self.regime,
                 protocol=self.protocol,
                 against=self.against,
+                peer=self.peer,
                 weights=written(scratch / "weights", given.weights),
                 ops=self.ops,
                 seed=self.seed,

@@ -1,22 +1,36 @@
-"""What a bundle is timed against: naive exports of the same checkpoint, and the paper's peers; each judged before it is timed."""
+"""What a bundle is timed against, each judged before it is timed.
+
+That is naive exports of the same checkpoint, its own file in float32, and the paper's peers, in the bundle's precision.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from edgevit_deploy.calibration.choice import SYNTHETIC, CalibrationChoice
+from edgevit_deploy.calibration.source import open_calibration
+from edgevit_deploy.deploy.observe import observe
+from edgevit_deploy.deploy.quantised import emulation
+from edgevit_deploy.errors import DeployError
 from edgevit_deploy.exporter import Artifact, ExportPlan
-from edgevit_deploy.model.peers import PEER_CLASSES, PEER_SIZE, PEERS, ChannelsLast, Peer, make_peer
+from edgevit_deploy.model.peers import PEER_CLASSES, PEER_SIZE, ChannelsLast, Peer, fold_for_rounding, make_peer
 from edgevit_deploy.parity.gate import Truth
+from edgevit_deploy.parity.integers import quantised_truths
+from edgevit_deploy.parity.natural import natural_probes, pictures_for
 from edgevit_deploy.parity.probes import Probes
 from edgevit_deploy.parity.reference import Reference
 from edgevit_deploy.spec import floating, output_specs
-from edgevit_deploy.workbench import Passed, Refused, Workbench, ends_of
+from edgevit_deploy.workbench import Passed, Refused, Step, Workbench, ends_of
 
 PEER_SEED = 0
 PEER_PROBES = 2
+
+SINGLE = "fp32"
+"""What the bundle's own network in float32 is called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +67,23 @@ def naive_exports(workbench: Workbench, plan: ExportPlan[Any]) -> list[Baseline 
     return results
 
 
-def peers(workbench: Workbench, plan: ExportPlan[Any], names: Sequence[str] = tuple(PEERS)) -> list[Baseline | Rejected]:
+def in_float32(workbench: Workbench, plan: ExportPlan[Any]) -> list[Baseline | Rejected]:
+    """Return the one file of the bundle's network that its target writes in float32, judged as any conversion is.
+
+    Args:
+        workbench: with the bundle's model.
+        plan: of that file.
+    """
+    workbench.step(f"converting {plan.target} {plan.precision}")
+    return [_named(SINGLE, f"{plan.graph} graph", workbench.attempt(plan))]
+
+
+def peers(workbench: Workbench, plan: ExportPlan[Any], names: Sequence[str]) -> list[Baseline | Rejected]:
     """Return the paper's networks converted by the target's exporter; in PyTorch's runtimes each in both memory layouts.
 
     Args:
         workbench: whose host converts.
-        plan: of the target, in the precision and batch that the peers get too.
+        plan: of the target, in the precision and batch that the peers get too; what it rounds of its network it rounds of theirs.
         names: of `PEERS`.
     """
     return [baseline for name in names for baseline in _peer(workbench, plan_of_peer(plan), make_peer(name, PEER_SEED))]
@@ -87,9 +112,31 @@ def _peer(workbench: Workbench, plan: ExportPlan[Any], peer: Peer) -> list[Basel
     results = []
     for label, network in layouts.items():
         workbench.step(f"converting {label}")
-        result = workbench.attempt(plan, network, truths=[_truth_of_peer(network, plan)])
-        results.append(_named(label, peer.given, result))
+        if plan.scheme is None:
+            result = workbench.attempt(plan, network, truths=[_truth_of_peer(network, plan)])
+            results.append(_named(label, peer.given, result))
+        else:
+            results.append(_rounded(label, replace(peer, network=network), workbench, plan))
     return results
+
+
+def _rounded(label: str, peer: Peer, workbench: Workbench, plan: ExportPlan[Any]) -> Baseline | Rejected:
+    """Round a peer as the bundle's network is, by ranges of drawn pictures, and judge it by its own emulation."""
+    try:
+        peer = fold_for_rounding(peer)
+        plan = _with_ranges(plan, peer.network, workbench.step)
+        result = workbench.attempt(plan, peer.network, truths=_rounded_truths_of_peer(peer.network, plan))
+    except DeployError as error:
+        return Rejected(label=label, reason=str(error))
+    return _named(label, f"{peer.given}; rounded as the bundle is", result)
+
+
+def _with_ranges(plan: ExportPlan[Any], network: nn.Module, step: Step) -> ExportPlan[Any]:
+    if plan.scheme is None or not plan.scheme.calibrated:
+        return plan
+    drawn = CalibrationChoice(pictures=SYNTHETIC)
+    pictures = open_calibration(drawn, plan.spec.preprocess, plan.image_size, PEER_SEED)
+    return replace(plan, ranges=observe(network, partial(pictures.batches, step)))
 
 
 def _named(label: str, given: str, result: Passed | Refused) -> Baseline | Rejected:
@@ -102,4 +149,13 @@ def _truth_of_peer(network: nn.Module, plan: ExportPlan[Any]) -> Truth:
     """Return a peer's own float64 outputs on noise and its noise in the plan's precision."""
     images = torch.randn(PEER_PROBES, 3, *PEER_SIZE, generator=torch.Generator().manual_seed(PEER_SEED)).numpy()
     probes = Probes(names=tuple(f"noise {number}" for number in range(PEER_PROBES)), inputs=images)
-    return Reference(network, plan.spec.preprocess).truth(probes, ends_of(plan), floating(plan.precision, "--against peers"))
+    return Reference(network, plan.spec.preprocess).truth(probes, ends_of(plan), floating(plan.precision, "noise of PyTorch"))
+
+
+def _rounded_truths_of_peer(network: nn.Module, plan: ExportPlan[Any]) -> list[Truth]:
+    """Return a peer's own float64 outputs on drawn pictures, and the error of its own rounded graph in PyTorch."""
+    assert plan.scheme is not None
+    preprocess = plan.spec.preprocess
+    probes = natural_probes(plan.image_size, preprocess, plan.takes, PEER_SEED, pictures_for(PEER_CLASSES))
+    reference, emulated = Reference(network, preprocess), emulation(network, plan.scheme, plan.ranges)
+    return quantised_truths(reference, emulated, [probes], ends_of(plan), plan.precision, preprocess, plan.scheme.rest)

@@ -16,9 +16,10 @@ from edgevit_deploy.measure.profile import Profile, macs_by_part, measure_peak_g
 from edgevit_deploy.measure.result import PAPER_RUNS, REGIMES, Benchmark, Regime
 from edgevit_deploy.measure.subjects import Ready, Skipped, candidate_of, common_batch, read_subject
 from edgevit_deploy.model.loading import ModelOrigin, check_seed, load_model
+from edgevit_deploy.model.peers import check_peer
 from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.process.scratch import scratch_folder
-from edgevit_deploy.spec import PROGRAM, floating
+from edgevit_deploy.spec import PROGRAM, QUANTISED
 from edgevit_deploy.verification.replan import plan_of
 from edgevit_deploy.workbench import Step, Workbench, quiet
 
@@ -102,6 +103,7 @@ def bench(
     *,
     against: Against | None = None,
     weights: Path | None = None,
+    peer: str | None = None,
     ops: bool = False,
     labels: Sequence[str] | None = None,
     step: Step = quiet,
@@ -113,32 +115,36 @@ def bench(
         host: finds exporters and runtimes.
         timing: how.
         against: convert, judge and time baselines in the same run.
-        weights: the checkpoint that the bundles were made from, for naive exports.
+        weights: the checkpoint that the bundles were made from, for naive exports and files in float32.
+        peer: the only one of the peers to time; None for all.
         ops: profile each bundle as well.
         labels: what reports call the bundles; their folders when None.
         step: told what is being done.
 
     Raises:
-        UsageError: a bundle given twice, or one that the protocol does not time.
+        UsageError: a bundle given twice, or one that the protocol does not time, or that has no such baselines.
         BundleError: a damaged bundle, or one that does not compute the right numbers here.
     """
     check_bundles(bundles)
-    if weights is not None and against != "original":
-        raise UsageError("--weights is for --against original; add that, or drop --weights")
+    if weights is not None and against not in ("original", "fp32"):
+        raise UsageError("--weights is for --against original and --against fp32; add one of them, or drop --weights")
+    if peer is not None:
+        check_peer(peer)
+        if against != "peers":
+            raise UsageError("--peer is for --against peers; add that, or drop --peer")
     with scratch_folder() as scratch:
         subjects = []
         for bundle, label in zip(bundles, labels or map(str, bundles), strict=True):
             step(f"verifying {label}")
             subjects.append(read_subject(bundle, host, label))
         ready = [subject for subject in subjects if isinstance(subject, Ready)]
-        if against is not None:
-            for subject in ready:
-                floating(subject.manifest.precision, f"--against {against}")
+        for subject in ready:
+            _check_precision(subject, against)
         if timing.protocol == "paper":
             _check_paper(ready, host)
         batch = common_batch(ready)
         machine = read_machine({name for subject in ready for name in subject.manifest.tools})
-        contests = make_contests(ready, against, weights, batch, host, scratch, step) if against else []
+        contests = make_contests(ready, against, weights, peer, batch, host, scratch, step) if against else []
         candidates = {subject.label: candidate_of(subject, batch) for subject in ready}
         profiled = ready if ops else []
         return BenchRun(
@@ -165,6 +171,21 @@ def check_bundles(bundles: Sequence[Path]) -> None:
     for index, bundle in enumerate(bundles):
         if real_path(bundle) in resolved[:index]:
             raise UsageError(f"{bundle} is given twice; give it once: the first bundle is always timed against itself too")
+
+
+def _check_precision(subject: Ready, against: Against | None) -> None:
+    """Refuse bundles that stand in no relation to what they would be timed against."""
+    precision = subject.manifest.precision
+    if against == "original" and precision in QUANTISED:
+        raise UsageError(
+            f"--against original times plain exports, which are in floating point, and {subject.label} is {precision}; "
+            "use --against fp32"
+        )
+    if against == "fp32" and precision == "fp32":
+        raise UsageError(
+            f"--against fp32 times float32 beside other precisions, and {subject.label} has it already; leave that bundle out, "
+            "or use --against original"
+        )
 
 
 def _check_paper(ready: Sequence[Ready], host: ThisHost) -> None:

@@ -7,28 +7,30 @@ from typing import Any, Literal
 
 import numpy as np
 
+from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.host import ThisHost
-from edgevit_deploy.measure.baselines import Baseline, Rejected, naive_exports, peers
+from edgevit_deploy.measure.baselines import Baseline, Rejected, in_float32, naive_exports, peers
 from edgevit_deploy.measure.benchmark import Candidate
-from edgevit_deploy.measure.result import Benchmark, BenchmarkResult, Comparison
+from edgevit_deploy.measure.result import Benchmark, BenchmarkResult, Comparison, Verdict, cpu_ratio
 from edgevit_deploy.measure.subjects import Ready
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model
-from edgevit_deploy.model.peers import PEER_SIZE, REFERENCE_PEER
+from edgevit_deploy.model.peers import PEER_SIZE, PEERS, REFERENCE_PEER
 from edgevit_deploy.session import Array
+from edgevit_deploy.spec import QUANTISED, task_of
 from edgevit_deploy.verification.bundle import check_same_weights
-from edgevit_deploy.verification.replan import plan_of
+from edgevit_deploy.verification.replan import plan_of, plan_of_float32
 from edgevit_deploy.workbench import Step, Workbench
 
-Against = Literal["original", "peers"]
+Against = Literal["original", "peers", "fp32"]
 
 NOISE_SEED = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """One file in a contest: its latency against the contest's base (the bundle itself, or the fastest MobileNetV2)."""
+    """One file in a contest: its latency against the contest's base (the bundle, its fp32 file, or the fastest MobileNetV2)."""
 
     result: BenchmarkResult
     given: str
@@ -37,11 +39,39 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contest:
-    """Bundles of one target and precision, and what they are timed against.
+class Gain:
+    """What a bundle gains over the same network's file in float32.
 
     Attributes:
-        against: original: naive exports of the same weights, for one bundle; peers: the paper's networks.
+        result: of the bundle.
+        single: of the file in float32.
+        speedup: latency in float32 over the bundle's.
+        verdict: on the bundle.
+    """
+
+    result: BenchmarkResult
+    single: BenchmarkResult
+    speedup: Comparison
+    verdict: Verdict
+
+    @property
+    def cpu_speedup(self) -> float | None:
+        """The same of the CPU time, which other programs on the machine disturb less; None where it is not known."""
+        return cpu_ratio(self.single, self.result)
+
+    @property
+    def size_share(self) -> float:
+        """The bundle's file as a share of that in float32."""
+        return self.result.size_bytes / self.single.size_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contest:
+    """Bundles of one target, and what they are timed against.
+
+    Attributes:
+        against: original: naive exports of the same weights, for one bundle; fp32: the same network's file in float32, for
+            bundles of one network; peers: the paper's networks, for bundles of one precision.
         subjects: the bundles.
         baselines: files that compute the right numbers.
         rejected: baselines that there are not, with the reason.
@@ -53,7 +83,7 @@ class Contest:
     rejected: tuple[Rejected, ...]
 
     def candidates(self, like: Candidate) -> list[Candidate]:
-        """Return the baselines as candidates: naive exports take the bundle's own images, peers noise of their size."""
+        """Return the baselines as candidates: files of the same network take the bundle's images, peers noise of their size."""
         return [
             replace(
                 like,
@@ -68,7 +98,7 @@ class Contest:
 
     def _images(self, like: Candidate) -> Array:
         (images,) = like.feeds.values()
-        if self.against == "original":
+        if self.against != "peers":
             return images
         shape = (len(images), 3, *PEER_SIZE)
         return np.random.default_rng(NOISE_SEED).standard_normal(shape, dtype=np.float32)
@@ -98,12 +128,36 @@ class Contest:
         return sorted([*ours, *others], key=lambda standing: standing.result.median_ms)
 
     def base(self, benchmark: Benchmark) -> BenchmarkResult:
-        """Return what a contest's ratios are of: the bundle, or among peers the fastest file of MobileNetV2."""
+        """Return what a contest's ratios are of: the bundle, its file in float32, or among peers the fastest of MobileNetV2."""
         results = {result.label: result for result in benchmark.results}
+        if self.against == "fp32" and self.baselines:
+            return results[self.baselines[0].label]
         references = [results[baseline.label] for baseline in self.baselines if baseline.label.startswith(REFERENCE_PEER)]
         if self.against == "peers" and references:
             return min(references, key=lambda result: result.median_ms)
         return results[self.subjects[0].label]
+
+    @property
+    def rounded(self) -> bool:
+        """Whether the bundles are quantised."""
+        return self.subjects[0].manifest.precision in QUANTISED
+
+    def gains(self, benchmark: Benchmark) -> list[Gain]:
+        """Return what each bundle gains over float32, the most first; nothing where that is not what was timed."""
+        if self.against != "fp32" or not self.baselines:
+            return []
+        single = self.base(benchmark)
+        results = {result.label: result for result in benchmark.results}
+        gains = [
+            Gain(
+                result=result,
+                single=single,
+                speedup=replace(benchmark.compare(single, result), label=result.label),
+                verdict=benchmark.compare(result, single).verdict,
+            )
+            for result in (results[subject.label] for subject in self.subjects)
+        ]
+        return sorted(gains, key=lambda gain: -gain.speedup.ratio)
 
     def best_naive(self, benchmark: Benchmark) -> Comparison | None:
         """Return the fastest naive export over the bundle; None where no naive export computes the right numbers."""
@@ -118,6 +172,7 @@ def make_contests(
     subjects: Sequence[Ready],
     against: Against,
     weights: Path | None,
+    peer: str | None,
     batch: int,
     host: ThisHost,
     scratch: Path,
@@ -127,8 +182,10 @@ def make_contests(
 
     Args:
         subjects: the bundles.
-        against: naive exports of each bundle's own weights, or peers, once for each target and precision.
+        against: naive exports of each bundle's own weights; its file in float32, once for each target and network; or peers, once
+            for each target and precision.
         weights: the checkpoint that the bundles were made from; None where they have random weights.
+        peer: the only one of the peers; None for all.
         batch: images a run.
         host: finds exporters and runtimes.
         scratch: space for the baselines' files; needed as long as they run.
@@ -138,23 +195,48 @@ def make_contests(
         UsageError: the weights are not the bundle's.
         MissingError: the target's converter, or timm, is not installed.
     """
-    groups: dict[tuple[str, ...], list[Ready]] = {}
+    groups: dict[object, list[Ready]] = {}
     for subject in subjects:
-        own = (subject.label,) if against == "original" else (subject.manifest.target, subject.manifest.precision)
-        groups.setdefault(own, []).append(subject)
+        groups.setdefault(_group(subject, against), []).append(subject)
     contests = []
-    for number, (group, members) in enumerate(groups.items()):
+    for number, members in enumerate(groups.values()):
         model = _load(members[0], weights, against)
         workbench = Workbench(model, host, scratch / str(number), step)
-        suffix = f" ({' '.join(group)})" if len(groups) > 1 else ""
-        manifest = members[0].manifest
-        plan = plan_of(manifest, model, host.require_exporter(manifest.target), batch)
-        contests.append(_contest(members, against, workbench, plan, suffix))
+        suffix = f" ({_name(members[0], against)})" if len(groups) > 1 else ""
+        plan = _plan(members[0].manifest, against, model, host, batch)
+        contests.append(_contest(members, against, workbench, plan, peer, suffix))
     return contests
 
 
-def _contest(subjects: Sequence[Ready], against: Against, workbench: Workbench, plan: ExportPlan[Any], suffix: str) -> Contest:
-    made = naive_exports(workbench, plan) if against == "original" else peers(workbench, plan)
+def _group(subject: Ready, against: Against) -> object:
+    """Return what bundles have in common that share their baselines."""
+    manifest = subject.manifest
+    if against == "original":
+        return subject.label
+    if against == "peers":
+        return manifest.target, manifest.precision
+    conversion = manifest.conversion
+    asked = conversion.batch, conversion.image_size, conversion.takes, task_of(conversion.returns)
+    return manifest.target, manifest.model, manifest.preprocess, asked
+
+
+def _name(subject: Ready, against: Against) -> str:
+    """Return what tells the baselines of one group from those of another."""
+    return f"{subject.manifest.target} {subject.manifest.precision}" if against == "peers" else subject.label
+
+
+def _plan(manifest: Manifest, against: Against, model: LoadedModel, host: ThisHost, batch: int) -> ExportPlan[Any]:
+    exporter = host.require_exporter(manifest.target)
+    return plan_of_float32(manifest, model, exporter) if against == "fp32" else plan_of(manifest, model, exporter, batch)
+
+
+def _contest(
+    subjects: Sequence[Ready], against: Against, workbench: Workbench, plan: ExportPlan[Any], peer: str | None, suffix: str
+) -> Contest:
+    if against == "peers":
+        made = peers(workbench, plan, tuple(PEERS) if peer is None else (peer,))
+    else:
+        made = naive_exports(workbench, plan) if against == "original" else in_float32(workbench, plan)
     named = [replace(entry, label=entry.label + suffix) for entry in made]
     return Contest(
         against=against,
@@ -170,7 +252,7 @@ def _load(subject: Ready, weights: Path | None, against: Against) -> LoadedModel
     if against == "peers":
         return load_model(ModelOrigin.of(record, preprocess, seed=record.random_seed))
     if weights is None and record.random_seed is None:
-        raise UsageError(f"{subject.bundle} was made from a checkpoint, and naive exports need it too: add --weights FILE")
+        raise UsageError(f"{subject.bundle} was made from a checkpoint, and --against {against} needs it too: add --weights FILE")
     model = load_model(ModelOrigin.of(record, preprocess, weights=weights, seed=None if weights else record.random_seed))
     check_same_weights(subject.manifest, model)
     return model

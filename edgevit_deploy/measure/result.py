@@ -202,6 +202,11 @@ class Benchmark:
         low, high = interval_95(self.control.resampled_medians() / self.results[0].resampled_medians())
         return max(abs(low - 1), abs(high - 1))
 
+    @property
+    def control_cpu_ratio(self) -> float | None:
+        """The A/A ratio of CPU times; None where they are not known."""
+        return cpu_ratio(self.control, self.results[0])
+
     def comparisons(self) -> tuple[Comparison, ...]:
         """Compare every file after the first with the first."""
         return tuple(self.compare(result, self.results[0]) for result in self.results[1:])
@@ -228,6 +233,11 @@ class Benchmark:
                 "stop other work on this machine and raise --runs"
             )
         return tuple(texts)
+
+
+def cpu_ratio(result: BenchmarkResult, other: BenchmarkResult) -> float | None:
+    """Return the CPU time of one file over that of another; None where one of them is not known."""
+    return result.cpu_ms / other.cpu_ms if result.cpu_ms is not None and other.cpu_ms else None
 
 
 def interval_95(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -50,6 +50,25 @@ def rounding_of(manifest: Manifest, exporter: Exporter[Any]) -> RoundingChoices:
     return manifest.quantisation.scheme.differences(own.scheme) if own and manifest.quantisation else {}
 
 
+def plan_of_float32(manifest: Manifest, model: LoadedModel, exporter: Exporter[Any]) -> ExportPlan[Any]:
+    """Return the conversion of a bundle's network to float32, as its target does it by itself, with the bundle's ends and sizes.
+
+    Args:
+        manifest: of the bundle.
+        model: of the same weights.
+        exporter: of the bundle's target.
+    """
+    conversion = manifest.conversion
+    return exporter.plan(
+        model.spec,
+        precision="fp32",
+        batch=conversion.batch,
+        dynamic_size=conversion.image_size == "dynamic",
+        takes=conversion.takes,
+        task=task_of(conversion.returns),
+    )
+
+
 def options_of(manifest: Manifest, exporter: Exporter[Any]) -> Any:
     """Return the target's own options of a bundle; a file named in them (a cache) is left out.
 

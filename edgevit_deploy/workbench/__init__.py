@@ -186,8 +186,8 @@ class Workbench:
         exporter.refuse(plan)
         folder, plan = self.fresh_folder() if folder is None else folder, self.rounded.calibrated(plan)
         artifact = exporter.export(self.module(plan, network), plan, folder) if write is None else write(folder)
-        if plan.scheme is not None and network is None:
-            self.rounded.check_stored(exporter, artifact, plan)
+        if plan.scheme is not None:
+            self.rounded.check_stored(exporter, artifact, plan, network)
         return artifact
 
     def check_pictures(self, plan: ExportPlan[Any]) -> None:

@@ -21,7 +21,7 @@ from edgevit_deploy.parity.gate import Truth
 from edgevit_deploy.parity.integers import quantised_truths
 from edgevit_deploy.parity.natural import VALUES, pictures_for
 from edgevit_deploy.parity.probe_sets import ProbeSets
-from edgevit_deploy.parity.reference import Arithmetic, Ends, Reference
+from edgevit_deploy.parity.reference import Ends, Reference
 from edgevit_deploy.workbench.judge import Judge
 
 LOSS_PICTURES = 4
@@ -83,19 +83,20 @@ class Rounded:
             return network
         return quantised(network, plan.scheme, self.calibrated(plan).ranges)
 
-    def emulation(self, plan: ExportPlan[Any]) -> nn.Module:
-        """Return the rounded graph as PyTorch runs it."""
+    def emulation(self, plan: ExportPlan[Any], network: nn.Module | None = None) -> nn.Module:
+        """Return the rounded graph as PyTorch runs it, or that of another network whose ranges the plan has."""
         assert plan.scheme is not None
-        return emulation(self._graph_in(plan.form), plan.scheme, self.calibrated(plan).ranges)
+        graph = self._graph_in(plan.form) if network is None else network
+        return emulation(graph, plan.scheme, self.calibrated(plan).ranges)
 
     def truths(self, plan: ExportPlan[Any], ends: Ends, judge: Judge | None = None) -> list[Truth]:
         """Return what a quantised file is compared with: on drawn pictures, and on some to judge by if there are enough."""
+        assert plan.scheme is not None
         values = min(math.prod(axis for axis in spec.shape[1:] if isinstance(axis, int)) for spec in plan.outputs)
         real = judge.probes(plan, pictures_for(values)) if judge else None
         probes = (self._probe_sets.natural(plan.image_size, plan.takes, values), *((real,) if real else ()))
         emulated, preprocess = self.emulation(plan), plan.spec.preprocess
-        arithmetic: Arithmetic = "fp16" if plan.scheme is not None and plan.scheme.half else "fp32"
-        return quantised_truths(self._reference, emulated, probes, ends, plan.precision, preprocess, arithmetic)
+        return quantised_truths(self._reference, emulated, probes, ends, plan.precision, preprocess, plan.scheme.rest)
 
     def losses(self, plan: ExportPlan[Any]) -> dict[str, float]:
         """Return, for each operator, the SQNR in dB of the outputs where it alone is rounded, on a few of the drawn pictures."""
@@ -106,11 +107,19 @@ class Rounded:
             self._losses[plan.form, plan.scheme] = sqnr_by_operator(graph, plan.scheme, ranges, images, now_and_then(self._step))
         return self._losses[plan.form, plan.scheme]
 
-    def check_stored(self, exporter: Exporter[Any], artifact: Artifact, plan: ExportPlan[Any]) -> None:
+    def check_stored(
+        self, exporter: Exporter[Any], artifact: Artifact, plan: ExportPlan[Any], network: nn.Module | None = None
+    ) -> None:
         """Refuse a quantised file that states other scales, zero points or integers than its graph was rounded by.
+
+        Args:
+            exporter: reads it.
+            artifact: the file.
+            plan: by which it was made.
+            network: as for `emulation`.
 
         Raises:
             ExportError: naming what differs.
         """
-        if wrong := differences(exporter.stored(artifact), stored(self.emulation(plan))):
+        if wrong := differences(exporter.stored(artifact), stored(self.emulation(plan, network))):
             raise ExportError(f"{artifact.path.name} does not round as it should: {'; '.join(wrong)}")

@@ -95,6 +95,11 @@ class TestAgainstOriginal:
     def test_weights_without_a_use_are_refused(self, fake_bundle: Path, expect_error: ErrorCheck) -> None:
         assert "--weights is for --against original" in expect_error(2, "bench", fake_bundle, "--weights", "w.pth")
 
+    def test_so_is_a_peer_and_one_that_there_is_not(self, fake_bundle: Path, expect_error: ErrorCheck) -> None:
+        assert "--peer is for --against peers" in expect_error(2, "bench", fake_bundle, "--peer", "MobileNetV2")
+        message = expect_error(2, "bench", fake_bundle, "--against", "peers", "--peer", "MobileNetV1")
+        assert "--peer MobileNetV1: no such network" in message
+
 
 def change_model(bundle: Path, **changes: object) -> None:
     path = bundle / "manifest.json"
@@ -107,7 +112,7 @@ def change_model(bundle: Path, **changes: object) -> None:
 def test_peers_stand_as_multiples_of_mobilenet_v2(
     fake_bundle: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgevit_deploy.measure.baselines.peers.__defaults__", (("MobileNetV2", "DeiT-Ti"),))
+    monkeypatch.setattr("edgevit_deploy.measure.contests.PEERS", ("MobileNetV2", "DeiT-Ti"))
     document, printed = bench(capfd, fake_bundle, "--against", "peers")
     (contest,) = document["against"]
     assert contest["base"] == "MobileNetV2"

@@ -14,14 +14,11 @@ from edgevit_deploy.bundle.manifest import ARITHMETIC_ONLY, read_manifest
 from edgevit_deploy.calibration.choice import CalibrationChoice, JudgeChoice
 from edgevit_deploy.cli import run
 from edgevit_deploy.data.preprocess import normalise
-from tests.helpers.fakes import register_fake
+from tests.helpers.fakes import SMALL_COMMAND
 from tests.helpers.pictures import gradient, save
-from tests.helpers.shared import made_once
 from tests.helpers.trained import WEIGHTS, write_pictures
 
 PER_CLASS = 4
-SMALL = ("fake", "--model", "edgevit_xxs", "--image-size", "32")
-"""Of 1000 classes, for which fewer pictures are a yardstick than for 10."""
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +40,7 @@ def command(fake_target: None, pictures: Path, tmp_path: Path) -> list[str]:
 @pytest.fixture
 def small(fake_target: None, tmp_path: Path) -> list[str]:
     """A conversion of a random network at 32 x 32 to int8, calibrated on drawn pictures: a few seconds."""
-    return [*SMALL, "--precision", "int8", "--calibration", "synthetic", "--output", str(tmp_path / "out")]
-
-
-@pytest.fixture
-def rounded(fake_target: None) -> Path:
-    """A bundle that `small` makes, for reading only."""
-
-    def make(folder: Path) -> None:
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            register_fake(monkeypatch)
-            assert run([*SMALL, "--precision", "int8", "--calibration", "synthetic", "--output", str(folder)]) == 0
-
-    return made_once("small-int8-bundle", make) / "fake-int8"
+    return [*SMALL_COMMAND, "--precision", "int8", "--calibration", "synthetic", "--output", str(tmp_path / "out")]
 
 
 def said(bundle: Path) -> dict[str, Any]:
@@ -176,7 +161,7 @@ def test_ranges_of_pictures_that_were_fed_wrongly_are_found(
     photos.mkdir()
     for index in range(8):
         save(photos / f"{index}.png", (gradient(40 + index, 48) // (1, 2, 4)).astype(np.uint8))
-    tokens = [*SMALL, "--precision", "int8", "--calibration", str(photos)]
+    tokens = [*SMALL_COMMAND, "--precision", "int8", "--calibration", str(photos)]
     assert run([*tokens, "--output", str(tmp_path / "good")]) == 0
     with monkeypatch.context() as patch:
         patch.setattr("edgevit_deploy.calibration.source.normalise", lambda pixels, *rest: normalise(pixels[..., ::-1], *rest))
@@ -191,8 +176,3 @@ def test_ranges_of_pictures_that_were_fed_wrongly_are_found(
     save(photos / "new.png", gradient(40, 40))
     assert run(["verify", str(tmp_path / "good" / "fake-int8"), *again]) == 2
     assert "not the 8 pictures" in capfd.readouterr().err
-
-
-def test_what_is_for_floating_point_alone_says_so(rounded: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["bench", str(rounded), "--against", "original"]) == 2
-    assert "--against original is for files of 16 bits or more, and int8 has eight" in capfd.readouterr().err

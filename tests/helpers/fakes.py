@@ -149,6 +149,9 @@ REFUSING_RUNTIME: Runtime[Session] = Runtime(
 FAKE_COMMAND = ("fake", "--model", "edgevit_xxs", "--image-size", "32", "--num-classes", "10")
 """A conversion to the fake target that takes a moment."""
 
+SMALL_COMMAND = ("fake", "--model", "edgevit_xxs", "--image-size", "32")
+"""The same of 1000 classes, for which fewer pictures are a yardstick of integers than for 10."""
+
 
 def register_fake(monkeypatch) -> None:
     """Add the fake target as a contributor would: one line in each registry."""

@@ -25,8 +25,9 @@ def bench_bundles(
     runs: int | None = None,
     regime: Literal["steady", "mixed"] | None = None,
     protocol: Literal["interleaved", "paper"] = "interleaved",
-    against: Literal["original", "peers"] | None = None,
+    against: Literal["original", "fp32", "peers"] | None = None,
     weights: Path | None = None,
+    peer: str | None = None,
     ops: Annotated[bool, Parameter(negative="")] = False,
     output: Path | None = None,
     seed: int = 0,
@@ -41,9 +42,11 @@ def bench_bundles(
         runs: Timed runs of each bundle, rounded up to whole blocks. [default: 50]
         regime: steady times 4 runs in a row after 2 warm ones; mixed changes the bundle after every run. [default: steady]
         protocol: paper is the EdgeViT paper's: the mean of 50 passes of TorchScript lite, float32, batch 1, on one thread.
-        against: original: naive exports of the same weights; peers: the networks that the paper compares with (needs timm).
-            They are converted now, judged by the same parity gate, and timed in the same run.
-        weights: The checkpoint that the bundles were made from, for --against original.
+        against: original: naive exports of the same weights; fp32: their file in float32; peers: the networks that the paper
+            compares with, in the bundles' precision (needs timm). They are converted now, judged by the same parity gate, and
+            timed in the same run.
+        weights: The checkpoint that the bundles were made from, for --against original and fp32.
+        peer: For --against peers, the only one to time: MobileNetV2, for example. [default: all of them]
         ops: Also run each bundle under its runtime's own profiler: time by part of the network, and share of the machine's peak.
         output: Folder for bench.json, bench.md and a plot, bench.svg.
         seed: Seed of the order of the blocks.
@@ -68,13 +71,15 @@ def bench_bundles(
             protocol=protocol,
             against=against,
             weights=weights,
+            peer=peer,
             ops=ops,
             seed=seed,
             progress=progress,
         )
     print_run(run)
     if output is not None and run.benchmark is not None:
-        command = _command(bundles, timing, against, weights, ops=ops, where=fleet_flags.tokens())
+        baselines = [*_flag("--against", against), *_flag("--weights", weights), *_flag("--peer", peer)]
+        command = _command(bundles, timing, baselines, ops=ops, where=fleet_flags.tokens())
         write_files(run, run.benchmark, command, output)
         say(f"saved: {output}: bench.md, bench.json, bench.svg")
     if json:
@@ -96,16 +101,16 @@ def _bench_where(flags: FleetFlags) -> "Iterator[Callable[..., BenchRun]]":
         yield partial(bench, cluster, needs=flags.wanted())
 
 
-def _command(
-    bundles: Sequence[Path], timing: "Timing", against: str | None, weights: Path | None, *, ops: bool, where: Sequence[str]
-) -> str:
+def _flag(name: str, value: object) -> list[str]:
+    return [] if value is None else [name, str(value)]
+
+
+def _command(bundles: Sequence[Path], timing: "Timing", baselines: Sequence[str], *, ops: bool, where: Sequence[str]) -> str:
     """Return the command line that times the same again."""
     flags = ["--seed", str(timing.seed)]
     if timing.protocol == "paper":
         flags += ["--protocol", timing.protocol]
     else:
         flags += ["--threads", str(timing.threads), "--runs", str(timing.runs), "--regime", timing.regime.name]
-    flags += ["--against", against] if against else []
-    flags += ["--weights", str(weights)] if weights else []
-    flags += ["--ops"] if ops else []
+    flags += [*baselines, *(["--ops"] if ops else [])]
     return shlex.join(["python", "convert.py", "bench", *map(str, bundles), *flags, *where])

@@ -1,21 +1,19 @@
 """What `convert.py bench` shows: tables, a plot, and in words how far the figures can be trusted; and the JSON document."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import msgspec
 from rich.markup import escape
 from rich.text import Text
 
+from edgevit_deploy.commands.bench.contests import comparison_document, contest_document, contest_lines, contest_table, styled
 from edgevit_deploy.commands.bench.plot import print_plot
 from edgevit_deploy.commands.console import say, stderr
 from edgevit_deploy.commands.pages import Table
-from edgevit_deploy.measure.contests import Contest, Standing
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.bench import BenchRun
-    from edgevit_deploy.measure.contests import Contest, Standing
     from edgevit_deploy.measure.profile import KindTime, PartTime
     from edgevit_deploy.measure.result import Benchmark, BenchmarkResult, Comparison
 
@@ -34,10 +32,8 @@ LATENCY_COLUMNS = (
     "x first",
 )
 COST_COLUMNS = ("bundle", "load ms", "first run ms", "file MB", "peak memory MB")
-STANDING_COLUMNS = ("file", "beyond a plain conversion", "x noise", "median ms", "x {base}", "95 %", "verdict")
 KIND_COLUMNS = ("kind", "ms", "share", "operations")
 PART_COLUMNS = ("part", "ms", "share", "operations", "million MACs", "of peak")
-VERDICT_STYLES = {"faster": "green", "slower": "red", "no difference": "dim"}
 
 
 def print_run(run: "BenchRun") -> None:
@@ -67,7 +63,7 @@ def tables(run: "BenchRun", benchmark: "Benchmark") -> list[Table]:
             rows=[_latency_cells(result, comparisons.get(result.label)) for result in entries],
         ),
         Table(title="cost", columns=COST_COLUMNS, rows=[_cost_cells(result) for result in benchmark.results]),
-        *(_contest_table(contest, benchmark) for contest in run.contests),
+        *(contest_table(contest, benchmark) for contest in run.contests),
         *(
             table
             for label, profile in run.profiles.items()
@@ -97,8 +93,8 @@ def document(run: "BenchRun") -> dict[str, object]:
         "bundles": run.bundles,
         "results": [_result_document(result) for result in benchmark.results],
         "control": {**_result_document(benchmark.control), "spread": benchmark.control_spread},
-        "comparisons": [_comparison_document(comparison) for comparison in benchmark.comparisons()],
-        "against": [_contest_document(contest, benchmark) for contest in run.contests],
+        "comparisons": [comparison_document(comparison) for comparison in benchmark.comparisons()],
+        "against": [contest_document(contest, benchmark) for contest in run.contests],
         "profiles": run.profiles,
         "warnings": benchmark.warnings(),
         "skipped": run.skipped,
@@ -109,7 +105,7 @@ def explanation(run: "BenchRun", benchmark: "Benchmark") -> list[str]:
     """Say in words what the figures mean and how far they can be trusted."""
     regime, first = benchmark.regime, benchmark.results[0]
     blocks = len(first.raw_ms) // regime.timed_calls
-    lines = [line for contest in run.contests for line in _contest_lines(contest, benchmark)]
+    lines = [line for contest in run.contests for line in contest_lines(contest, benchmark)]
     unprofiled = [label for label, profile in run.profiles.items() if profile is None]
     lines += [f"{label}: its runtime has no profiler that Python reaches" for label in unprofiled]
     if run.profiles:
@@ -153,30 +149,6 @@ def _result_document(result: "BenchmarkResult") -> dict[str, object]:
     }
 
 
-def _comparison_document(comparison: "Comparison") -> dict[str, object]:
-    return {
-        "label": comparison.label,
-        "ratio": comparison.ratio,
-        "interval": comparison.interval,
-        "verdict": comparison.verdict,
-    }
-
-
-def _contest_document(contest: "Contest", benchmark: "Benchmark") -> dict[str, object]:
-    best = contest.best_naive(benchmark)
-    return {
-        "against": contest.against,
-        "bundles": [subject.label for subject in contest.subjects],
-        "base": contest.base(benchmark).label,
-        "standings": [
-            {**_comparison_document(entry.against_base), "given": entry.given, "noise_ratio": entry.noise_ratio}
-            for entry in contest.standings(benchmark)
-        ],
-        "best_naive_over_bundle": None if best is None else _comparison_document(best),
-        "rejected": [asdict(entry) for entry in contest.rejected],
-    }
-
-
 def _latency_cells(result: "BenchmarkResult", comparison: "Comparison | None") -> list[str | Text]:
     low, high = result.median_interval_ms
     height, width = result.image_size
@@ -199,54 +171,12 @@ def _latency_cells(result: "BenchmarkResult", comparison: "Comparison | None") -
 
 def _comparison_cell(comparison: "Comparison") -> Text:
     low, high = comparison.interval
-    return Text.assemble(f"{comparison.ratio:.3f} ({low:.3f} to {high:.3f})\n", _verdict(comparison))
-
-
-def _verdict(comparison: "Comparison") -> tuple[str, str]:
-    return comparison.verdict, VERDICT_STYLES[comparison.verdict]
+    return Text.assemble(f"{comparison.ratio:.3f} ({low:.3f} to {high:.3f})\n", styled(comparison))
 
 
 def _cost_cells(result: "BenchmarkResult") -> list[str | Text]:
     memory = "-" if result.peak_memory_bytes is None else f"{result.peak_memory_bytes / 1e6:.0f}"
     return [result.label, f"{result.load_ms:.1f}", f"{result.first_ms:.2f}", f"{result.size_bytes / 1e6:.1f}", memory]
-
-
-def _contest_table(contest: "Contest", benchmark: "Benchmark") -> Table:
-    names = ", ".join(subject.label for subject in contest.subjects)
-    base = contest.base(benchmark).label
-    return Table(
-        title=f"{names} against {'naive exports of the same weights' if contest.against == 'original' else 'peers'}",
-        columns=[column.format(base=base) for column in STANDING_COLUMNS],
-        rows=[_standing_cells(standing, base) for standing in contest.standings(benchmark)],
-    )
-
-
-def _standing_cells(standing: "Standing", base: str) -> list[str | Text]:
-    comparison, (low, high) = standing.against_base, standing.against_base.interval
-    itself = standing.result.label == base
-    return [
-        standing.result.label,
-        standing.given,
-        "" if standing.noise_ratio is None else f"{standing.noise_ratio:.2g}",
-        f"{standing.result.median_ms:.2f}",
-        f"{comparison.ratio:.3f}",
-        "" if itself else f"{low:.3f} to {high:.3f}",
-        "" if itself else Text.assemble(_verdict(comparison)),
-    ]
-
-
-def _contest_lines(contest: "Contest", benchmark: "Benchmark") -> list[str]:
-    lines = []
-    best = contest.best_naive(benchmark)
-    if best is not None:
-        low, high = best.interval
-        lines.append(
-            f"best naive export ({best.label}) / {contest.subjects[0].label} = {best.ratio:.3f} (95 %: {low:.3f} to {high:.3f}), "
-            f"A/A {benchmark.control_spread:.1%}"
-        )
-    if contest.against == "peers":
-        lines.append("peers: timm, random weights, 224x224, converted by the same exporter; nobody rewrote their graphs.")
-    return [*lines, *(f"not timed: {entry.label}: {entry.reason}" for entry in contest.rejected)]
 
 
 def _part_table(label: str, parts: "Sequence[PartTime]", benchmark: "Benchmark") -> Table:
