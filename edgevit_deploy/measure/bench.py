@@ -178,7 +178,7 @@ def _check_precision(subject: Ready, against: Against | None) -> None:
     precision = subject.manifest.precision
     if against == "original" and precision in QUANTISED:
         raise UsageError(
-            f"--against original times plain exports, which are in floating point, and {subject.label} is {precision}; "
+            f"--against original times plain exports, which round nothing to eight bits, and {subject.label} is {precision}; "
             "use --against fp32"
         )
     if against == "fp32" and precision == "fp32":
