@@ -83,7 +83,7 @@ def test_equal_weights_are_stored_once_and_a_clamp_is_part_of_its_operator(bench
     network = Twins().eval().requires_grad_(False)
     images = np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32)
     artifact = bench.build(replace(u8.plan, ranges=observe(network, lambda: [images])), network)
-    assert sum(artifact.facts["integer_operators"].values()) == 4
+    assert sum(artifact.facts["rounded_operators"].values()) == 4
     assert artifact.facts["kernels"]["QLinearConv"] == 3
     graph = onnx.load(artifact.path).graph
     weights = [tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1]
