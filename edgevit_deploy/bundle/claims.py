@@ -123,8 +123,11 @@ def _rounding(manifest: "Manifest") -> Iterator[str]:
         yield f"{decisions.agreeing} of {decisions.pictures} pictures agree, of which {decisions.min_agreement} must"
     if any(count is not None and not 0 <= count <= decisions.pictures for count in (decisions.network_right, decisions.right)):
         yield f"more pictures are right than the {decisions.pictures} that were judged"
-    if (sample := decisions.sample) and not (decisions.pictures <= sample.of <= MAX_PICTURES and sample.seed >= 0):
-        yield f"{decisions.pictures} pictures were drawn from {sample.of}"
+    if not 0 <= decisions.broken <= MAX_PICTURES:
+        yield f"{decisions.broken} pictures could not be decoded"
+    taken = decisions.pictures + decisions.broken
+    if (sample := decisions.sample) and not (taken <= sample.of <= MAX_PICTURES and sample.seed >= 0):
+        yield f"{taken} pictures were drawn from {sample.of}"
 
 
 def _classes(manifest: "Manifest") -> Iterator[str]:

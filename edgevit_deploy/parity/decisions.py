@@ -67,7 +67,7 @@ class Decisions:
         flips: pictures with another first class, the widest margin first; at most 24 of them.
         network_right: how many the network is right about; None where the folder does not tell the network's classes.
         right: how many the file is right about; None likewise.
-        sample: the pictures were drawn, and the file was evaluated; None where its own runtime ran all of them.
+        sample: the file was evaluated, on pictures drawn from more or on all; None where its own runtime ran all of them.
     """
 
     pictures: int
@@ -101,23 +101,29 @@ class Decisions:
         return self.interval[0] >= self.min_agreement
 
     @property
-    def failed(self) -> bool:
-        """Whether they are not good enough: not shown to be, or where they are a sample, shown not to be.
+    def drawn(self) -> bool:
+        """Whether the folder has pictures beyond those that were judged, and those that could not be decoded."""
+        return self.sample is not None and self.pictures + self.broken < self.sample.of
 
-        A sample is as large as an evaluation allows, so nobody could mend one that is too small to show the bound.
+    @property
+    def failed(self) -> bool:
+        """Whether they are not good enough: not shown to be, or where pictures were drawn, shown not to be.
+
+        So many are drawn as an evaluation allows, so nobody could mend a sample that is too small to show the bound; a folder
+        that is too small its owner can.
         """
-        return not self.ok if self.sample is None else self.interval[1] < self.min_agreement
+        return self.interval[1] < self.min_agreement if self.drawn else not self.ok
 
     def sentence(self) -> str:
         """Say what was found, and where it is not enough, what would be."""
         low, high = self.interval
         found = f"the first class is the network's on {self.agreeing} of {self.pictures} pictures (95 %: {low:.2%} to {high:.2%})"
         if self.sample is not None:
-            drawn = f" drawn from {self.sample.of:,} by seed {self.sample.seed}," if self.pictures < self.sample.of else ""
+            drawn = f" drawn from {self.sample.of:,} by seed {self.sample.seed}," if self.drawn else ""
             found = f"{found},{drawn} by {self.sample.runtime}"
         if self.ok:
             return f"{found}, at least {self.min_agreement:.2%} asked for"
-        if self.sample is not None:
+        if self.drawn:
             rules = "which rules out" if self.failed else "which neither shows nor rules out"
             return f"{found}, {rules} the {self.min_agreement:.2%} asked for"
         needed = pictures_for_share(self.agreement, self.min_agreement)

@@ -43,6 +43,7 @@ def test_a_file_that_could_pass_with_more_says_how_many() -> None:
         (299, 300, True, False, "at least 98.00% asked for"),
         (199, 200, False, False, "neither shows nor rules out the 98.00%"),
         (20, 20, False, False, "neither shows nor rules out the 98.00%"),
+        (11, 12, False, False, "neither shows nor rules out the 98.00%"),
         (190, 200, False, True, "which rules out the 98.00%"),
         (0, 20, False, True, "which rules out the 98.00%"),
     ],
@@ -58,7 +59,22 @@ def test_a_sample_fails_only_where_it_rules_the_bound_out(
     assert says in sample.sentence()
     assert "drawn from 10,000 by seed 0, by a walk" in sample.sentence()
     assert "would pass" not in sample.sentence()
-    assert "drawn" not in replace(whole, sample=Sample(of=pictures, seed=0, runtime="a walk")).sentence()
+
+
+@pytest.mark.parametrize(("agreeing", "pictures", "advice"), [(11, 12, ""), (40, 40, "with 189 pictures"), (200, 200, "")])
+@pytest.mark.parametrize("broken", [0, 3])
+def test_a_small_folder_is_no_sample(agreeing: int, pictures: int, advice: str, broken: int) -> None:
+    """Its owner can give more; pictures that cannot be decoded do not make it one."""
+    whole = replace(decisions(agreeing, pictures), broken=broken)
+    evaluated = replace(whole, sample=Sample(of=pictures + broken, seed=0, runtime="a walk"))
+    assert evaluated.failed is whole.failed is not whole.ok
+    assert "drawn" not in evaluated.sentence()
+    assert "by a walk" in evaluated.sentence()
+    assert advice in evaluated.sentence()
+    assert "rules out" not in evaluated.sentence()
+    one_more = replace(evaluated, sample=Sample(of=pictures + broken + 1, seed=0, runtime="a walk"))
+    assert one_more.drawn
+    assert not one_more.failed
 
 
 def test_first_classes_and_leads() -> None:

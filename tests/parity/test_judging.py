@@ -133,5 +133,9 @@ def test_the_verdict_says_no_more_than_the_sample(fake_bundle: Path, agreeing: i
     manifest = replace(read_manifest(fake_bundle), precision="w8", quantisation=rounding, decisions=decisions)
     assert manifest.verdict == verdict
     assert not list(objections(manifest))
-    impossible = replace(decisions, sample=Sample(of=199, seed=0, runtime=""))
-    assert any("drawn from 199" in text for text in objections(replace(manifest, decisions=impossible)))
+    for impossible, says in (
+        (replace(decisions, sample=Sample(of=199, seed=0, runtime="")), "200 pictures were drawn from 199"),
+        (replace(decisions, broken=1, sample=Sample(of=200, seed=0, runtime="")), "201 pictures were drawn from 200"),
+        (replace(decisions, broken=-1), "-1 pictures could not be decoded"),
+    ):
+        assert any(says in text for text in objections(replace(manifest, decisions=impossible)))
