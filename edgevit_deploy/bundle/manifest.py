@@ -171,9 +171,16 @@ class Manifest:
     decisions: Decisions | None = None
 
     @property
+    def failure(self) -> str:
+        """What speaks against the file, in words; empty where nothing does."""
+        if self.parity.verdict == "failed":
+            return "failed parity when it was made"
+        return "decided unlike its network when it was made" if self.decisions is not None and self.decisions.failed else ""
+
+    @property
     def verdict(self) -> str:
         """What was proven of the file, in words; failed where the comparisons or the decisions do not bear it out."""
-        if self.parity.verdict == "failed" or (self.decisions is not None and self.decisions.failed):
+        if self.failure:
             return "failed"
         if self.parity.verdict == "passed" and self.quantisation is not None:
             if self.decisions is None:

@@ -110,10 +110,8 @@ def _show_losses(name: str, losses: "dict[str, float]") -> None:
 
 def _remark(manifest: "Manifest") -> str:
     """Say what must be known of a bundle beside what was found now."""
-    if manifest.parity.verdict == "failed":
-        return "failed parity when it was made"
-    if manifest.verdict == "failed":
-        return "decided unlike its network when it was made"
+    if manifest.failure:
+        return manifest.failure
     return manifest.verdict if manifest.verdict in (ARITHMETIC_ONLY, ARITHMETIC_SAMPLED) else ""
 
 

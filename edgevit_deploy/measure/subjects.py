@@ -42,11 +42,12 @@ def read_subject(bundle: Path, host: ThisHost, label: str | None = None) -> Read
         label: what reports call it; its folder when None.
 
     Raises:
-        BundleError: a damaged bundle, or one that does not compute the right numbers.
+        BundleError: a damaged bundle, or one that does not compute the right numbers or decide as its network.
     """
     manifest, label = open_bundle(bundle), str(bundle) if label is None else label
-    if manifest.parity.verdict == "failed":
-        raise BundleError(f"{bundle} failed parity when it was made: the speed of wrong numbers means nothing; convert again")
+    if manifest.failure:
+        wrong = "numbers" if manifest.parity.verdict == "failed" else "decisions"
+        raise BundleError(f"{bundle} {manifest.failure}: the speed of wrong {wrong} means nothing; convert again")
     session_type = host.find_session(manifest.target)
     if session_type is None:
         return Skipped(bundle=label, reason=host.why_not_run(manifest.target))

@@ -6,12 +6,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from edgevit_deploy.cli import run
+from edgevit_deploy.errors import BundleError
+from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.measure.subjects import Ready, read_subject
+from edgevit_deploy.parity.decisions import Decisions
 from edgevit_deploy.registry import Availability
 from edgevit_deploy.session import Array, Session
+from tests.helpers.bundles import edit_manifest
 
 ErrorCheck = Callable[..., str]
 
@@ -97,6 +103,18 @@ def test_failed_parity_is_refused(fake_bundle: Path, expect_error: ErrorCheck) -
     document["parity"]["status"] = "failed"
     path.write_text(json.dumps(document))
     assert "failed parity when it was made" in expect_error(1, "bench", fake_bundle)
+
+
+@pytest.mark.parametrize(("agreeing", "says"), [(180, "decided unlike its network when it was made"), (200, "")])
+def test_failed_decisions_are_refused(rounded: Path, tmp_path: Path, agreeing: int, says: str) -> None:
+    bundle = Path(shutil.copytree(rounded, tmp_path / "out" / "fake-int8"))
+    counted = Decisions(pictures=200, agreeing=agreeing, min_agreement=0.98, digest="", broken=0, flips=())
+    edit_manifest(bundle, lambda document: document.update(decisions=msgspec.to_builtins(counted)))
+    if not says:
+        assert isinstance(read_subject(bundle, THIS_HOST), Ready)
+        return
+    with pytest.raises(BundleError, match=f"{says}: the speed of wrong decisions means nothing"):
+        read_subject(bundle, THIS_HOST)
 
 
 def test_wrong_numbers_here_are_refused(

@@ -168,7 +168,7 @@ def _contestant(
         bound=_bound(bundle, manifest, host),
         notes=(
             *_preprocess_notes(manifest.preprocess, network),
-            *(["it failed parity when it was made"] if manifest.parity.verdict == "failed" else []),
+            *([f"it {manifest.failure}"] if manifest.failure else []),
         ),
     )
 
