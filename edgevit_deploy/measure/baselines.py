@@ -13,7 +13,7 @@ from torch import nn
 
 from edgevit_deploy.calibration.choice import SYNTHETIC, CalibrationChoice
 from edgevit_deploy.calibration.source import open_calibration
-from edgevit_deploy.deploy.observe import observe
+from edgevit_deploy.deploy.observe import observe, operators_of
 from edgevit_deploy.deploy.quantised import emulation
 from edgevit_deploy.errors import DeployError
 from edgevit_deploy.exporter import Artifact, ExportPlan
@@ -28,6 +28,9 @@ from edgevit_deploy.workbench import Passed, Refused, Step, Workbench, ends_of
 
 PEER_SEED = 0
 PEER_PROBES = 2
+
+FIRST_PART, LAST_PART = "patch_embed1", "head"
+"""Where EdgeViT's first and last operators are; every network has such."""
 
 SINGLE = "fp32"
 """What the bundle's own network in float32 is called."""
@@ -124,11 +127,28 @@ def _rounded(label: str, peer: Peer, workbench: Workbench, plan: ExportPlan[Any]
     """Round a peer as the bundle's network is, by ranges of drawn pictures, and judge it by its own emulation."""
     try:
         peer = fold_for_rounding(peer)
+        plan, but = _floating_ends(plan, peer.network)
         plan = _with_ranges(plan, peer.network, workbench.step)
         result = workbench.attempt(plan, peer.network, truths=_rounded_truths_of_peer(peer.network, plan))
     except DeployError as error:
         return Rejected(label=label, reason=str(error))
-    return _named(label, f"{peer.given}; rounded as the bundle is", result)
+    return _named(label, f"{peer.given}; rounded as the bundle is{but}", result)
+
+
+def _floating_ends(plan: ExportPlan[Any], network: nn.Module) -> tuple[ExportPlan[Any], str]:
+    """Leave a peer's own first and last operator in floating point where the bundle's are, and say what is otherwise.
+
+    Other names that a scheme leaves are of parts that only EdgeViT has.
+    """
+    if plan.scheme is None or not plan.scheme.floating:
+        return plan, ""
+    operators = [path for path, _ in operators_of(network)]
+    ends = {FIRST_PART: operators[0], LAST_PART: operators[-1]}
+    ours = [name for name in plan.scheme.floating if name.partition(".")[0] not in ends]
+    theirs = tuple(sorted({ends[part] for name in plan.scheme.floating if (part := name.partition(".")[0]) in ends}))
+    left = f" ({' and '.join(theirs)} in floating point)" if theirs else ""
+    dropped = f"; it has no {' and no '.join(ours)}, which the bundle leaves in floating point" if ours else ""
+    return replace(plan, scheme=replace(plan.scheme, floating=theirs)), left + dropped
 
 
 def _with_ranges(plan: ExportPlan[Any], network: nn.Module, step: Step) -> ExportPlan[Any]:

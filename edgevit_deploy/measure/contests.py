@@ -1,16 +1,18 @@
 """`bench --against`: makes the baselines of bundles, and says how the bundles stand among them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from edgevit_deploy.bundle.manifest import Manifest
+from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.exporter import ExportPlan
+from edgevit_deploy.exporter import ExportPlan, shown
 from edgevit_deploy.host import ThisHost
+from edgevit_deploy.measure.accuracy.identity import question_of
 from edgevit_deploy.measure.baselines import Baseline, Rejected, in_float32, naive_exports, peers
 from edgevit_deploy.measure.benchmark import Candidate
 from edgevit_deploy.measure.result import Benchmark, BenchmarkResult, Comparison, Verdict, cpu_ratio
@@ -18,7 +20,7 @@ from edgevit_deploy.measure.subjects import Ready
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model
 from edgevit_deploy.model.peers import PEER_SIZE, PEERS, REFERENCE_PEER
 from edgevit_deploy.session import Array
-from edgevit_deploy.spec import QUANTISED, task_of
+from edgevit_deploy.spec import QUANTISED
 from edgevit_deploy.verification.bundle import check_same_weights
 from edgevit_deploy.verification.replan import plan_of, plan_of_float32
 from edgevit_deploy.workbench import Step, Workbench
@@ -30,12 +32,16 @@ NOISE_SEED = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """One file in a contest: its latency against the contest's base (the bundle, its fp32 file, or the fastest MobileNetV2)."""
+    """One file in a contest: its latency against the contest's base (the bundle, its fp32 file, or the fastest MobileNetV2).
+
+    `cpu_ratio` is the same of the CPU time, which other programs on the machine disturb less; None where it is not known.
+    """
 
     result: BenchmarkResult
     given: str
     noise_ratio: float | None
     against_base: Comparison
+    cpu_ratio: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +77,7 @@ class Contest:
 
     Attributes:
         against: original: naive exports of the same weights, for one bundle; fp32: the same network's file in float32, for
-            bundles of one network; peers: the paper's networks, for bundles of one precision.
+            bundles of one network; peers: the paper's networks, for bundles that are rounded alike.
         subjects: the bundles.
         baselines: files that compute the right numbers.
         rejected: baselines that there are not, with the reason.
@@ -113,6 +119,7 @@ class Contest:
                 given=f"{subject.manifest.conversion.graph} graph",
                 noise_ratio=subject.manifest.parity.worst.noise_ratio if subject.manifest.parity.worst else None,
                 against_base=benchmark.compare(results[subject.label], base),
+                cpu_ratio=cpu_ratio(results[subject.label], base),
             )
             for subject in self.subjects
         ]
@@ -122,6 +129,7 @@ class Contest:
                 given=baseline.given,
                 noise_ratio=baseline.noise_ratio,
                 against_base=benchmark.compare(results[baseline.label], base),
+                cpu_ratio=cpu_ratio(results[baseline.label], base),
             )
             for baseline in self.baselines
         ]
@@ -183,7 +191,7 @@ def make_contests(
     Args:
         subjects: the bundles.
         against: naive exports of each bundle's own weights; its file in float32, once for each target and network; or peers, once
-            for each target and precision.
+            for each target, precision and way to round.
         weights: the checkpoint that the bundles were made from; None where they have random weights.
         peer: the only one of the peers; None for all.
         batch: images a run.
@@ -202,7 +210,7 @@ def make_contests(
     for number, members in enumerate(groups.values()):
         model = _load(members[0], weights, against)
         workbench = Workbench(model, host, scratch / str(number), step)
-        suffix = f" ({_name(members[0], against)})" if len(groups) > 1 else ""
+        suffix = f" ({_name(members[0], subjects, against)})" if len(groups) > 1 else ""
         plan = _plan(members[0].manifest, against, model, host, batch)
         contests.append(_contest(members, against, workbench, plan, peer, suffix))
     return contests
@@ -213,16 +221,23 @@ def _group(subject: Ready, against: Against) -> object:
     manifest = subject.manifest
     if against == "original":
         return subject.label
-    if against == "peers":
-        return manifest.target, manifest.precision
-    conversion = manifest.conversion
-    asked = conversion.batch, conversion.image_size, conversion.takes, task_of(conversion.returns)
-    return manifest.target, manifest.model, manifest.preprocess, asked
+    return (manifest.target, manifest.precision, _scheme(subject)) if against == "peers" else question_of(manifest)
 
 
-def _name(subject: Ready, against: Against) -> str:
-    """Return what tells the baselines of one group from those of another."""
-    return f"{subject.manifest.target} {subject.manifest.precision}" if against == "peers" else subject.label
+def _scheme(subject: Ready) -> Scheme | None:
+    """Return how a bundle is rounded, and so how its peers are; None in floating point."""
+    return subject.manifest.quantisation.scheme if subject.manifest.quantisation else None
+
+
+def _name(subject: Ready, others: Sequence[Ready], against: Against) -> str:
+    """Return what tells the baselines of one bundle's group from those of the others': of peers the scheme, where it does."""
+    if against != "peers":
+        return subject.label
+    kind = subject.manifest.target, subject.manifest.precision
+    schemes = [_scheme(other) for other in others if (other.manifest.target, other.manifest.precision) == kind]
+    apart = [part.name for part in fields(Scheme) if len({getattr(scheme, part.name, None) for scheme in schemes}) > 1]
+    choices = [f"{part} {shown(getattr(_scheme(subject), part))}" for part in apart]
+    return ", ".join([" ".join(kind), *choices])
 
 
 def _plan(manifest: Manifest, against: Against, model: LoadedModel, host: ThisHost, batch: int) -> ExportPlan[Any]:

@@ -121,6 +121,9 @@ def test_peers_stand_as_multiples_of_mobilenet_v2(
     assert ratios["MobileNetV2"] == 1
     medians_ms = {entry["label"]: np.median(entry["raw_ms"]) for entry in document["results"]}
     assert ratios["DeiT-Ti"] == pytest.approx(medians_ms["DeiT-Ti"] / medians_ms["MobileNetV2"])
+    cpu_ms = {entry["label"]: entry["cpu_ms"] for entry in document["results"]}
+    for entry in contest["standings"]:
+        assert entry["cpu_ratio"] == pytest.approx(cpu_ms[entry["label"]] / cpu_ms["MobileNetV2"])
     assert "nobody rewrote their graphs" in printed
 
 

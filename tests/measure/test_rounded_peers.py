@@ -113,6 +113,27 @@ class TestRounding:
         assert len(stored.weights) == 4
         assert len(stored.activations) == (8 if precision == "int8" else 0)
 
+    @pytest.mark.parametrize(
+        ("floating", "rounded", "given"),
+        [
+            (("head",), {"stem", "depthwise", "pointwise"}, " (head in floating point)"),
+            (("head", "patch_embed1"), {"depthwise", "pointwise"}, " (head and stem in floating point)"),
+            (
+                ("blocks1.0", "patch_embed1.proj"),
+                {"depthwise", "pointwise", "head"},
+                " (stem in floating point); it has no blocks1.0, which the bundle leaves in floating point",
+            ),
+        ],
+    )
+    def test_what_is_left_in_floating_point_is_the_peers_own(
+        self, bench: Workbench, floating: tuple[str, ...], rounded: set[str], given: str
+    ) -> None:
+        plan = FakeExporter().plan(bench.model.spec, precision="int8", rounding={"floating": floating})
+        (baseline,) = peers(bench, plan, ["Small"])
+        assert isinstance(baseline, Baseline), baseline
+        assert baseline.given.endswith(f"; rounded as the bundle is{given}")
+        assert len(FakeExporter().stored(baseline.artifact).weights) == len(rounded)
+
     @pytest.mark.parametrize("fault", ["scale doubled", "left float"])
     def test_one_that_rounds_otherwise_is_not_timed(self, bench: Workbench, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
         right = FakeExporter.export

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from edgevit_deploy.measure.result import Benchmark, BenchmarkResult, Comparison
 
 GAIN_COLUMNS = ("file", "runs on", "median ms", "fp32 / this", "95 %", "by CPU time", "verdict", "MB", "of fp32's MB")
-STANDING_COLUMNS = ("file", "beyond a plain conversion", "x noise", "median ms", "x {base}", "95 %", "verdict")
+STANDING_COLUMNS = ("file", "beyond a plain conversion", "x noise", "median ms", "x {base}", "95 %", "by CPU time", "verdict")
 TITLES: "dict[Against, str]" = {
     "original": "naive exports of the same weights",
     "fp32": "float32 of the same weights",
@@ -34,7 +34,12 @@ def contest_document(contest: "Contest", benchmark: "Benchmark") -> dict[str, ob
         "bundles": [subject.label for subject in contest.subjects],
         "base": contest.base(benchmark).label,
         "standings": [
-            {**comparison_document(entry.against_base), "given": entry.given, "noise_ratio": entry.noise_ratio}
+            {
+                **comparison_document(entry.against_base),
+                "cpu_ratio": entry.cpu_ratio,
+                "given": entry.given,
+                "noise_ratio": entry.noise_ratio,
+            }
             for entry in contest.standings(benchmark)
         ],
         "best_naive_over_bundle": None if best is None else comparison_document(best),
@@ -87,6 +92,7 @@ def _standing_cells(standing: "Standing", base: str) -> list[str | Text]:
         f"{standing.result.median_ms:.2f}",
         f"{comparison.ratio:.3f}",
         "" if itself else f"{low:.3f} to {high:.3f}",
+        "" if itself else _cpu(standing.cpu_ratio, digits=3),
         "" if itself else Text.assemble(styled(comparison)),
     ]
 
@@ -104,11 +110,15 @@ def _gain_cells(gain: "Gain") -> list[str | Text]:
         f"{gain.result.median_ms:.2f}",
         f"{gain.speedup.ratio:.2f}",
         f"{low:.2f} to {high:.2f}",
-        "-" if gain.cpu_speedup is None else f"{gain.cpu_speedup:.2f}",
+        _cpu(gain.cpu_speedup, digits=2),
         Text.assemble((gain.verdict, VERDICT_STYLES[gain.verdict])),
         _mb(gain.result),
         f"{gain.size_share:.2f}",
     ]
+
+
+def _cpu(ratio: float | None, digits: int) -> str:
+    return "-" if ratio is None else f"{ratio:.{digits}f}"
 
 
 def _gain_line(gain: "Gain", benchmark: "Benchmark") -> str:
@@ -137,7 +147,11 @@ def contest_lines(contest: "Contest", benchmark: "Benchmark") -> list[str]:
             f"best naive export ({best.label}) / {contest.subjects[0].label} = {best.ratio:.3f} (95 %: {low:.3f} to {high:.3f}), "
             f"A/A {benchmark.control_spread:.1%}"
         )
-    lines += [_gain_line(gain, benchmark) for gain in contest.gains(benchmark)]
+    gains = contest.gains(benchmark)
+    lines += [_gain_line(gain, benchmark) for gain in gains]
+    if not gains and benchmark.control_cpu_ratio is not None:
+        spread = abs(benchmark.control_cpu_ratio - 1)
+        lines.append(f"by CPU time: other programs disturb it less; one file against itself differs by {spread:.1%} in it.")
     if contest.against == "peers":
         lines.append("peers: timm, random weights, 224x224, converted by the same exporter; nobody rewrote their graphs.")
         lines += [ROUNDED_PEERS] if contest.rounded else []

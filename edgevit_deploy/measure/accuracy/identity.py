@@ -9,7 +9,7 @@ from edgevit_deploy.bundle.folder import EVALUATION_NAME
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.outside.text import json_bytes
-from edgevit_deploy.spec import VERSION
+from edgevit_deploy.spec import VERSION, task_of
 from edgevit_deploy.workbench import Host
 
 Tools = tuple[tuple[str, str], ...]
@@ -31,6 +31,16 @@ def identity_of(manifest: Manifest) -> str:
     """
     files = [record for record in manifest.files if record.path != EVALUATION_NAME]
     return digest_of([files, manifest.target, manifest.conversion, manifest.preprocess])
+
+
+def question_of(manifest: Manifest) -> tuple[object, ...]:
+    """Return what files must share so that their latencies and sizes answer one question, whatever their precision and graph.
+
+    That is the target, the network, and what was asked of the file: batch, image size, input, preprocessing and task.
+    """
+    conversion = manifest.conversion
+    asked = conversion.batch, conversion.image_size, conversion.takes, task_of(conversion.returns)
+    return manifest.target, manifest.model, manifest.preprocess, asked
 
 
 def weights_identity(record: ModelRecord) -> str:
