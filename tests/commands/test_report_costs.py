@@ -12,6 +12,7 @@ import pytest
 
 from edgevit_deploy.bundle.manifest import QuantisationRecord, read_manifest
 from edgevit_deploy.commands.bench.view import document
+from edgevit_deploy.commands.report.costs import cost_view
 from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.measure.accuracy.identity import identity_of
 from edgevit_deploy.measure.bench import BenchRun
@@ -126,6 +127,33 @@ def test_bundles_of_one_precision_are_told_apart(fake_bundle: Path) -> None:
     other = Path(shutil.copytree(fake_bundle, fake_bundle.with_name("tuned")))
     labels = [label for label, _ in bars(report(fake_bundle, other))]
     assert [label.partition(":")[0] for label in labels] == ["Size of fp32, fake-fp32", "Size of fp32, tuned"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "title"), [({"takes": "image"}, "64 x 64, takes images"), ({"batch": "dynamic"}, "64 x 64, batch dynamic")]
+)
+def test_files_that_are_asked_for_otherwise_are_not_compared(fake_bundle: Path, asked: dict[str, str], title: str) -> None:
+    """Two of each, since one alone has no chart."""
+    named = {name: Path(shutil.copytree(fake_bundle, fake_bundle.with_name(name))) for name in ("twin", "other", "others-twin")}
+    bundles = [(path.name, path.name, read_manifest(path)) for path in (fake_bundle, *named.values())]
+    changed = [
+        (anchor, label, replace(manifest, conversion=replace(manifest.conversion, **asked)) if "other" in label else manifest)
+        for anchor, label, manifest in bundles
+    ]
+    view = cost_view(changed, None)
+    assert view is not None
+    assert [[bar.anchor for bar in group.size] for group in view.groups] == [["fake-fp32", "twin"], ["other", "others-twin"]]
+    assert view.groups[0].title == "fake, edgevit_xxs, 64 x 64"
+    assert view.groups[1].title.endswith(title)
+
+
+@pytest.mark.parametrize("graphs", [("original", "deploy"), ("deploy", "original")])
+def test_the_deploy_graph_is_what_others_are_compared_with(fake_bundle: Path, graphs: tuple[Any, Any]) -> None:
+    manifest = read_manifest(fake_bundle)
+    bundles = [(graph, graph, replace(manifest, conversion=replace(manifest.conversion, graph=graph))) for graph in graphs]
+    view = cost_view(bundles, None)
+    assert view is not None
+    assert [bar.anchor for bar in view.groups[0].size if bar.base] == ["deploy"]
 
 
 def test_a_difference_within_the_noise_is_none(fake_bundle: Path, rounded: Path, tmp_path: Path) -> None:

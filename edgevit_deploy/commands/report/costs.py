@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.commands.report.facts import size_text
-from edgevit_deploy.measure.accuracy.identity import identity_of
+from edgevit_deploy.measure.accuracy.identity import identity_of, question_of
 from edgevit_deploy.measure.result import Benchmark, BenchmarkResult
 from edgevit_deploy.measure.saved import SavedBench
-from edgevit_deploy.spec import PROGRAM
+from edgevit_deploy.spec import PROGRAM, task_of
 
 BASE = "fp32"
-"""The precision with which the others are compared, where it is among them."""
+"""The precision with which the others are compared, where it is among them, in the deploy graph rather than the original."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class CostBar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostGroup:
-    """The bundles of one target: `latency` is empty where none of them was timed."""
+    """The bundles of one target and network that take and return the same: `latency` is empty where none of them was timed."""
 
     title: str
     latency: tuple[CostBar, ...]
@@ -70,7 +70,7 @@ def cost_view(bundles: Sequence[tuple[str, str, Manifest]], saved: SavedBench | 
     for anchor, label, manifest in bundles:
         result = saved.result_of(identity_of(manifest)) if saved else None
         bundle = _Bundle(anchor=anchor, label=label, manifest=manifest, result=result, name=manifest.precision)
-        grouped.setdefault((manifest.target, manifest.model), []).append(bundle)
+        grouped.setdefault(question_of(manifest), []).append(bundle)
     shown = [_named(group) for group in grouped.values() if len(group) > 1 or group[0].result is not None]
     if not shown:
         return None
@@ -111,14 +111,31 @@ def _timed(saved: SavedBench) -> tuple[str, ...]:
 
 
 def _group(bundles: Sequence[_Bundle], benchmark: Benchmark | None) -> CostGroup:
-    base = next((bundle for bundle in bundles if bundle.manifest.precision == BASE), bundles[0])
-    model = base.manifest.model
+    base = max(bundles, key=_suits_as_base)
     timed = any(bundle.result is not None for bundle in bundles)
     return CostGroup(
-        title=f"{base.manifest.target}, {model.variant}, {size_text(model.image_size)}",
+        title=_title(base.manifest),
         latency=tuple(_latency(bundle, base, bundles, benchmark) for bundle in bundles) if timed else (),
         size=tuple(_size(bundle, base, bundles) for bundle in bundles),
     )
+
+
+def _suits_as_base(bundle: _Bundle) -> tuple[bool, bool]:
+    """Say whether others are compared with a bundle rather than with the next: with float32, and of that the deploy graph."""
+    return bundle.manifest.precision == BASE, bundle.manifest.conversion.graph == "deploy"
+
+
+def _title(manifest: Manifest) -> str:
+    """Say what the files of a group share, of what was asked only what is out of the ordinary."""
+    model, conversion = manifest.model, manifest.conversion
+    task, size = task_of(conversion.returns), size_text(model.image_size)
+    unusual = {
+        "any image size": conversion.image_size == "dynamic",
+        f"batch {conversion.batch}": conversion.batch != 1,
+        "takes images": conversion.takes == "image",
+        task: task != "classify",
+    }
+    return ", ".join([manifest.target, model.variant, size, *(text for text, holds in unusual.items() if holds)])
 
 
 def _latency(bundle: _Bundle, base: _Bundle, bundles: Sequence[_Bundle], benchmark: Benchmark | None) -> CostBar:
