@@ -160,8 +160,8 @@ class BenchmarkResult:
         of blocks: results of one run of `benchmark` are resampled by the same rounds, so a drift cancels in their ratio.
         """
         blocks = np.asarray(self.raw_ms).reshape(-1, self.calls_per_block)
-        draws = np.random.default_rng(BOOTSTRAP_SEED).integers(0, len(blocks), (RESAMPLES, len(blocks)))
-        some = np.array_split(draws, RESAMPLES // AT_ONCE)  # all at once would take gigabytes where there are many blocks
+        draw = np.random.default_rng(BOOTSTRAP_SEED).integers
+        some = (draw(0, len(blocks), (AT_ONCE, len(blocks))) for _ in range(RESAMPLES // AT_ONCE))  # all at once takes gigabytes
         return np.concatenate([np.median(blocks[rows].reshape(len(rows), -1), axis=1) for rows in some])
 
     def _observed(self, percent: float) -> float:

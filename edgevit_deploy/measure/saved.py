@@ -8,7 +8,7 @@ import msgspec
 
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.measure.machine import Machine
-from edgevit_deploy.measure.result import MAX_RUNS, Benchmark, BenchmarkResult, Regime
+from edgevit_deploy.measure.result import MAX_RUNS, MIN_BLOCKS, Benchmark, BenchmarkResult, Regime
 from edgevit_deploy.outside.files import is_folder, read_bounded
 from edgevit_deploy.spec import PROGRAM
 
@@ -16,8 +16,6 @@ DOCUMENT_NAME = "bench.json"
 MAX_DOCUMENT_BYTES = 64 * 2**20
 
 MAX_RESULTS = 256
-MAX_BLOCKS = MAX_RUNS // 4
-"""Of one result; each is drawn thousands of times for an interval."""
 
 LONGEST_MS = 1e8
 """Of one run: a day."""
@@ -81,8 +79,13 @@ def _objections(saved: SavedBench) -> Iterator[str]:
     if not 1 <= len(saved.results) <= MAX_RESULTS:
         yield f"{len(saved.results)} results"
     for result in (*saved.results, saved.control):
-        blocks, rest = divmod(len(result.raw_ms), max(1, result.calls_per_block))
-        if result.calls_per_block < 1 or rest or not 1 <= blocks <= MAX_BLOCKS:
-            yield f"{len(result.raw_ms)} runs in blocks of {result.calls_per_block}"
+        runs = len(result.raw_ms)  # each is drawn thousands of times for an interval
+        if result.calls_per_block != saved.regime.timed_calls or not _whole_blocks(runs, result.calls_per_block):
+            yield f"{runs} runs in blocks of {result.calls_per_block}, of {saved.regime.timed_calls} by its regime"
         elif not all(0 < run_ms < LONGEST_MS for run_ms in result.raw_ms):
             yield "a run that took no time, or days"
+
+
+def _whole_blocks(runs: int, calls_per_block: int) -> bool:
+    """Say whether so many runs are whole blocks, no fewer than an interval needs, and no more than are ever timed."""
+    return calls_per_block >= 1 and runs % calls_per_block == 0 and runs // calls_per_block >= MIN_BLOCKS and runs <= MAX_RUNS
