@@ -1,5 +1,6 @@
 """The flags that several commands share, as dataclasses whose fields are the flags."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,12 @@ from edgevit_deploy.model.loading import ModelOrigin
 from edgevit_deploy.parity.decisions import MIN_AGREEMENT
 from edgevit_deploy.request import FileRequest, read_triple
 from edgevit_deploy.spec import Graph, InputKind, Interpolation, Precision, PreprocessChoice, ResizeMode, Size
+
+
+def typed(**given: Path | str | float | None) -> str:
+    """Return flags as they are typed, with a space in front of each; None is left out, and of a path all but the name."""
+    words = {name: value.name if isinstance(value, Path) else str(value) for name, value in given.items() if value is not None}
+    return "".join(f" --{name.replace('_', '-')} {shlex.quote(word)}" for name, word in words.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +63,10 @@ class ModelFlags(NetworkFlags):
     def origin(self, image_size: Size | None) -> ModelOrigin:
         """Return these flags as the core's own type."""
         return self.origin_of(self.weights, image_size)
+
+    def words(self) -> str:
+        """Return these flags but --model as they are typed."""
+        return typed(weights=self.weights, num_classes=self.num_classes, labels=self.labels, seed=self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +126,8 @@ class RangeFlags:
         return CalibrationChoice(pictures=self.calibration, ranges=self.ranges, percentile=self.percentile)
 
     def words(self) -> str:
-        """Return these flags as they are typed, with a space in front of each; of a path the name alone."""
-        given = {"calibration": self.calibration and self.calibration.name, "ranges": self.ranges and self.ranges.name}
-        return "".join(f" --{flag} {value}" for flag, value in (given | {"percentile": self.percentile}).items() if value)
+        """Return these flags as they are typed."""
+        return typed(calibration=self.calibration, ranges=self.ranges, percentile=self.percentile)
 
 
 @dataclass(frozen=True, kw_only=True)

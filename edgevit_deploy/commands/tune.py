@@ -9,7 +9,7 @@ from rich.text import Text
 
 from edgevit_deploy.commands.bench.contests import VERDICT_STYLES
 from edgevit_deploy.commands.console import print_json, print_table, progress, say
-from edgevit_deploy.commands.flags import ModelFlags, RangeFlags
+from edgevit_deploy.commands.flags import ModelFlags, RangeFlags, typed
 from edgevit_deploy.commands.pages import write_together
 from edgevit_deploy.deploy.form import ROUNDING, ChosenForm, Form, as_toml
 from edgevit_deploy.errors import UsageError
@@ -94,7 +94,14 @@ def tune(
             workbench.check_pictures(plan)
             tuning = tuner.tune()
     machine = read_machine({target})
-    flags = range_flags.words() + (f" --parts {','.join(only)}" if only else "")
+    flags = "".join(
+        [
+            model_flags.words(),
+            typed(image_size=image_size, order_seed=order_seed or None),
+            range_flags.words(),
+            typed(max_loss_db=max_loss_db, parts=",".join(only) or None),
+        ]
+    )
     sentence = measured(tuning, plan, timing, machine, flags)
     chosen = ChosenForm(form=tuning.form, measured=sentence, rounding=tuning.rounding)
     quantised = plan.precision if plan.scheme else None

@@ -275,7 +275,7 @@ def measured(tuning: Tuning, plan: ExportPlan[Any], timing: Timing, machine: Mac
         plan: where it started.
         timing: of every comparison.
         machine: that timed.
-        flags: of the command, beyond those that every tuning has.
+        flags: of the command, as they were given, beyond those that every tuning has here.
     """
     height, width = plan.image_size
     gain = f"the {tuning.baseline} cannot be converted or fails parity"

@@ -1,6 +1,7 @@
 """`tune` in eight bits: forms and roundings, by latency and by what they lose; conversions, errors and the clock are faked."""
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgevit_deploy.cli import run
+from edgevit_deploy.commands.flags import ModelFlags, RangeFlags
 from edgevit_deploy.deploy.form import CHOICES, read_form
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.parity.bounds import tolerance_for
@@ -88,7 +90,7 @@ def test_a_rounding_that_is_faster_and_loses_little_wins(files: Files, tmp_path:
     assert chosen.form.position == "kept"
     assert "fp32 file / this form 2.50" in chosen.measured
     assert "SQNR 30.7 dB, 29.7 at the start, 32 pictures" in chosen.measured, "those on the most pictures"
-    assert chosen.measured.endswith("--precision int8 --threads 1 --runs 200 --calibration synthetic")
+    assert chosen.measured.endswith("--precision int8 --threads 1 --runs 200 --image-size 32 --calibration synthetic")
     said = capfd.readouterr().err
     assert "30.7 (+1.0)" in said
     assert {"[rounding]", "outputs = false"} <= set(said.splitlines()), "the file, line by line"
@@ -104,6 +106,7 @@ def test_a_choice_that_loses_more_than_the_bound_does_not_win_however_fast(
     files.sqnr_db = lambda p: 30.0 - 2.6 * (p.form.position == "folded") - 0.4 * (not p.scheme.depthwise)
     document = tune(tmp_path, *more)
     assert (document["form"]["position"] == "folded") is wins
+    assert ("--max-loss-db 3.0" in document["measured"]) is wins
     assert document["rounding"] == {"depthwise": False}
     folded = next(trial for trial in document["trials"] if trial["choice"] == "folded")
     assert (folded["verdict"], folded["chosen"]) == ("faster", wins), "what it would gain is shown all the same"
@@ -220,3 +223,20 @@ def test_it_really_converts_judges_and_times(monkeypatch: pytest.MonkeyPatch, fa
     start = document["losses"]["start_db"]
     assert trials["outputs false"]["sqnr_db"] > start
     assert document["final"][-1]["label"] == "fp32 file"
+
+
+def test_what_is_recorded_is_the_command(files: Files, tmp_path: Path) -> None:
+    """Typed again it records the same."""
+    said = ("--num-classes", "10", "--seed", "3", "--order-seed", "7", "--percentile", "99.99", "--max-loss-db", "1.5")
+    first = tune(tmp_path, *said, "--parts", "sampler,head")["measured"]
+    command = shlex.split(first.partition("convert.py ")[2])
+    assert {*said, "sampler,head", "32", "synthetic", "int8"} <= set(command)
+    (tmp_path / "fake-int8.json").unlink()
+    assert run([*command, "--output", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "fake-int8.json").read_text())["measured"] == first
+
+
+def test_of_a_path_the_name_is_recorded_and_quoted_where_a_shell_needs_it() -> None:
+    assert ModelFlags(weights=Path("/home/me/my model.pth"), seed=0).words() == " --weights 'my model.pth' --seed 0"
+    assert RangeFlags(calibration=Path("/data/train"), percentile=99.9).words() == " --calibration train --percentile 99.9"
+    assert ModelFlags().words() == RangeFlags().words() == ""
