@@ -24,7 +24,6 @@ from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.exporter.child import WORKERS
 from edgevit_deploy.model.ends import prepare
 from edgevit_deploy.model.loading import DEFAULT_SEED, LoadedModel
-from edgevit_deploy.outside.text import figure
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.parity.decisions import Decisions
 from edgevit_deploy.parity.gate import ParityReport, Truth, check_session
@@ -43,6 +42,7 @@ from edgevit_deploy.workbench.results import Host as Host
 from edgevit_deploy.workbench.results import Passed as Passed
 from edgevit_deploy.workbench.results import Refused as Refused
 from edgevit_deploy.workbench.results import Step as Step
+from edgevit_deploy.workbench.results import outcome
 from edgevit_deploy.workbench.results import quiet as quiet
 from edgevit_deploy.workbench.rounded import Rounded
 
@@ -272,12 +272,7 @@ class Workbench:
             report = self.judge(artifact, self.truths(plan) if truths is None else truths)
         except DeployError as error:
             return Refused(reason=str(error))
-        worst = report.worst
-        if report.status == "passed" and worst is not None:
-            return Passed(artifact=artifact, worst=worst, widest=max(report.diffs, key=lambda diff: diff.probes))
-        yardstick = "noise" if plan.scheme is None else "the emulation's error"
-        figures = f": {figure(worst.noise_ratio)} x {yardstick}, bound {worst.tolerance.k:g}" if worst else ""
-        return Refused(reason=f"parity {report.status}{figures}")
+        return outcome(artifact, report, "noise" if plan.scheme is None else "the emulation's error")
 
     def fresh_folder(self) -> Path:
         """Return a new, empty folder of the scratch space."""

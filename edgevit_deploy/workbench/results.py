@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from edgevit_deploy.exporter import Artifact, Exporter
-from edgevit_deploy.parity.gate import OutputDiff
+from edgevit_deploy.outside.text import figure
+from edgevit_deploy.parity.gate import OutputDiff, ParityReport
 from edgevit_deploy.session import Session
 
 Step = Callable[[str], None]
@@ -46,3 +47,12 @@ class Refused:
     """Why there is no such file: the converter, the runtime or the comparison said no."""
 
     reason: str
+
+
+def outcome(artifact: Artifact, report: ParityReport, yardstick: str) -> Passed | Refused:
+    """Return what a file that was judged comes to; `yardstick` is what its error was compared with, in words."""
+    worst = report.worst
+    if report.status == "passed" and worst is not None:
+        return Passed(artifact=artifact, worst=worst, widest=max(report.diffs, key=lambda diff: diff.probes))
+    figures = f": {figure(worst.noise_ratio)} x {yardstick}, bound {worst.tolerance.k:g}" if worst else ""
+    return Refused(reason=f"parity {report.status}{figures}")
