@@ -98,6 +98,7 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     Raises:
         UsageError: naming the first thing that differs.
     """
+    new = json.loads(json.dumps(new))  # as the old one was kept
     changed = differences(old["recipe"], new["recipe"])
     if changed:
         raise UsageError(f"--resume: the recipe has changed: {', '.join(changed)}; give what it was, or another --output")
@@ -109,7 +110,7 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     for name, what in (("classes", "names or order of the classes"), ("data", "pictures")):
         if old[name] != new[name]:
             raise UsageError(f"--resume: the {what} in --data have changed; give the data it was begun with, or another --output")
-    if old["preprocess"] != json.loads(json.dumps(new["preprocess"])):
+    if old["preprocess"] != new["preprocess"]:
         raise UsageError("--resume: the preprocessing is not what the training was begun with; give that, or another --output")
     if old.get("rounding") != new["rounding"]:
         files = [found["files"] if (found := kind.get("rounding")) else "no rounding" for kind in (old, new)]
