@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,13 @@ from edgevit_deploy.calibration.record import Calibration, check_fits, read_cali
 from edgevit_deploy.data.batches import PictureStream
 from edgevit_deploy.data.counting import now_and_then
 from edgevit_deploy.data.photographs import find_pictures
+from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.data.preprocess import normalise
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.observe import observe
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.record import ModelRecord
+from edgevit_deploy.outside.files import open_regular
 from edgevit_deploy.parity.probes import natural_picture
 from edgevit_deploy.spec import Preprocess, Size
 
@@ -115,10 +117,16 @@ class CalibrationPictures(Protocol):
     Attributes:
         digests: SHA-256 of each file, sorted; none of drawn pictures.
         count: how many there are.
+        broken: file -> why, of those that turned out to be unreadable and were passed over; the two above are without them.
     """
 
-    digests: tuple[str, ...]
-    count: int
+    broken: dict[str, str]
+
+    @property
+    def digests(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def count(self) -> int: ...  # noqa: D102
 
     def batches(self, step: Step) -> Iterator[NDArray[np.float32]]: ...  # noqa: D102
 
@@ -140,7 +148,10 @@ def open_calibration(choice: CalibrationChoice, preprocess: Preprocess, size: Si
             "rounding to eight bits needs the ranges of activations; add --calibration DIR with pictures as the network "
             "was trained on (never those of --judge), or --ranges FILE"
         )
-    return _Drawn(preprocess, size, seed) if choice.synthetic else _Folder(Path(choice.pictures), preprocess)
+    if choice.synthetic:
+        return _Drawn(preprocess, size, seed)
+    folder, said = find_pictures(Path(choice.pictures), flag="--calibration"), f"--calibration {choice.pictures}"
+    return SpreadPictures(folder.path, range(len(folder.names)), preprocess, said=said)
 
 
 class _Drawn:
@@ -148,6 +159,7 @@ class _Drawn:
 
     digests: tuple[str, ...] = ()
     count = DRAWN_PICTURES
+    broken: dict[str, str] = {}  # noqa: RUF012 - none ever is
 
     def __init__(self, preprocess: Preprocess, size: Size, seed: int) -> None:
         rng = np.random.default_rng([seed, *size, DRAWN_PICTURES])
@@ -159,31 +171,86 @@ class _Drawn:
         yield from np.split(self._inputs, DRAWN_PICTURES // BATCH)
 
 
-class _Folder:
-    """Pictures of a folder, or of a tree of labelled ones: at most MOST_PICTURES, spread evenly."""
+class SpreadPictures:
+    """Some pictures of a folder: at most MOST_PICTURES, spread evenly.
 
-    def __init__(self, root: Path, preprocess: Preprocess) -> None:
-        self._folder = find_pictures(root, flag="--calibration")
-        self._positions = self._folder.spread(MOST_PICTURES)
-        self._preprocess = preprocess
-        if len(self._positions) < FEWEST_PICTURES:
-            raise UsageError(
-                f"--calibration {root}: {len(self._positions)} pictures, expected {FEWEST_PICTURES} or more, better "
-                f"{MOST_PICTURES}; `--calibration {SYNTHETIC}` needs none"
-            )
-        self.digests = tuple(sorted(sha256_of(self._folder.path(position)) for position in self._positions))
-        self.count = len(self._positions)
+    Args:
+        path: from a position to a file.
+        positions: of the pictures among which is chosen.
+        preprocess: of every picture.
+        said: how the user named them, for the messages.
+        passes_over: leave out what cannot be read; else it is refused.
+
+    Raises:
+        UsageError: too few, or one that cannot be opened.
+    """
+
+    def __init__(
+        self,
+        path: Callable[[int], Path],
+        positions: Sequence[int] | NDArray[np.int64],
+        preprocess: Preprocess,
+        *,
+        said: str,
+        passes_over: bool = False,
+    ) -> None:
+        self._path, self._preprocess, self._said, self._passes_over = path, preprocess, said, passes_over
+        count = min(MOST_PICTURES, len(positions))
+        self._positions = [int(positions[index * len(positions) // count]) for index in range(count)]
+        self.broken: dict[str, str] = {}
+        self._check_count(count)
+        self._digests = dict(self._hashed())
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of each file that is not known to be broken, sorted."""
+        return tuple(sorted(digest for file, digest in self._digests.items() if file not in self.broken))
+
+    @property
+    def count(self) -> int:
+        """How many are not known to be broken."""
+        return len(self._positions) - len(self.broken)
 
     def batches(self, step: Step) -> Iterator[NDArray[np.float32]]:
-        stream = PictureStream(path=self._folder.path, positions=self._positions, preprocess=self._preprocess, batch=BATCH)
+        """Yield the inputs of all that can be read.
+
+        Raises:
+            UsageError: one cannot be read and may not be passed over, or too few can.
+        """
+        stream = PictureStream(path=self._path, positions=self._positions, preprocess=self._preprocess, batch=BATCH)
         tell, done = now_and_then(step), 0
         with closing(iter(stream)) as batches:
             for batch in batches:
-                tell(f"observing ranges: {done} of {self.count} pictures")
-                if batch.broken:
-                    raise UsageError(f"--calibration: {batch.broken[0].file} {batch.broken[0].why}; remove it")
+                tell(f"observing ranges: {done} of {len(self._positions)} pictures")
+                for item in batch.broken:
+                    self._pass_over(item)
                 done += len(batch.pixels)
-                yield normalise(batch.pixels, self._preprocess, "tensor")
+                if len(batch.pixels):
+                    yield normalise(batch.pixels, self._preprocess, "tensor")
+        self._check_count(done)
+
+    def _hashed(self) -> Iterator[tuple[str, str]]:
+        for position in self._positions:
+            path = self._path(position)
+            try:
+                yield str(path), sha256_of(path)
+            except UsageError:
+                if not self._passes_over:
+                    raise
+                self.broken[str(path)] = "cannot be opened"
+
+    def _pass_over(self, item: PassedOver) -> None:
+        if not self._passes_over:
+            raise UsageError(f"{self._said}: {item.file} cannot be read ({item.why}); copy it again, or remove it")
+        self.broken[item.file] = item.why
+
+    def _check_count(self, count: int) -> None:
+        if count < FEWEST_PICTURES:
+            readable = " that can be read" if self.broken else ""
+            raise UsageError(
+                f"{self._said}: {count} pictures{readable}, expected {FEWEST_PICTURES} or more, better {MOST_PICTURES}; "
+                f"`--calibration {SYNTHETIC}` needs none"
+            )
 
 
 def sha256_of(path: Path) -> str:
@@ -193,7 +260,7 @@ def sha256_of(path: Path) -> str:
         UsageError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); check its permissions") from error

@@ -35,8 +35,12 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold both signals off for a moment, and raise afterwards if one arrived; only the main thread gets them at all."""
-        if threading.current_thread() is not threading.main_thread():
+        """Hold both signals off for a moment, and raise afterwards if one arrived; only the main thread gets them at all.
+
+        Within another such moment it is that one that ends later and raises.
+        """
+        held_already = signal.getsignal(signal.SIGINT) == self._remember
+        if held_already or threading.current_thread() is not threading.main_thread():
             yield
             return
         previous = {number: signal.signal(number, self._remember) for number in SIGNALS}

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -114,6 +115,11 @@ class Engine:
         average = self.average.module
         return average.published() if isinstance(average, RoundedNetwork) else average
 
+    def calibration(self, weights: Path) -> bytes | None:
+        """Return the ranges by which the averaged weights were evaluated, as a file; `weights` is their checkpoint."""
+        average = self.average.module
+        return self.rounder.calibration(average, weights) if self.rounder and isinstance(average, RoundedNetwork) else None
+
     def prepare_evaluation(self) -> None:
         """Let the averaged weights round as their file will: by the ranges that they have themselves."""
         if self.rounder is not None:
@@ -182,7 +188,8 @@ class Engine:
 
     def left_out(self) -> tuple[PassedOver, ...]:
         """Return the pictures of all processes that could not be decoded."""
-        merged = {file: why for own in self.world.gathered(self.broken) for file, why in own.items()}
+        found = self.broken | (self.rounder.broken if self.rounder else {})
+        merged = {file: why for own in self.world.gathered(found) for file, why in own.items()}
         return tuple(PassedOver(file=file, why=why) for file, why in sorted(merged.items()))
 
     def _wrapped(self, compiled: bool) -> Callable[[Tensor], Tensor]:

@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 from torch import nn
 
-from edgevit_deploy.calibration.record import CALIBRATION_NAME, calibration_bytes
-from edgevit_deploy.calibration.source import CalibrationSource, open_calibration
+from edgevit_deploy.calibration.record import Calibration, calibration_bytes
+from edgevit_deploy.calibration.source import CalibrationPictures, SpreadPictures, open_calibration
 from edgevit_deploy.deploy.observe import observe
 from edgevit_deploy.deploy.ranges import OperatorRanges, Ranges
-from edgevit_deploy.deploy.rewrite import to_deploy_form
 from edgevit_deploy.deploy.trained import RoundedNetwork, training_graph
 from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.model.loading import ModelOrigin, load_model
-from edgevit_deploy.train.durable import replace_durably
+from edgevit_deploy.spec import ModelSpec
+from edgevit_deploy.train.pictures import Share
 from edgevit_deploy.train.rounding import TrainedRounding
 from edgevit_deploy.train.world import World
 
@@ -34,17 +34,33 @@ class Rounder:
     Args:
         rounding: for which files.
         network: that is to be trained.
+        share: the pictures that are trained on; ranges are observed on these alone where no others are named.
         world: the processes.
         tell: is told how far it is.
+        strict: refuse one of the share that cannot be read, instead of leaving it out.
+
+    Raises:
+        UsageError: there are too few pictures to show ranges, or one of those that were named cannot be opened.
     """
 
-    def __init__(self, rounding: TrainedRounding, network: EdgeViT, world: World, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        rounding: TrainedRounding,
+        network: EdgeViT,
+        share: Share,
+        world: World,
+        tell: Callable[[str], None],
+        *,
+        strict: bool = False,
+    ) -> None:
         self.rounding, self.world, self.tell = rounding, world, tell
-        spec = network.spec
-        self._pictures = (
-            open_calibration(rounding.calibration, spec.preprocess, spec.image_size, SEED) if rounding.scheme.calibrated else None
-        )
+        self._pictures = _opened(rounding, network.spec, share, strict=strict) if rounding.scheme.calibrated else None
         self.digests = self._pictures.digests if self._pictures else ()
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """File -> why, of the pictures that could not be read and show no range; the first process alone knows."""
+        return self._pictures.broken if self._pictures else {}
 
     def rounded(self, network: EdgeViT) -> RoundedNetwork:
         """Return what is trained in place of a network.
@@ -66,28 +82,42 @@ class Rounder:
             assert ranges is not None
             network.round_by(ranges)
 
-    def write_calibration(self, folder: Path, weights: Path) -> None:
-        """Write the ranges of a checkpoint as the conversion would observe them on the same pictures, for its `--ranges`.
+    def calibration(self, network: RoundedNetwork, weights: Path) -> bytes | None:
+        """Return the ranges by which a network rounds now as a file for the conversion's `--ranges`; None where it needs none.
 
-        Raises:
-            UsageError: the folder cannot be written.
+        Args:
+            network: whose operators have the paths that they have in the files' own graph.
+            weights: its checkpoint.
         """
-        if self._pictures is None:
-            return
-        model = load_model(ModelOrigin(weights=weights))
-        source = CalibrationSource(self.rounding.calibration, model.record, model.spec.preprocess, SEED)
-        graph = to_deploy_form(model.network, self.rounding.form).network
-        calibration = source.calibration(self.rounding.form, graph, self.tell)
-        replace_durably({folder / CALIBRATION_NAME: calibration_bytes(calibration)})
+        if self._pictures is None or network.ranges is None:
+            return None
+        model, choice = load_model(ModelOrigin(weights=weights)), self.rounding.calibration
+        calibration = Calibration(
+            model=model.record,
+            preprocess=model.spec.preprocess,
+            form=self.rounding.form.choices(),
+            source="synthetic" if choice.synthetic else "pictures",
+            pictures=self._pictures.digests,
+            count=self._pictures.count,
+            percentile=choice.percentile,
+            ranges=dict(network.ranges),
+        )
+        return calibration_bytes(calibration.sealed())
 
     def _observed(self, graph: nn.Module) -> Ranges | None:
         pictures = self._pictures
         if pictures is None:
             return None
-        first = self.world.is_first
-        return self.world.from_first(
-            self.world.together(lambda: observe(graph, partial(pictures.batches, self.tell)) if first else None)
-        )
+        first, batches = self.world.is_first, partial(pictures.batches, self.tell)
+        percentile = self.rounding.calibration.percentile
+        return self.world.from_first(self.world.together(lambda: observe(graph, batches, percentile) if first else None))
+
+
+def _opened(rounding: TrainedRounding, spec: ModelSpec, share: Share, *, strict: bool) -> CalibrationPictures:
+    if rounding.calibration.given:
+        return open_calibration(rounding.calibration, spec.preprocess, spec.image_size, SEED)
+    folder, said = share.folder, f"--data {share.folder.root}{' --strict' if strict else ''}"
+    return SpreadPictures(folder.path, share.positions, spec.preprocess, said=said, passes_over=not strict)
 
 
 def saved_ranges(ranges: Ranges | None) -> SavedRanges | None:

@@ -1,7 +1,6 @@
 """What a training is asked for whose network is to round as the integer files of one target do."""
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -29,10 +28,6 @@ class TrainedRounding:
     scheme: Scheme
     form: Form
     calibration: CalibrationChoice
-
-    def with_pictures(self, root: Path) -> "TrainedRounding":
-        """Return the same with pictures that show ranges, where none were named."""
-        return self if self.calibration.given else replace(self, calibration=CalibrationChoice(pictures=root))
 
     def identity(self) -> dict[str, Any]:
         """Return what must be the same when a training goes on."""

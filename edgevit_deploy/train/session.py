@@ -21,7 +21,7 @@ from edgevit_deploy.train.pictures import Pictures, open_pictures
 from edgevit_deploy.train.progress import Remaining
 from edgevit_deploy.train.records import Measured, Records, check_tensorboard
 from edgevit_deploy.train.rounder import Rounder
-from edgevit_deploy.train.weights import BEST, LAST, count_in, weights_bytes
+from edgevit_deploy.train.weights import BEST, LAST, count_in, replace_best, weights_bytes
 from edgevit_deploy.train.world import World
 
 TELL_EVERY_S = 5.0
@@ -88,7 +88,6 @@ class Session:
         broken = engine.left_out()
         if self.records is not None:
             self.records.close()
-        self.world.together(self._write_calibration)
         return TrainingRun(
             folder=self.output,
             weights=self.output / BEST,
@@ -104,10 +103,6 @@ class Session:
             notes=tuple(note for note in (*self.beginning.notes, self.note, self._note_on_the_average()) if note),
         )
 
-    def _write_calibration(self) -> None:
-        if self.rounder is not None and self.world.is_first:
-            self.rounder.write_calibration(self.output, self.output / BEST)
-
     def _opened(self) -> tuple[Pictures, Beginning, Rounder | None]:
         """Open everything that may be refused, before anything is written."""
         job, recipe = self.job, self.job.recipe
@@ -122,8 +117,7 @@ class Session:
         make_transform(recipe, recipe.image_size, beginning.network.spec.preprocess)
         rounder = None
         if job.rounding is not None:
-            rounding = job.rounding.with_pictures(pictures.train.folder.root)
-            rounder = Rounder(rounding, beginning.network, self.world, self.tell)
+            rounder = Rounder(job.rounding, beginning.network, pictures.train, self.world, self.tell, strict=job.strict)
         return pictures, beginning, rounder
 
     def _agree_on_pictures(self) -> None:
@@ -272,12 +266,14 @@ class Session:
         better = final_size and count.top1 >= self.best.top1
         if better:
             self.best = count
-        if self.world.is_first:
-            averaged = self.engine.averaged()
-            content = weights_bytes(averaged.state_dict(), spec, self.pictures, self.job.recipe, count, self.job.rounding)
-            names = [LAST, BEST] if better else [LAST]
-            files = {self.output / name: content for name in names}
-        self.world.together(lambda: replace_durably(files) if self.world.is_first else None)
+        self.world.together(lambda: self._write_weights(count, spec, better=better) if self.world.is_first else None)
+
+    def _write_weights(self, count: Count, spec: ModelSpec, *, better: bool) -> None:
+        averaged = self.engine.averaged()
+        content = weights_bytes(averaged.state_dict(), spec, self.pictures, self.job.recipe, count, self.job.rounding)
+        replace_durably({self.output / LAST: content})
+        if better:
+            replace_best(self.output, content, self.engine.calibration(self.output / LAST))
 
     def _elapsed_s(self) -> float:
         return self.elapsed_before_s + time.monotonic() - self.started_s

@@ -6,8 +6,12 @@ from pathlib import Path
 import msgspec
 from torch import Tensor
 
+from edgevit_deploy.calibration.record import CALIBRATION_NAME
+from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.text import writable
+from edgevit_deploy.process.interrupts import INTERRUPTS
 from edgevit_deploy.spec import ModelSpec
+from edgevit_deploy.train.durable import replace_durably
 from edgevit_deploy.train.evaluation import Count
 from edgevit_deploy.train.pictures import Pictures
 from edgevit_deploy.train.recipe import Recipe
@@ -50,6 +54,28 @@ def weights_bytes(
         about["trained_for"] = {"target": rounding.target, "precision": rounding.precision}
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
     return _in_one_order(save(plain, metadata={"format": "pt", METADATA_KEY: json.dumps(about)}))
+
+
+def replace_best(folder: Path, content: bytes, calibration: bytes | None) -> None:
+    """Write the best weights with the ranges by which they were evaluated; Ctrl-C waits until both are there.
+
+    The ranges of other weights go first, so that whatever ends it leaves none beside these; also where these have none.
+
+    Args:
+        folder: of the run.
+        content: the checkpoint.
+        calibration: its `calibration.json`; None where it needs none.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    ranges = folder / CALIBRATION_NAME
+    with INTERRUPTS.held():
+        try:
+            ranges.unlink(missing_ok=True)
+        except OSError as error:
+            raise UsageError(f"{ranges} cannot be removed ({error.strerror}); remove it, or give another --output") from error
+        replace_durably({folder / BEST: content} | ({} if calibration is None else {ranges: calibration}))
 
 
 def count_in(file: Path) -> Count | None:

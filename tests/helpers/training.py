@@ -122,3 +122,15 @@ def counted(file: Path, pictures: Path) -> tuple[int, int]:
     with torch.inference_mode():
         best = loaded.network(inputs).topk(5).indices == torch.from_numpy(listed.targets).unsqueeze(1)
     return int(best[:, 0].sum()), int(best.sum())
+
+
+def while_flushing(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
+    """Let something happen once, while the first file is half-written."""
+    flush = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", flush)
+        happens()
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)

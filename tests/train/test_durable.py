@@ -1,8 +1,6 @@
 """A file is there whole or not at all, whatever ends its writing; Ctrl-C waits for it."""
 
-import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,18 +8,7 @@ import pytest
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.process.interrupts import SIGNALS
 from edgevit_deploy.train.durable import replace_durably
-
-
-def while_flushing(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
-    """Let something happen once, while the first file is half-written."""
-    flush = os.fsync
-
-    def fsync(descriptor: int) -> None:
-        monkeypatch.setattr(os, "fsync", flush)
-        happens()
-        flush(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fsync)
+from tests.helpers.training import while_flushing
 
 
 @pytest.mark.parametrize("number", SIGNALS)

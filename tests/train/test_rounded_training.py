@@ -3,54 +3,47 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from edgevit_deploy import load_model, train_model
 from edgevit_deploy.calibration.choice import CalibrationChoice
 from edgevit_deploy.calibration.record import CALIBRATION_NAME, read_calibration
-from edgevit_deploy.calibration.source import CalibrationSource
 from edgevit_deploy.cli import run
 from edgevit_deploy.data.image_folder import open_image_folder
 from edgevit_deploy.data.preprocess import normalise, read_pixels
 from edgevit_deploy.deploy.quantised import emulation
+from edgevit_deploy.deploy.ranges import Range
 from edgevit_deploy.deploy.rewrite import to_deploy_form
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.rounded_training import training_for
 from edgevit_deploy.train.checkpoint import load_state, save_state
+from edgevit_deploy.train.evaluation import Count
 from edgevit_deploy.train.job import TrainingRun
-from edgevit_deploy.train.recipe import changed
-from edgevit_deploy.train.rounding import TrainedRounding
+from tests.helpers.rounded_training import RECIPE, ROUNDING, evaluated, trained
 from tests.helpers.trained import WEIGHTS
-from tests.helpers.training import QUICK, losses, metadata, tokens, train_until
+from tests.helpers.training import losses, metadata, tokens, train_until
 
 ErrorCheck = Callable[..., str]
-RECIPE = changed(QUICK, {"drop_path": 0.0, "learning_rate": 1e-3, "warmup_epochs": 0.2})
-ROUNDING = training_for("litert", "int8")
-"""Whose form folds the most and whose outputs are rounded; nothing of the target's is used."""
-
-
-def trained(data: Path, folder: Path, rounding: TrainedRounding = ROUNDING, processes: int = 1, **options: bool) -> TrainingRun:
-    return train_model(
-        data,
-        recipe=RECIPE,
-        finetune=WEIGHTS,
-        rounding=rounding,
-        output=folder,
-        processes=processes,
-        log_every=1,
-        **options,  # type: ignore[arg-type]
-    )
+Evaluated = tuple[TrainingRun, list[tuple[nn.Module, Count]]]
 
 
 @pytest.fixture(scope="module")
-def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
-    """Ten updates in one process; not to be changed."""
-    return trained(data, tmp_path_factory.mktemp("rounded") / "run")
+def with_evaluations(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    """Ten updates in one process, and what was evaluated; not to be changed."""
+    with evaluated() as found:
+        return trained(data, tmp_path_factory.mktemp("rounded") / "run"), found
+
+
+@pytest.fixture(scope="module")
+def whole(with_evaluations: Evaluated) -> TrainingRun:
+    return with_evaluations[0]
 
 
 def test_its_checkpoint_is_a_plain_one_that_says_what_it_is_for(whole: TrainingRun) -> None:
@@ -67,20 +60,28 @@ def test_its_checkpoint_is_a_plain_one_that_says_what_it_is_for(whole: TrainingR
     assert len(set(losses(whole.folder))) == 10
 
 
-def test_its_accuracy_is_that_of_the_rounded_file(whole: TrainingRun, data: Path) -> None:
-    """Counted anew from the written weights and ranges, as the conversion rounds them."""
+@torch.no_grad()
+def test_its_accuracy_is_that_of_the_rounded_file(with_evaluations: Evaluated, data: Path) -> None:
+    """What the evaluation ran has the outputs of the written weights and ranges, as the conversion rounds them."""
+    whole, evaluations = with_evaluations
+    network, count = next((network, count) for network, count in reversed(evaluations) if count.top1 == whole.top1)
     loaded = load_model(weights=whole.weights)
-    choice = CalibrationChoice(ranges=whole.folder / CALIBRATION_NAME)
     graph = to_deploy_form(loaded.network, ROUNDING.form).network
-    source = CalibrationSource(choice, loaded.record, loaded.spec.preprocess, 0)
-    ranges = source.calibration(ROUNDING.form, graph, lambda _: None).ranges
+    ranges = read_calibration(whole.folder / CALIBRATION_NAME).ranges
     listed = open_image_folder(data / "val")
     pixels = np.stack([read_pixels(listed.path(index), loaded.spec.preprocess) for index in range(len(listed))])
-    with torch.no_grad():
-        logits = emulation(graph, ROUNDING.scheme, ranges)(torch.from_numpy(normalise(pixels, loaded.spec.preprocess, "tensor")))
-    right = int((logits.argmax(dim=1) == torch.from_numpy(listed.targets)).sum())
-    assert abs(right - whole.top1) <= 1
-    assert read_calibration(whole.folder / CALIBRATION_NAME).count == 80
+    inputs = torch.from_numpy(normalise(pixels, loaded.spec.preprocess, "tensor"))
+    logits = network(inputs)
+    assert int((logits.argmax(dim=1) == torch.from_numpy(listed.targets)).sum()) == count.top1
+
+    def differs(other: nn.Module) -> float:
+        return float((logits - other(inputs)).square().mean().sqrt())
+
+    lost_by_rounding = differs(loaded.network)
+    assert lost_by_rounding > 1e-3
+    assert differs(emulation(graph, ROUNDING.scheme, ranges)) < 0.2 * lost_by_rounding, "a few values fall to the next step"
+    wider = {path: replace(of, input=Range(low=4 * of.input.low, high=4 * of.input.high)) for path, of in ranges.items()}
+    assert differs(emulation(graph, ROUNDING.scheme, wider)) > 0.5 * lost_by_rounding, "by other ranges it is another network"
 
 
 def test_it_goes_on_to_the_same_weights_and_ranges(data: Path, whole: TrainingRun, tmp_path: Path) -> None:
