@@ -130,12 +130,21 @@ def read_stored(path: Path) -> Stored:
         if node.input[0] in constants:
             weights.append(_weights(numpy_helper.to_array(constants[node.input[0]]), scale, zero_point, node, path.name))
         elif scale.size == 1:
-            activations.append((float(scale), int(zero_point)))
+            activations.append((float(scale), _zero_point(zero_point, node, path.name)))
         else:
             raise RunError(f"{path.name}: {node.op_type} {node.name} has {scale.size} grids for an activation; convert again")
     if E4M3 in types and len(types) > 1:
         raise RunError(f"{path.name}: rounds to {' and '.join(sorted(types))} at once; convert again")
     return Stored(activations=tuple(activations), weights=tuple(weights))
+
+
+def _zero_point(values: Any, node: "NodeProto", name: str) -> int:
+    """Return the one zero point of an activation; of E4M3 numbers, which could be 0.5 or NaN, it must be 0."""
+    integer = values.dtype.kind in "iu"
+    if values.size != 1 or (not integer and float(values.reshape(())) != 0):
+        expected = "one zero point" if integer else "one zero point, which is 0"
+        raise RunError(f"{name}: {node.op_type} {node.name} rounds to {values.dtype} and has not {expected}; convert again")
+    return int(values.reshape(()))
 
 
 def _weights(values: Any, scales: Any, zero_points: Any, node: "NodeProto", name: str) -> StoredWeights:

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.formats.onnx import count_operators, outside, read_ends, read_onnx
+from edgevit_deploy.formats.onnx import count_operators, outside, read_ends, read_onnx, read_stored
 from edgevit_deploy.spec import TensorSpec
 
 
@@ -58,3 +59,55 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     for name, reason in (("text.onnx", ".*"), ("nowhere.onnx", ".*No such file.*")):
         with pytest.raises(RunError, match=rf"^{name} cannot be read \({reason}\); convert again$"):
             read_onnx(tmp_path / name)
+
+
+def rounding(folder: Path, kind: int, zero_points: list[float], weight: bool = False) -> Path:
+    """Write a file that rounds an activation by one scale and these zero points of a type; or reads a weight back by them."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [len(zero_points)]) for name in ("x", "y"))
+    scales = [0.5] * (len(zero_points) if weight else 1)
+    constants = [
+        helper.make_tensor("scale", TensorProto.FLOAT, [len(scales)] if weight else [], scales),
+        helper.make_tensor("zero", kind, [len(zero_points)] if weight or len(zero_points) != 1 else [], zero_points),
+        helper.make_tensor("w", kind, [len(zero_points), 1], [1] * len(zero_points)),
+    ]
+    node = helper.make_node("DequantizeLinear", ["w", "scale", "zero"], ["y"], name="it", axis=0)
+    if not weight:
+        node = helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["y"], name="it")
+    path = folder / "model.onnx"
+    graph = helper.make_graph([node], "small", [x], [y], constants)
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "zero_points", "expected"),
+    [
+        (TensorProto.FLOAT8E4M3FN, [0.5], "float8_e4m3fn and has not one zero point, which is 0"),
+        (TensorProto.FLOAT8E4M3FN, [np.nan], "float8_e4m3fn and has not one zero point, which is 0"),
+        (TensorProto.FLOAT8E4M3FN, [-1.0], "float8_e4m3fn and has not one zero point, which is 0"),
+        (TensorProto.FLOAT8E4M3FN, [0.0, 0.0], "float8_e4m3fn and has not one zero point, which is 0"),
+        (TensorProto.FLOAT8E5M2, [0.5], "float8_e5m2 and has not one zero point, which is 0"),
+        (TensorProto.UINT8, [3, 4], "uint8 and has not one zero point"),
+        (TensorProto.INT8, [], "int8 and has not one zero point"),
+    ],
+)
+def test_zero_points_that_are_never_written_are_refused(
+    tmp_path: Path, kind: int, zero_points: list[float], expected: str
+) -> None:
+    with pytest.raises(RunError, match=rf"^model\.onnx: QuantizeLinear it rounds to {expected}; convert again$"):
+        read_stored(rounding(tmp_path, kind, zero_points))
+
+
+@pytest.mark.parametrize("value", [0.5, np.nan])
+def test_weights_with_a_zero_point_of_floating_point_are_refused(tmp_path: Path, value: float) -> None:
+    with pytest.raises(RunError, match="the weights of it are not"):
+        read_stored(rounding(tmp_path, TensorProto.FLOAT8E4M3FN, [0.0, value], weight=True))
+    (weights,) = read_stored(rounding(tmp_path, TensorProto.FLOAT8E4M3FN, [0.0, 0.0], weight=True)).weights
+    assert weights.scales.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("kind", "zero_point"), [(TensorProto.FLOAT8E4M3FN, 0), (TensorProto.UINT8, 200), (TensorProto.INT8, -7)]
+)
+def test_a_zero_point_is_read(tmp_path: Path, kind: int, zero_point: int) -> None:
+    assert read_stored(rounding(tmp_path, kind, [zero_point])).activations == ((0.5, zero_point),)
