@@ -78,7 +78,6 @@ class OnnxExporter(Exporter[OnnxOptions]):
             form=form_beside(__file__, "form-int8.toml"),
             choices={
                 "activations": ("u8", "s8"),
-                "symmetric": (False, True),
                 "outputs": (True, False),
                 "depthwise": (True, False),
                 "floating": ("head", "patch_embed1"),
