@@ -152,7 +152,7 @@ class TensorRTExporter(Exporter[TensorRTOptions]):
     def refuse(self, plan: ExportPlan[TensorRTOptions]) -> None:
         """Refuse, besides what no target does, a bad batch profile and options that the chosen library has not."""
         super().refuse(plan)
-        SourceExporter().refuse(_onnx_plan(plan))
+        SourceExporter().refuse(plan_of_source(plan))
         options = plan.options
         if plan.precision == "fp8" and options.opset < FP8_OPSET:
             raise UsageError(f"--opset {options.opset} has no FP8; use --opset {FP8_OPSET} or later")
@@ -249,12 +249,13 @@ def _how_to_build() -> str:
     return f"{LIBRARIES['tensorrt-rtx'].install}, which needs no GPU; or, with one, {LIBRARIES['tensorrt'].install}"
 
 
-def _onnx_plan(plan: ExportPlan[TensorRTOptions]) -> ExportPlan[OnnxOptions]:
+def plan_of_source(plan: ExportPlan[TensorRTOptions]) -> ExportPlan[OnnxOptions]:
+    """Return the conversion to what an engine is built from."""
     return replace(plan, target=OnnxExporter.target, options=OnnxOptions(opset=plan.options.opset))  # type: ignore[arg-type,return-value]
 
 
 def _write_source(module: "nn.Module", plan: ExportPlan[TensorRTOptions], folder: Path) -> Artifact:
-    artifact = SourceExporter().export(module, _onnx_plan(plan), folder)
+    artifact = SourceExporter().export(module, plan_of_source(plan), folder)
     return replace(artifact, path=artifact.path.rename(folder / SOURCE_NAME))
 
 

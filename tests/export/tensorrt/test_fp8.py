@@ -18,8 +18,7 @@ from edgevit_deploy.every_target import plans_of
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.request import FileRequest
 from export import TARGETS
-from export.onnx import OnnxOptions
-from export.tensorrt import SourceExporter, TensorRTExporter, TensorRTOptions
+from export.tensorrt import SourceExporter, TensorRTExporter, TensorRTOptions, plan_of_source
 from tests.helpers.onnx import rewritten
 from tests.helpers.rounding_faults import ROUNDING_FAULTS, hit
 from tests.helpers.trained import WEIGHTS
@@ -35,7 +34,7 @@ def plan(bench):
 
 @pytest.fixture(scope="module")
 def source_plan(plan):
-    return replace(plan, target="onnx", options=OnnxOptions(simplify=False))
+    return plan_of_source(plan)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +65,7 @@ def test_what_has_few_channels_stays_in_floating_point(bench, plan):
 
 
 def test_its_source_states_what_the_emulation_rounds_by(source, expected):
+    assert source.facts["simplification"] != "off", "it is written as that of an engine is"
     found = SourceExporter().stored(source)
     assert {zero_point for _, zero_point in found.activations} == {0}
     assert differences(found, expected) == []
