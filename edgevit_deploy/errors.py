@@ -65,11 +65,17 @@ class RunError(DeployError):
     """A runtime could not load a file or could not run it."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the end of an error line: the closest known name, or all of them."""
+def did_you_mean(name: str, known: Iterable[str], few: Iterable[str] | None = None) -> str:
+    """Return the end of an error line: the closest known name, or all of them.
+
+    Args:
+        name: that is not known.
+        known: all names.
+        few: which of them to list where none is close; all when None.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names if few is None else sorted(few))}"
 
 
 def system_refusal(error: BaseException) -> str | None:

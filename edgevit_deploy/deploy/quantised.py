@@ -6,6 +6,7 @@ file, and the list of scales and zero points that must be found in it.
 
 import copy
 from dataclasses import replace
+from itertools import accumulate
 from typing import cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgevit_deploy.deploy.e4m3 import E4M3WeightRounding
+from edgevit_deploy.deploy.form import ROUNDING
 from edgevit_deploy.deploy.observe import operators_of
 from edgevit_deploy.deploy.palette import PaletteRounding
 from edgevit_deploy.deploy.ranges import OperatorRanges, Range, Ranges
@@ -86,8 +88,9 @@ def chosen(network: nn.Module, scheme: Scheme) -> list[tuple[str, nn.Conv2d | nn
     operators = list(operators_of(network))
     for name in scheme.floating:
         if not any(replace(scheme, floating=(name,)).leaves(path) for path, _ in operators):
-            known = {path for path, _ in operators} | {path.split(".")[0] for path, _ in operators}
-            raise UsageError(f"no operator {shortened(name)!r} to leave in floating point; {did_you_mean(name, known)}")
+            known = {prefix for path, _ in operators for prefix in accumulate(path.split("."), "{}.{}".format)}
+            suggestion = did_you_mean(name, known, few={prefix for prefix in known if "." not in prefix})
+            raise UsageError(f"[{ROUNDING}] floating: no operator {shortened(name)!r} to leave in floating point; {suggestion}")
     return [(path, module) for path, module in operators if _suits(module, scheme) and not scheme.leaves(path)]
 
 

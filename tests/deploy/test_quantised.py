@@ -7,13 +7,13 @@ from torch import nn
 
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.observe import observe, operators_of
-from edgevit_deploy.deploy.quantised import QuantisedOperator, emulation, quantised, stored
+from edgevit_deploy.deploy.quantised import QuantisedOperator, chosen, emulation, quantised, stored
 from edgevit_deploy.deploy.ranges import Range
 from edgevit_deploy.deploy.rewrite import to_deploy_form
 from edgevit_deploy.deploy.rounding import Rounding, WeightRounding, grid_of
 from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.deploy.stored import differences
-from edgevit_deploy.errors import RunError
+from edgevit_deploy.errors import RunError, UsageError
 from tests.helpers.rounding_faults import ROUNDING_FAULTS
 from tests.helpers.small import tiny_network
 
@@ -141,3 +141,21 @@ def test_depthwise_convolutions_can_be_left_as_they_are() -> None:
     rounded = {name for name, module in quantised(graph, scheme, None).named_modules() if isinstance(module, QuantisedOperator)}
     assert not any(name.endswith(("attn", "pos_embed.body")) for name in rounded)
     assert any(name.endswith("fc1") for name in rounded)
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("hed", "did you mean 'head'?"),
+        ("blocks1.0.LocalAg", "did you mean 'blocks1.0.LocalAgg'?"),
+        ("blocks1.0.LocalAgg.mpl", "did you mean 'blocks1.0.LocalAgg.mlp'?"),
+        ("", "known: blocks1, blocks2, blocks3, blocks4, head, patch_embed1, patch_embed2, patch_embed3, patch_embed4"),
+        ("zzz", "known: blocks1, blocks2, blocks3, blocks4, head, patch_embed1, patch_embed2, patch_embed3, patch_embed4"),
+    ],
+)
+def test_an_operator_that_there_is_not_is_named_with_what_is_near(name: str, suggestion: str) -> None:
+    graph = to_deploy_form(tiny_network(seed=0), Form(position="kept")).network
+    with pytest.raises(UsageError) as caught:
+        chosen(graph, Scheme(floating=("head", name)))
+    assert str(caught.value) == f"[rounding] floating: no operator {name!r} to leave in floating point; {suggestion}"
+    assert chosen(graph, Scheme(floating=("blocks1.0.LocalAgg", "head"))), "what is suggested is taken"
