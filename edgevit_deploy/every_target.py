@@ -1,6 +1,6 @@
 """Every target of a network, one after the other: what `all` does here, and one target of it on a worker elsewhere."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from edgevit_deploy.bundle.place import check_place
 from edgevit_deploy.calibration.choice import NO_CALIBRATION, CalibrationChoice, JudgeChoice
 from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.exporter import Exporter, ExportPlan
+from edgevit_deploy.exporter import Exporter, ExportPlan, Quantisation
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model
 from edgevit_deploy.pipeline import Attempt, Progress, silent, try_convert
@@ -130,11 +130,20 @@ def check_rounding(plan: ExportPlan[Any], calibration: CalibrationChoice, judge:
     """
     if calibration.given and not (plan.scheme and plan.scheme.calibrated):
         flag = "--ranges" if calibration.ranges is not None else "--calibration"
-        raise UsageError(f"{flag}: {plan.precision} needs no ranges; use --precision int8, or drop {flag}")
+        calibrated = [name for name, own in _quantised(plan).items() if own.scheme.calibrated]
+        raise UsageError(f"{flag}: {plan.target} {plan.precision} needs no ranges; {_use_or_drop(calibrated, flag)}")
     if judge is not None and plan.scheme is None:
-        raise UsageError(
-            f"--judge is for quantised precisions, and {plan.precision} is none; use --precision int8, or drop --judge"
-        )
+        advice = _use_or_drop(list(_quantised(plan)), "--judge")
+        raise UsageError(f"--judge is for quantised precisions, and {plan.precision} is none; {advice}")
+
+
+def _quantised(plan: ExportPlan[Any]) -> Mapping[Precision, Quantisation]:
+    return THIS_HOST.find_exporter(plan.target).quantised
+
+
+def _use_or_drop(precisions: Sequence[Precision], flag: str) -> str:
+    """Return the end of an error line: a precision that the flag is for, if the target has one, or the flag's end."""
+    return f"use --precision {precisions[0]}, or drop {flag}" if precisions else f"drop {flag}"
 
 
 def _can_here(plan: ExportPlan[Any]) -> bool:

@@ -1,7 +1,7 @@
 """What is asked of a file, in plain values, and how they are read: the library's arguments and the command line's flags."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +70,11 @@ class FileRequest:
         """Return the whole conversion as decided.
 
         Raises:
-            UsageError: a batch that is no positive number, or a form that `chosen_form` refuses.
+            UsageError: a batch that is no positive number, a form that `chosen_form` refuses, or one whose rounding says
+                otherwise than an option that is not its default.
         """
         chosen = self.chosen_form()
-        return exporter.plan(
+        plan = exporter.plan(
             model.spec,
             precision=self.precision,
             batch="dynamic" if self.batch == "dynamic" else read_batch(self.batch),
@@ -86,6 +87,19 @@ class FileRequest:
             labels=() if model.labels_are_placeholders else model.labels,
             options=options,
         )
+        if options is not None:
+            self._refuse_overridden(options, plan.options)
+        return plan
+
+    def _refuse_overridden(self, asked: Any, planned: Any) -> None:
+        """Refuse an option that was asked for by name and that the form's rounding says otherwise."""
+        for field in fields(asked):
+            option, default = getattr(asked, field.name), field.default
+            if option not in (default, getattr(planned, field.name)):
+                flag, said = f"--{field.name.replace('_', '-')}", getattr(planned, field.name)
+                raise UsageError(
+                    f"{flag} {option}: [{ROUNDING}] of --form {self.form} says {said}; drop {flag}, or use another form"
+                )
 
 
 MAX_DIGITS = 9

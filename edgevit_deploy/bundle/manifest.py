@@ -233,7 +233,7 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
     document = _document(path, data)
     try:
         manifest = msgspec.convert(document, type=Manifest)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UsageError) as error:  # of a wrong type, or values that a type does not have together
         raise UsageError(f"{path}: not a valid manifest ({error}); convert again") from error
     for inside in _paths(manifest):
         check_inside(inside, path)

@@ -129,6 +129,11 @@ class RangeFlags:
         """Return these flags as they are typed."""
         return typed(calibration=self.calibration, ranges=self.ranges, percentile=self.percentile)
 
+    def as_typed(self) -> str:
+        """Return these flags as they can be typed again: of a path the whole."""
+        calibration, ranges = self.calibration and str(self.calibration), self.ranges and str(self.ranges)
+        return typed(calibration=calibration, ranges=ranges, percentile=self.percentile)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RoundingFlags(RangeFlags):

@@ -1,6 +1,7 @@
 """`convert.py tune TARGET`: which form of the deploy graph, and which rounding of it, this host's runtime runs fastest."""
 
 import math
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,11 +84,14 @@ def tune(
         )
     calibration = range_flags.calibration_choice()
     only = tuple(name for names in parts for name in names.split(",") if name)
+    if parts and not only:
+        raise UsageError("--parts names no part; name one, as `--parts sampler,norm` does, or drop it for all of them")
     request = FileRequest(image_size=image_size, precision=precision)
     with progress(f"tune {target}") as step:
         step("loading the model")
         model = load_model(model_flags.origin(request.fixed_size()))
         plan = request.plan(exporter, model)
+        exporter.refuse(plan)
         check_rounding(plan, calibration, None)
         with open_workbench(model, THIS_HOST, step, calibration=calibration) as workbench:
             tuner = Tuner(workbench, plan, timing, MAX_LOSS_DB if max_loss_db is None else max_loss_db, only)
@@ -105,16 +109,21 @@ def tune(
     sentence = measured(tuning, plan, timing, machine, flags)
     chosen = ChosenForm(form=tuning.form, measured=sentence, rounding=tuning.rounding)
     quantised = plan.precision if plan.scheme else None
-    _print(tuning, chosen, quantised)
+    text = as_toml(target, chosen, quantised, calibrated=plan.scheme is not None and plan.scheme.calibrated)
+    _print(tuning, text)
     if plan.scheme and not only:
         _say_what_was_searched(tuner, f"{target} {plan.precision}")
-    _save(tuning, chosen, machine, output, quantised)
+    name = f"{target}-{quantised}" if quantised else target
+    document = _document(tuning, chosen, machine)
+    write_together(output, {f"{name}.toml": text, f"{name}.json": json_bytes(document).decode()})
+    file, rounded = output / f"{name}.toml", f" --precision {quantised}{range_flags.as_typed()}" if quantised else ""
+    say(f"saved: {file}, {name}.json; to convert by it: {PROGRAM} {target}{rounded} --form {shlex.quote(str(file))}")
     if json:
-        print_json(_document(tuning, chosen, machine))
+        print_json(document)
     return 0
 
 
-def _print(tuning: "Tuning", chosen: ChosenForm, quantised: Precision | None) -> None:
+def _print(tuning: "Tuning", text: str) -> None:
     title, columns = f"forms of {tuning.target} on {tuning.runtime}", ROUNDED_COLUMNS if tuning.losses else COLUMNS
     print_table(title, columns, [_cells(trial, tuning) for trial in tuning.trials])
     if lost := tuning.losses:
@@ -129,7 +138,7 @@ def _print(tuning: "Tuning", chosen: ChosenForm, quantised: Precision | None) ->
         say(f"{comparison.label} / winner: {comparison.ratio:.3f} (95 %: {low:.3f} to {high:.3f}), {comparison.verdict}")
     for warning in tuning.final.warnings():
         say(f"warning: {warning}")
-    for line in as_toml(tuning.target, chosen, quantised).splitlines():
+    for line in text.splitlines():
         say(line)
 
 
@@ -152,15 +161,6 @@ def _cells(trial: "Trial", tuning: "Tuning") -> list[str | Text]:
     verdict = Text(f"{trial.verdict}, chosen" if trial.chosen else trial.verdict, style=VERDICT_STYLES[trial.verdict])
     figures = [f"{trial.ratio:.3f}", f"{low:.3f} to {high:.3f}", f"{trial.control_spread:.1%}"]
     return [*tried, *errors, *figures, Text(f"{trial.verdict}, ") + rejected if trial.rejected else verdict]
-
-
-def _save(tuning: "Tuning", chosen: ChosenForm, machine: "Machine", output: Path, quantised: Precision | None) -> None:
-    document = json_bytes(_document(tuning, chosen, machine)).decode()
-    name = f"{tuning.target}-{quantised}" if quantised else tuning.target
-    write_together(output, {f"{name}.toml": as_toml(tuning.target, chosen, quantised), f"{name}.json": document})
-    precision = f" --precision {quantised}" if quantised else ""
-    form = output / f"{name}.toml"
-    say(f"saved: {form}, {name}.json; to convert by it: {PROGRAM} {tuning.target}{precision} --form {form}")
 
 
 def _document(tuning: "Tuning", chosen: ChosenForm, machine: "Machine") -> dict[str, object]:

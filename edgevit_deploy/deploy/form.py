@@ -32,8 +32,8 @@ HEADER = (
 QUANTISED_HEADER = (
     "How a file of one target in {precision} is written: parts of the deploy graph, where they are not the default of",
     "edgevit_deploy/deploy/form.py, and under [{rounding}] what is rounded otherwise than the target does.",
-    "`convert.py tune {target} --precision {precision}` writes such a file, and `measured` says what decided.",
-    "`convert.py {target} --precision {precision} --form FILE` converts by it.",
+    "`convert.py tune {target} --precision {precision}{ranges}` writes such a file, and `measured` says what decided.",
+    "`convert.py {target} --precision {precision}{ranges} --form FILE` converts by it.",
 )
 
 
@@ -159,19 +159,21 @@ def read_form(path: Path) -> ChosenForm:
         raise UsageError(f"{path}: {error}") from error
 
 
-def as_toml(target: str, chosen: ChosenForm, precision: Precision | None = None) -> str:
+def as_toml(target: str, chosen: ChosenForm, precision: Precision | None = None, *, calibrated: bool = False) -> str:
     """Return a target's form as the text of a file: what differs from the default form, what decided it, what it rounds.
 
     Args:
         target: whose.
         chosen: the form.
         precision: a quantised one that it is for; None for a form of floating-point files.
+        calibrated: whether that one needs ranges.
     """
     import tomlkit
 
     document = tomlkit.document()
+    ranges = " --calibration DIR" if calibrated else ""
     for line in HEADER if precision is None else QUANTISED_HEADER:
-        document.add(tomlkit.comment(line.format(target=target, precision=precision, rounding=ROUNDING)))
+        document.add(tomlkit.comment(line.format(target=target, precision=precision, ranges=ranges, rounding=ROUNDING)))
     document.add(tomlkit.nl())
     document.update(chosen.form.differences(Form()))
     document[MEASURED] = chosen.measured

@@ -175,7 +175,7 @@ class Exporter(ABC, Generic[OptionsT]):
             options: the target's own; its defaults when None.
 
         Raises:
-            UsageError: a rounding that this target cannot write.
+            UsageError: a rounding that this target cannot write, or of a precision that it does not have.
         """
         chosen: OptionsT = self.options_type() if options is None else options
         returns: OutputKind = "features" if task == "features" else self.returns(chosen)
@@ -202,6 +202,7 @@ class Exporter(ABC, Generic[OptionsT]):
         if not rounding:
             return plan
         if quantisation is None:
+            self.refuse(plan)
             raise UsageError(f"{kind} rounds no integers that could be chosen; use --precision int8, or another --form")
         try:
             return self.rounded_as(plan, quantisation.scheme_with(rounding))

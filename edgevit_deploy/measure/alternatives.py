@@ -24,7 +24,7 @@ class Alternatives:
         only: names of parts, to try these alone; empty for all.
 
     Raises:
-        UsageError: a name that is no part.
+        UsageError: a name that is no part, or one that cannot be tried: by ranges of one form, or by itself.
     """
 
     def __init__(self, exporter: Exporter[Any], plan: ExportPlan[Any], *, forms: bool = True, only: Sequence[str] = ()) -> None:
@@ -35,12 +35,22 @@ class Alternatives:
         self._floating = tuple(str(name) for name in choices.get(FLOATING, ()))
         self.rounding = (*self._rounding, *self._floating)
         known = (*(CHOICES if forms else ()), *self.rounding)
+        if not forms and (of_a_form := [name for name in only if name in CHOICES]):
+            raise UsageError(
+                f"--parts {','.join(of_a_form)}: --ranges are of one form, and these parts change it; use --calibration DIR, or "
+                "other parts"
+            )
         for name in only:
             if name not in known:
                 raise UsageError(
                     f"--parts: {plan.target} {plan.precision} has no {shortened(name)!r} to choose; {did_you_mean(name, known)}"
                 )
         self.parts = tuple(part for part in known if not only or part in only)
+        if only and not any(self.others(plan, part) for part in self.parts):
+            raise UsageError(
+                f"--parts {','.join(self.parts)}: {plan.target} {plan.precision} has nothing to try there that goes with the "
+                "rest of its rounding; add a part, or drop --parts"
+            )
 
     def current(self, plan: ExportPlan[Any], part: str) -> str:
         """Return what a conversion has for a part."""

@@ -9,8 +9,10 @@ import pytest
 
 from edgevit_deploy.bundle.manifest import read_manifest
 from edgevit_deploy.cli import run
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.loading import ModelOrigin, load_model
-from edgevit_deploy.request import FileRequest
+from edgevit_deploy.request import FileRequest, read_options
 from edgevit_deploy.spec import Precision
 from tests.helpers import fakes
 from tests.helpers.bundles import edit_manifest
@@ -57,6 +59,8 @@ def test_a_bundle_rounds_what_the_form_says_and_proves_it_without_pictures(
     claim("not on record as such", lambda m: m["quantisation"]["sqnr_db"].popitem())
     claim("rounds activations by", lambda m: m["quantisation"]["scheme"].update(outputs=True))
     claim("in another way than the bundle says", lambda m: m["quantisation"]["scheme"].update(symmetric=True))
+    cannot_be = {"symmetric": True, "activations": "u8"}
+    claim("claims/manifest.json: not a valid manifest (symmetric", lambda m: m["quantisation"]["scheme"].update(cannot_be))
 
 
 @pytest.mark.slow
@@ -71,7 +75,8 @@ def test_depthwise_convolutions_left_in_floating_point(fake_target: None, form: 
         (SMALL, "outputs = false", "says what is rounded to integers, and fp32 rounds nothing; add --precision int8"),
         (INT8, "symmetric = true", "fake int8: symmetric true cannot be written; symmetric cannot be chosen"),
         ((*SMALL, "--precision", "w8"), "outputs = true", "fake w8: outputs true cannot be written"),
-        (INT8, 'floating = ["hed"]', "no operator 'hed' to leave in floating point; did you mean 'head'"),
+        (("ncnn", *INT8[1:]), "outputs = true", "ncnn has no precision 'int8' (files of our own ranges"),
+        (INT8, 'floating = ["hed"]', "[rounding] floating: no operator 'hed' to leave in floating point; did you mean 'head'"),
     ],
 )
 def test_a_rounding_that_cannot_be_is_refused(
@@ -98,3 +103,29 @@ def test_a_form_without_a_rounding_serves_either_kind_of_precision(
     plan = FileRequest(form=path, precision=precision).plan(fakes.FakeExporter(), model)
     assert plan.form.position == position
     assert plan.scheme == (fakes.FakeExporter.quantised["int8"].scheme if precision == "int8" else None)
+
+
+@pytest.mark.parametrize(
+    ("activations", "rounding", "planned"),
+    [
+        ("s8", 'activations = "u8"', None),
+        ("s8", 'activations = "u8"\noutputs = false', None),
+        ("s8", 'activations = "s8"', "s8"),
+        ("s8", "outputs = false", "s8"),
+        ("u8", 'activations = "s8"', "s8"),  # the option's default, which nobody need have typed
+        (None, 'activations = "s8"', "s8"),
+    ],
+)
+def test_a_form_does_not_silently_override_an_option(
+    form: Callable[[str], str], activations: str | None, rounding: str, planned: str | None
+) -> None:
+    exporter, model = THIS_HOST.find_exporter("onnx"), load_model(ModelOrigin(model="edgevit_xxs", image_size=(32, 32)))
+    request = FileRequest(form=form(rounding), precision="int8")
+    options = read_options(exporter, activations and {"activations": activations})
+    if planned is None:
+        with pytest.raises(UsageError, match=r"--activations s8: \[rounding\] of --form .*form\.toml says u8; drop"):
+            request.plan(exporter, model, options)
+        return
+    plan = request.plan(exporter, model, options)
+    assert plan.scheme is not None
+    assert plan.scheme.activations == plan.options.activations == planned

@@ -76,6 +76,10 @@ def tune(tmp_path: Path, *more: str, precision: str = "int8") -> dict[str, Any]:
     return json.loads((tmp_path / f"fake-{precision}.json").read_text())  # type: ignore[no-any-return]
 
 
+def said_command(said: str, command: str) -> bool:
+    return " ".join(said.split()).endswith(f"to convert by it: convert.py {command}")
+
+
 def rejected(document: dict[str, Any]) -> dict[str, str]:
     return {f"{trial['part']} {trial['choice']}": trial["rejected"] for trial in document["trials"] if trial["rejected"]}
 
@@ -94,7 +98,9 @@ def test_a_rounding_that_is_faster_and_loses_little_wins(files: Files, tmp_path:
     said = capfd.readouterr().err
     assert "30.7 (+1.0)" in said
     assert {"[rounding]", "outputs = false"} <= set(said.splitlines()), "the file, line by line"
-    assert f"convert.py fake --precision int8 --form {tmp_path / 'fake-int8.toml'}" in " ".join(said.split())
+    assert said_command(said, f"fake --precision int8 --calibration synthetic --form {tmp_path / 'fake-int8.toml'}")
+    header = (tmp_path / "fake-int8.toml").read_text().partition("measured =")[0]
+    assert "`convert.py fake --precision int8 --calibration DIR --form FILE` converts by it" in header
 
 
 @pytest.mark.parametrize(("more", "wins"), [((), False), (("--max-loss-db", "3"), True)])
@@ -140,6 +146,21 @@ def test_with_ranges_only_roundings_are_tried(files: Files, tmp_path: Path, capf
     assert {trial["part"] for trial in document["trials"]} == ROUNDED
     assert "--ranges are of one form" in " ".join(capfd.readouterr().err.split())
     assert "--ranges calibration.json" in document["measured"]
+
+
+def test_the_command_that_is_said_has_what_was_typed(files: Files, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "of mine"
+    folder.mkdir()
+    (folder / "calibration.json").write_bytes(calibration_of_the_start())
+    tune(folder, "--ranges", str(folder / "calibration.json"))
+    ranges, form = folder / "calibration.json", folder / "fake-int8.toml"
+    assert said_command(capfd.readouterr().err, f"fake --precision int8 --ranges '{ranges}' --form '{form}'")
+    tune(tmp_path, "--percentile", "99.9")
+    form = tmp_path / "fake-int8.toml"
+    said = capfd.readouterr().err
+    assert said_command(said, f"fake --precision int8 --calibration synthetic --percentile 99.9 --form {form}")
+    tune(tmp_path, precision="w8")
+    assert "--calibration" not in capfd.readouterr().err, "neither in the command nor in the file, which is printed"
 
 
 def calibration_of_the_start() -> bytes:
@@ -190,10 +211,45 @@ def test_ranges_with_nothing_to_choose_are_refused(
 
 
 @pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ("sampler", "--parts sampler: --ranges are of one form, and these parts change it"),
+        ("head,sampler,norm", "--parts sampler,norm: --ranges are of one form, and these parts change it"),
+        ("samplers", "--parts: fake int8 has no 'samplers' to choose"),
+    ],
+)
+def test_with_ranges_no_part_of_a_form_can_be_named(
+    files: Files, monkeypatch: pytest.MonkeyPatch, expect_error: Callable[..., str], tmp_path: Path, parts: str, message: str
+) -> None:
+    only(monkeypatch, "position", "sampler", "norm")
+    (tmp_path / "calibration.json").write_bytes(calibration_of_the_start())
+    flags = ("--precision", "int8", "--ranges", tmp_path / "calibration.json", "--parts", parts)
+    assert message in expect_error(2, "tune", "fake", *SMALL, *flags)
+
+
+@pytest.mark.parametrize(("activations", "code"), [("u8", 2), ("s8", 0)])
+def test_parts_that_leave_nothing_to_try_are_refused(
+    files: Files, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, activations: Any, code: int
+) -> None:
+    int8 = fakes.FakeExporter.quantised["int8"]
+    choices = {"symmetric": (False, True), "activations": ("u8", "s8")}
+    changed = replace(int8, scheme=replace(int8.scheme, activations=activations), choices=choices)
+    monkeypatch.setattr(fakes.FakeExporter, "quantised", {"int8": changed})
+    flags = ("tune", "fake", *SMALL, "--precision", "int8", *SYNTHETIC, "--output", str(tmp_path))
+    assert run([*flags, "--parts", "symmetric"]) == code
+    assert run([*flags, "--parts", "symmetric,activations"]) == 0, "the other part makes room for it"
+
+
+@pytest.mark.parametrize(
     ("tokens", "code", "message"),
     [
         (("fake", *SMALL, "--precision", "int8"), 2, "add --calibration DIR"),
-        (("fake", *SMALL, *SYNTHETIC), 2, "fp32 needs no ranges"),
+        (("fake", *SMALL, *SYNTHETIC), 2, "fake fp32 needs no ranges; use --precision int8, or drop --calibration"),
+        (("ncnn", *SMALL, *SYNTHETIC), 2, "ncnn fp32 needs no ranges; drop --calibration"),
+        (("onnx", *SMALL, "--precision", "fp8", *SYNTHETIC), 2, "onnx has no precision 'fp8' (floating point of eight bits is"),
+        (("ncnn", *SMALL, "--precision", "int8", *SYNTHETIC), 2, "ncnn has no precision 'int8' (files of our own ranges"),
+        (("fake", *SMALL, "--parts", ""), 2, "--parts names no part"),
+        (("fake", *SMALL, "--parts", ",", ""), 2, "--parts names no part"),
         (("fake", *SMALL, "--max-loss-db", "1"), 2, "add --precision int8"),
         (("fake", *SMALL, "--precision", "int8", *SYNTHETIC, "--max-loss-db", "-1"), 2, "expected 0 or more"),
         (("fake", *SMALL, "--parts", "outputs"), 2, "--parts: fake fp32 has no 'outputs' to choose"),
