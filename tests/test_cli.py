@@ -46,7 +46,7 @@ ANY_SIZE = ("fake", "--model", "edgevit_xxs")
         ((*FAKE_COMMAND, "--batch", "0"), "--batch 0: expected a whole number from 1 to 1024, or dynamic"),
         ((*FAKE_COMMAND, "--batch=-2"), "--batch -2: expected a whole number from 1 to 1024, or dynamic"),
         ((*FAKE_COMMAND, "--batch", "many"), "--batch many: expected a whole number"),
-        ((*FAKE_COMMAND, "--precision", "fp8"), 'Invalid value "fp8" for --precision'),
+        ((*FAKE_COMMAND, "--precision", "fp4"), 'Invalid value "fp4" for --precision'),
         ((*FAKE_COMMAND, "--precision", "fp16"), "fake has no precision 'fp16'; use --precision fp32"),
         ((*ANY_SIZE, "--num-classes", "0"), "a classifier needs at least 1 class, got 0"),
         ((*FAKE_COMMAND, "--seed", "-1"), "seed is 0 or larger"),

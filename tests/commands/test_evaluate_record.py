@@ -16,11 +16,11 @@ from edgevit_deploy.cli import run
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.measure.accuracy import Shard, ShardLogits, run_in_turn
 from edgevit_deploy.measure.accuracy.record import read_record
-from tests.commands.test_report import HOSTILE, Page
 from tests.helpers import trained
 from tests.helpers.bundles import edit_manifest, rehash
 from tests.helpers.evaluation import pictures, write_labels
 from tests.helpers.fakes import FakeSession
+from tests.helpers.report_page import HOSTILE, Page
 
 ErrorCheck = Callable[..., str]
 Capture = pytest.CaptureFixture[str]

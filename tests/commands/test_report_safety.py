@@ -12,10 +12,7 @@ import pytest
 from edgevit_deploy.bundle.manifest import read_manifest
 from edgevit_deploy.commands.report.page import TEMPLATE, Subject, environment, page_about, render
 from tests.helpers.bundles import edit_manifest
-from tests.helpers.report_page import Page, report
-
-TEMPLATE_CODE = "{status}{0.__class__}{{ 7 * 7 }}{% for %}{#"
-HOSTILE = """</style></pre><script>alert(1)</script><img src=x onerror='alert(2)' alt="q">&""" + TEMPLATE_CODE
+from tests.helpers.report_page import HOSTILE, TEMPLATE_CODE, Page, report
 
 
 def test_nothing_external_and_nothing_that_runs(fake_bundle: Path) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 from edgevit_deploy.cli import run
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
+TEMPLATE_CODE = "{status}{0.__class__}{{ 7 * 7 }}{% for %}{#"
+HOSTILE = """</style></pre><script>alert(1)</script><img src=x onerror='alert(2)' alt="q">&""" + TEMPLATE_CODE
+"""Text that a page must show and neither a browser nor a template may obey."""
 
 
 class Page(HTMLParser):
