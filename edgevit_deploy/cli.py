@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its
         "evaluate:evaluate_bundles",
         "Measure top-1 and top-5 of bundles on labelled pictures, paired with the network they were made from.",
     ),
+    "app": ("app:app", "Write a small Android, iOS, web or C++ project that loads a bundle and replays its golden data."),
     "bench": (
         "bench:bench_bundles",
         "Measure latency, load time, memory and size of bundles, against each other, naive exports or peers.",

@@ -23,8 +23,10 @@ from edgevit_deploy.cli import run
 from edgevit_deploy.parity import probe_sets
 from edgevit_deploy.process.interrupts import INTERRUPTS, SIGNALS
 from tests.helpers import shared, tiers
-from tests.helpers.fakes import register_fake
+from tests.helpers.fakes import FAKE_COMMAND, register_fake
 from tests.helpers.remembered import remembered_noisiest
+from tests.helpers.shared import made_once
+from tests.helpers.small import tiny_weights
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -138,3 +140,15 @@ def listening() -> Iterator[None]:
     for number, handler in before.items():
         signal.signal(number, handler)
     INTERRUPTS.arrived = False
+
+
+@pytest.fixture(scope="session")
+def small_bundle() -> Path:
+    """A good bundle of the fake target, of one block a stage at 32 x 32; link its files, and replace what is to change."""
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            register_fake(monkeypatch)
+            assert run(["fake", "--weights", str(tiny_weights()), *FAKE_COMMAND[3:5], "--output", str(folder)]) == 0
+
+    return made_once("small-fake-bundle", make) / "fake-fp32"

@@ -7,6 +7,7 @@ an `OSError` whose `strerror` says it.
 import errno
 import glob
 import os
+import shutil
 import stat
 from contextlib import suppress
 from io import BufferedReader
@@ -73,12 +74,20 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
 
 
 def unfinished(path: Path) -> Path:
-    """Return the name beside a file under which this process writes it, and remove what killed ones have left there."""
+    """Return the name beside a file or folder under which this process writes it; what killed ones have left there is removed."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.unfinished-*"):
         if not _is_alive(leftover.name.rpartition("-")[2]):
-            with suppress(OSError):
-                leftover.unlink()
+            remove(leftover)
     return path.with_name(f".{path.name}.unfinished-{os.getpid()}")
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, as far as that can be; a link is removed, not followed."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
 
 def _is_alive(process: str) -> bool:

@@ -10,22 +10,8 @@ import pytest
 import runtimes
 from edgevit_deploy.cli import run
 from edgevit_deploy.host import find_session
-from tests.helpers.fakes import FAKE_COMMAND, FAKE_RUNTIME, register_fake
+from tests.helpers.fakes import FAKE_RUNTIME
 from tests.helpers.fuzzing import Asker, bounded_memory
-from tests.helpers.shared import made_once
-from tests.helpers.small import tiny_weights
-
-
-@pytest.fixture(scope="session")
-def small_bundle() -> Path:
-    """A good bundle of the fake target, of one block a stage at 32 x 32; link its files, and replace what is to change."""
-
-    def make(folder: Path) -> None:
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            register_fake(monkeypatch)
-            assert run(["fake", "--weights", str(tiny_weights()), *FAKE_COMMAND[3:5], "--output", str(folder)]) == 0
-
-    return made_once("small-fake-bundle", make) / "fake-fp32"
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from edgevit_deploy.spec import Precision
 TESTS = Path(__file__).parent.parent
 
 CORE = (
+    "apps",
     "bundle",
     "calibration",
     "commands",
