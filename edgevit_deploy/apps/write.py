@@ -13,7 +13,7 @@ from edgevit_deploy.errors import BundleError, UsageError
 from edgevit_deploy.outside.files import remove, unfinished
 from edgevit_deploy.spec import PROGRAM
 
-MADE_BY_TOOLS = shutil.ignore_patterns(SAMPLE_NAME, "build", "node_modules", "__pycache__", ".gradle", ".build")
+MADE_BY_TOOLS = shutil.ignore_patterns(SAMPLE_NAME, "build", "node_modules", "vendor", "__pycache__", ".gradle", ".build")
 """What lies in a sample's folder where somebody has built it there."""
 
 

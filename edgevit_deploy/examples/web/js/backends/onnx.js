@@ -1,0 +1,26 @@
+// ONNX Runtime Web: WebAssembly on one thread or several, or WebGPU.
+
+const RUNTIME = new URL("../../vendor/onnxruntime-web/", import.meta.url).href;
+
+/**
+ * Load a model.
+ *
+ * @param bundle as `loadBundle` gives it.
+ * @param options {device: "wasm" or "webgpu", threads}
+ * @returns {runtime, threads, run(pixels) -> Promise of Float32Array}
+ */
+export async function open(bundle, { device, threads }) {
+  const gpu = device === "webgpu";
+  const ort = await import(`${RUNTIME}${gpu ? "ort.webgpu.min.mjs" : "ort.wasm.min.mjs"}`);
+  ort.env.wasm.wasmPaths = RUNTIME; // absolute: a relative one is taken from the script, not from the page
+  ort.env.wasm.numThreads = threads;
+  const { modelBytes, input, output } = bundle;
+  // [snippet: load]
+  const session = await ort.InferenceSession.create(modelBytes, { executionProviders: [device] });
+  const run = async (pixels) => {
+    const results = await session.run({ [input.name]: new ort.Tensor("float32", pixels, input.shape) });
+    return results[output.name].data;
+  };
+  // [end]
+  return { runtime: `ONNX Runtime Web ${ort.env.versions.web}`, threads: ort.env.wasm.numThreads, run };
+}

@@ -1,0 +1,29 @@
+"""The snippets of the bundles' READMEs are regions of the samples' sources, which are compiled and run."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from edgevit_deploy.apps.samples import SAMPLES
+
+ROOT = Path(__file__).parents[2]
+
+SNIPPETS = [
+    ("onnx", "js", "web/js/backends/onnx.js", "load"),
+    ("litert", "js", "web/js/backends/litert.js", "load"),
+]
+
+
+def region(source: str, name: str) -> str:
+    """Return the lines between `[snippet: NAME]` and `[end]`, moved to the left."""
+    lines = source.splitlines()
+    (start,) = (place for place, line in enumerate(lines) if f"[snippet: {name}]" in line)
+    end = next(place for place in range(start, len(lines)) if "[end]" in lines[place])
+    return textwrap.dedent("\n".join(lines[start + 1 : end])) + "\n"
+
+
+@pytest.mark.parametrize(("target", "language", "source", "name"), SNIPPETS)
+def test_a_snippet_is_a_region_of_a_sample(target: str, language: str, source: str, name: str) -> None:
+    usage = (ROOT / f"export/{target}/usage.md").read_text()
+    assert f"```{language}\n{region((SAMPLES / source).read_text(), name)}```\n" in usage
