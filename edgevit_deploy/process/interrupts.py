@@ -33,6 +33,10 @@ class Interrupts:
         if self.arrived:
             raise KeyboardInterrupt
 
+    def obeyed(self) -> None:
+        """Forget what has arrived: the command waited for it, and has ended as it should."""
+        self.arrived = False
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold both signals off for a moment, and raise afterwards if one arrived; only the main thread gets them at all.
