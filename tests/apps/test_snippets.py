@@ -12,6 +12,9 @@ ROOT = Path(__file__).parents[2]
 SNIPPETS = [
     ("onnx", "js", "web/js/backends/onnx.js", "load"),
     ("litert", "js", "web/js/backends/litert.js", "load"),
+    ("onnx", "kotlin", "android/app/src/onnx/kotlin/edgevit/app/OnnxBackend.kt", "load"),
+    ("litert", "kotlin", "android/app/src/litert/kotlin/edgevit/app/LiteRtBackend.kt", "load"),
+    ("executorch", "kotlin", "android/app/src/executorch/kotlin/edgevit/app/ExecuTorchBackend.kt", "load"),
 ]
 
 
