@@ -1,0 +1,23 @@
+# The onnxruntime wheel has the library, and no headers. -DONNXRUNTIME_ROOT=FOLDER of a release has both (include/, lib/); with the
+# wheel, -DONNXRUNTIME_INCLUDE=FOLDER gives the headers. They may be older than the library.
+set(ONNXRUNTIME_ROOT "" CACHE PATH "folder of an ONNX Runtime release")
+edgevit_wheel(wheel onnxruntime)
+find_path(ONNXRUNTIME_INCLUDE onnxruntime_cxx_api.h HINTS "${ONNXRUNTIME_ROOT}/include" PATH_SUFFIXES onnxruntime)
+file(GLOB in_wheel "${wheel}/capi/libonnxruntime.so.*" "${wheel}/capi/libonnxruntime.*.dylib")
+find_library(ONNXRUNTIME_LIBRARY onnxruntime HINTS "${ONNXRUNTIME_ROOT}/lib")
+if(NOT ONNXRUNTIME_LIBRARY AND wheel AND in_wheel)
+  # The loader looks for the name that is written in the library, libonnxruntime.so.1, which the wheel does not have.
+  list(GET in_wheel 0 library)
+  file(MAKE_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/onnxruntime")
+  file(CREATE_LINK "${library}" "${CMAKE_CURRENT_BINARY_DIR}/onnxruntime/libonnxruntime.so.1" SYMBOLIC)
+  set(ONNXRUNTIME_LIBRARY "${CMAKE_CURRENT_BINARY_DIR}/onnxruntime/libonnxruntime.so.1" CACHE FILEPATH "" FORCE)
+endif()
+if(ONNXRUNTIME_INCLUDE AND ONNXRUNTIME_LIBRARY)
+  edgevit_back_end(onnx)
+  target_include_directories(edgevit_onnx SYSTEM PRIVATE "${ONNXRUNTIME_INCLUDE}")
+  target_link_libraries(edgevit_onnx PUBLIC "${ONNXRUNTIME_LIBRARY}")
+elseif(ONNXRUNTIME_LIBRARY)
+  set(EDGEVIT_onnx_MISSING "onnxruntime_cxx_api.h not found; give its folder with -DONNXRUNTIME_INCLUDE=FOLDER")
+else()
+  set(EDGEVIT_onnx_MISSING "ONNX Runtime not found; pip install onnxruntime, or give -DONNXRUNTIME_ROOT=FOLDER of a release")
+endif()

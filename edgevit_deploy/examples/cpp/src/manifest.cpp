@@ -1,0 +1,220 @@
+#include "manifest.h"
+
+#include <algorithm>
+
+#include "fields.h"
+
+namespace edgevit {
+namespace {
+
+constexpr int MAX_SIDE = 8192;
+constexpr int MAX_CLASSES = 1'000'000;
+constexpr int MAX_ROWS = 4096;
+constexpr std::int64_t MAX_FILE_BYTES = std::int64_t{1} << 34;
+constexpr std::size_t MAX_FILES = 4096, MAX_OUTPUTS = 64, MAX_DIFFS = 65536;
+
+Size size_of(const Json& object, const std::string& name) {
+    const Json& sides = list_of(object, name, 2);
+    if (sides.size() != 2)
+        refuse(name + " is no height and width");
+    return {static_cast<int>(integer(sides[0], name, 1, MAX_SIDE)), static_cast<int>(integer(sides[1], name, 1, MAX_SIDE))};
+}
+
+template <std::size_t count>
+std::array<double, count> numbers_of(const Json& object, const std::string& name) {
+    const Json& values = list_of(object, name, count);
+    if (values.size() != count)
+        refuse(name + " has not " + std::to_string(count) + " numbers");
+    std::array<double, count> numbers{};
+    for (std::size_t i = 0; i < count; ++i)
+        numbers[i] = number(values[i], name);
+    return numbers;
+}
+
+// A path of the manifest that may become one on this machine: inside the bundle, in plain form, and none that a system reads
+// otherwise (a drive, a stream, a backslash).
+std::string inside(const Json& object, const std::string& name) {
+    const std::string path = text_of(object, name);
+    const bool plain = !path.empty() && path.size() < 1000 && path.find_first_of(std::string("\\:\0", 3)) == std::string::npos;
+    const std::string framed = "/" + path + "/";
+    const bool climbs = framed.find("/../") != std::string::npos || framed.find("/./") != std::string::npos;
+    if (!plain || path.front() == '/' || framed.find("//") != std::string::npos || climbs)
+        throw Refused("manifest.json: the path '" + printable(path) + "' leaves the bundle; do not use this bundle");
+    return path;
+}
+
+TensorSpec tensor(const Json& object) {
+    if (text_of(object, "dtype") != "float32")
+        refuse("an input or output is not float32");
+    TensorSpec spec{text_of(object, "name"), {}};
+    for (const Json& axis : list_of(object, "shape", 4))
+        spec.shape.push_back(axis.is_string() ? 0 : static_cast<int>(integer(axis, "an axis of " + spec.name, 1, MAX_CLASSES)));
+    return spec;
+}
+
+GoldenArray golden_array(const Json& object) {
+    GoldenArray array{text_of(object, "name"), inside(object, "path"), {}};
+    for (const Json& axis : list_of(object, "shape", 4))
+        array.shape.push_back(static_cast<int>(integer(axis, "an axis of " + array.path, 1, MAX_CLASSES)));
+    return array;
+}
+
+Preprocess preprocess(const Json& object) {
+    const std::string interpolation = text_of(object, "interpolation"), fit = text_of(object, "fit");
+    if (interpolation != "bicubic" && interpolation != "bilinear")
+        refuse("interpolation is neither bicubic nor bilinear");
+    if (fit != "cover" && fit != "stretch")
+        refuse("fit is neither cover nor stretch");
+    if (text_of(object, "color_order") != "RGB")
+        refuse("color_order is not RGB");
+    Preprocess result{size_of(object, "resize"),
+                      size_of(object, "crop"),
+                      fit == "stretch",
+                      interpolation == "bicubic" ? Interpolation::bicubic : Interpolation::bilinear,
+                      numbers_of<3>(object, "mean"),
+                      numbers_of<3>(object, "std"),
+                      numbers_of<2>(object, "value_range")};
+    if (std::any_of(result.deviation.begin(), result.deviation.end(), [](double value) { return value <= 0; }))
+        refuse("std is not above 0");
+    return result;
+}
+
+// Schema 1 had one input and one output, whose golden data and form stood in other places.
+Json from_schema_1(Json old) {
+    const Json golden = field(old, "golden");
+    const std::string input = text_of(list_of(old, "inputs", 1)[0], "name"), output = text_of(list_of(old, "outputs", 1)[0], "name");
+    old["golden"] = {
+        {"input", {{"name", input}, {"path", field(golden, "input_path")}, {"shape", field(golden, "input_shape")}}},
+        {"outputs", {{{"name", output}, {"path", field(golden, "output_path")}, {"shape", field(golden, "output_shape")}}}},
+    };
+    old["conversion"] = {{"takes", field(old, "input_form")}, {"returns", field(old, "output_form")}};
+    Json& parity = old["parity"];
+    if (parity.is_object() && parity.contains("diffs") && parity["diffs"].is_array())
+        for (Json& diff : parity["diffs"])
+            diff["output"] = output;
+    return old;
+}
+
+Json document_of(const std::string& text) {
+    Json document = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (!document.is_object() || !document.contains("schema_version"))
+        throw Refused("manifest.json is no manifest of a bundle; convert again");
+    const Json version = document["schema_version"];
+    if (version == 1)
+        return from_schema_1(std::move(document));
+    if (version != 2)
+        throw Refused("manifest.json: schema_version " + printable(version.dump()) + " is unknown, this program reads 1 and 2; convert again");
+    return document;
+}
+
+void read_parity(const Json& parity, Manifest& manifest) {
+    manifest.parity_status = text_of(parity, "status");
+    const Json& diffs = field(parity, "diffs");
+    if (!diffs.is_array() || diffs.size() > MAX_DIFFS)
+        refuse("parity.diffs is no list");
+    for (const Json& diff : diffs) {
+        const Json& tolerance = field(diff, "tolerance");
+        const std::string measure = tolerance.is_object() ? tolerance.value("measure", Json("largest")).dump() : "";
+        if (measure != "\"largest\"" && measure != "\"rms\"")
+            refuse("tolerance.measure is neither largest nor rms");
+        const double bound = number(field(tolerance, "atol"), "tolerance.atol");
+        manifest.diffs.push_back({text_of(diff, "output"), size_of(diff, "image_size"), bound, measure == "\"rms\""});
+    }
+}
+
+// Whether the lower end of the 95 % interval (Wilson) of the share of equal decisions reaches what was asked of it.
+bool passed(const Json& decisions) {
+    const auto pictures = static_cast<double>(integer(field(decisions, "pictures"), "decisions.pictures", 0, 1'000'000'000));
+    const auto agreeing = static_cast<double>(integer(field(decisions, "agreeing"), "decisions.agreeing", 0, static_cast<std::int64_t>(pictures)));
+    const double least = number(field(decisions, "min_agreement"), "decisions.min_agreement");
+    if (pictures == 0)
+        return false;
+    constexpr double z = 1.959963984540054;
+    const double share = agreeing / pictures, spread = z * std::sqrt(share * (1 - share) / pictures + z * z / (4 * pictures * pictures));
+    return (share + z * z / (2 * pictures) - spread) / (1 + z * z / pictures) >= least;
+}
+
+void check_agreement(const Manifest& manifest) {
+    const std::vector<int>& in = manifest.input.shape;
+    const Size image = manifest.image_size, crop = manifest.preprocess.crop;
+    if (in.size() != 4 || in[0] > 1 || in[1] != 3)
+        refuse("the input is not one picture of three planes at a time; convert with --batch 1");
+    if ((in[2] != 0 && in[2] != crop.height) || (in[3] != 0 && in[3] != crop.width) || !(image == crop))
+        refuse("the input, preprocess.crop and model.image_size are of different sizes");
+    const std::vector<int>& golden = manifest.golden_input.shape;
+    if (golden.size() != 4 || golden[0] > MAX_ROWS || golden[1] != 3 || golden[2] != image.height || golden[3] != image.width)
+        refuse("the golden input is not of the model's size");
+    if (manifest.golden_input.name != manifest.input.name || manifest.golden_outputs.size() != manifest.outputs.size())
+        refuse("golden data and the model have other inputs or outputs");
+    for (std::size_t i = 0; i < manifest.outputs.size(); ++i) {
+        const TensorSpec& output = manifest.outputs[i];
+        const GoldenArray& array = manifest.golden_outputs[i];
+        if (output.shape.size() != 2 || output.shape[0] > 1 || output.shape[1] != manifest.classes)
+            refuse("output " + output.name + " has not a value for each of " + std::to_string(manifest.classes) + " classes");
+        if (array.name != output.name || array.shape != std::vector<int>{golden[0], manifest.classes})
+            refuse("the golden data of " + output.name + " are of another shape");
+    }
+}
+
+}  // namespace
+
+std::size_t GoldenArray::values() const {
+    std::size_t count = 1;
+    for (const int axis : shape)
+        count *= static_cast<std::size_t>(axis);
+    return count;
+}
+
+std::vector<int> Manifest::input_shape() const {
+    return {1, 3, preprocess.crop.height, preprocess.crop.width};
+}
+
+std::string Manifest::unproven() const {
+    if (decisions_passed == false)
+        return "UNPROVEN: too many of the file's decisions are not the network's";
+    if (parity_status != "passed")
+        return "UNPROVEN: the file's parity is '" + printable(parity_status) + "'";
+    return quantised && !decisions_passed ? "decisions not judged: its numbers are right, nobody counted its decisions" : "";
+}
+
+Manifest parse_manifest(const std::string& text) {
+    const Json document = document_of(text);
+    const Json &model = field(document, "model"), &labels = field(document, "labels"), &golden = field(document, "golden");
+    const Json& conversion = field(document, "conversion");
+    const std::string takes = text_of(conversion, "takes"), returns = text_of(conversion, "returns");
+    if (takes != "tensor" && takes != "image")
+        refuse("conversion.takes is neither tensor nor image");
+    if (returns != "logits" && returns != "probabilities")
+        refuse("it returns " + returns + " and no classes");
+    Manifest manifest{};
+    manifest.target = text_of(document, "target");
+    manifest.precision = text_of(document, "precision");
+    manifest.path = inside(document, "path");
+    for (const Json& file : list_of(document, "files", MAX_FILES)) {
+        const auto bytes = static_cast<std::uint64_t>(integer(field(file, "bytes"), "files.bytes", 0, MAX_FILE_BYTES));
+        manifest.files.push_back({inside(file, "path"), text_of(file, "sha256"), bytes});
+    }
+    manifest.variant = text_of(model, "variant");
+    manifest.classes = static_cast<int>(integer(field(model, "num_classes"), "model.num_classes", 1, MAX_CLASSES));
+    manifest.image_size = size_of(model, "image_size");
+    manifest.input = tensor(list_of(document, "inputs", 1)[0]);
+    for (const Json& output : list_of(document, "outputs", MAX_OUTPUTS))
+        manifest.outputs.push_back(tensor(output));
+    manifest.preprocess = preprocess(field(document, "preprocess"));
+    manifest.labels_path = inside(labels, "path");
+    if (integer(field(labels, "count"), "labels.count", 1, MAX_CLASSES) != manifest.classes)
+        refuse("labels.count is not the number of classes");
+    manifest.golden_input = golden_array(field(golden, "input"));
+    for (const Json& output : list_of(golden, "outputs", MAX_OUTPUTS))
+        manifest.golden_outputs.push_back(golden_array(output));
+    manifest.takes_image = takes == "image";
+    manifest.returns_probabilities = returns == "probabilities";
+    read_parity(field(document, "parity"), manifest);
+    manifest.quantised = !document.value("quantisation", Json()).is_null();
+    if (const Json decisions = document.value("decisions", Json()); !decisions.is_null())
+        manifest.decisions_passed = passed(decisions);
+    check_agreement(manifest);
+    return manifest;
+}
+
+}  // namespace edgevit

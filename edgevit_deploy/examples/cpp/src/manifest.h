@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "preprocess.h"
+
+namespace edgevit {
+
+// One file of a bundle: its path inside, with slashes.
+struct FileRecord {
+    std::string path;
+    std::string sha256;
+    std::uint64_t bytes;
+};
+
+// An input or output. An axis that is free (a name in the manifest) is 0.
+struct TensorSpec {
+    std::string name;
+    std::vector<int> shape;
+};
+
+// Golden data of an input or output.
+struct GoldenArray {
+    std::string name;
+    std::string path;
+    std::vector<int> shape;
+
+    std::size_t values() const;
+};
+
+// What was found when a file was compared with the network: of one output at one image size.
+struct Diff {
+    std::string output;
+    Size image_size;
+    double bound;
+    bool root_mean_square;  // what is bounded: that of all errors, or the largest one
+};
+
+// What of manifest.json (schema version 2 or 1) this program uses, checked: nothing in it is larger than any bundle has, and
+// what must agree agrees.
+struct Manifest {
+    std::string target;
+    std::string precision;
+    std::string path;
+    std::vector<FileRecord> files;
+    std::string variant;
+    int classes;
+    Size image_size;
+    TensorSpec input;
+    std::vector<TensorSpec> outputs;
+    Preprocess preprocess;
+    std::string labels_path;
+    GoldenArray golden_input;
+    std::vector<GoldenArray> golden_outputs;
+    bool takes_image;
+    bool returns_probabilities;
+    std::string parity_status;
+    std::vector<Diff> diffs;
+    bool quantised;
+    std::optional<bool> decisions_passed;  // none where nobody judged them
+
+    // (1, 3, height, width) of a run: what is free is one picture of the size that the preprocessing gives.
+    std::vector<int> input_shape() const;
+
+    // The same in the type of list that a runtime wants.
+    template <typename Axes>
+    Axes input_shape_as() const {
+        const std::vector<int> shape = input_shape();
+        return Axes(shape.begin(), shape.end());
+    }
+
+    // What was not proven of the file, in words for a banner; nothing where all was.
+    std::string unproven() const;
+};
+
+// Throws Refused.
+Manifest parse_manifest(const std::string& text);
+
+}  // namespace edgevit

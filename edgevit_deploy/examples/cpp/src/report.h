@@ -1,0 +1,41 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "golden.h"
+
+namespace edgevit {
+
+// One of the most probable classes of a picture.
+struct Guess {
+    int place;
+    std::string label;
+    double probability;
+};
+
+struct PictureResult {
+    std::string path;
+    std::vector<Guess> top;  // empty where an output is not finite: then nothing is decided
+};
+
+// What the program found out, to be shown to a person or to another program.
+struct Report {
+    std::string title;
+    std::string runtime;
+    std::string unproven;
+    std::string substitute;
+    std::vector<PictureResult> pictures;
+    std::optional<double> latency_ms;
+    int repeat = 0;
+    std::vector<Verdict> golden;
+
+    // Whether every golden output is within its bound and every picture was decided.
+    bool good() const;
+};
+
+std::string as_text(const Report& report);
+std::string as_json(const Report& report);
+
+}  // namespace edgevit
