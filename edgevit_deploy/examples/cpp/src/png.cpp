@@ -2,6 +2,7 @@
 #include <png.h>
 
 #include <algorithm>
+#include <cctype>
 #include <csetjmp>
 #include <cstring>
 
@@ -81,9 +82,27 @@ private:
     int bits_ = 8;
 };
 
+// EXIF as ImageMagick wrote it before PNG had a chunk for it: a name, a length, and then lines of hexadecimal digits.
+Bytes from_raw_profile(const std::string& text) {
+    std::size_t start = 0;
+    for (int line = 0; line < 3; ++line)
+        start = std::min(text.find('\n', start), text.size() - 1) + 1;
+    Bytes bytes;
+    int half = -1;
+    for (const char character : text.substr(start)) {
+        if (std::isxdigit(static_cast<unsigned char>(character)) == 0)
+            continue;
+        const int digit = std::isdigit(static_cast<unsigned char>(character)) != 0 ? character - '0' : (character | 0x20) - 'a' + 10;
+        if (half >= 0)
+            bytes.push_back(static_cast<std::uint8_t>(16 * half + digit));
+        half = half < 0 ? digit : -1;
+    }
+    return bytes;
+}
+
 int orientation(Reader& reader) {
     Bytes exif;
-    std::string xmp;
+    std::string xmp, raw_profile;
 #ifdef PNG_eXIf_SUPPORTED
     png_uint_32 size = 0;
     png_bytep data = nullptr;
@@ -92,9 +111,14 @@ int orientation(Reader& reader) {
 #endif
     png_textp texts = nullptr;
     const int count = png_get_text(reader.png(), reader.info(), &texts, nullptr);
-    for (int i = 0; i < count; ++i)
+    for (int i = 0; i < count; ++i) {
         if (texts[i].text != nullptr && std::strcmp(texts[i].key, "XML:com.adobe.xmp") == 0)
             xmp = texts[i].text;
+        else if (texts[i].text != nullptr && std::strcmp(texts[i].key, "Raw profile type exif") == 0)
+            raw_profile = texts[i].text;
+    }
+    if (exif.empty() && !raw_profile.empty())
+        exif = from_raw_profile(raw_profile);
     return orientation_of(exif, xmp);
 }
 
@@ -104,8 +128,8 @@ std::vector<png_color> colours_of(Reader& reader) {
     const int largest = reader.bits() < 8 ? (1 << reader.bits()) - 1 : 255;
     const bool palette = png_get_color_type(reader.png(), reader.info()) == PNG_COLOR_TYPE_PALETTE;
     for (int value = 0; value < 256; ++value) {
-        const auto grey = static_cast<png_byte>(palette ? value : std::min(value, largest) * 255 / largest);
-        colours[value] = {grey, grey, grey};  // a palette that is too short goes on in grey
+        const auto grey = static_cast<png_byte>(palette ? 0 : std::min(value, largest) * 255 / largest);
+        colours[value] = {grey, grey, grey};  // a palette that is too short goes on in black
     }
     png_colorp entries = nullptr;
     int count = 0;
