@@ -62,7 +62,9 @@ def test_a_back_end_replays_golden_data(target: str) -> None:
     assert samples.find_sample("cpp").backends[target].library.split()[0] in document["runtime"]
 
 
+@pytest.mark.nightly
 def test_the_lite_interpreter_replays_golden_data() -> None:
+    """At night, since PyTorch's headers take half a minute to compile, and the program has to be built once more for it."""
     _replayed(cpp.tiny_bundle("torchscript"), cpp.torchscript_project())
     done = cpp.edgevit(cpp.tiny_bundle("onnx"), "--golden", within=cpp.torchscript_project())
     assert done.returncode == 2

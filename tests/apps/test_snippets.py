@@ -10,12 +10,17 @@ from edgevit_deploy.apps.samples import SAMPLES
 ROOT = Path(__file__).parents[2]
 
 SNIPPETS = [
-    ("onnx", "js", "web/js/backends/onnx.js", "load"),
-    ("litert", "js", "web/js/backends/litert.js", "load"),
-    ("onnx", "kotlin", "android/app/src/onnx/kotlin/edgevit/app/OnnxBackend.kt", "load"),
-    ("litert", "kotlin", "android/app/src/litert/kotlin/edgevit/app/LiteRtBackend.kt", "load"),
-    ("executorch", "kotlin", "android/app/src/executorch/kotlin/edgevit/app/ExecuTorchBackend.kt", "load"),
+    ("onnx", "js", "web/js/backends/onnx.js", ("load",)),
+    ("litert", "js", "web/js/backends/litert.js", ("load",)),
+    ("onnx", "kotlin", "android/app/src/onnx/kotlin/edgevit/app/OnnxBackend.kt", ("load",)),
+    ("litert", "kotlin", "android/app/src/litert/kotlin/edgevit/app/LiteRtBackend.kt", ("load",)),
+    ("executorch", "kotlin", "android/app/src/executorch/kotlin/edgevit/app/ExecuTorchBackend.kt", ("load",)),
+    *(
+        (target, "cpp", f"cpp/src/backends/{target}.cpp", ("load", "run"))
+        for target in ("onnx", "openvino", "executorch", "litert", "torchscript", "ncnn")
+    ),
 ]
+"""The target, the language, a source of a sample, and the regions of it that are one snippet, one after the other."""
 
 
 def region(source: str, name: str) -> str:
@@ -26,7 +31,9 @@ def region(source: str, name: str) -> str:
     return textwrap.dedent("\n".join(lines[start + 1 : end])) + "\n"
 
 
-@pytest.mark.parametrize(("target", "language", "source", "name"), SNIPPETS)
-def test_a_snippet_is_a_region_of_a_sample(target: str, language: str, source: str, name: str) -> None:
+@pytest.mark.parametrize(("target", "language", "source", "names"), SNIPPETS)
+def test_a_snippet_is_a_region_of_a_sample(target: str, language: str, source: str, names: tuple[str, ...]) -> None:
     usage = (ROOT / f"export/{target}/usage.md").read_text()
-    assert f"```{language}\n{region((SAMPLES / source).read_text(), name)}```\n" in usage
+    text = (SAMPLES / source).read_text()
+    snippet = "\n".join(region(text, name) for name in names)
+    assert f"```{language}\n{snippet}```\n" in usage

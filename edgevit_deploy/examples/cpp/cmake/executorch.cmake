@@ -19,6 +19,9 @@ if(count EQUAL 4 AND EXISTS "${root}/include/executorch/extension/module/module.
   target_compile_definitions(edgevit_executorch PRIVATE C10_USING_CUSTOM_GENERATED_MACROS)
   # Back end and kernels register themselves when they are loaded: nothing calls them, and a linker would leave them out.
   target_link_libraries(edgevit_executorch PUBLIC -Wl,--push-state,--no-as-needed ${libraries} -Wl,--pop-state)
+  if(CMAKE_CROSSCOMPILING)  # what these libraries need in turn is on the other machine
+    target_link_options(edgevit_executorch PUBLIC -Wl,--allow-shlib-undefined)
+  endif()
 else()
   set(EDGEVIT_executorch_MISSING
     "ExecuTorch not found; pip install executorch, or give -DEXECUTORCH_ROOT=FOLDER of its wheel; a wheel for Linux is expected")

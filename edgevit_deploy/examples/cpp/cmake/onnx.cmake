@@ -1,7 +1,12 @@
 # The onnxruntime wheel has the library, and no headers. -DONNXRUNTIME_ROOT=FOLDER of a release has both (include/, lib/); with the
-# wheel, -DONNXRUNTIME_INCLUDE=FOLDER gives the headers. They may be older than the library.
+# wheel, -DONNXRUNTIME_INCLUDE=FOLDER gives the headers. They may be older than the library. -DONNXRUNTIME_WHEEL=FOLDER is the
+# folder onnxruntime/ of an unpacked wheel, for another processor.
 set(ONNXRUNTIME_ROOT "" CACHE PATH "folder of an ONNX Runtime release")
-edgevit_wheel(wheel onnxruntime)
+set(ONNXRUNTIME_WHEEL "" CACHE PATH "folder onnxruntime/ of an unpacked wheel")
+set(wheel "${ONNXRUNTIME_WHEEL}")
+if(NOT wheel)
+  edgevit_wheel(wheel onnxruntime)
+endif()
 find_path(ONNXRUNTIME_INCLUDE onnxruntime_cxx_api.h HINTS "${ONNXRUNTIME_ROOT}/include" PATH_SUFFIXES onnxruntime)
 file(GLOB in_wheel "${wheel}/capi/libonnxruntime.so.*" "${wheel}/capi/libonnxruntime.*.dylib")
 find_library(ONNXRUNTIME_LIBRARY onnxruntime HINTS "${ONNXRUNTIME_ROOT}/lib")

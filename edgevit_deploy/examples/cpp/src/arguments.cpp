@@ -11,7 +11,8 @@ namespace {
 constexpr int MAX_REPEAT = 100000;
 
 int count_of(const std::string& word) {
-    const bool digits = !word.empty() && word.size() <= 6 && std::all_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
+    const bool digits =
+        !word.empty() && word.size() <= 6 && std::all_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
     const int count = digits ? std::stoi(word) : -1;
     if (count < 0 || count > MAX_REPEAT)
         throw Refused("--repeat " + printable(word) + ": expected a number from 0 to " + std::to_string(MAX_REPEAT));

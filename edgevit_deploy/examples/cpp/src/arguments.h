@@ -14,7 +14,7 @@ constexpr char USAGE[] =
     "  --repeat N  measure the latency over N runs [10]; 0 measures nothing\n"
     "  --backend   refuse a bundle of another target than NAME\n"
     "  --json      one JSON document on stdout in place of the text\n"
-    "exit codes: 0 good, 1 the golden data were missed or an output is not finite, 2 wrong use or a bundle that is not believed\n";
+    "exit codes: 0 good, 1 the golden data were missed or an output is not finite, 2 wrong use or a bundle not believed\n";
 
 // What was typed.
 struct Arguments {

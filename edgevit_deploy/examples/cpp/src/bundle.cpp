@@ -96,9 +96,7 @@ void Bundle::check(const FileRecord& record) const {
         throw Refused(shown + ": changed since it was written (another sha256); copy it again or convert again");
 }
 
-std::string Bundle::read(const std::string& path) const {
-    return read_whole(folder_ / path, record_of(path).bytes);
-}
+std::string Bundle::read(const std::string& path) const { return read_whole(folder_ / path, record_of(path).bytes); }
 
 fs::path Bundle::model_file(const std::string& name) const {
     record_of(manifest_.path + "/" + name);
@@ -119,7 +117,8 @@ std::vector<std::string> Bundle::labels() const {
         start = end + 1;
     }
     if (labels.size() != static_cast<std::size_t>(manifest_.classes))
-        throw Refused(shown + ": " + std::to_string(labels.size()) + " labels for " + std::to_string(manifest_.classes) + " classes; convert again");
+        throw Refused(shown + ": " + std::to_string(labels.size()) + " labels for " + std::to_string(manifest_.classes) +
+                      " classes; convert again");
     return labels;
 }
 

@@ -17,7 +17,8 @@ const Diff& given(const Manifest& manifest, const std::string& output) {
     for (const Diff& diff : manifest.diffs)
         if (diff.output == output && diff.image_size == manifest.image_size)
             return diff;
-    throw Refused("manifest.json: no bound for the golden data of " + printable(output) + ": nothing was run; convert again where it runs");
+    throw Refused("manifest.json: no bound for the golden data of " + printable(output) +
+                  ": nothing was run; convert again where it runs");
 }
 
 double error_of(const std::vector<float>& actual, const std::vector<float>& expected, bool root_mean_square) {

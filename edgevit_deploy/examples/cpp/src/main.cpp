@@ -15,8 +15,8 @@ namespace {
 
 using namespace edgevit;
 
-PictureResult classify(const std::filesystem::path& path, const Bundle& bundle, const std::vector<std::string>& labels, Model& model,
-                       std::vector<float>& input) {
+PictureResult classify(const std::filesystem::path& path, const Bundle& bundle, const std::vector<std::string>& labels,
+                       Model& model, std::vector<float>& input) {
     const Manifest& manifest = bundle.manifest();
     PictureResult result{printable(path.string()), {}};
     input = planes_of(resized_and_cropped(read_picture(path), manifest.preprocess), manifest.preprocess, manifest.takes_image);
@@ -48,7 +48,8 @@ Report report_of(const Arguments& arguments) {
     const Bundle bundle(arguments.bundle);
     const Manifest& manifest = bundle.manifest();
     if (!arguments.back_end.empty() && arguments.back_end != manifest.target)
-        throw Refused("the bundle is " + printable(manifest.target) + " and not " + printable(arguments.back_end) + "; give a bundle of that target");
+        throw Refused("the bundle is " + printable(manifest.target) + " and not " + printable(arguments.back_end) +
+                      "; give a bundle of that target");
     const std::vector<std::string> labels = bundle.labels();
     const std::unique_ptr<Model> model = load_model(bundle);
     Report report;

@@ -82,7 +82,8 @@ Preprocess preprocess(const Json& object) {
 // Schema 1 had one input and one output, whose golden data and form stood in other places.
 Json from_schema_1(Json old) {
     const Json golden = field(old, "golden");
-    const std::string input = text_of(list_of(old, "inputs", 1)[0], "name"), output = text_of(list_of(old, "outputs", 1)[0], "name");
+    const std::string input = text_of(list_of(old, "inputs", 1)[0], "name"),
+                      output = text_of(list_of(old, "outputs", 1)[0], "name");
     old["golden"] = {
         {"input", {{"name", input}, {"path", field(golden, "input_path")}, {"shape", field(golden, "input_shape")}}},
         {"outputs", {{{"name", output}, {"path", field(golden, "output_path")}, {"shape", field(golden, "output_shape")}}}},
@@ -103,7 +104,8 @@ Json document_of(const std::string& text) {
     if (version == 1)
         return from_schema_1(std::move(document));
     if (version != 2)
-        throw Refused("manifest.json: schema_version " + printable(version.dump()) + " is unknown, this program reads 1 and 2; convert again");
+        throw Refused("manifest.json: schema_version " + printable(version.dump()) +
+                      " is unknown, this program reads 1 and 2; convert again");
     return document;
 }
 
@@ -125,12 +127,14 @@ void read_parity(const Json& parity, Manifest& manifest) {
 // Whether the lower end of the 95 % interval (Wilson) of the share of equal decisions reaches what was asked of it.
 bool passed(const Json& decisions) {
     const auto pictures = static_cast<double>(integer(field(decisions, "pictures"), "decisions.pictures", 0, 1'000'000'000));
-    const auto agreeing = static_cast<double>(integer(field(decisions, "agreeing"), "decisions.agreeing", 0, static_cast<std::int64_t>(pictures)));
+    const auto agreeing =
+        static_cast<double>(integer(field(decisions, "agreeing"), "decisions.agreeing", 0, static_cast<std::int64_t>(pictures)));
     const double least = number(field(decisions, "min_agreement"), "decisions.min_agreement");
     if (pictures == 0)
         return false;
     constexpr double z = 1.959963984540054;
-    const double share = agreeing / pictures, spread = z * std::sqrt(share * (1 - share) / pictures + z * z / (4 * pictures * pictures));
+    const double share = agreeing / pictures,
+                 spread = z * std::sqrt(share * (1 - share) / pictures + z * z / (4 * pictures * pictures));
     return (share + z * z / (2 * pictures) - spread) / (1 + z * z / pictures) >= least;
 }
 
@@ -165,9 +169,7 @@ std::size_t GoldenArray::values() const {
     return count;
 }
 
-std::vector<int> Manifest::input_shape() const {
-    return {1, 3, preprocess.crop.height, preprocess.crop.width};
-}
+std::vector<int> Manifest::input_shape() const { return {1, 3, preprocess.crop.height, preprocess.crop.width}; }
 
 std::string Manifest::unproven() const {
     if (decisions_passed == false)

@@ -36,8 +36,8 @@ std::unique_ptr<Model> load_model(const Bundle& bundle) {
             throw Refused("the runtime of " + target + " does not load it: " + printable(error.what()) + "; convert again");
         }
     }
-    throw Refused("the bundle is " + printable(target) + ", and this program was built for " + (known.empty() ? "no runtime" : known) +
-                  "; see the README for how to build it for another");
+    throw Refused("the bundle is " + printable(target) + ", and this program was built for " +
+                  (known.empty() ? "no runtime" : known) + "; see the README for how to build it for another");
 }
 
 }  // namespace edgevit

@@ -63,7 +63,8 @@ Pixels upright(const Pixels& picture, int orientation) {
     for (int y = 0; y < result.size.height; ++y) {
         for (int x = 0; x < result.size.width; ++x) {
             const int column = turned ? y : x, row = turned ? x : y;
-            const std::uint8_t* from = picture.row(from_below ? height - 1 - row : row) + 3 * (from_right ? width - 1 - column : column);
+            const std::uint8_t* from =
+                picture.row(from_below ? height - 1 - row : row) + 3 * (from_right ? width - 1 - column : column);
             std::copy_n(from, 3, result.row(y) + 3 * x);
         }
     }

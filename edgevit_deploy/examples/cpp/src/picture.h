@@ -29,7 +29,8 @@ Decoded decode_png(const Bytes& file);
 // Throws Refused for a size that no photograph has, before anything is allocated for it.
 void check_picture_size(double width, double height);
 
-// Orientation by EXIF (a TIFF structure, with or without "Exif\0\0" before it) or, where that has none, by XMP; 1 where neither has.
+// Orientation by EXIF (a TIFF structure, with or without "Exif\0\0" before it) or, where that has none, by XMP; 1 where neither
+// has.
 int orientation_of(const Bytes& exif, const std::string& xmp);
 
 }  // namespace edgevit

@@ -12,9 +12,7 @@ struct Size {
     int width;
 };
 
-inline bool operator==(const Size& left, const Size& right) {
-    return left.height == right.height && left.width == right.width;
-}
+inline bool operator==(const Size& left, const Size& right) { return left.height == right.height && left.width == right.width; }
 
 // A picture in 8 bits a channel: rows from the top, three bytes (R, G, B) a pixel.
 struct Pixels {

@@ -55,8 +55,8 @@ public:
         png_set_read_fn(png_, &source_, read_some);
         png_read_info(png_, info_);
         bits_ = png_get_bit_depth(png_, info_);  // as stored: what follows changes it
-        png_set_strip_16(png_);  // keeps the upper eight bits
-        png_set_packing(png_);   // a byte for each pixel of 1, 2 or 4 bits
+        png_set_strip_16(png_);                  // keeps the upper eight bits
+        png_set_packing(png_);                   // a byte for each pixel of 1, 2 or 4 bits
         png_set_interlace_handling(png_);
         png_read_update_info(png_, info_);
         return true;
@@ -73,7 +73,9 @@ public:
     png_structp png() { return png_; }
     png_infop info() { return info_; }
     int bits() const { return bits_; }
-    Refused damaged() const { return Refused(std::string("damaged, cannot be read as a picture (") + source_.line + "); copy it again"); }
+    Refused damaged() const {
+        return Refused(std::string("damaged, cannot be read as a picture (") + source_.line + "); copy it again");
+    }
 
 private:
     Source source_;
@@ -92,7 +94,8 @@ Bytes from_raw_profile(const std::string& text) {
     for (const char character : text.substr(start)) {
         if (std::isxdigit(static_cast<unsigned char>(character)) == 0)
             continue;
-        const int digit = std::isdigit(static_cast<unsigned char>(character)) != 0 ? character - '0' : (character | 0x20) - 'a' + 10;
+        const int digit =
+            std::isdigit(static_cast<unsigned char>(character)) != 0 ? character - '0' : (character | 0x20) - 'a' + 10;
         if (half >= 0)
             bytes.push_back(static_cast<std::uint8_t>(16 * half + digit));
         half = half < 0 ? digit : -1;
@@ -144,7 +147,8 @@ Decoded decode_png(const Bytes& file) {
     Reader reader(file);
     if (!reader.read_header())
         throw reader.damaged();
-    const png_uint_32 width = png_get_image_width(reader.png(), reader.info()), height = png_get_image_height(reader.png(), reader.info());
+    const png_uint_32 width = png_get_image_width(reader.png(), reader.info()),
+                      height = png_get_image_height(reader.png(), reader.info());
     check_picture_size(width, height);
     const int channels = png_get_channels(reader.png(), reader.info());  // 1 grey or palette, 2 with transparency, 3, 4 likewise
     const std::size_t stride = png_get_rowbytes(reader.png(), reader.info());

@@ -16,20 +16,19 @@ std::string formatted(const char* format, Values... values) {
     return line;
 }
 
-std::string figure(double value) {
-    return std::isfinite(value) ? formatted("%.3g", value) : "not finite";
-}
+std::string figure(double value) { return std::isfinite(value) ? formatted("%.3g", value) : "not finite"; }
 
 std::string line_of(const Verdict& verdict) {
     const char* measure = verdict.root_mean_square ? "root mean square of the errors" : "largest error";
-    return "golden " + printable(verdict.output) + ": " + measure + " " + figure(verdict.error) + ", bound " + figure(verdict.bound) + ", " +
-           (verdict.passed() ? "passed" : "FAILED");
+    return "golden " + printable(verdict.output) + ": " + measure + " " + figure(verdict.error) + ", bound " +
+           figure(verdict.bound) + ", " + (verdict.passed() ? "passed" : "FAILED");
 }
 
 }  // namespace
 
 bool Report::good() const {
-    const bool decided = std::none_of(pictures.begin(), pictures.end(), [](const PictureResult& picture) { return picture.top.empty(); });
+    const bool decided =
+        std::none_of(pictures.begin(), pictures.end(), [](const PictureResult& picture) { return picture.top.empty(); });
     return decided && std::all_of(golden.begin(), golden.end(), [](const Verdict& verdict) { return verdict.passed(); });
 }
 
@@ -53,10 +52,10 @@ std::string as_text(const Report& report) {
 }
 
 std::string as_json(const Report& report) {
-    nlohmann::ordered_json document = {{"title", report.title},           {"runtime", report.runtime},
-                                       {"unproven", report.unproven},     {"substitute", report.substitute},
-                                       {"pictures", Json::array()},       {"latency_ms", nullptr},
-                                       {"golden", Json::array()},         {"good", report.good()}};
+    nlohmann::ordered_json document = {{"title", report.title},       {"runtime", report.runtime},
+                                       {"unproven", report.unproven}, {"substitute", report.substitute},
+                                       {"pictures", Json::array()},   {"latency_ms", nullptr},
+                                       {"golden", Json::array()},     {"good", report.good()}};
     for (const PictureResult& picture : report.pictures) {
         nlohmann::ordered_json top = Json::array();
         for (const Guess& guess : picture.top)

@@ -58,9 +58,7 @@ std::vector<Taps> taps_of(int from, int to, Interpolation interpolation) {
     return all;
 }
 
-std::uint8_t rounded(std::int32_t sum) {
-    return static_cast<std::uint8_t>(std::clamp(sum >> BITS, 0, 255));
-}
+std::uint8_t rounded(std::int32_t sum) { return static_cast<std::uint8_t>(std::clamp(sum >> BITS, 0, 255)); }
 
 constexpr std::int32_t HALF = 1 << (BITS - 1);
 
@@ -106,8 +104,12 @@ Pixels resized(const Pixels& picture, Size size, Interpolation interpolation) {
     // with the height where that loses more than twice as many pixels as the width does.
     const auto [height, width] = picture.size;
     const bool down_first = size.height < height && height - size.height > 2 * (width - size.width);
-    const auto down = [&](const Pixels& now) { return now.size.height == size.height ? now : resized_down(now, size.height, interpolation); };
-    const auto across = [&](const Pixels& now) { return now.size.width == size.width ? now : resized_across(now, size.width, interpolation); };
+    const auto down = [&](const Pixels& now) {
+        return now.size.height == size.height ? now : resized_down(now, size.height, interpolation);
+    };
+    const auto across = [&](const Pixels& now) {
+        return now.size.width == size.width ? now : resized_across(now, size.width, interpolation);
+    };
     return down_first ? across(down(picture)) : down(across(picture));
 }
 

@@ -33,7 +33,8 @@ Character character_at(std::string_view text, std::size_t place) {
 bool is_shown(char32_t code) {
     const bool control = code < 0x20 || (code >= 0x7F && code < 0xA0);
     const bool line = code == 0x2028 || code == 0x2029;
-    const bool direction = (code >= 0x200B && code <= 0x200F) || (code >= 0x202A && code <= 0x202E) || (code >= 0x2060 && code <= 0x206F);
+    const bool direction =
+        (code >= 0x200B && code <= 0x200F) || (code >= 0x202A && code <= 0x202E) || (code >= 0x2060 && code <= 0x206F);
     return !control && !line && !direction && code != 0x061C && code != 0xFEFF;
 }
 

@@ -1,4 +1,5 @@
-// edgevit-vectors FILE: hold this program's preprocessing to vectors.json, which Pillow and NumPy made. Any difference is an error.
+// edgevit-vectors FILE: hold this program's preprocessing to vectors.json, which Pillow and NumPy made. Any difference is an
+// error.
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -13,9 +14,7 @@ namespace {
 
 using namespace edgevit;
 
-Size size_of(const Json& sides) {
-    return {sides.at(0).get<int>(), sides.at(1).get<int>()};
-}
+Size size_of(const Json& sides) { return {sides.at(0).get<int>(), sides.at(1).get<int>()}; }
 
 // A picture is made from its seed as the file says.
 Pixels made(const Json& entry) {
@@ -34,13 +33,12 @@ Interpolation interpolation_of(const Json& entry) {
 }
 
 Preprocess preprocess_of(const Json& entry) {
-    return {size_of(entry.at("resize")), size_of(entry.at("crop")), entry.at("fit") == "stretch", interpolation_of(entry),
-            entry.at("mean"),            entry.at("std"),           entry.at("value_range")};
+    return {size_of(entry.at("resize")), size_of(entry.at("crop")), entry.at("fit") == "stretch",
+            interpolation_of(entry),     entry.at("mean"),          entry.at("std"),
+            entry.at("value_range")};
 }
 
-bool is(const Pixels& pixels, const Json& expected) {
-    return sha256_of(pixels.bytes.data(), pixels.bytes.size()) == expected;
-}
+bool is(const Pixels& pixels, const Json& expected) { return sha256_of(pixels.bytes.data(), pixels.bytes.size()) == expected; }
 
 bool is(const std::vector<float>& values, const Json& expected) {
     std::vector<std::uint8_t> bytes;  // little-endian, whatever the machine is
@@ -69,9 +67,7 @@ bool upright_holds(const Json& entry) {
     return pixels.size == size_of(entry.at("upright")) && is(pixels, entry.at("sha256"));
 }
 
-bool top_holds(const Json& entry) {
-    return top_of(entry.at("values")) == entry.at("top").get<std::vector<int>>();
-}
+bool top_holds(const Json& entry) { return top_of(entry.at("values")) == entry.at("top").get<std::vector<int>>(); }
 
 int count_failures(const Json& vectors, const char* kind, bool (*holds)(const Json&)) {
     int failures = 0;
@@ -81,7 +77,8 @@ int count_failures(const Json& vectors, const char* kind, bool (*holds)(const Js
             std::printf("FAILED %s: %s\n", kind, entry.dump().substr(0, 200).c_str());
         }
     }
-    std::printf("%s: %d of %d without a difference\n", kind, static_cast<int>(vectors.at(kind).size()) - failures, static_cast<int>(vectors.at(kind).size()));
+    std::printf("%s: %d of %d without a difference\n", kind, static_cast<int>(vectors.at(kind).size()) - failures,
+                static_cast<int>(vectors.at(kind).size()));
     return failures;
 }
 
@@ -95,7 +92,8 @@ int main(int count, char** words) {
     try {
         std::ifstream file(words[1]);
         const Json vectors = Json::parse(file);
-        const int failures = count_failures(vectors, "resize", resize_holds) + count_failures(vectors, "pictures", picture_holds) +
+        const int failures = count_failures(vectors, "resize", resize_holds) +
+                             count_failures(vectors, "pictures", picture_holds) +
                              count_failures(vectors, "upright", upright_holds) + count_failures(vectors, "top", top_holds);
         return failures == 0 ? 0 : 1;
     } catch (const std::exception& error) {

@@ -13,7 +13,8 @@ namespace {
 using executorch::runtime::PalImpl;
 
 // ExecuTorch tells on stderr what it tries to find out about the processor; of that and of its warnings nothing is shown.
-void log_errors(et_timestamp_t, et_pal_log_level_t level, const char*, const char*, std::size_t, const char* message, std::size_t) {
+void log_errors(et_timestamp_t, et_pal_log_level_t level, const char*, const char*, std::size_t, const char* message,
+                std::size_t) {
     if (level == kError || level == kFatal)
         std::fprintf(stderr, "ExecuTorch: %s\n", message);
 }
@@ -59,8 +60,6 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Model> load_executorch(const Bundle& bundle) {
-    return std::make_unique<ExecuTorchModel>(bundle);
-}
+std::unique_ptr<Model> load_executorch(const Bundle& bundle) { return std::make_unique<ExecuTorchModel>(bundle); }
 
 }  // namespace edgevit

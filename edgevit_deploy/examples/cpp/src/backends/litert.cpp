@@ -100,7 +100,8 @@ private:
         check(LiteRtGetRankedTensorType(tensor, &type), "a tensor's type");
         if (type.element_type != LITERT_FLOAT32)
             throw std::runtime_error("a tensor is not float32");
-        check(LiteRtCreateManagedTensorBufferFromRequirements(environment_, &type, requirements, buffer.made()), "a tensor's memory");
+        check(LiteRtCreateManagedTensorBufferFromRequirements(environment_, &type, requirements, buffer.made()),
+              "a tensor's memory");
     }
 
     static std::size_t bytes_of(LiteRtTensorBuffer buffer) {
@@ -119,8 +120,6 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Model> load_litert(const Bundle& bundle) {
-    return std::make_unique<LiteRtFile>(bundle);
-}
+std::unique_ptr<Model> load_litert(const Bundle& bundle) { return std::make_unique<LiteRtFile>(bundle); }
 
 }  // namespace edgevit

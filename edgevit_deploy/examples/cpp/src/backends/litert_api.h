@@ -1,7 +1,7 @@
 #pragma once
 
-// What this program calls of LiteRT's C API (2.2 and 2.3). The ai-edge-litert wheel has the library and no headers; LiteRT declares
-// the layout of these structures stable, and the function names carry a version in the library.
+// What this program calls of LiteRT's C API (2.2 and 2.3). The ai-edge-litert wheel has the library and no headers; LiteRT
+// declares the layout of these structures stable, and the function names carry a version in the library.
 
 #include <cstddef>
 #include <cstdint>
@@ -39,7 +39,8 @@ struct LiteRtEnvOption {
     } value;
 };
 
-static_assert(sizeof(LiteRtLayout) == 68 && sizeof(LiteRtRankedTensorType) == 72 && sizeof(LiteRtEnvOption) == 24, "not as LiteRT lays it out");
+static_assert(sizeof(LiteRtLayout) == 68 && sizeof(LiteRtRankedTensorType) == 72 && sizeof(LiteRtEnvOption) == 24,
+              "not as LiteRT lays it out");
 
 constexpr int LITERT_FLOAT32 = 1;
 constexpr int LITERT_CPU = 1;
@@ -62,14 +63,16 @@ LiteRtStatus LiteRtGetRankedTensorType(LiteRtTensor tensor, LiteRtRankedTensorTy
 LiteRtStatus LiteRtCreateOptions(LiteRtOptions* options);
 LiteRtStatus LiteRtSetOptionsHardwareAccelerators(LiteRtOptions options, int accelerators);
 void LiteRtDestroyOptions(LiteRtOptions options);
-LiteRtStatus LiteRtCreateCompiledModel(LiteRtEnvironment environment, LiteRtModel model, LiteRtOptions options, LiteRtCompiledModel* compiled);
+LiteRtStatus LiteRtCreateCompiledModel(LiteRtEnvironment environment, LiteRtModel model, LiteRtOptions options,
+                                       LiteRtCompiledModel* compiled);
 void LiteRtDestroyCompiledModel(LiteRtCompiledModel compiled);
-LiteRtStatus LiteRtGetCompiledModelInputBufferRequirements(
-    LiteRtCompiledModel compiled, std::size_t signature, std::size_t index, LiteRtTensorBufferRequirements* requirements);
-LiteRtStatus LiteRtGetCompiledModelOutputBufferRequirements(
-    LiteRtCompiledModel compiled, std::size_t signature, std::size_t index, LiteRtTensorBufferRequirements* requirements);
-LiteRtStatus LiteRtCreateManagedTensorBufferFromRequirements(
-    LiteRtEnvironment environment, const LiteRtRankedTensorType* type, LiteRtTensorBufferRequirements requirements, LiteRtTensorBuffer* buffer);
+LiteRtStatus LiteRtGetCompiledModelInputBufferRequirements(LiteRtCompiledModel compiled, std::size_t signature, std::size_t index,
+                                                           LiteRtTensorBufferRequirements* requirements);
+LiteRtStatus LiteRtGetCompiledModelOutputBufferRequirements(LiteRtCompiledModel compiled, std::size_t signature,
+                                                            std::size_t index, LiteRtTensorBufferRequirements* requirements);
+LiteRtStatus LiteRtCreateManagedTensorBufferFromRequirements(LiteRtEnvironment environment, const LiteRtRankedTensorType* type,
+                                                             LiteRtTensorBufferRequirements requirements,
+                                                             LiteRtTensorBuffer* buffer);
 LiteRtStatus LiteRtGetTensorBufferPackedSize(LiteRtTensorBuffer buffer, std::size_t* bytes);
 LiteRtStatus LiteRtLockTensorBuffer(LiteRtTensorBuffer buffer, void** memory, int mode);
 LiteRtStatus LiteRtUnlockTensorBuffer(LiteRtTensorBuffer buffer);

@@ -10,7 +10,8 @@ namespace {
 
 class NcnnModel final : public Model {
 public:
-    explicit NcnnModel(const Bundle& bundle) : shape_(bundle.manifest().input_shape()), output_(bundle.manifest().outputs.front().name) {
+    explicit NcnnModel(const Bundle& bundle)
+        : shape_(bundle.manifest().input_shape()), output_(bundle.manifest().outputs.front().name) {
         const std::string param = bundle.model_file("model.param").string(), bin = bundle.model_file("model.bin").string();
         const bool half = bundle.manifest().precision == "fp16", brain = bundle.manifest().precision == "bf16";
         // [snippet: load]
@@ -49,8 +50,6 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Model> load_ncnn(const Bundle& bundle) {
-    return std::make_unique<NcnnModel>(bundle);
-}
+std::unique_ptr<Model> load_ncnn(const Bundle& bundle) { return std::make_unique<NcnnModel>(bundle); }
 
 }  // namespace edgevit

@@ -49,8 +49,6 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Model> load_onnx(const Bundle& bundle) {
-    return std::make_unique<OnnxModel>(bundle);
-}
+std::unique_ptr<Model> load_onnx(const Bundle& bundle) { return std::make_unique<OnnxModel>(bundle); }
 
 }  // namespace edgevit

@@ -56,8 +56,6 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Model> load_openvino(const Bundle& bundle) {
-    return std::make_unique<OpenVinoModel>(bundle);
-}
+std::unique_ptr<Model> load_openvino(const Bundle& bundle) { return std::make_unique<OpenVinoModel>(bundle); }
 
 }  // namespace edgevit

@@ -39,8 +39,6 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Model> load_torchscript(const Bundle& bundle) {
-    return std::make_unique<TorchScriptModel>(bundle);
-}
+std::unique_ptr<Model> load_torchscript(const Bundle& bundle) { return std::make_unique<TorchScriptModel>(bundle); }
 
 }  // namespace edgevit
