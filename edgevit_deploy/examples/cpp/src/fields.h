@@ -17,23 +17,23 @@ using Json = nlohmann::json;
 }
 
 // A field of an object of the manifest; fields are named in full in what is said about them.
-inline const Json& field(const Json& object, const std::string& name) {
+inline const Json& field(const Json& object, const char* name) {
     if (!object.is_object() || !object.contains(name))
-        refuse("no field " + name);
+        refuse(std::string("no field ") + name);
     return object.at(name);
 }
 
-inline std::string text_of(const Json& object, const std::string& name) {
+inline std::string text_of(const Json& object, const char* name) {
     const Json& value = field(object, name);
     if (!value.is_string())
-        refuse(name + " is no text");
+        refuse(std::string(name) + " is no text");
     return value.get<std::string>();
 }
 
-inline const Json& list_of(const Json& object, const std::string& name, std::size_t most) {
+inline const Json& list_of(const Json& object, const char* name, std::size_t most) {
     const Json& value = field(object, name);
     if (!value.is_array() || value.empty() || value.size() > most)
-        refuse(name + " has not 1 to " + std::to_string(most) + " entries");
+        refuse(std::string(name) + " has not 1 to " + std::to_string(most) + " entries");
     return value;
 }
 

@@ -13,18 +13,18 @@ constexpr int MAX_ROWS = 4096;
 constexpr std::int64_t MAX_FILE_BYTES = std::int64_t{1} << 34;
 constexpr std::size_t MAX_FILES = 4096, MAX_OUTPUTS = 64, MAX_DIFFS = 65536;
 
-Size size_of(const Json& object, const std::string& name) {
+Size size_of(const Json& object, const char* name) {
     const Json& sides = list_of(object, name, 2);
     if (sides.size() != 2)
-        refuse(name + " is no height and width");
+        refuse(std::string(name) + " is no height and width");
     return {static_cast<int>(integer(sides[0], name, 1, MAX_SIDE)), static_cast<int>(integer(sides[1], name, 1, MAX_SIDE))};
 }
 
 template <std::size_t count>
-std::array<double, count> numbers_of(const Json& object, const std::string& name) {
+std::array<double, count> numbers_of(const Json& object, const char* name) {
     const Json& values = list_of(object, name, count);
     if (values.size() != count)
-        refuse(name + " has not " + std::to_string(count) + " numbers");
+        refuse(std::string(name) + " has not " + std::to_string(count) + " numbers");
     std::array<double, count> numbers{};
     for (std::size_t i = 0; i < count; ++i)
         numbers[i] = number(values[i], name);
@@ -33,7 +33,7 @@ std::array<double, count> numbers_of(const Json& object, const std::string& name
 
 // A path of the manifest that may become one on this machine: inside the bundle, in plain form, and none that a system reads
 // otherwise (a drive, a stream, a backslash).
-std::string inside(const Json& object, const std::string& name) {
+std::string inside(const Json& object, const char* name) {
     const std::string path = text_of(object, name);
     const bool plain = !path.empty() && path.size() < 1000 && path.find_first_of(std::string("\\:\0", 3)) == std::string::npos;
     const std::string framed = "/" + path + "/";
