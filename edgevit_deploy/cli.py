@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its
         "evaluate:evaluate_bundles",
         "Measure top-1 and top-5 of bundles on labelled pictures, paired with the network they were made from.",
     ),
-    "app": ("app:app", "Write a small Android, iOS, web or C++ project that loads a bundle and replays its golden data."),
+    "app": ("app:app", "Write a small Android, web or C++ project that loads a bundle and replays its golden data."),
     "demo": ("demo:demo", "Show a bundle in the browser: the web app, served on this machine until Ctrl-C."),
     "bench": (
         "bench:bench_bundles",
