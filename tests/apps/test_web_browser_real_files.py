@@ -123,11 +123,16 @@ def test_the_keyboard_is_enough(url: str, bundle: Path, photograph: Path) -> Non
     assert seen["live"] == "polite"
 
 
-def test_dropped_pasted_and_filmed(url: str, bundle: Path, photograph: Path) -> None:
-    seen = visit("ways", url, {"picture": str(photograph)})
+def test_dropped_pasted_and_filmed(url: str, bundle: Path, photograph: Path, tmp_path: Path) -> None:
+    Image.new("1", (66_000, 600), 1).save(tmp_path / "large.png")  # a canvas has at most 65,535 columns
+    seen = visit("ways", url, {"picture": str(photograph), "large": str(tmp_path / "large.png")})
     first = python_answer(bundle, photograph)[0][0]
     assert (seen["drop"], seen["paste"]) == (first, first)
-    assert seen["text"].startswith("This browser cannot read that file as a picture; give")
+    assert seen["text"]["line"].startswith("This browser cannot read that file as a picture; give")
+    assert seen["large"]["line"].startswith("A picture of 66000 x 600 pixels ")
+    for refused in (seen["text"], seen["large"], seen["last"]):
+        assert not "".join((*refused["labels"], refused["times"])).strip(), "what was found is of another picture"
+    assert seen["twice"] == "false"
     assert seen["refused"].startswith("The camera was refused; allow it")
     assert seen["camera"]["labels"][0].strip()
     assert seen["errors"] == []
@@ -157,13 +162,16 @@ def test_labels_are_text(copy: Path, photograph: Path, tmp_path: Path) -> None:
 def test_golden_data_of_another_network_fail(copy: Path, photograph: Path, tmp_path: Path) -> None:
     path = copy / "golden/output.f32"
     values = np.fromfile(path, "<f4")
-    values[3] += 1e-3
+    values[3] += 0.1
     values.tofile(path)
     rehash(copy)
+    edit_manifest(copy, lambda document: document["parity"]["diffs"][0]["tolerance"].update(atol=1e30, measure="rms"))
     with served(write_web_app(copy, tmp_path / "app")) as url:
         seen = visit("keyboard", url, {"picture": str(photograph)})
     assert seen["first"]["verdict"] == "FAILED"
-    assert abs(float(seen["first"]["golden-error"]) - 1e-3) < 1e-5
+    assert seen["first"]["golden-measure"] == "largest difference"
+    assert abs(float(seen["first"]["golden-error"]) - 0.1) < 1e-4
+    assert float(seen["first"]["golden-bound"]) < 0.01, "a bundle does not grant itself its bound"
 
 
 def _edited(change: Callable[[dict], Any]) -> Callable[[Path], None]:

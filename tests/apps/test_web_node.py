@@ -6,11 +6,15 @@ import shutil
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgevit_deploy.apps.samples import SAMPLES
 from edgevit_deploy.cli import run
+from edgevit_deploy.parity.bounds import MAX_K, NOISE_CEILING
+from edgevit_deploy.parity.integers import GOLDEN
+from edgevit_deploy.spec import QUANTISED
 from tests.helpers.apps import need
 from tests.helpers.bundles import edit_manifest
 
@@ -64,6 +68,20 @@ def test_the_offline_list_is_complete() -> None:
     assert listed == {path.relative_to(WEB / "js").as_posix() for path in (WEB / "js").rglob("*.js")}
     page = (WEB / "index.html").read_text()
     assert set(re.findall(r'(?:href|src)="([^"]+)"', page)) - {"js/app.js"} <= set(re.findall(r'"([\w.]+)"', text))
+
+
+def test_its_bounds_are_those_of_verify() -> None:
+    text = (WEB / "js/proof.js").read_text()
+
+    def constant(name: str) -> Any:
+        found = re.search(rf"const {name} = ([^;]+);", text)
+        assert found
+        return json.loads(re.sub(r"(\w+):", r'"\1":', found[1]))
+
+    ceilings = constant("NOISE_CEILING")
+    assert set(constant("QUANTISED")) == QUANTISED
+    assert {precision: ceilings.get(precision, ceilings["quantised"]) for precision in NOISE_CEILING} == NOISE_CEILING
+    assert (constant("MAX_K"), constant("GOLDEN_K")) == (MAX_K, GOLDEN.k)
 
 
 def test_versions_are_the_pinned_ones() -> None:

@@ -1,14 +1,17 @@
 // Keeps what was loaded, so that the page works without its server. The network comes first: another bundle at the same address
-// must not meet the files of an older one.
+// must not meet the files of an older one. It answers for the files of this page alone: something else may be served at this
+// address one day.
 
-const CACHE = "edgevit";
+const FOLDER = self.registration.scope;
+const CACHE = `edgevit ${FOLDER}`; // js/offline.js deletes it by this name
 const SHELL = [
   "./",
   "icon.svg",
   "style.css",
   "cards.css",
+  "server.json",
   ...["app", "backends/litert", "backends/onnx", "bundle", "camera", "engine", "engine-client", "histogram", "manifest"].map(script),
-  ...["offline", "outputs", "picture", "preprocess", "refusal", "resize", "view", "worker"].map(script),
+  ...["offline", "outputs", "picture", "preprocess", "proof", "refusal", "resize", "view", "worker"].map(script),
 ];
 
 function script(name) {
@@ -26,27 +29,46 @@ self.addEventListener("message", (event) => {
 });
 
 self.addEventListener("fetch", (event) => {
-  const { request } = event;
-  if (request.method === "GET" && new URL(request.url).origin === self.location.origin) event.respondWith(answer(event));
+  if (event.request.method === "GET" && isOurs(event.request.url)) event.respondWith(answer(event));
 });
 
+/** Say whether a URL is one of this page: its shell, its runtimes, its bundle. */
+function isOurs(url) {
+  const { pathname, search } = new URL(url);
+  if (!url.startsWith(FOLDER) || search) return false;
+  const path = pathname.slice(new URL(FOLDER).pathname.length);
+  return SHELL.includes(path || "./") || path.startsWith("vendor/") || path.startsWith("bundle/");
+}
+
 async function answer(event) {
+  const cache = await caches.open(CACHE);
   let response;
   try {
     response = await fetch(event.request);
   } catch (error) {
-    const kept = await caches.match(event.request, { ignoreVary: true });
+    const kept = await cache.match(event.request, { ignoreVary: true });
     if (kept) return kept;
     throw error;
   }
-  if (response.ok) event.waitUntil(keep(event.request, response.clone())); // beside it: the page shows how far a download is
+  if (response.ok) event.waitUntil(keep(cache, event.request, response.clone())); // beside it: the page shows how far a download is
   return response;
 }
 
-async function keep(request, response) {
+async function keep(cache, request, response) {
   try {
-    await (await caches.open(CACHE)).put(request, response);
+    const isManifest = request.url === `${FOLDER}bundle/manifest.json`;
+    const manifest = isManifest ? response.clone() : null;
+    await cache.put(request, response);
+    if (manifest) await dropOlder(cache, await manifest.json());
   } catch {
-    // no room for it: the page works as well, only not offline
+    // no room for it, or no manifest: the page works as well, only not offline
   }
+}
+
+/** Delete files of a bundle that lay here before this one. */
+async function dropOlder(cache, { files }) {
+  const folder = `${FOLDER}bundle/`;
+  const named = new Set(["manifest.json", ...files.map(({ path }) => path)].map((path) => new URL(path, folder).href));
+  const requests = await cache.keys();
+  await Promise.all(requests.filter(({ url }) => url.startsWith(folder) && !named.has(url)).map((request) => cache.delete(request)));
 }

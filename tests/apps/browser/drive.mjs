@@ -136,15 +136,33 @@ const scenarios = {
       await page.click("#replay");
       await said(page, /^Golden/);
     }
-    await give("drop", "a.txt", "text/plain", Buffer.from("no picture").toString("base64"));
+    const refuse = async (name, type, bytes) => {
+      await give("drop", name, type, bytes.toString("base64"));
+      await said(page, /cannot read|too large/);
+      return { line: await text(page, "status"), labels: await page.locator("#best .label").allTextContents(), times: await text(page, "times") };
+    };
+    seen.text = await refuse("a.txt", "text/plain", Buffer.from("no picture"));
+    await give("paste", "a.png", "image/png", data);
+    await said(page, /^First/);
+    seen.large = await refuse("large.png", "image/png", readFileSync(options.large));
+    await give("paste", "a.png", "image/png", data); // two at once: the last one counts
+    await give("drop", "b.txt", "text/plain", "");
     await said(page, /cannot read/);
-    seen.text = await text(page, "status");
+    await page.click("#replay"); // the worker has done both by then
+    await said(page, /^Golden/);
+    seen.last = { labels: await page.locator("#best .label").allTextContents(), times: await text(page, "times") };
+    seen.twice = await page.evaluate(async () => {
+      document.querySelector("#camera").click();
+      document.querySelector("#camera").click();
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return document.querySelector("#camera").ariaPressed;
+    });
     await page.click("#camera");
     await said(page, /^The camera was refused/);
     seen.refused = await text(page, "status");
     await context.grantPermissions(["camera"]);
     await page.click("#camera");
-    await said(page, /^The camera is on/);
+    await said(page, /^The camera is on|^First/);
     await page.waitForFunction(() => /pixels/.test(document.querySelector("#times").textContent));
     await page.waitForFunction(() => parseInt(document.querySelector("#latency").textContent) > 6);
     seen.camera = await read(page);

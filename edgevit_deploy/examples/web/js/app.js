@@ -1,8 +1,9 @@
 // The page: what its controls do.
 
 import { loadBundle } from "./bundle.js";
-import { startCamera } from "./camera.js";
+import { Camera } from "./camera.js";
 import { Engine } from "./engine-client.js";
+import { withMore } from "./histogram.js";
 import { keepOffline } from "./offline.js";
 import { Refusal } from "./refusal.js";
 import { allow, page, percent, say, showBest, showBundle, showFacts, showLatency, showProgress, showTimes, showVerdict } from "./view.js";
@@ -15,18 +16,21 @@ const threads = Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS);
 let bundle;
 let engine;
 let times = [];
-let stopCamera = null;
+let last = 0; // the number of the picture, or of the camera's start, whose answer is waited for
+let actions = 0; // that have begun; the bar of progress is the last one's
 let shown = ""; // the object URL of the picture
+const camera = new Camera(page.video, showCamera);
 
 /** Do something that may be refused: the line is shown, and the page goes on. */
 async function attempt(action) {
+  const mine = ++actions;
   try {
     await action();
   } catch (error) {
     say(error instanceof Refusal ? error.message : `Something went wrong (${error.message}); load this page anew.`, "bad");
     if (!(error instanceof Refusal)) throw error; // a fault of ours, for the console
   } finally {
-    showProgress(null);
+    if (mine === actions) showProgress(null);
   }
 }
 
@@ -35,7 +39,7 @@ async function start() {
   showLatency([]);
   allow(false);
   showProgress(undefined);
-  const offline = await keepOffline();
+  const offline = await keepOffline(); // a sentence
   await attempt(async () => {
     say("Loading the model ...");
     bundle = await loadBundle(new URL("bundle/", document.baseURI), TARGETS, (bytes, total) => {
@@ -46,7 +50,7 @@ async function start() {
     await offerDevices();
     showFacts({
       isolated: self.crossOriginIsolated ? "yes" : "no: the server does not send COOP and COEP, so there is one thread",
-      offline: offline ? "yes, after this load" : "no: this browser keeps nothing for this page",
+      offline,
     });
     await open();
   });
@@ -72,7 +76,7 @@ async function gpu() {
 async function open() {
   const [device, count] = page.device.value.split(" ");
   allow(false);
-  endCamera();
+  camera.stop();
   engine?.close();
   times = [];
   showLatency(times);
@@ -88,9 +92,10 @@ async function open() {
   say(device === "webgpu" ? "Ready. GPUs round in their own way: replay the golden data first." : "Ready. Give it a picture.");
 }
 
-/** Run a picture's file and show it. */
+/** Run a picture's file and show it; what an earlier one has to say is not heard any more. */
 async function classify(file) {
-  endCamera();
+  camera.stop();
+  const mine = forget();
   URL.revokeObjectURL(shown);
   shown = URL.createObjectURL(file);
   page.picture.src = shown;
@@ -98,10 +103,21 @@ async function classify(file) {
   page.stage.dataset.shows = "picture";
   say("Looking at the picture ...");
   showProgress(undefined);
-  const result = await engine.ask("classify", { source: file });
-  showResult(result);
-  const [first] = result.best;
-  say(`First: ${first.label}, ${percent(first.share)}.`, "good");
+  try {
+    const result = await engine.ask("classify", { source: file });
+    if (mine !== last) return;
+    showResult(result);
+    sayFirst(result);
+  } catch (error) {
+    if (mine === last) throw error;
+  }
+}
+
+/** Clear what was found, since it is of another picture, and return the number of the next. */
+function forget() {
+  showBest([]);
+  showTimes(null);
+  return ++last;
 }
 
 function showResult(result) {
@@ -110,51 +126,66 @@ function showResult(result) {
   record([result.milliseconds.network]);
 }
 
+function sayFirst({ best: [first] }) {
+  say(`First: ${first.label}, ${percent(first.share)}.`, "good");
+}
+
 function record(more) {
-  times.push(...more);
+  times = withMore(times, more);
   showLatency(times);
 }
 
 async function toggleCamera() {
-  if (stopCamera) {
-    endCamera();
+  if (camera.wanted) {
+    camera.stop();
     say("The camera is off.");
     return;
   }
-  stopCamera = await startCamera(page.video);
+  forget();
+  say("Starting the camera ...");
+  const turn = await camera.start();
+  if (!turn) return;
   page.stage.dataset.shows = "video";
-  page.camera.textContent = "Stop the camera";
-  page.camera.setAttribute("aria-pressed", "true");
+  showProgress(null);
   say("The camera is on.");
   try {
-    await watch(stopCamera);
+    await watch(turn);
+  } catch (error) {
+    if (camera.isTurn(turn)) throw error;
   } finally {
-    endCamera();
+    camera.stop(turn);
   }
 }
 
-/** Run one frame after another, for as long as this camera is on. */
-async function watch(camera) {
-  while (stopCamera === camera) {
+/** Run one frame after another, for as long as it is the camera's turn; say so when the first class is another one. */
+async function watch(turn) {
+  let first;
+  while (camera.isTurn(turn)) {
     const frame = await createImageBitmap(page.video);
     const result = await engine.ask("classify", { source: frame }, [frame]);
-    if (stopCamera === camera) showResult(result);
+    if (!camera.isTurn(turn)) return;
+    showResult(result);
+    if (result.best[0].label !== first) sayFirst(result);
+    first = result.best[0].label;
   }
 }
 
-function endCamera() {
-  if (!stopCamera) return;
-  stopCamera();
-  stopCamera = null;
-  page.stage.dataset.shows = shown ? "picture" : "nothing";
-  page.camera.textContent = "Use the camera";
-  page.camera.setAttribute("aria-pressed", "false");
+function showCamera(wanted) {
+  if (!wanted) page.stage.dataset.shows = shown ? "picture" : "nothing";
+  page.camera.setAttribute("aria-pressed", String(wanted));
 }
 
 async function replay() {
   say("Replaying the golden data ...");
+  showVerdict(null); // an earlier one says nothing of this run
   showProgress(undefined);
-  const result = await engine.ask("replay");
+  let result;
+  try {
+    result = await engine.ask("replay");
+  } catch (error) {
+    showVerdict({ ran: false });
+    throw error;
+  }
   record(result.times);
   say(showVerdict(result), result.passed && result.bounded ? "good" : "bad");
 }

@@ -30,7 +30,9 @@ export class Engine {
 
   #settle({ id, result, line, fault }) {
     if (fault) return this.#fail(fault);
-    const { resolve, reject } = this.#waiting.get(id);
+    const asked = this.#waiting.get(id);
+    if (!asked) return; // it was rejected already, when the worker failed
+    const { resolve, reject } = asked;
     this.#waiting.delete(id);
     return line === undefined ? resolve(result) : reject(new Refusal(line));
   }

@@ -68,7 +68,9 @@ async function replay() {
     outputs.set(run.outputs, number * bundle.classes);
     times.push(run.milliseconds);
   }
-  return { ...judge(outputs, bundle.goldenOutput, bundle.tolerance ?? { atol: 0 }), bounded: bundle.tolerance !== null, times };
+  const { precision, tolerance } = bundle;
+  const verdict = judge(outputs, bundle.goldenOutput, { atol: tolerance?.atol ?? 0, precision });
+  return { ...verdict, bounded: tolerance !== null, times };
 }
 
 /** Time the network alone, on the first golden input. */

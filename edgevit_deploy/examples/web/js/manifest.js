@@ -1,11 +1,11 @@
 // manifest.json of a bundle, which may come from anyone: read, checked, and brought to what this app needs of it.
 
-import { Refusal } from "./refusal.js";
+import { doubts, isKnown } from "./proof.js";
+import { clean, Refusal } from "./refusal.js";
 
 const MAX_SIDE = 8192;
 const MAX_CLASSES = 1e6;
 const MAX_PROBES = 64;
-const Z_95 = 1.959963984540054;
 
 /**
  * Return what the app needs to know of a bundle.
@@ -59,6 +59,7 @@ function current(document) {
 }
 
 function described(document) {
+  check(isKnown(document.precision), `its precision is ${JSON.stringify(document.precision)}, which this app does not know`);
   const files = new Map(document.files.map((file) => [file.path, recorded(file)]));
   const classes = whole(document.model.num_classes, 1, MAX_CLASSES, "classes");
   const preprocess = checkedPreprocess(document.preprocess);
@@ -73,8 +74,8 @@ function described(document) {
   const golden = checkedGolden(document.golden, files, { input, output, classes, height, width });
   return {
     target: text(document.target),
-    precision: text(document.precision),
-    variant: text(document.model.variant),
+    precision: document.precision,
+    variant: clean(text(document.model.variant)),
     randomSeed: document.model.random_seed ?? null,
     classes,
     preprocess,
@@ -149,31 +150,9 @@ function tolerance({ parity, model }, name) {
   const same = (size) => JSON.stringify(size) === JSON.stringify(model.image_size);
   const diff = parity.diffs.find(({ output, image_size }) => output === name && same(image_size));
   if (!diff) return null; // a file that was never run has none
-  const { atol, measure = "largest" } = diff.tolerance;
-  check(Number.isFinite(atol) && atol >= 0 && ["largest", "rms"].includes(measure), "its bound is not a number");
-  return { atol, measure };
-}
-
-/** What was not proven of the file, for the banner. */
-function doubts({ parity, decisions, quantisation }) {
-  const found = [];
-  if (parity.status !== "passed") found.push(`unproven: its parity is "${clean(String(parity.status))}"`);
-  if (decisions && !decided(decisions)) found.push("unproven: it does not decide as the network it was made from");
-  if (quantisation && !decisions) found.push("decisions not judged: nobody asked whether its rounding changes the first class");
-  return found;
-}
-
-/** Whether the lower end of the 95 % interval (Wilson) of the agreement reaches what was asked for. */
-function decided({ agreeing, pictures, min_agreement }) {
-  const share = agreeing / pictures;
-  const spread = Z_95 ** 2 / pictures;
-  const half = Math.sqrt(share * (1 - share) * spread + spread ** 2 / 4);
-  return (share + spread / 2 - half) / (1 + spread) >= min_agreement; // not a number, of nothing, is not
-}
-
-/** Return text without control characters, and without what turns the direction of text around. */
-export function clean(text) {
-  return text.replace(/[\p{Cc}\p{Cs}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu, " ").trim();
+  const { atol } = diff.tolerance;
+  check(Number.isFinite(atol) && atol >= 0, "its bound is not a number");
+  return { atol };
 }
 
 /** Return the class names, one a line. */

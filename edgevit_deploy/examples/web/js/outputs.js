@@ -1,5 +1,6 @@
 // What the numbers of a network mean: classes, probabilities, and whether they are those of the bundle.
 
+import { measureOf, mostAllowed } from "./proof.js";
 import { Refusal } from "./refusal.js";
 
 const HALF_ULP = 2 ** -24; // golden outputs are float64 rounded to float32: each may be off by this share of itself
@@ -25,18 +26,27 @@ function checkFinite(values) {
   if (!values.every(Number.isFinite)) throw new Refusal("the network's outputs are not finite numbers; choose another way to run it");
 }
 
-/** Compare outputs with what they must be, all golden inputs together: {error, bound, passed}. */
-export function judge(outputs, expected, { atol, measure = "largest" }) {
+/**
+ * Compare outputs with what they must be, all golden inputs together.
+ *
+ * @param atol the bound on record; no more of it is believed than the precision's rules allow.
+ * @returns {error, bound, measure, passed}
+ */
+export function judge(outputs, expected, { atol, precision }) {
   let largest = 0;
   let squares = 0;
   let scale = 0;
+  let expectedSquares = 0;
   for (let place = 0; place < expected.length; place++) {
     const difference = Math.abs(outputs[place] - expected[place]);
     largest = difference > largest || Number.isNaN(difference) ? difference : largest; // NaN stays: nothing is above it
     squares += difference * difference;
     scale = Math.max(scale, Math.abs(expected[place]));
+    expectedSquares += expected[place] * expected[place];
   }
-  const bound = atol + HALF_ULP * scale;
+  const most = mostAllowed(precision, scale, Math.sqrt(expectedSquares / expected.length));
+  const bound = Math.min(atol, most) + HALF_ULP * scale;
+  const measure = measureOf(precision);
   const measured = measure === "rms" ? Math.sqrt(squares / expected.length) : largest;
   const error = outputs.length === expected.length && Number.isFinite(measured) ? measured : Infinity;
   return { error, bound, measure, passed: error <= bound };

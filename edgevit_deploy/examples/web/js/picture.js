@@ -8,15 +8,21 @@ const DECODING = { colorSpaceConversion: "none", premultiplyAlpha: "none", image
 export async function pixelsOf(source) {
   const bitmap = source instanceof Blob ? await decoded(source) : source;
   const { height, width } = bitmap;
+  let data;
+  let whole;
   try {
-    const data = drawn(bitmap);
-    const whole = isOpaque(data) ? data : uncovered(bitmap);
-    return { height, width, channels: 4, data: whole ?? data, exact: whole !== null };
+    data = drawn(bitmap);
+    whole = every(data, 255) ? data : uncovered(bitmap);
   } catch {
     throw new Refusal(`A picture of ${width} x ${height} pixels is too large for this browser; make it smaller.`);
   } finally {
     bitmap.close();
   }
+  if (!whole && every(data, 0)) {
+    const why = "it is too large for this browser, or nothing of it can be seen";
+    throw new Refusal(`A picture of ${width} x ${height} pixels came back empty: ${why}; make it smaller, or opaque.`);
+  }
+  return { height, width, channels: 4, data: whole ?? data, exact: Boolean(whole) };
 }
 
 async function decoded(blob) {
@@ -34,8 +40,9 @@ function drawn(bitmap) {
   return context.getImageData(0, 0, width, height).data;
 }
 
-function isOpaque(data) {
-  for (let place = 3; place < data.length; place += 4) if (data[place] !== 255) return false;
+/** Say whether every pixel has an opacity. A canvas that cannot hold a picture gives zeros, and no error. */
+function every(data, opacity) {
+  for (let place = 3; place < data.length; place += 4) if (data[place] !== opacity) return false;
   return true;
 }
 

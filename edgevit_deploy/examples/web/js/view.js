@@ -59,17 +59,24 @@ export function percent(share) {
   return `${(100 * share).toFixed(share < 0.0005 && share > 0 ? 4 : 1)} %`;
 }
 
-export function showTimes({ decode, preprocess, network }, { width, height, exact }) {
+/** Show how long a picture took; nothing of no picture. */
+export function showTimes(milliseconds, { width, height, exact } = {}) {
+  if (!milliseconds) {
+    page.times.textContent = "\u00a0";
+    return;
+  }
+  const { decode, preprocess, network } = milliseconds;
   const lost = exact ? "" : "; this browser lost colours of see-through pixels";
   page.times.textContent = `${width} x ${height} pixels: decoding ${inMs(decode)}, resizing ${inMs(preprocess)}, network ${inMs(network)}${lost}`;
 }
 
-/** Show the verdict on the golden data; without one, that nothing was replayed yet. */
+/** Show the verdict on the golden data; without one, that nothing was replayed yet; `ran: false` is of a run that was broken off. */
 export function showVerdict(result) {
-  if (!result) {
-    page.verdict.textContent = "not run yet";
-    page.verdict.className = "verdict";
+  if (!result || result.ran === false) {
+    page.verdict.textContent = result ? "FAILED" : "not run yet";
+    page.verdict.className = result ? "verdict failed" : "verdict";
     for (const place of [page.goldenError, page.goldenBound, page.goldenMeasure]) place.textContent = "\u00a0";
+    if (result) page.goldenError.textContent = "did not run";
     return "";
   }
   const { error, bound, measure, passed, bounded } = result;

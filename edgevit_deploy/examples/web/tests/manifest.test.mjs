@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { clean, readLabels, readManifest } from "../js/manifest.js";
-import { judge } from "../js/outputs.js";
+import { readLabels, readManifest } from "../js/manifest.js";
+import { clean } from "../js/refusal.js";
 
 const TARGETS = ["litert", "onnx"];
 const text = readFileSync(new URL("../bundle/manifest.json", import.meta.url), "utf8");
@@ -60,6 +60,7 @@ test("schema 1 is read as well", () => {
 const HOSTILE = {
   "another schema": [(d) => (d.schema_version = 3), /schema version is 3/],
   "no schema": [(d) => delete d.schema_version, /schema version/],
+  "another precision": [(d) => (d.precision = "constructor"), /its precision is "constructor"/],
   "another target": [(d) => (d.target = "ncnn"), /it is for ncnn/],
   "a target that is a path": [(d) => (d.target = "../../x"), /it is for/],
   "a path outside": [(d) => (d.files[0].path = "../manifest.json"), /leaves the bundle; do not use/],
@@ -98,34 +99,11 @@ for (const bad of ["", "{", "null", "[]", "7", '"text"']) {
   test(`refused: ${bad || "nothing"}`, () => assert.throws(() => readManifest(bad, TARGETS), { name: "Refusal" }));
 }
 
-test("what was not proven is said", () => {
-  const doubts = (change) => readManifest(changed(change), TARGETS).doubts.join("; ");
-  assert.match(doubts((d) => (d.parity.status = "built, not run")), /unproven.*built, not run/);
-  assert.match(doubts((d) => (d.quantisation = {})), /decisions not judged/);
-  const judged = (agreeing) => (d) => {
-    d.quantisation = {};
-    d.decisions = { agreeing, pictures: 1000, min_agreement: 0.98 };
-  };
-  assert.equal(doubts(judged(995)), "");
-  assert.match(doubts(judged(985)), /does not decide/); // 0.985, and its interval begins at 0.975
-  assert.match(doubts((d) => (d.decisions = { agreeing: 0, pictures: 0, min_agreement: 0.98 })), /does not decide/);
-});
-
 test("labels are text, without what a terminal or a reader would obey", () => {
   const bytes = new TextEncoder().encode("<img src=x onerror=alert(1)>\r\na\u0007b\u202ec\nlast\n");
   assert.deepEqual(readLabels(bytes, 3), ["<img src=x onerror=alert(1)>", "a b c", "last"]);
   assert.throws(() => readLabels(bytes, 2), { name: "Refusal" });
   assert.throws(() => readLabels(Uint8Array.of(0xff, 0xfe), 1), { name: "Refusal" });
   assert.equal(clean("a\nb"), "a b");
-});
-
-test("the verdict is that of the bound", () => {
-  const expected = Float32Array.of(1, -2, 4);
-  assert.deepEqual(judge(expected, expected, { atol: 0 }), { error: 0, bound: 4 * 2 ** -24, measure: "largest", passed: true });
-  assert.equal(judge(Float32Array.of(1, -2, 4.5), expected, { atol: 0.4 }).passed, false);
-  assert.equal(judge(Float32Array.of(1, -2, 4.5), expected, { atol: 0.5 }).passed, true);
-  const rms = judge(Float32Array.of(1, -2, 4.5), expected, { atol: 0.3, measure: "rms" });
-  assert.ok(rms.passed && Math.abs(rms.error - 0.5 / Math.sqrt(3)) < 1e-12);
-  for (const bad of [NaN, Infinity]) assert.equal(judge(Float32Array.of(bad, -2, 4), expected, { atol: 1e9 }).passed, false);
-  assert.equal(judge(Float32Array.of(1, -2), expected, { atol: 1e9 }).passed, false);
+  assert.equal(readManifest(changed((d) => (d.model.variant = "edgevit\u202excod.exe")), TARGETS).variant, "edgevit xcod.exe");
 });

@@ -1,0 +1,96 @@
+// Parts of the page that need no browser: times, pictures that a canvas does not hold, and what is kept offline.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { runInNewContext } from "node:vm";
+
+import { binned, withMore } from "../js/histogram.js";
+import { pixelsOf } from "../js/picture.js";
+
+test("a camera may run for a day", () => {
+  const many = Array.from({ length: 500_000 }, (_, place) => place % 100);
+  const { bins, low, high } = binned(many);
+  assert.deepEqual([low, high, bins.reduce((a, b) => a + b)], [0, 99, many.length]);
+  assert.deepEqual(withMore([1], [2, 3]), [1, 2, 3]);
+  const kept = withMore(many, [7]);
+  assert.deepEqual([kept.length, kept.at(-1), kept[0]], [1000, 7, many.at(-999)]);
+});
+
+/** Read a picture through a canvas that gives these opacities, and no WebGL. */
+async function read(opacities) {
+  const data = Uint8ClampedArray.from(opacities.flatMap((opacity) => [opacity, 0, 0, opacity]));
+  let closed = 0;
+  const bitmap = { width: opacities.length, height: 1, close: () => closed++ };
+  globalThis.OffscreenCanvas = class {
+    getContext(kind) {
+      return kind === "2d" ? { drawImage() {}, getImageData: () => ({ data }) } : null;
+    }
+  };
+  try {
+    return await pixelsOf(bitmap);
+  } finally {
+    delete globalThis.OffscreenCanvas;
+    assert.equal(closed, 1);
+  }
+}
+
+test("a picture that comes back empty is refused, and not taken for a black one", async () => {
+  await assert.rejects(read([0, 0, 0]), { name: "Refusal", message: /^A picture of 3 x 1 pixels came back empty: it is too large/ });
+  assert.equal((await read([0, 0, 128])).exact, false);
+  assert.equal((await read([255, 255])).exact, true);
+});
+
+/** The service worker, with a network of {path: text} that may be cut. */
+function worker(files) {
+  const scope = "http://127.0.0.1:8000/app/";
+  const kept = new Map();
+  const cache = {
+    addAll: async () => {},
+    match: async ({ url }) => kept.get(url)?.clone(),
+    put: async ({ url }, response) => kept.set(url, response),
+    keys: async () => [...kept.keys()].map((url) => ({ url })),
+    delete: async ({ url }) => kept.delete(url),
+  };
+  const listeners = {};
+  const context = {
+    URL,
+    caches: { open: async (name) => (name === `edgevit ${scope}` ? cache : null) },
+    fetch: async ({ url }) => {
+      if (!files.on) throw new TypeError("no network");
+      return new Response(files[url.replace(scope, "")] ?? "other");
+    },
+    self: { registration: { scope }, addEventListener: (name, listener) => (listeners[name] = listener) },
+  };
+  runInNewContext(readFileSync(new URL("../service-worker.js", import.meta.url), "utf8"), context);
+  const ask = async (path) => {
+    let answer = null;
+    const waits = [];
+    const request = { method: "GET", url: new URL(path, scope).href };
+    listeners.fetch({ request, respondWith: (response) => (answer = response), waitUntil: (wait) => waits.push(wait) });
+    const response = await answer;
+    await Promise.all(waits);
+    return response ? response.text() : null;
+  };
+  return { ask, kept: () => [...kept.keys()].map((url) => url.replace(scope, "")).sort() };
+}
+
+test("the worker answers for this page alone, and keeps no file of an older bundle", async () => {
+  const manifest = (...paths) => JSON.stringify({ files: paths.map((path) => ({ path })) });
+  const files = { on: true, "bundle/manifest.json": manifest("model.onnx", "golden/a b.f32"), "bundle/model.onnx": "old" };
+  const { ask, kept } = worker(files);
+  for (const other of ["other.html", "api/x", "../elsewhere", "https://example.org/app/style.css", "style.css?v=1"]) {
+    assert.equal(await ask(other), null, other);
+  }
+  for (const ours of ["./", "js/app.js", "vendor/a.wasm", "bundle/manifest.json", "bundle/model.onnx", "bundle/golden/a%20b.f32"]) {
+    assert.notEqual(await ask(ours), null, ours);
+  }
+  assert.equal(kept().length, 6);
+  files["bundle/manifest.json"] = manifest("model.tflite", "golden/a b.f32");
+  await ask("bundle/manifest.json");
+  const left = ["", "bundle/golden/a%20b.f32", "bundle/manifest.json", "js/app.js", "vendor/a.wasm"];
+  assert.deepEqual(kept(), left);
+  files.on = false;
+  assert.match(await ask("bundle/manifest.json"), /model\.tflite/);
+  await assert.rejects(ask("bundle/model.onnx"));
+});
