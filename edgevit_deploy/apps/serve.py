@@ -19,6 +19,12 @@ LOOPBACK = "127.0.0.1"
 SETTINGS_NAME = "server.json"
 
 
+def keep_nothing_offline(folder: Path) -> None:
+    """Let the app in a folder leave nothing in a browser: the next one at this address may be another."""
+    settings = msgspec.json.decode((folder / SETTINGS_NAME).read_bytes())
+    (folder / SETTINGS_NAME).write_bytes(msgspec.json.encode({**settings, "offline": False}))
+
+
 @contextmanager
 def serving(folder: Path, port: int, mounted: Mapping[str, Path]) -> Iterator[ThreadingHTTPServer]:
     """Give a server of a folder that listens already; who calls `serve_forever` answers.

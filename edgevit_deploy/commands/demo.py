@@ -25,11 +25,11 @@ def demo(
         browser: Open the page in the system's browser.
         unproven: Also take a bundle that failed parity or was never run; the page then says so.
     """
-    import webbrowser
+    import threading
 
     from edgevit_deploy.apps.runtimes import VENDOR, web_runtimes
     from edgevit_deploy.apps.samples import find_sample
-    from edgevit_deploy.apps.serve import serving
+    from edgevit_deploy.apps.serve import keep_nothing_offline, serving
     from edgevit_deploy.apps.write import write_app
     from edgevit_deploy.process.interrupts import INTERRUPTS
     from edgevit_deploy.process.scratch import scratch_folder
@@ -38,15 +38,27 @@ def demo(
         written = write_app("web", bundle, scratch / "app", unproven=unproven)
         for warning in written.warnings:
             say(f"warning: {warning}")
+        keep_nothing_offline(written.folder)
         runtimes = web_runtimes(find_sample("web").folder, say)
         with serving(written.folder, port, {VENDOR: runtimes}) as server:
             address = f"http://127.0.0.1:{server.server_address[1]}/"
-            say(f"{address} shows {written.target} by {written.library}; Ctrl-C ends it")
-            if browser:
-                webbrowser.open(address)
             try:
+                say(f"{address} shows {written.target} by {written.library}; Ctrl-C ends it")
+                if browser:  # beside the server: a browser that runs in the terminal returns when it is closed
+                    threading.Thread(target=_show, args=(address,), daemon=True).start()
                 server.serve_forever()
             except KeyboardInterrupt:
                 INTERRUPTS.obeyed()
                 say("stopped")
     return 0
+
+
+def _show(address: str) -> None:
+    import webbrowser
+
+    try:
+        opened = webbrowser.open(address)
+    except webbrowser.Error:
+        opened = False
+    if not opened:
+        say("no browser was found to open it; open the address in one")

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import webbrowser
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,8 +18,9 @@ import pytest
 
 from edgevit_deploy.apps import runtimes
 from edgevit_deploy.apps.samples import SAMPLES, find_sample
-from edgevit_deploy.apps.serve import serving
+from edgevit_deploy.apps.serve import AppServer, serving
 from edgevit_deploy.cli import run
+from edgevit_deploy.commands import demo as command
 from edgevit_deploy.errors import MissingError
 from tests.helpers.bundles import edit_manifest
 from tests.helpers.web import ROOT
@@ -152,10 +154,42 @@ def test_ctrl_c_ends_it(bundle: Path, cached: Path, tmp_path: Path) -> None:
         assert b"EdgeViT" in _get(port, "/")[2]
         assert json.loads(_get(port, "/bundle/manifest.json")[2])["target"] == "onnx"
         assert _get(port, "/vendor/runtime.wasm")[2] == b"\0asm"
+        assert json.loads(_get(port, "/server.json")[2])["offline"] is False, "another bundle comes to this address next"
         demo.send_signal(signal.SIGINT)
         assert demo.wait(20) == 0
         assert demo.stderr.read().strip() == "stopped"
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("opens", [True, False, webbrowser.Error("none")])
+def test_a_browser_is_opened_beside_the_server(
+    bundle: Path, cached: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], opens: bool | Exception
+) -> None:
+    """One that runs in the terminal asks for the page before it returns, so that who waits for it would wait for ever."""
+    seen: list[bytes] = []
+    done = threading.Event()
+
+    def browse(address: str) -> bool:
+        seen.append(_get(int(address.rstrip("/").rpartition(":")[2]), "/")[2])
+        if isinstance(opens, Exception):
+            raise opens
+        return opens
+
+    def show(address: str) -> None:
+        shown(address)
+        done.set()
+
+    def stop_when_shown(server: AppServer) -> None:
+        if done.is_set():
+            raise KeyboardInterrupt
+
+    shown = command._show
+    monkeypatch.setattr(command, "_show", show)
+    monkeypatch.setattr(webbrowser, "open", browse)
+    monkeypatch.setattr(AppServer, "service_actions", stop_when_shown)
+    assert run(["demo", str(bundle), "--port", "0"]) == 0
+    assert b"EdgeViT" in seen[0]
+    assert ("no browser was found" in capfd.readouterr().err) == (opens is not True)
 
 
 def test_a_port_in_use(bundle: Path, cached: Path, expect_error: Callable[..., str]) -> None:

@@ -5,11 +5,16 @@ import { createReadStream } from "node:fs";
 import { readFile, realpath, stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import { dirname, extname, join, sep } from "node:path";
+import { pipeline } from "node:stream";
 import { fileURLToPath } from "node:url";
 
 const root = await realpath(dirname(fileURLToPath(import.meta.url)));
 const { headers, types } = JSON.parse(await readFile(join(root, "server.json"), "utf8"));
 const port = Number(process.env.PORT ?? 8000);
+if (!Number.isInteger(port) || port < 0 || port > 65535) {
+  console.error(`PORT=${process.env.PORT}: expected 0 (any that is free) to 65535`);
+  process.exit(2);
+}
 
 /** Return a file of this folder for a request's path, or nothing: links and ".." lead nowhere outside, and nothing is listed. */
 async function find(url) {
@@ -23,8 +28,13 @@ async function find(url) {
   }
 }
 
+/** Say whether a request is for this machine by a name of its own; another site's page may not ask by its name. */
+function isForUs({ headers: { host = "" } }) {
+  return ["127.0.0.1", "localhost"].includes(host.split(":")[0]);
+}
+
 const server = createServer(async (request, response) => {
-  const found = ["GET", "HEAD"].includes(request.method) ? await find(request.url) : undefined;
+  const found = ["GET", "HEAD"].includes(request.method) && isForUs(request) ? await find(request.url) : undefined;
   if (!found) {
     response.writeHead(404, { ...headers, "Content-Type": "text/plain" }).end("not found\n");
     return;
@@ -32,7 +42,7 @@ const server = createServer(async (request, response) => {
   const type = types[extname(found.file)] ?? "application/octet-stream";
   response.writeHead(200, { ...headers, "Content-Type": type, "Content-Length": found.size });
   if (request.method === "HEAD") response.end();
-  else createReadStream(found.file).pipe(response);
+  else pipeline(createReadStream(found.file), response, () => {}); // closes the file, too, when a browser goes away
 });
 
 server.on("error", (error) => {
