@@ -130,8 +130,8 @@ def test_dropped_pasted_and_filmed(url: str, bundle: Path, photograph: Path, tmp
     assert (seen["drop"], seen["paste"]) == (first, first)
     assert seen["text"]["line"].startswith("This browser cannot read that file as a picture; give")
     assert seen["large"]["line"].startswith("A picture of 66000 x 600 pixels ")
-    for refused in (seen["text"], seen["large"], seen["last"]):
-        assert not "".join((*refused["labels"], refused["times"])).strip(), "what was found is of another picture"
+    for gone in (seen["text"], seen["large"], seen["last"], seen["off"]):
+        assert not "".join((*gone["labels"], gone["times"])).strip(), "what was found is of another picture"
     assert seen["twice"] == "false"
     assert seen["refused"].startswith("The camera was refused; allow it")
     assert seen["camera"]["labels"][0].strip()

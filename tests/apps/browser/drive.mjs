@@ -168,6 +168,7 @@ const scenarios = {
     seen.camera = await read(page);
     await page.click("#camera");
     await said(page, /^The camera is off/);
+    seen.off = { labels: await page.locator("#best .label").allTextContents(), times: await text(page, "times") };
     return seen;
   },
 

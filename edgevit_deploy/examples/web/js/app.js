@@ -141,10 +141,12 @@ async function toggleCamera() {
     say("The camera is off.");
     return;
   }
-  forget();
   say("Starting the camera ...");
   const turn = await camera.start();
   if (!turn) return;
+  forget(); // only now: where the camera is refused, the picture stays
+  URL.revokeObjectURL(shown);
+  shown = "";
   page.stage.dataset.shows = "video";
   showProgress(null);
   say("The camera is on.");
@@ -171,7 +173,10 @@ async function watch(turn) {
 }
 
 function showCamera(wanted) {
-  if (!wanted) page.stage.dataset.shows = shown ? "picture" : "nothing";
+  if (!wanted && page.stage.dataset.shows === "video") {
+    page.stage.dataset.shows = "nothing";
+    forget(); // the frame that it was about is gone
+  }
   page.camera.setAttribute("aria-pressed", String(wanted));
 }
 
