@@ -10,6 +10,11 @@ import pytest
 from edgevit_deploy.apps.samples import SAMPLES
 from edgevit_deploy.bundle.folder import open_bundle, read_golden, read_labels
 from edgevit_deploy.cli import run
+from edgevit_deploy.parity.bounds import MAX_K, NOISE_CEILING
+from edgevit_deploy.parity.gate import root_mean_square
+from edgevit_deploy.parity.integers import GOLDEN
+from edgevit_deploy.spec import QUANTISED, Precision
+from edgevit_deploy.verification.golden import FLOAT32_HALF_ULP
 from tests.helpers.bundles import edit_manifest, rehash
 from tests.helpers.kotlin import APP, BACK_ENDS, CORE, SAMPLE, compile_kotlin, core_with_tests, run_java
 from tests.helpers.shared import made_once
@@ -68,6 +73,30 @@ def test_it_reads_a_real_bundle_as_python_does(onnx_bundle: Path, tmp_path: Path
     assert said["first"] == f"[{', '.join(labels[place] for place in values.argmax(axis=1))}]"
     assert said["labels"] == str(len(labels))
     assert _said_of(onnx_bundle, "onnx", values, tmp_path)["verdict"].startswith("passed: largest error 0.00e+00")
+
+
+@pytest.mark.parametrize(("precision", "measure"), [("fp32", "rms"), ("bf16", "largest"), ("palette8", "largest")])
+def test_a_bundle_grants_itself_no_bound(onnx_bundle: Path, tmp_path: Path, precision: Precision, measure: str) -> None:
+    """The bound is this version's own for any target, in the measure of the precision, and right outputs still pass."""
+    bundle = shutil.copytree(onnx_bundle, tmp_path / "bundle")
+
+    def claim(document: dict) -> None:
+        document["precision"] = precision
+        for diff in document["parity"]["diffs"]:
+            diff["tolerance"].update(atol=1e30, measure=measure)
+
+    edit_manifest(bundle, claim)
+    (values,) = read_golden(onnx_bundle, open_bundle(onnx_bundle))[1].values()
+    rounded, largest = precision in QUANTISED, float(np.abs(values).max())
+    scale = root_mean_square(values.astype(np.float64)) if rounded else largest
+    bound = (GOLDEN.k if rounded else MAX_K) * NOISE_CEILING[precision] * scale + FLOAT32_HALF_ULP * largest
+    outputs = values.copy()
+    said = _said_of(bundle, "onnx", outputs, tmp_path)
+    assert float(said["bound"]) == pytest.approx(bound, rel=1e-12)
+    assert said["verdict"].startswith("passed: ")
+    outputs[1, 3] += 1.01 * bound * (outputs.size**0.5 if rounded else 1.0)
+    said = _said_of(bundle, "onnx", outputs, tmp_path)
+    assert said["verdict"].startswith(f"FAILED: {'root mean square' if rounded else 'largest'} error")
 
 
 def test_every_target_and_a_model_in_a_folder(small_bundle: Path, tmp_path: Path) -> None:

@@ -86,6 +86,12 @@ def _set(value: object, *keys: str | int) -> Callable[[dict], None]:
         (_set("int8", "inputs", 0, "dtype"), "not float32"),
         (_set([0.0, 1.0, 1.0], "preprocess", "std"), "std is not above 0"),
         (_set("nearest", "preprocess", "interpolation"), "neither bicubic nor bilinear"),
+        (_set("fp4", "precision"), "the precision fp4 is unknown"),
+        *(
+            (_set({"pictures": 9, "agreeing": 0, "min_agreement": least}, "decisions"), "not between 0 and 1")
+            for least in (-1, 0, 1)
+        ),
+        (_set({"pictures": 9, "agreeing": 9, "min_agreement": 0.9, "sample": {"of": 8}}, "decisions"), "sample.of is no integer"),
         (_set("features", "conversion", "returns"), "it returns features and no classes"),
         (_set([], "parity", "diffs"), "no bound for the golden data of logits"),
         (_set([], "outputs"), "outputs has not 1 to 64 entries"),

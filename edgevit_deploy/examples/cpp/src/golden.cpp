@@ -13,6 +13,15 @@ namespace {
 // Golden outputs are float64 rounded to float32: each may be off by this share of itself.
 constexpr double FLOAT32_HALF_ULP = 1.0 / (1 << 24);
 
+// No output of a network that anyone serves is larger: half precision ends at 65504. The bound grows with the outputs.
+constexpr double MAX_GOLDEN = 1e6;
+
+// The rules of edgevit-deploy itself, for whatever it converts to. A bound is a multiple of rounding noise, and noise is believed
+// up to a share of the outputs: of the largest one, or of a quantised file of their root mean square.
+constexpr double MAX_MULTIPLE = 10, QUANTISED_MULTIPLE = 2, QUANTISED_NOISE = 0.5;
+
+double most_noise(const std::string& precision) { return precision == "fp32" ? 1e-5 : precision == "fp16" ? 2e-2 : 1e-1; }
+
 const Diff& given(const Manifest& manifest, const std::string& output) {
     for (const Diff& diff : manifest.diffs)
         if (diff.output == output && diff.image_size == manifest.image_size)
@@ -21,16 +30,37 @@ const Diff& given(const Manifest& manifest, const std::string& output) {
                   ": nothing was run; convert again where it runs");
 }
 
-double error_of(const std::vector<float>& actual, const std::vector<float>& expected, bool root_mean_square) {
+struct Magnitude {
+    double largest = 0;
+    double root_mean_square = 0;
+};
+
+Magnitude magnitude_of(const std::vector<double>& values) {
     double largest = 0, squares = 0;
-    for (std::size_t i = 0; i < expected.size(); ++i) {
-        const double difference = std::fabs(static_cast<double>(actual[i]) - expected[i]);
-        if (!std::isfinite(difference))
-            return std::numeric_limits<double>::infinity();
-        largest = std::max(largest, difference);
-        squares += difference * difference;
+    for (const double value : values) {
+        if (!std::isfinite(value))
+            return {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
+        largest = std::max(largest, std::fabs(value));
+        squares += value * value;
     }
-    return root_mean_square ? std::sqrt(squares / static_cast<double>(expected.size())) : largest;
+    return {largest, std::sqrt(squares / static_cast<double>(values.size()))};
+}
+
+// The widest bound for golden outputs of this magnitude: a bundle that grants itself a wider one does not get it.
+double most_allowed(const Manifest& manifest, const Magnitude& expected) {
+    if (manifest.quantised())
+        return QUANTISED_MULTIPLE * QUANTISED_NOISE * expected.root_mean_square;
+    return MAX_MULTIPLE * most_noise(manifest.precision) * expected.largest;
+}
+
+double error_of(const std::vector<float>& actual, const std::vector<float>& expected, bool root_mean_square) {
+    if (actual.size() != expected.size())
+        return std::numeric_limits<double>::infinity();
+    std::vector<double> differences(expected.begin(), expected.end());
+    for (std::size_t i = 0; i < differences.size(); ++i)
+        differences[i] -= actual[i];
+    const Magnitude error = magnitude_of(differences);
+    return root_mean_square ? error.root_mean_square : error.largest;
 }
 
 }  // namespace
@@ -47,12 +77,13 @@ std::vector<Verdict> replay_golden(const Bundle& bundle, Model& model) {
     for (const GoldenArray& array : manifest.golden_outputs) {
         const std::vector<float> expected = bundle.golden(array);
         const Diff& diff = given(manifest, array.name);
-        const double largest = std::fabs(*std::max_element(
-            expected.begin(), expected.end(), [](float left, float right) { return std::fabs(left) < std::fabs(right); }));
-        const std::vector<float>& found = actual[array.name];
-        const double error = found.size() == expected.size() ? error_of(found, expected, diff.root_mean_square)
-                                                             : std::numeric_limits<double>::infinity();
-        verdicts.push_back({array.name, diff.root_mean_square, error, diff.bound + FLOAT32_HALF_ULP * largest});
+        const Magnitude magnitude = magnitude_of({expected.begin(), expected.end()});
+        if (magnitude.largest > MAX_GOLDEN)
+            throw Refused("the golden data of " + printable(array.name) +
+                          " are too large, and no bound can grow with that; convert again");
+        const double bound = std::min(diff.bound, most_allowed(manifest, magnitude)) + FLOAT32_HALF_ULP * magnitude.largest;
+        verdicts.push_back(
+            {array.name, manifest.quantised(), error_of(actual[array.name], expected, manifest.quantised()), bound});
     }
     return verdicts;
 }

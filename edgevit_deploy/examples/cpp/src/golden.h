@@ -18,7 +18,8 @@ struct Verdict {
 };
 
 // Run a bundle's golden inputs, one after the other, and hold each output to the bound that the manifest records for the given
-// probes. Throws Refused where it records none.
+// probes, but to none that is wider than this program allows, in the measure of the file's precision. Throws Refused where the
+// manifest records no bound, or where the golden outputs are so large that they prove nothing.
 std::vector<Verdict> replay_golden(const Bundle& bundle, Model& model);
 
 }  // namespace edgevit

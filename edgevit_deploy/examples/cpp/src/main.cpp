@@ -7,6 +7,7 @@
 #include "arguments.h"
 #include "errors.h"
 #include "picture.h"
+#include "proof.h"
 #include "report.h"
 #include "text.h"
 #include "top.h"
@@ -55,7 +56,8 @@ Report report_of(const Arguments& arguments) {
     Report report;
     report.title = printable(manifest.variant + ", " + manifest.target + " " + manifest.precision);
     report.runtime = printable(model->runtime());
-    report.unproven = manifest.unproven();
+    report.verdict = printable(verdict(manifest));
+    report.unproven = unproven(manifest);
     report.substitute = printable(model->substitute());
     std::vector<float> input;
     for (const std::filesystem::path& path : arguments.pictures)

@@ -1,6 +1,9 @@
 #include "manifest.h"
 
 #include <algorithm>
+#include <array>
+#include <limits>
+#include <string_view>
 
 #include "fields.h"
 
@@ -10,8 +13,11 @@ namespace {
 constexpr int MAX_SIDE = 8192;
 constexpr int MAX_CLASSES = 1'000'000;
 constexpr int MAX_ROWS = 4096;
-constexpr std::int64_t MAX_FILE_BYTES = std::int64_t{1} << 34;
+constexpr std::int64_t MAX_FILE_BYTES = std::int64_t{1} << 34, MAX_PICTURES = std::int64_t{1} << 40;
 constexpr std::size_t MAX_FILES = 4096, MAX_OUTPUTS = 64, MAX_DIFFS = 65536;
+
+constexpr std::array<std::string_view, 3> FLOATING = {"fp32", "fp16", "bf16"};
+constexpr std::array<std::string_view, 5> QUANTISED = {"int8", "int8-dynamic", "fp8", "w8", "palette8"};
 
 Size size_of(const Json& object, const char* name) {
     const Json& sides = list_of(object, name, 2);
@@ -120,22 +126,26 @@ void read_parity(const Json& parity, Manifest& manifest) {
         if (measure != "\"largest\"" && measure != "\"rms\"")
             refuse("tolerance.measure is neither largest nor rms");
         const double bound = number(field(tolerance, "atol"), "tolerance.atol");
-        manifest.diffs.push_back({text_of(diff, "output"), size_of(diff, "image_size"), bound, measure == "\"rms\""});
+        // Reports of earlier versions have no root of the mean square: what is not there is within no bound.
+        const Json root_mean_square = diff.value("rms", Json());
+        const double largest = number(field(diff, "max_abs"), "parity.diffs.max_abs");
+        const double error = measure == "\"largest\""        ? largest
+                             : root_mean_square.is_null() ? std::numeric_limits<double>::infinity()
+                                                          : number(root_mean_square, "parity.diffs.rms");
+        manifest.diffs.push_back({text_of(diff, "output"), size_of(diff, "image_size"), bound, error});
     }
 }
 
-// Whether the lower end of the 95 % interval (Wilson) of the share of equal decisions reaches what was asked of it.
-bool passed(const Json& decisions) {
-    const auto pictures = static_cast<double>(integer(field(decisions, "pictures"), "decisions.pictures", 0, 1'000'000'000));
-    const auto agreeing =
-        static_cast<double>(integer(field(decisions, "agreeing"), "decisions.agreeing", 0, static_cast<std::int64_t>(pictures)));
-    const double least = number(field(decisions, "min_agreement"), "decisions.min_agreement");
-    if (pictures == 0)
-        return false;
-    constexpr double z = 1.959963984540054;
-    const double share = agreeing / pictures,
-                 spread = z * std::sqrt(share * (1 - share) / pictures + z * z / (4 * pictures * pictures));
-    return (share + z * z / (2 * pictures) - spread) / (1 + z * z / pictures) >= least;
+Decisions decisions_of(const Json& object) {
+    const std::int64_t pictures = integer(field(object, "pictures"), "decisions.pictures", 0, MAX_PICTURES);
+    const std::int64_t agreeing = integer(field(object, "agreeing"), "decisions.agreeing", 0, pictures);
+    const double least = number(field(object, "min_agreement"), "decisions.min_agreement");
+    if (least <= 0 || least >= 1)
+        refuse("decisions.min_agreement is not between 0 and 1");
+    const Json sample = object.value("sample", Json());
+    const std::int64_t of =
+        sample.is_null() ? pictures : integer(field(sample, "of"), "decisions.sample.of", pictures, MAX_PICTURES);
+    return {pictures, agreeing, least, of};
 }
 
 void check_agreement(const Manifest& manifest) {
@@ -171,12 +181,8 @@ std::size_t GoldenArray::values() const {
 
 std::vector<int> Manifest::input_shape() const { return {1, 3, preprocess.crop.height, preprocess.crop.width}; }
 
-std::string Manifest::unproven() const {
-    if (decisions_passed == false)
-        return "UNPROVEN: too many of the file's decisions are not the network's";
-    if (parity_status != "passed")
-        return "UNPROVEN: the file's parity is '" + printable(parity_status) + "'";
-    return quantised && !decisions_passed ? "decisions not judged: its numbers are right, nobody counted its decisions" : "";
+bool Manifest::quantised() const {
+    return std::find(QUANTISED.begin(), QUANTISED.end(), precision) != QUANTISED.end();
 }
 
 Manifest parse_manifest(const std::string& text) {
@@ -191,6 +197,8 @@ Manifest parse_manifest(const std::string& text) {
     Manifest manifest{};
     manifest.target = text_of(document, "target");
     manifest.precision = text_of(document, "precision");
+    if (!manifest.quantised() && std::find(FLOATING.begin(), FLOATING.end(), manifest.precision) == FLOATING.end())
+        refuse("the precision " + manifest.precision + " is unknown to this program");
     manifest.path = inside(document, "path");
     for (const Json& file : list_of(document, "files", MAX_FILES)) {
         const auto bytes = static_cast<std::uint64_t>(integer(field(file, "bytes"), "files.bytes", 0, MAX_FILE_BYTES));
@@ -212,9 +220,8 @@ Manifest parse_manifest(const std::string& text) {
     manifest.takes_image = takes == "image";
     manifest.returns_probabilities = returns == "probabilities";
     read_parity(field(document, "parity"), manifest);
-    manifest.quantised = !document.value("quantisation", Json()).is_null();
     if (const Json decisions = document.value("decisions", Json()); !decisions.is_null())
-        manifest.decisions_passed = passed(decisions);
+        manifest.decisions = decisions_of(decisions);
     check_agreement(manifest);
     return manifest;
 }

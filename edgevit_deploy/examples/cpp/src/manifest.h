@@ -37,7 +37,15 @@ struct Diff {
     std::string output;
     Size image_size;
     double bound;
-    bool root_mean_square;  // what is bounded: that of all errors, or the largest one
+    double error;  // in the measure of the bound
+};
+
+// On how many pictures a file and its network name the same first class.
+struct Decisions {
+    std::int64_t pictures;
+    std::int64_t agreeing;
+    double min_agreement;
+    std::int64_t drawn_from;  // as many as `pictures`, or more where they are a sample
 };
 
 // What of manifest.json (schema version 2 or 1) this program uses, checked: nothing in it is larger than any bundle has, and
@@ -60,8 +68,10 @@ struct Manifest {
     bool returns_probabilities;
     std::string parity_status;
     std::vector<Diff> diffs;
-    bool quantised;
-    std::optional<bool> decisions_passed;  // none where nobody judged them
+    std::optional<Decisions> decisions;  // none where nobody judged them
+
+    // Whether weights or activations have eight bits.
+    bool quantised() const;
 
     // (1, 3, height, width) of a run: what is free is one picture of the size that the preprocessing gives.
     std::vector<int> input_shape() const;
@@ -72,9 +82,6 @@ struct Manifest {
         const std::vector<int> shape = input_shape();
         return Axes(shape.begin(), shape.end());
     }
-
-    // What was not proven of the file, in words for a banner; nothing where all was.
-    std::string unproven() const;
 };
 
 // Throws Refused.

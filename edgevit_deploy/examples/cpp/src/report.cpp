@@ -34,8 +34,9 @@ bool Report::good() const {
 
 std::string as_text(const Report& report) {
     std::string text = report.title + ", by " + report.runtime + "\n";
-    for (const std::string& banner : {report.unproven, report.substitute})
-        if (!banner.empty())
+    const std::string& proof = report.unproven.empty() ? report.verdict : report.unproven;
+    for (const std::string& banner : {proof, report.substitute})
+        if (!banner.empty() && banner != "passed")
             text += "*** " + banner + " ***\n";
     for (const PictureResult& picture : report.pictures) {
         text += picture.path + "\n";
@@ -52,10 +53,11 @@ std::string as_text(const Report& report) {
 }
 
 std::string as_json(const Report& report) {
-    nlohmann::ordered_json document = {{"title", report.title},       {"runtime", report.runtime},
-                                       {"unproven", report.unproven}, {"substitute", report.substitute},
-                                       {"pictures", Json::array()},   {"latency_ms", nullptr},
-                                       {"golden", Json::array()},     {"good", report.good()}};
+    nlohmann::ordered_json document = {{"title", report.title},           {"runtime", report.runtime},
+                                       {"verdict", report.verdict},       {"unproven", report.unproven},
+                                       {"substitute", report.substitute}, {"pictures", Json::array()},
+                                       {"latency_ms", nullptr},           {"golden", Json::array()},
+                                       {"good", report.good()}};
     for (const PictureResult& picture : report.pictures) {
         nlohmann::ordered_json top = Json::array();
         for (const Guess& guess : picture.top)

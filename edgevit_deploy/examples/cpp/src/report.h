@@ -24,7 +24,8 @@ struct PictureResult {
 struct Report {
     std::string title;
     std::string runtime;
-    std::string unproven;
+    std::string verdict;   // what was proven of the file
+    std::string unproven;  // why it is not; else nothing
     std::string substitute;
     std::vector<PictureResult> pictures;
     std::optional<double> latency_ms;

@@ -7,6 +7,9 @@ import kotlin.math.sqrt
 /** Golden outputs are float64 rounded to float32: each may be off by this share of itself. */
 private const val HALF_ULP = 1.0 / (1 shl 24)
 
+/** No output of a network that anyone serves is larger: half precision ends at 65504. The bound grows with the outputs. */
+private const val LARGEST_GOLDEN = 1e6
+
 /** How the model reproduces its golden outputs on this device. `bound` is null where the bundle records none. */
 class GoldenVerdict(val error: Double, val bound: Double?, val rms: Boolean, val examples: Int) {
     val passed: Boolean get() = bound != null && error <= bound
@@ -22,7 +25,7 @@ class GoldenVerdict(val error: Double, val bound: Double?, val rms: Boolean, val
     private val measure get() = if (rms) "root mean square" else "largest"
 }
 
-/** Runs the golden inputs, and compares with the golden outputs in the measure of the bundle's own bound. */
+/** Runs the golden inputs, and compares with the golden outputs in the measure of the file's precision. */
 fun replay(bundle: Bundle, backend: Backend): GoldenVerdict {
     val manifest = bundle.manifest
     val golden = bundle.golden()
@@ -30,15 +33,18 @@ fun replay(bundle: Bundle, backend: Backend): GoldenVerdict {
     return verdict(manifest, golden.map { it.second }, outputs)
 }
 
-/** Compares outputs with what they must be; the bound is that of the first comparison of this output at the model's size. */
+/**
+ * Compares outputs with what they must be. The bound is that of the first comparison of this output at the model's size, but
+ * never wider than this app's own rules allow. `Refused` where golden outputs are so large that they prove nothing.
+ */
 fun verdict(manifest: Manifest, expected: List<FloatArray>, outputs: List<FloatArray>): GoldenVerdict {
     val given = manifest.diffs.firstOrNull { it.output == manifest.output && it.size == manifest.modelSize }
-    val rms = given?.rms ?: manifest.quantised
-    val largest = expected.maxOf { values -> values.maxOf { abs(it.toDouble()) } }
+    val largest = largest(expected)
+    if (largest > LARGEST_GOLDEN) refuse("the golden outputs are too large, and no bound can grow with that; convert again")
     return GoldenVerdict(
-        error = error(expected, outputs, rms),
-        bound = given?.let { it.atol + HALF_ULP * largest },
-        rms = rms,
+        error = error(expected, outputs, manifest.quantised),
+        bound = given?.let { minOf(it.atol, mostAllowed(manifest.precision, expected)) + HALF_ULP * largest },
+        rms = manifest.quantised,
         examples = expected.size,
     )
 }

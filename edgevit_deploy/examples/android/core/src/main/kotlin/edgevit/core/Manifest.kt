@@ -5,6 +5,7 @@ const val MAX_CLASSES = 1_000_000L
 const val MAX_VALUES = 1L shl 31
 private const val MAX_FILE_BYTES = 1L shl 34
 private const val MAX_GOLDEN = 64L
+private const val MAX_PICTURES = 1L shl 40
 
 /** Height and width in pixels. */
 data class Size(val height: Int, val width: Int)
@@ -24,11 +25,11 @@ class Preprocess(
 /** An array of the golden data: raw little-endian float32, `count` examples of `each` values. */
 class GoldenArray(val name: String, val file: Recorded, val count: Int, val each: Int)
 
-/** A comparison that the bundle records: the bound on an output's error, and how large it was. */
-class Diff(val output: String, val size: Size, val atol: Double, val rms: Boolean, val error: Double)
+/** A comparison that the bundle records: the bound on an output's error, and how large it was, in the measure of the bound. */
+class Diff(val output: String, val size: Size, val atol: Double, val error: Double)
 
-/** How often a quantised file names the first class of its network. */
-class Decisions(val pictures: Long, val agreeing: Long, val minAgreement: Double)
+/** How often a quantised file names the first class of its network, on all pictures there are or on some that were drawn. */
+class Decisions(val pictures: Long, val agreeing: Long, val minAgreement: Double, val drawnFrom: Long)
 
 /** What a bundle says of itself, checked. */
 class Manifest(
@@ -48,7 +49,6 @@ class Manifest(
     val modelSize: Size,
     val status: String,
     val diffs: List<Diff>,
-    val quantised: Boolean,
     val decisions: Decisions?,
 ) {
     /** The size of the pictures that the app gives the network; a free size is the one that the preprocessing crops to. */
@@ -56,6 +56,9 @@ class Manifest(
 
     /** The shape of one input. */
     val inputShape: LongArray get() = longArrayOf(1, 3, size.height.toLong(), size.width.toLong())
+
+    /** Whether weights or activations have eight bits. */
+    val quantised: Boolean get() = precision in QUANTISED
 
     /** The files of the model: one, or all those in its folder. */
     val model: List<Recorded> get() = files.values.filter { it.path == path || it.path.startsWith("$path/") }
@@ -93,7 +96,7 @@ class Manifest(
             checkModel(path, files)
             return Manifest(
                 target = json["target"].text(),
-                precision = shown(json["precision"].text()),
+                precision = json["precision"].oneOf(*PRECISIONS.toTypedArray()),
                 path = path,
                 files = files,
                 input = input["name"].text(),
@@ -108,7 +111,6 @@ class Manifest(
                 modelSize = size(json["model"]["image_size"]),
                 status = shown(json["parity"]["status"].text()),
                 diffs = json["parity"]["diffs"].list().map(::diff),
-                quantised = !json["quantisation"].isNull,
                 decisions = json["decisions"].takeUnless { it.isNull }?.let(::decisions),
             )
         }
@@ -148,14 +150,16 @@ class Manifest(
                 output = diff["output"].text(),
                 size = size(diff["image_size"]),
                 atol = tolerance["atol"].number(),
-                rms = rms,
                 error = if (error.isNull) Double.MAX_VALUE else error.number(),
             )
         }
 
         private fun decisions(decisions: Json): Decisions {
-            val pictures = decisions["pictures"].whole(0..(1L shl 40))
-            return Decisions(pictures, decisions["agreeing"].whole(0..pictures), decisions["min_agreement"].number())
+            val pictures = decisions["pictures"].whole(0..MAX_PICTURES)
+            val least = decisions["min_agreement"].number()
+            if (least <= 0 || least >= 1) decisions["min_agreement"].wrong("between 0 and 1")
+            val drawnFrom = decisions["sample"].let { if (it.isNull) pictures else it["of"].whole(pictures..MAX_PICTURES) }
+            return Decisions(pictures, decisions["agreeing"].whole(0..pictures), least, drawnFrom)
         }
     }
 }

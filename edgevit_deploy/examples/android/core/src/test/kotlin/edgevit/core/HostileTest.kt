@@ -51,6 +51,13 @@ class HostileTest {
         refusedWith("schema_version", "null", "no schema_version")
         refusedWith("target", "\"coreml\"", "the bundle is for coreml, and this app was built for onnx")
         refusedWith("parity.diffs.1.tolerance.atol", "\"wide\"", "parity.diffs[1].tolerance.atol is not a finite number")
+        refusedWith("precision", "\"fp4\"", "precision is not one of fp32, fp16, bf16, int8, int8-dynamic, fp8, w8, palette8")
+        for (least in listOf("0", "-1", "1", "1e9")) {
+            val decisions = """{"pictures": 10, "agreeing": 0, "min_agreement": $least}"""
+            refusedWith("decisions", decisions, "decisions.min_agreement is not between 0 and 1")
+        }
+        val drawn = """{"pictures": 10, "agreeing": 0, "min_agreement": 0.98, "sample": {"of": 9}}"""
+        refusedWith("decisions", drawn, "decisions.sample.of is not a whole number from 10")
         refusedWith("conversion.returns", "\"features\"", "conversion.returns is not one of logits, probabilities")
         for (text in listOf("", "[", "[]", "{\"schema_version\": 2", "[".repeat(100_000), "\u0000")) {
             val files = object : Files {
@@ -126,6 +133,52 @@ class HostileTest {
             manifest.put("golden.outputs.0.shape", "[1, 3]")
         }
         refused("holds numbers that are not finite") { content["golden/output.f32"] = Vectors.bytes(FloatArray(6) { Float.NaN }) }
+    }
+
+    /** A right answer to the golden inputs of a bundle, that is off by a share of the largest. */
+    private fun replayed(share: Float, vararg changes: Pair<String, String>): GoldenVerdict {
+        val bundle = MadeBundle().apply { changes.forEach { (path, json) -> manifest.put(path, json) } }.open()
+        val expected = bundle.golden().map { it.second }
+        val outputs = expected.map { it.copyOf() }.also { it[0][0] += share * 6f }
+        return verdict(bundle.manifest, expected, outputs)
+    }
+
+    @Test
+    fun aBundleGrantsItselfNoBound() {
+        val wide = "parity.diffs.1.tolerance.atol" to "1e30"
+        val rms = """{"output": "logits", "image_size": [4, 4], "max_abs": 0.0001, "rms": 0.0001,
+            "tolerance": {"atol": 1e30, "measure": "rms"}}"""
+        for ((precision, allowed) in mapOf("fp32" to 1e-4f, "fp16" to 0.2f, "bf16" to 1f)) {
+            for (change in listOf(wide, "parity.diffs.1" to rms)) {
+                val named = "precision" to "\"$precision\""
+                assertTrue(replayed(0.9f * allowed, named, change).passed)
+                val verdict = replayed(1.1f * allowed, named, change)
+                assertTrue(verdict.line, verdict.line.startsWith("FAILED: largest error"))
+            }
+        }
+        for (precision in QUANTISED) { // one of six outputs is off; all of their root mean square, sqrt(91 / 6), is allowed
+            val named = "precision" to "\"$precision\""
+            assertTrue(replayed(1.55f, named, wide).passed)
+            assertTrue(replayed(1.65f, named, wide).line.startsWith("FAILED: root mean square error"))
+        }
+    }
+
+    @Test
+    fun theMeasureIsNotTheBundlesToChoose() {
+        val rms = """{"output": "logits", "image_size": [4, 4], "max_abs": 0.0001, "rms": 0.0001,
+            "tolerance": {"atol": 0.0001, "measure": "rms"}}"""
+        val verdict = replayed(0.00002f, "parity.diffs.1" to rms) // 1.2e-4, but 4.9e-5 as root of the mean square
+        assertTrue(verdict.line, verdict.line.startsWith("FAILED: largest error 1.2"))
+        val largest = "parity.diffs.1.tolerance.atol" to "0.0002"
+        assertTrue(replayed(0.00007f, largest, "precision" to "\"int8\"").passed) // 4.2e-4, and 1.7e-4
+    }
+
+    @Test
+    fun goldenOutputsHaveASize() {
+        val bundle = MadeBundle().apply { content["golden/output.f32"] = Vectors.bytes(FloatArray(6) { 2e6f }) }.open()
+        val expected = bundle.golden().map { it.second }
+        val line = assertThrows(Refused::class.java) { verdict(bundle.manifest, expected, expected) }.message!!
+        assertTrue(line, "no bound can grow with that" in line)
     }
 
     @Test

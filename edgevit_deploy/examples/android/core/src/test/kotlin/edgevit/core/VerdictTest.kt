@@ -29,18 +29,18 @@ class VerdictTest {
     @Test
     fun theBoundIsTheFirstAtTheModelsSize() {
         val bundle = bundle()
-        val verdict = replay(bundle, Off(bundle, 0.0078125f))
-        assertEquals(0.01 + 6.0 / (1 shl 24), verdict.bound!!, 0.0)
-        assertEquals(0.0078125, verdict.error, 0.0)
-        assertEquals("passed: largest error 7.81e-03, bound 1.00e-02", verdict.line)
-        assertEquals("FAILED: largest error 1.56e-02, bound 1.00e-02", replay(bundle, Off(bundle, 0.015625f)).line)
+        val verdict = replay(bundle, Off(bundle, 1f / 4096))
+        assertEquals(0.0005 + 6.0 / (1 shl 24), verdict.bound!!, 0.0)
+        assertEquals(1.0 / 4096, verdict.error, 0.0)
+        assertEquals("passed: largest error 2.44e-04, bound 5.00e-04", verdict.line)
+        assertEquals("FAILED: largest error 9.77e-04, bound 5.00e-04", replay(bundle, Off(bundle, 1f / 1024)).line)
     }
 
     @Test
     fun quantisedFilesAreMeasuredByTheRootOfTheMeanSquare() {
         val rms = """{"output": "logits", "image_size": [4, 4], "max_abs": 9.0, "rms": 0.001,
             "tolerance": {"atol": 0.01, "measure": "rms"}}"""
-        val bundle = bundle("parity.diffs.1" to rms, "quantisation" to "{}")
+        val bundle = bundle("parity.diffs.1" to rms, "precision" to "\"int8\"")
         val verdict = replay(bundle, Off(bundle, 0.015625f)) // one of three outputs, in both examples
         assertEquals(0.015625 / sqrt(3.0), verdict.error, 1e-17)
         assertTrue(verdict.passed)
@@ -89,17 +89,43 @@ class VerdictTest {
         }
         assertEquals("UNPROVEN: the bundle's own comparisons failed", banner(bundle("parity.diffs.2.max_abs" to "0.6").manifest))
         assertEquals("UNPROVEN: the bundle's own comparisons failed", banner(bundle("parity.diffs" to "[]").manifest))
-        val judged = { agreeing: Int -> """{"pictures": 2000, "agreeing": $agreeing, "min_agreement": 0.98}""" }
-        assertNull(banner(bundle("quantisation" to "{}", "decisions" to judged(1980)).manifest))
-        val line = banner(bundle("quantisation" to "{}", "decisions" to judged(1970)).manifest)!!
-        assertEquals("UNPROVEN: its first class is the network's on only 1970 of 2000 pictures", line)
+        for (rms in listOf("0.011", "null")) { // reports of earlier versions have none
+            val above = """{"output": "logits", "image_size": [4, 4], "max_abs": 0.0, "rms": $rms,
+                "tolerance": {"atol": 0.01, "measure": "rms"}}"""
+            val line = banner(bundle("parity.diffs.2" to above, "precision" to "\"int8\"").manifest)
+            assertEquals("UNPROVEN: the bundle's own comparisons failed", line)
+        }
+    }
+
+    private fun judged(pictures: Int, agreeing: Int, of: Int?): String? {
+        val sample = of?.let { """{"of": $it, "seed": 0, "runtime": "an evaluation"}""" }
+        val decisions = """{"pictures": $pictures, "agreeing": $agreeing, "min_agreement": 0.98, "sample": $sample}"""
+        return banner(bundle("precision" to "\"int8\"", "decisions" to decisions).manifest)
+    }
+
+    @Test
+    fun decisionsAreJudgedByTheirInterval() {
+        assertNull(judged(2000, 1980, null))
+        assertNull(judged(2000, 1980, 50_000))
+        for ((pictures, agreeing, of) in listOf(Triple(2000, 1970, null), Triple(12, 12, 12), Triple(100, 80, 1000))) {
+            val line = "UNPROVEN: its first class is the network's on only $agreeing of $pictures pictures"
+            assertEquals(line, judged(pictures, agreeing, of))
+        }
+        for (agreeing in listOf(12, 11)) {
+            val line = judged(12, agreeing, 1000)!!
+            assertTrue(line, line.startsWith("Decisions judged on a sample: ") && "UNPROVEN" !in line)
+        }
     }
 
     /** Wilson's interval of 8 of 10, as published tables give it: 0.490 to 0.943. */
     @Test
-    fun theLowerEndIsWilsons() {
-        assertEquals(0.490, lowest(Decisions(10, 8, 0.5)), 5e-4)
-        assertEquals(0.0, lowest(Decisions(0, 0, 0.5)), 0.0)
+    fun theIntervalIsWilsons() {
+        val interval = interval(Decisions(10, 8, 0.5, 10))
+        assertEquals(0.490, interval.start, 5e-4)
+        assertEquals(0.943, interval.endInclusive, 5e-4)
+        assertEquals(0.0..1.0, interval(Decisions(0, 0, 0.5, 0)))
+        assertEquals(0.0, interval(Decisions(10, 0, 0.5, 10)).start, 0.0)
+        assertEquals(1.0, interval(Decisions(10, 10, 0.5, 10)).endInclusive, 0.0)
     }
 
     @Test
@@ -126,7 +152,8 @@ class VerdictTest {
         val manifest = made.open().manifest
         assertTrue(manifest.takesImage)
         assertTrue(manifest.returnsProbabilities)
-        assertEquals(0.01, verdict(manifest, listOf(FloatArray(3)), listOf(FloatArray(3))).bound!!, 0.0)
+        val expected = listOf(floatArrayOf(2000f, 0f, 0f))
+        assertEquals(0.01 + 2000.0 / (1 shl 24), verdict(manifest, expected, expected).bound!!, 0.0)
     }
 
     @Test
