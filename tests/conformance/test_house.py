@@ -14,6 +14,8 @@ from edgevit_deploy.host import RUNTIMES, TARGETS
 ROOT = Path(__file__).parent.parent.parent
 CORE = ROOT / "edgevit_deploy"
 FORMATS = CORE / "formats"
+EXAMPLES = CORE / "examples"
+"""Projects for apps: no code of the core, and each says itself what it loads."""
 PACKAGES = ("edgevit_deploy", "export", "runtimes")
 
 
@@ -23,10 +25,10 @@ def stems(package: Path) -> set[str]:
 
 
 def mentions(folder: Path) -> Iterator[str]:
-    """Every place below a folder, but for the formats, that has a target's name as a whole word in lower case."""
+    """Every place below a folder, but for formats and examples, that has a target's name as a whole word in lower case."""
     word = re.compile(rf"\b({'|'.join(TARGETS)})\b")
     for path in sorted(folder.rglob("*")):
-        if path.suffix not in (".py", ".toml", ".j2") or path.is_relative_to(FORMATS):
+        if path.suffix not in (".py", ".toml", ".j2") or any(map(path.is_relative_to, (FORMATS, EXAMPLES))):
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             for match in word.finditer(line):

@@ -63,7 +63,8 @@ class MadeBundle : Files {
             "conversion": {"takes": "tensor", "returns": "logits"},
             "parity": {"status": "passed", "diffs": [
                 {"output": "logits", "image_size": [8, 8], "max_abs": 0.5, "tolerance": {"atol": 1.0}},
-                {"output": "logits", "image_size": [4, 4], "max_abs": 0.0001, "tolerance": {"atol": 0.0005, "measure": "largest"}},
+                {"output": "logits", "image_size": [4, 4], "max_abs": 0.0001,
+                 "tolerance": {"atol": 0.0005, "measure": "largest"}},
                 {"output": "logits", "image_size": [4, 4], "max_abs": 0.001, "tolerance": {"atol": 0.5, "measure": "largest"}}]},
             "decisions": null}"""
     }
