@@ -48,13 +48,15 @@ function isWithin({ max_abs, rms, tolerance: { atol, measure = "largest" } }) {
 
 /**
  * "passed": the lower end of the 95 % interval of the agreement reaches what was asked for. "sampled": it does not, but the upper
- * end does, and the pictures were drawn from more, as many as an evaluation allows. "failed" otherwise.
+ * end does, and the pictures were drawn from more, as many as an evaluation allows. "failed" otherwise. What could not be decoded
+ * was taken too: nobody can judge more of a folder than all of it.
  */
-function judgement({ agreeing, pictures, min_agreement, sample }) {
-  if (![agreeing, pictures, min_agreement].every(Number.isFinite) || agreeing > pictures || !(min_agreement > 0)) return "failed";
+function judgement({ agreeing, pictures, min_agreement, broken = 0, sample }) {
+  if (![agreeing, pictures, min_agreement, broken].every(Number.isFinite)) return "failed";
+  if (agreeing > pictures || broken < 0 || !(min_agreement > 0)) return "failed";
   const [low, high] = wilson(agreeing, pictures);
   if (low >= min_agreement) return "passed";
-  return sample && sample.of > pictures && high >= min_agreement ? "sampled" : "failed"; // not a number, of nothing, is no end
+  return sample && sample.of > pictures + broken && high >= min_agreement ? "sampled" : "failed"; // not a number, of nothing, is no end
 }
 
 function wilson(count, of) {

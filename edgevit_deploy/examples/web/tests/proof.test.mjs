@@ -46,6 +46,11 @@ test("a sample that was drawn is enough where it rules nothing out", () => {
   assert.equal(said(INT8, drawn(200, 5000)), ""); // from 0.981
   assert.match(said(INT8, drawn(180, 5000)), /^unproven: it does not decide/); // 0.851 to 0.934
   assert.match(said(INT8, drawn(197, 200)), /^unproven: it does not decide/); // all pictures there were: give more
+  const whole = (broken) => judged({ agreeing: 95, pictures: 95, broken, sample: { of: 100 } }); // 0.961 to 1
+  assert.match(said(INT8, whole(4)), /^decisions judged on a sample/);
+  assert.match(said(INT8, whole(undefined)), /^decisions judged on a sample/); // an earlier version's
+  assert.match(said(INT8, whole(5)), /^unproven: it does not decide/); // five do not decode: again all that there were
+  for (const bad of [-1, "5", NaN]) assert.match(said(INT8, whole(bad)), /^unproven: it does not decide/);
 });
 
 test("the verdict is that of the bound", () => {
