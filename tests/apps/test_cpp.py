@@ -27,8 +27,8 @@ def test_its_preprocessing_has_no_difference_to_pillow(tmp_path: Path) -> None:
         shutil.copy(cpp.project() / "build" / name, tmp_path)
     done = subprocess.run(["ctest", "--test-dir", tmp_path, "-V"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
-    assert "resize: 300 of 300 without a difference" in done.stdout
-    assert "pictures: 12 of 12 without a difference" in done.stdout
+    for vectors in ("resize: 300 of 300", "pictures: 12 of 12", "upright: 10 of 10", "top: 4 of 4"):
+        assert f"{vectors} without a difference" in done.stdout
     assert "golden logits: largest error" in done.stdout
 
 
@@ -43,6 +43,16 @@ def test_vectors_that_differ_are_seen(tmp_path: Path) -> None:
     assert done.returncode == 1
     for line in ("resize: 299 of 300", "pictures: 11 of 12", "top: 3 of 4", "upright: 9 of 10"):
         assert line in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["resize", "pictures", "upright", "top"])
+def test_no_vectors_show_nothing(tmp_path: Path, kind: str) -> None:
+    document = json.loads((cpp.project() / "tests/vectors.json").read_text())
+    document[kind] = []
+    (tmp_path / "vectors.json").write_text(json.dumps(document))
+    done = subprocess.run([cpp.project() / "build/edgevit-vectors", tmp_path / "vectors.json"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"{kind}: 0 of 0" in done.stdout
 
 
 def _replayed(bundle: Path, within: Path) -> dict:

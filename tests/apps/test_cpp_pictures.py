@@ -2,6 +2,7 @@
 
 import io
 import struct
+import subprocess
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,8 @@ JPEGS: dict[str, Callable[[Path], object]] = {
     "one pixel": lambda path: ODD.crop((5, 5, 6, 6)).save(path),
     "grey": lambda path: photograph().convert("L").save(path),
     "CMYK": lambda path: ODD.convert("CMYK").save(path),
+    "CMYK without Adobe's marker": lambda path: path.write_bytes(four_inks(lambda marker: b"")),
+    "YCCK": lambda path: path.write_bytes(four_inks(lambda marker: marker[:-1] + b"\2")),
     "a wide gamut": lambda path: ODD.save(path, icc_profile=b"not a profile that anyone should heed" * 9),
     "XMP": lambda path: ODD.save(path, xmp=XMP),
     **{f"EXIF {turn}": lambda path, turn=turn: ODD.save(path, exif=turned(turn)) for turn in range(10)},
@@ -92,6 +95,16 @@ PNGS: dict[str, Callable[[Path], object]] = {
     "16 bits": lambda path: path.write_bytes(png(17, 9, rows(17, 9, 48), bits=16, color=2)),
     "16 bits with alpha": lambda path: path.write_bytes(png(17, 9, rows(17, 9, 64), bits=16, color=6)),
     "16 bits grey with alpha": lambda path: path.write_bytes(png(17, 9, rows(17, 9, 32), bits=16, color=4)),
+    **{
+        f"interlaced, {bits} bits a pixel": lambda path, bits=bits, depth=depth, color=color: path.write_bytes(
+            interlaced(17, 9, bits, depth, color)
+        )
+        for bits, depth, color in ((1, 1, 0), (8, 8, 0), (24, 8, 2), (32, 8, 6), (48, 16, 2))
+    },
+    "without its end": lambda path: path.write_bytes(png(17, 9, rows(17, 9, 24))[:-12]),
+    "cut in its end": lambda path: path.write_bytes(png(17, 9, rows(17, 9, 24))[:-7]),
+    "EXIF behind the pixels": lambda path: path.write_bytes(exif_behind(turned(6))),
+    "EXIF behind the pixels, without its end": lambda path: path.write_bytes(exif_behind(turned(6))[:-12]),
     "XMP": lambda path: ODD.save(path, pnginfo=text("XML:com.adobe.xmp", XMP.decode())),
     "compressed XMP": lambda path: ODD.save(path, pnginfo=text("XML:com.adobe.xmp", XMP.decode(), zip=True)),
     "a raw profile": lambda path: ODD.save(path, pnginfo=text("Raw profile type exif", raw_profile(turned(8)), zip=True)),
@@ -106,9 +119,35 @@ def short_palette() -> bytes:
     data = buffer.getvalue()
     start = data.index(b"PLTE") - 4
     (length,) = struct.unpack(">I", data[start : start + 4])
-    content = b"PLTE" + data[start + 8 : start + 8 + 3 * 5]
-    chunk = struct.pack(">I", 15) + content + struct.pack(">I", zlib.crc32(content))
-    return data[:start] + chunk + data[start + 12 + length :]
+    return data[:start] + chunk(b"PLTE", data[start + 8 : start + 8 + 3 * 5]) + data[start + 12 + length :]
+
+
+def four_inks(change: Callable[[bytes], bytes]) -> bytes:
+    """A JPEG of four channels whose Adobe marker, which says what these are, was changed."""
+    buffer = io.BytesIO()
+    ODD.convert("CMYK").save(buffer, "JPEG")
+    data = buffer.getvalue()
+    start = data.index(b"\xff\xee\0\x0eAdobe")
+    return data[:start] + change(data[start : start + 16]) + data[start + 16 :]
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def exif_behind(exif: Image.Exif) -> bytes:
+    data = png(17, 9, rows(17, 9, 24))
+    return data[:-12] + chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")) + data[-12:]
+
+
+def interlaced(width: int, height: int, bits: int, depth: int, color: int) -> bytes:
+    """A PNG in the seven passes of Adam7, of random pixels."""
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    sizes = [(len(range(x, width, across)), len(range(y, height, down))) for x, y, across, down in passes]
+    content = b"".join(rows(*size, bits) for size in sizes if all(size))
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 1)
+    ends = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(content)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(ends)
 
 
 def difference(path: Path) -> int:
@@ -172,3 +211,29 @@ def test_a_strip_is_refused(tmp_path: Path) -> None:
     done = cpp.edgevit(cpp.project() / "bundle", tmp_path / "strip.png")
     assert done.returncode == 2
     assert "cut it to the part that matters" in done.stderr
+
+
+def decoded_within(megabytes: int, picture: Path) -> subprocess.CompletedProcess[bytes]:
+    """What is decoded by a process that gets so much memory and no more."""
+    words = ["sh", "-c", f'ulimit -v {megabytes * 1024}; exec "$@"', "sh", cpp.project() / "build/edgevit-pixels", picture]
+    return subprocess.run(words, capture_output=True, timeout=120)
+
+
+def test_texts_are_no_bomb(tmp_path: Path) -> None:
+    """30 texts of 8 MB in a file of 231 kB; Pillow refuses one."""
+    picture = png(17, 9, rows(17, 9, 24))
+    bomb = chunk(b"zTXt", b"key\0\0" + zlib.compress(bytes(7_900_000), 9))
+    (tmp_path / "plain.png").write_bytes(picture)
+    (tmp_path / "bomb.png").write_bytes(picture[:33] + 30 * bomb + picture[33:])
+    plain, bombed = decoded_within(100, tmp_path / "plain.png"), decoded_within(100, tmp_path / "bomb.png")
+    assert bombed.returncode == 0, bombed.stderr
+    assert bombed.stdout == plain.stdout
+
+
+def test_a_picture_for_which_memory_is_too_small(tmp_path: Path) -> None:
+    (tmp_path / "wide.png").write_bytes(png(10_000, 10_000, bytes(1251 * 10_000), bits=1, color=0))
+    done = decoded_within(100, tmp_path / "wide.png")
+    assert done.returncode == 2
+    assert done.stderr.endswith(b"wide.png: not enough memory for its pixels; make it smaller\n")
+    assert done.stderr.count(b"\n") == 1
+    assert decoded_within(1000, tmp_path / "wide.png").returncode == 0

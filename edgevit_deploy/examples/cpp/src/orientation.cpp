@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cctype>
 #include <optional>
 
@@ -20,7 +21,8 @@ public:
     bool is_one() const { return (little_ || big_) && number(2, 2) == 42; }
 
     std::optional<std::uint32_t> number(std::size_t place, int size) const {
-        if (start_ + place + size > bytes_.size())
+        const std::size_t all = bytes_.size() - std::min(start_, bytes_.size()), wanted = static_cast<std::size_t>(size);
+        if (all < wanted || place > all - wanted)  // by differences: a sum of a stranger's numbers can begin at 0 again
             return std::nullopt;
         std::uint32_t value = 0;
         for (int i = 0; i < size; ++i)

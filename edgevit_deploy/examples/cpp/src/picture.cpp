@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <fstream>
+#include <new>
+#include <utility>
 
 #include "errors.h"
 #include "text.h"
@@ -44,14 +46,16 @@ void check_picture_size(double width, double height) {
 
 Pixels read_picture(const std::filesystem::path& path) {
     try {
-        const Decoded decoded = decode(read_file(path));
-        return upright(decoded.pixels, decoded.orientation);
+        Decoded decoded = decode(read_file(path));
+        return upright(std::move(decoded.pixels), decoded.orientation);
     } catch (const Refused& refused) {
         throw Refused(printable(path.string()) + ": " + refused.what());
+    } catch (const std::bad_alloc&) {
+        throw Refused(printable(path.string()) + ": not enough memory for its pixels; make it smaller");
     }
 }
 
-Pixels upright(const Pixels& picture, int orientation) {
+Pixels upright(Pixels picture, int orientation) {
     if (orientation < 2 || orientation > 8)
         return picture;
     const auto [height, width] = picture.size;

@@ -19,7 +19,7 @@ struct Decoded {
 Pixels read_picture(const std::filesystem::path& path);
 
 // Of the EXIF orientations 2 to 8; any other number leaves a picture as it is.
-Pixels upright(const Pixels& picture, int orientation);
+Pixels upright(Pixels picture, int orientation);
 
 using Bytes = std::vector<std::uint8_t>;
 

@@ -52,6 +52,8 @@ public:
         if (setjmp(png_jmpbuf(png_)))
             return false;
         png_set_user_limits(png_, 1 << 17, 1 << 17);
+        png_set_chunk_malloc_max(png_, 1 << 20);  // what Pillow lets a text have, and all texts of a file together
+        png_set_chunk_cache_max(png_, 64);
         png_set_read_fn(png_, &source_, read_some);
         png_read_info(png_, info_);
         bits_ = png_get_bit_depth(png_, info_);  // as stored: what follows changes it
@@ -66,8 +68,13 @@ public:
         if (setjmp(png_jmpbuf(png_)))
             return false;
         png_read_image(png_, rows);
-        png_read_end(png_, info_);  // EXIF may lie behind the pixels
         return true;
+    }
+
+    // EXIF may lie behind the pixels. A file that ends before that is a whole picture, for Pillow too.
+    void read_end() {
+        if (!setjmp(png_jmpbuf(png_)))
+            png_read_end(png_, info_);
     }
 
     png_structp png() { return png_; }
@@ -159,6 +166,7 @@ Decoded decode_png(const Bytes& file) {
         rows[y] = stored.data() + stride * y;
     if (!reader.read_rows(rows.data()))
         throw reader.damaged();
+    reader.read_end();
     Pixels pixels({static_cast<int>(height), static_cast<int>(width)});
     std::uint8_t* to = pixels.bytes.data();
     for (const png_bytep row : rows) {

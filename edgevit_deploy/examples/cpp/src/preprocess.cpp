@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "errors.h"
 
@@ -34,7 +35,7 @@ Size resized_size(Size picture, const Preprocess& preprocess) {
     return {static_cast<int>(std::min(wide / picture.width, 2e9)), width};
 }
 
-Pixels resized_and_cropped(const Pixels& picture, const Preprocess& preprocess) {
+Pixels resized_and_cropped(Pixels picture, const Preprocess& preprocess) {
     const Size size = resized_size(picture.size, preprocess);
     const double between = static_cast<double>(std::max(size.height, picture.size.height)) * size.width;
     const double between_other = static_cast<double>(size.height) * std::max(size.width, picture.size.width);
@@ -42,7 +43,7 @@ Pixels resized_and_cropped(const Pixels& picture, const Preprocess& preprocess) 
         throw Refused("a picture of " + std::to_string(picture.size.width) + " x " + std::to_string(picture.size.height) +
                       " pixels would be resized to " + std::to_string(size.width) + " x " + std::to_string(size.height) +
                       "; cut it to the part that matters");
-    return middle_of(resized(picture, size, preprocess.interpolation), preprocess.crop);
+    return middle_of(resized(std::move(picture), size, preprocess.interpolation), preprocess.crop);
 }
 
 std::vector<float> planes_of(const Pixels& pixels, const Preprocess& preprocess, bool takes_image) {

@@ -24,7 +24,7 @@ Size resized_size(Size picture, const Preprocess& preprocess);
 
 // Resize and cut the middle; what the crop shows beyond the picture is black. Throws Refused for a strip whose resized form would
 // have more than 2^25 pixels.
-Pixels resized_and_cropped(const Pixels& picture, const Preprocess& preprocess);
+Pixels resized_and_cropped(Pixels picture, const Preprocess& preprocess);
 
 // Three planes (R, G, B) of float32: normalised, or, for a model that normalises inside (`takes_image`), from 0 to 255.
 std::vector<float> planes_of(const Pixels& pixels, const Preprocess& preprocess, bool takes_image);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace edgevit {
 namespace {
@@ -99,18 +100,18 @@ Pixels resized_down(const Pixels& picture, int height, Interpolation interpolati
 
 }  // namespace
 
-Pixels resized(const Pixels& picture, Size size, Interpolation interpolation) {
+Pixels resized(Pixels picture, Size size, Interpolation interpolation) {
     // Each pass rounds, so their order decides about the last bit, and a pass that changes no size is left out. Pillow 13 begins
     // with the height where that loses more than twice as many pixels as the width does.
     const auto [height, width] = picture.size;
     const bool down_first = size.height < height && height - size.height > 2 * (width - size.width);
-    const auto down = [&](const Pixels& now) {
-        return now.size.height == size.height ? now : resized_down(now, size.height, interpolation);
+    const auto down = [&](Pixels now) {
+        return now.size.height == size.height ? std::move(now) : resized_down(now, size.height, interpolation);
     };
-    const auto across = [&](const Pixels& now) {
-        return now.size.width == size.width ? now : resized_across(now, size.width, interpolation);
+    const auto across = [&](Pixels now) {
+        return now.size.width == size.width ? std::move(now) : resized_across(now, size.width, interpolation);
     };
-    return down_first ? across(down(picture)) : down(across(picture));
+    return down_first ? across(down(std::move(picture))) : down(across(std::move(picture)));
 }
 
 }  // namespace edgevit

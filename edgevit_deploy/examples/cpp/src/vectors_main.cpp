@@ -79,7 +79,7 @@ int count_failures(const Json& vectors, const char* kind, bool (*holds)(const Js
     }
     std::printf("%s: %d of %d without a difference\n", kind, static_cast<int>(vectors.at(kind).size()) - failures,
                 static_cast<int>(vectors.at(kind).size()));
-    return failures;
+    return vectors.at(kind).empty() ? 1 : failures;  // nothing was shown
 }
 
 }  // namespace
