@@ -18,6 +18,8 @@ pytestmark = pytest.mark.slow
 OUTSIDE = ("/etc/passwd", "../model.onnx", "a/../../b", "a\\b", "c:model", "a//b", "./a", "")
 """Paths that lead out of a folder on some system, or are not in plain form."""
 
+JUDGED = {"pictures": 9, "agreeing": 9, "min_agreement": 0.9}
+
 WHAT_TO_DO = (
     "convert again",
     "convert again where it runs",
@@ -91,7 +93,12 @@ def _set(value: object, *keys: str | int) -> Callable[[dict], None]:
             (_set({"pictures": 9, "agreeing": 0, "min_agreement": least}, "decisions"), "not between 0 and 1")
             for least in (-1, 0, 1)
         ),
-        (_set({"pictures": 9, "agreeing": 9, "min_agreement": 0.9, "sample": {"of": 8}}, "decisions"), "sample.of is no integer"),
+        (_set({**JUDGED, "sample": {"of": 8}}, "decisions"), "sample.of is no integer"),
+        (_set({**JUDGED, "broken": 2, "sample": {"of": 10}}, "decisions"), "sample.of is no integer from 11"),
+        (_set({**JUDGED, "broken": -1}, "decisions"), "decisions.broken is no integer"),
+        (_set({**JUDGED, "broken": "1"}, "decisions"), "decisions.broken is no integer"),
+        (_set("x" * 1001, "model", "variant"), "variant is longer than 1000 characters"),
+        (_set("3" * 1001, "schema_version"), "schema_version (string) is unknown"),
         (_set("features", "conversion", "returns"), "it returns features and no classes"),
         (_set([], "parity", "diffs"), "no bound for the golden data of logits"),
         (_set([], "outputs"), "outputs has not 1 to 64 entries"),
@@ -112,7 +119,23 @@ def test_a_manifest_that_is_none(bundle: Path, text: str) -> None:
     refused(bundle)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "labels.txt", "golden/input.f32", "golden/output.f32"])
+@pytest.mark.parametrize("kind", [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("place", ["schema_version", "decisions", "parity", "conversion"])
+def test_a_manifest_that_is_too_deep(bundle: Path, kind: tuple[str, str], place: str) -> None:
+    """Its copy would need more stack than there is."""
+    opened, closed = kind
+    document = json.loads((bundle / "manifest.json").read_text())
+    text = json.dumps({**document, place: "DEEP"})
+    (bundle / "manifest.json").write_text(text.replace('"DEEP"', opened * 300_000 + "1" + closed * 300_000))
+    assert "lie more than 64 deep" in refused(bundle)
+
+
+def test_a_manifest_may_be_as_deep_as_any_is(bundle: Path) -> None:
+    edit_manifest(bundle, _set(json.loads("[" * 50 + "]" * 50), "new in a later version"))
+    assert cpp.edgevit(bundle, "--golden", "--repeat", 0).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "labels.txt", "golden/input.f32", "golden/output.f32", "README.md"])
 def test_a_file_that_was_changed(bundle: Path, name: str) -> None:
     data = (bundle / name).read_bytes()
     (bundle / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -123,9 +146,19 @@ def test_a_file_that_was_changed(bundle: Path, name: str) -> None:
     assert "is missing" in refused(bundle)
 
 
-def test_a_file_that_is_not_used_may_be_lost(bundle: Path) -> None:
-    """The bundle's own README is for people."""
-    (bundle / "README.md").unlink()
+@pytest.mark.parametrize("name", ["extra.bin", "golden/extra.bin", ".hidden"])
+def test_a_file_that_nobody_recorded(bundle: Path, name: str) -> None:
+    """A model may have its weights in it, which would be loaded and never checked."""
+    (bundle / name).write_bytes(b"weights")
+    assert f"{name} is not in the manifest; remove it" in refused(bundle)
+    (bundle / name).unlink()
+    (bundle / name).symlink_to(bundle / "golden")
+    assert f"{name} is not in the manifest; remove it" in refused(bundle)
+
+
+def test_what_a_file_manager_leaves_is_nothing(bundle: Path) -> None:
+    for name in (".DS_Store", "golden/._output.f32", "golden/Thumbs.db"):
+        (bundle / name).write_bytes(b"clutter")
     assert cpp.edgevit(bundle, "--golden", "--repeat", 0).returncode == 0
 
 
@@ -144,12 +177,6 @@ def test_a_model_of_another_size(bundle: Path) -> None:
     shutil.copy(other / "model.onnx", bundle / "model.onnx")
     rehash(bundle)
     assert "edgevit: " in refused(bundle)
-
-
-def test_a_file_that_is_no_model(bundle: Path) -> None:
-    (bundle / "model.onnx").write_bytes(b"no model")
-    rehash(bundle)
-    assert "does not load it" in refused(bundle)
 
 
 @pytest.mark.parametrize(("values", "line"), [([np.nan] * 20, "not finite"), ([1.0] * 19, "has not the bytes of its shape")])

@@ -102,9 +102,9 @@ def _diff(max_abs: float, rms: float | None, **tolerance: object) -> dict:
     return {"output": "logits", "image_size": [64, 64], "max_abs": max_abs, "rms": rms, "tolerance": {"atol": 0.01, **tolerance}}
 
 
-def _decisions(pictures: int, agreeing: int, of: int | None = None) -> dict:
+def _decisions(pictures: int, agreeing: int, of: int | None = None, **others: int) -> dict:
     sample = None if of is None else {"of": of, "seed": 0, "runtime": "an evaluation"}
-    return {"pictures": pictures, "agreeing": agreeing, "min_agreement": 0.98, "sample": sample}
+    return {"pictures": pictures, "agreeing": agreeing, "min_agreement": 0.98, "sample": sample, **others}
 
 
 WITHIN = [_diff(0.001, 0.0005)]
@@ -131,6 +131,8 @@ NOT_BORNE_OUT = "the file's own comparisons are not within their bounds, or ther
         ("passed", WITHIN, "int8", _decisions(0, 0), "failed", JUDGED_BAD),
         ("passed", WITHIN, "int8", _decisions(12, 12, 1000), ARITHMETIC_SAMPLED, ""),
         ("passed", WITHIN, "palette8", _decisions(12, 11, 1000), ARITHMETIC_SAMPLED, ""),
+        ("passed", WITHIN, "int8", _decisions(95, 95, 100, broken=4), ARITHMETIC_SAMPLED, ""),
+        ("passed", WITHIN, "int8", _decisions(95, 95, 100, broken=5), "failed", JUDGED_BAD),
         ("passed", WITHIN, "int8", _decisions(100, 80, 1000), "failed", JUDGED_BAD),
         ("passed", WITHIN, "int8", _decisions(2000, 1990, 50_000), "passed", ""),
         ("passed", WITHIN, "int8", _decisions(300, 300, 50_000), "passed", ""),

@@ -33,7 +33,10 @@ std::uintmax_t size_of_file(const fs::path& folder, const std::string& inside) {
 }
 
 std::string read_whole(const fs::path& path, std::uintmax_t size) {
-    std::string data(size, '\0');
+    std::string data;
+    if (size > data.max_size())
+        throw Refused(printable(path.string()) + " is larger than this machine's memory can be; convert a smaller model");
+    data.resize(static_cast<std::size_t>(size));
     std::ifstream file(path, std::ios::binary);
     if (!file.read(data.data(), static_cast<std::streamsize>(size)))
         throw Refused(printable(path.string()) + " cannot be read; copy the whole folder again");
@@ -50,25 +53,45 @@ std::string read_manifest_of(const fs::path& folder) {
     return read_whole(folder / "manifest.json", size);
 }
 
+// What file managers of macOS and Windows put into every folder.
+bool is_clutter(const std::string& name) {
+    return name.rfind("._", 0) == 0 || name == ".DS_Store" || name == "Thumbs.db" || name == "desktop.ini";
+}
+
+// The path inside of everything in a bundle but folders, its manifest, and clutter. A link to a folder is not followed.
+std::vector<std::string> files_in(const fs::path& folder) {
+    std::vector<std::string> found;
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder)) {
+        const std::string path = entry.path().lexically_relative(folder).generic_string();
+        const bool is_folder = entry.is_directory() && !entry.is_symlink();
+        if (!is_folder && path != "manifest.json" && !is_clutter(entry.path().filename().string()))
+            found.push_back(path);
+    }
+    std::sort(found.begin(), found.end());
+    return found;
+}
+
 }  // namespace
 
 Bundle::Bundle(fs::path folder) : folder_(std::move(folder)), manifest_(parse_manifest(read_manifest_of(folder_))) {
-    bool there = false;
-    for (const FileRecord& record : manifest_.files) {
-        const bool of_model = record.path == manifest_.path || record.path.rfind(manifest_.path + "/", 0) == 0;
-        there = there || of_model;
-        if (of_model)
-            check(record);
-    }
-    if (!there)
+    const auto of_model = [&](const FileRecord& record) {
+        return record.path == manifest_.path || record.path.rfind(manifest_.path + "/", 0) == 0;
+    };
+    if (std::none_of(manifest_.files.begin(), manifest_.files.end(), of_model))
         throw Refused("manifest.json: " + printable(manifest_.path) + " is named but not among its files; convert again");
-    check(record_of(manifest_.labels_path));
+    record_of(manifest_.labels_path);
     std::vector<GoldenArray> arrays = manifest_.golden_outputs;
     arrays.push_back(manifest_.golden_input);
-    for (const GoldenArray& array : arrays) {
+    for (const GoldenArray& array : arrays)
         if (record_of(array.path).bytes != 4 * array.values())
             throw Refused("manifest.json: " + printable(array.path) + " has not the bytes of its shape; convert again");
-        check(record_of(array.path));
+    for (const FileRecord& record : manifest_.files)
+        check(record);
+    // A model file may name others beside it, which its runtime opens by itself.
+    for (const std::string& path : files_in(folder_)) {
+        const auto is_it = [&](const FileRecord& record) { return record.path == path; };
+        if (std::none_of(manifest_.files.begin(), manifest_.files.end(), is_it))
+            throw Refused(printable((folder_ / path).string()) + " is not in the manifest; remove it or convert again");
     }
     labels();  // refused now rather than after the first picture
 }
@@ -124,7 +147,7 @@ std::vector<std::string> Bundle::labels() const {
 
 std::vector<float> Bundle::golden(const GoldenArray& array) const {
     const std::string data = read(array.path);
-    std::vector<float> values(array.values());
+    std::vector<float> values(data.size() / 4);
     for (std::size_t i = 0; i < values.size(); ++i) {  // little-endian in the file, whatever the machine is
         std::uint32_t bits = 0;
         for (int byte = 3; byte >= 0; --byte)

@@ -27,6 +27,8 @@ inline std::string text_of(const Json& object, const char* name) {
     const Json& value = field(object, name);
     if (!value.is_string())
         refuse(std::string(name) + " is no text");
+    if (value.get_ref<const std::string&>().size() > 1000)
+        refuse(std::string(name) + " is longer than 1000 characters");
     return value.get<std::string>();
 }
 

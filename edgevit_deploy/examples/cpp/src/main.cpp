@@ -3,11 +3,13 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <new>
 
 #include "arguments.h"
 #include "errors.h"
 #include "picture.h"
 #include "proof.h"
+#include "quiet.h"
 #include "report.h"
 #include "text.h"
 #include "top.h"
@@ -22,7 +24,7 @@ PictureResult classify(const std::filesystem::path& path, const Bundle& bundle, 
     PictureResult result{printable(path.string()), {}};
     input = planes_of(resized_and_cropped(read_picture(path), manifest.preprocess), manifest.preprocess, manifest.takes_image);
     const std::vector<float> values = model.run(input)[manifest.outputs.front().name];
-    if (values.size() != labels.size() || !all_finite(values))
+    if (!all_finite(values))
         return result;
     const std::vector<double> probabilities =
         manifest.returns_probabilities ? std::vector<double>(values.begin(), values.end()) : softmax(values);
@@ -52,13 +54,15 @@ Report report_of(const Arguments& arguments) {
         throw Refused("the bundle is " + printable(manifest.target) + " and not " + printable(arguments.back_end) +
                       "; give a bundle of that target");
     const std::vector<std::string> labels = bundle.labels();
+    const Quiet quiet;
     const std::unique_ptr<Model> model = load_model(bundle);
     Report report;
     report.title = printable(manifest.variant + ", " + manifest.target + " " + manifest.precision);
     report.runtime = printable(model->runtime());
-    report.verdict = printable(verdict(manifest));
-    report.unproven = unproven(manifest);
     report.substitute = printable(model->substitute());
+    report.unproven = unproven(manifest);
+    // What was proven elsewhere of the file's own arithmetic says nothing of another one.
+    report.verdict = report.unproven.empty() && !report.substitute.empty() ? "built, not run" : printable(verdict(manifest));
     std::vector<float> input;
     for (const std::filesystem::path& path : arguments.pictures)
         report.pictures.push_back(classify(path, bundle, labels, *model, input));
@@ -85,11 +89,14 @@ int main(int count, char** words) {
         }
         const Report report = report_of(arguments);
         std::fputs((arguments.json ? as_json(report) : as_text(report)).c_str(), stdout);
-        return report.good() ? 0 : 1;
+        return report.exit_code();
     } catch (const Refused& refused) {
         std::fprintf(stderr, "edgevit: %s\n", refused.what());
         return 2;
-    } catch (const std::exception& error) {  // of a runtime, or no memory
+    } catch (const std::bad_alloc&) {
+        std::fputs("edgevit: not enough memory; make the picture smaller, or convert a smaller model\n", stderr);
+        return 2;
+    } catch (const std::exception& error) {  // of a runtime
         std::fprintf(stderr, "edgevit: %s; copy the bundle again or convert again\n", printable(error.what()).c_str());
         return 2;
     }

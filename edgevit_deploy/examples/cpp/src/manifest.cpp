@@ -12,7 +12,7 @@ namespace {
 
 constexpr int MAX_SIDE = 8192;
 constexpr int MAX_CLASSES = 1'000'000;
-constexpr int MAX_ROWS = 4096;
+constexpr int MAX_ROWS = 4096, MAX_DEPTH = 64;
 constexpr std::int64_t MAX_FILE_BYTES = std::int64_t{1} << 34, MAX_PICTURES = std::int64_t{1} << 40;
 constexpr std::size_t MAX_FILES = 4096, MAX_OUTPUTS = 64, MAX_DIFFS = 65536;
 
@@ -102,15 +102,28 @@ Json from_schema_1(Json old) {
     return old;
 }
 
+// To copy or to print a document goes as deep as the document does, and a program's stack ends somewhere. No manifest is so deep.
+bool refuse_depth(int depth, Json::parse_event_t, Json&) {
+    if (depth > MAX_DEPTH)
+        refuse("lists and objects lie more than " + std::to_string(MAX_DEPTH) + " deep");
+    return true;
+}
+
+// A number or a short text as it is, of all else its kind.
+std::string shown(const Json& value) {
+    const bool is_short = value.is_number() || (value.is_string() && value.get_ref<const std::string&>().size() < 100);
+    return is_short ? printable(value.dump()) : std::string("(") + value.type_name() + ")";
+}
+
 Json document_of(const std::string& text) {
-    Json document = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    Json document = Json::parse(text, refuse_depth, /*allow_exceptions=*/false);
     if (!document.is_object() || !document.contains("schema_version"))
         throw Refused("manifest.json is no manifest of a bundle; convert again");
     const Json version = document["schema_version"];
     if (version == 1)
         return from_schema_1(std::move(document));
     if (version != 2)
-        throw Refused("manifest.json: schema_version " + printable(version.dump()) +
+        throw Refused("manifest.json: schema_version " + shown(version) +
                       " is unknown, this program reads 1 and 2; convert again");
     return document;
 }
@@ -142,10 +155,11 @@ Decisions decisions_of(const Json& object) {
     const double least = number(field(object, "min_agreement"), "decisions.min_agreement");
     if (least <= 0 || least >= 1)
         refuse("decisions.min_agreement is not between 0 and 1");
+    const std::int64_t taken = pictures + integer(object.value("broken", Json(0)), "decisions.broken", 0, MAX_PICTURES);
     const Json sample = object.value("sample", Json());
     const std::int64_t of =
-        sample.is_null() ? pictures : integer(field(sample, "of"), "decisions.sample.of", pictures, MAX_PICTURES);
-    return {pictures, agreeing, least, of};
+        sample.is_null() ? taken : integer(field(sample, "of"), "decisions.sample.of", taken, MAX_PICTURES);
+    return {pictures, agreeing, least, taken < of};
 }
 
 void check_agreement(const Manifest& manifest) {
@@ -172,10 +186,10 @@ void check_agreement(const Manifest& manifest) {
 
 }  // namespace
 
-std::size_t GoldenArray::values() const {
-    std::size_t count = 1;
+std::uint64_t GoldenArray::values() const {
+    std::uint64_t count = 1;
     for (const int axis : shape)
-        count *= static_cast<std::size_t>(axis);
+        count *= static_cast<std::uint64_t>(axis);
     return count;
 }
 

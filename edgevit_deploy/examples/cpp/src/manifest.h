@@ -29,7 +29,7 @@ struct GoldenArray {
     std::string path;
     std::vector<int> shape;
 
-    std::size_t values() const;
+    std::uint64_t values() const;
 };
 
 // What was found when a file was compared with the network: of one output at one image size.
@@ -45,7 +45,7 @@ struct Decisions {
     std::int64_t pictures;
     std::int64_t agreeing;
     double min_agreement;
-    std::int64_t drawn_from;  // as many as `pictures`, or more where they are a sample
+    bool drawn;  // the folder has pictures beyond these, and beyond those that could not be decoded
 };
 
 // What of manifest.json (schema version 2 or 1) this program uses, checked: nothing in it is larger than any bundle has, and

@@ -1,12 +1,53 @@
 #include "model.h"
 
-#include <algorithm>
 #include <exception>
+#include <utility>
 
 #include "errors.h"
 #include "text.h"
 
 namespace edgevit {
+namespace {
+
+// A runtime's model, held to the manifest: a runtime may read an input that is too short beyond its end, and return whatever a
+// file has.
+class CheckedModel final : public Model {
+public:
+    CheckedModel(std::unique_ptr<Model> model, const Manifest& manifest)
+        : model_(std::move(model)), classes_(static_cast<std::size_t>(manifest.classes)) {
+        for (const int axis : manifest.input_shape())
+            values_ *= static_cast<std::uint64_t>(axis);
+        for (const TensorSpec& output : manifest.outputs)
+            outputs_.push_back(output.name);
+    }
+
+    Outputs run(const std::vector<float>& input) override {
+        if (input.size() != values_)
+            throw Refused("its input has " + std::to_string(input.size()) + " values and not " + std::to_string(values_) +
+                          "; convert again");
+        Outputs results = model_->run(input);
+        for (const std::string& name : outputs_) {
+            const auto found = results.find(name);
+            if (found == results.end())
+                throw Refused("it returned no output " + printable(name) + "; convert again");
+            if (found->second.size() != classes_)
+                throw Refused("it returned " + std::to_string(found->second.size()) + " values for " + std::to_string(classes_) +
+                              " classes; convert again");
+        }
+        return results;
+    }
+
+    std::string runtime() const override { return model_->runtime(); }
+    std::string substitute() const override { return model_->substitute(); }
+
+private:
+    std::unique_ptr<Model> model_;
+    std::size_t classes_;
+    std::uint64_t values_ = 1;
+    std::vector<std::string> outputs_;
+};
+
+}  // namespace
 
 #define EDGEVIT_BACK_END(target) std::unique_ptr<Model> load_##target(const Bundle& bundle);
 #include "back_ends.inc"
@@ -29,7 +70,7 @@ std::unique_ptr<Model> load_model(const Bundle& bundle) {
         if (back_end.target != target)
             continue;
         try {
-            return back_end.load(bundle);
+            return std::make_unique<CheckedModel>(back_end.load(bundle), bundle.manifest());
         } catch (const Refused&) {
             throw;
         } catch (const std::exception& error) {  // of the runtime, which knows best what it does not like

@@ -32,6 +32,8 @@ bool Report::good() const {
     return decided && std::all_of(golden.begin(), golden.end(), [](const Verdict& verdict) { return verdict.passed(); });
 }
 
+int Report::exit_code() const { return !good() ? 1 : substitute.empty() ? 0 : 3; }
+
 std::string as_text(const Report& report) {
     std::string text = report.title + ", by " + report.runtime + "\n";
     const std::string& proof = report.unproven.empty() ? report.verdict : report.unproven;

@@ -34,6 +34,9 @@ struct Report {
 
     // Whether every golden output is within its bound and every picture was decided.
     bool good() const;
+
+    // What a script is told: 0 good, 1 not, 3 good, but of another arithmetic than the file's own.
+    int exit_code() const;
 };
 
 std::string as_text(const Report& report);

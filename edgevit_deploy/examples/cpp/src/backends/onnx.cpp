@@ -1,6 +1,8 @@
 // ONNX Runtime's C++ API, which is headers alone over its C API: a program built with older headers runs with newer libraries.
 #include <onnxruntime_cxx_api.h>
 
+#include <stdexcept>
+
 #include "../model.h"
 
 namespace edgevit {
@@ -31,8 +33,11 @@ public:
         // [end]
         Outputs results;
         for (std::size_t i = 0; i < values.size(); ++i) {
+            const auto form = values[i].GetTensorTypeAndShapeInfo();
+            if (form.GetElementType() != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT)  // GetTensorData does not ask
+                throw std::runtime_error("output " + outputs_[i] + " is not float32");
             const float* data = values[i].GetTensorData<float>();
-            results[outputs_[i]].assign(data, data + values[i].GetTensorTypeAndShapeInfo().GetElementCount());
+            results[outputs_[i]].assign(data, data + form.GetElementCount());
         }
         return results;
     }
@@ -40,7 +45,8 @@ public:
     std::string runtime() const override { return "ONNX Runtime " + Ort::GetVersionString(); }
 
 private:
-    Ort::Env environment_{ORT_LOGGING_LEVEL_ERROR, "edgevit"};
+    // What goes wrong it throws as well, and its log would show a stranger's names as they are.
+    Ort::Env environment_{ORT_LOGGING_LEVEL_FATAL, "edgevit"};
     Ort::Session session_{nullptr};
     std::string input_;
     std::vector<std::int64_t> shape_;

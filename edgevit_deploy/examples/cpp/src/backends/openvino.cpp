@@ -1,5 +1,7 @@
 #include <openvino/openvino.hpp>
 
+#include <stdexcept>
+
 #include "../model.h"
 
 namespace edgevit {
@@ -24,7 +26,10 @@ public:
         if (used != asked) {  // a hint is not an order; of what can be had instead, float32 is the nearest
             substitute_ = "this CPU computes in " + used + " when asked for " + asked + ", so it is run in float32";
             settings["INFERENCE_PRECISION_HINT"] = "f32";
-            request_ = core.compile_model(model, "CPU", settings).create_infer_request();
+            compiled = core.compile_model(model, "CPU", settings);
+            if (compiled.get_property(ov::hint::inference_precision) != ov::element::f32)
+                throw std::runtime_error(substitute_ + ", and it does not do that either");
+            request_ = compiled.create_infer_request();
         }
         for (const TensorSpec& output : bundle.manifest().outputs)
             outputs_.push_back(output.name);
