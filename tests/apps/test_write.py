@@ -32,8 +32,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / "src/main.txt").write_text("reads assets/bundle")
         (folder / "build").mkdir()
     shutil.copy(samples.SAMPLES / samples.VECTORS_NAME, tmp_path / "samples")
-    monkeypatch.setattr(samples, "SAMPLES", tmp_path / "samples")
+    # This one first: it imports a module that takes the other one's value, which is then the true one to go back to.
     monkeypatch.setattr("edgevit_deploy.apps.write.SAMPLES", tmp_path / "samples")
+    monkeypatch.setattr(samples, "SAMPLES", tmp_path / "samples")
     return tmp_path / "samples/desk"
 
 
