@@ -130,6 +130,7 @@ def top_vectors() -> Iterator[dict[str, Any]]:
     """Yield outputs and the places of the largest five: of equal ones the first."""
     draw = random.Random(SEED)
     rows = [[0.0], [1.0, 1.0, 1.0], [3.0, -2.0, 3.0, 9.5, 9.5, 0.0, 3.0], [float(draw.randrange(-9, 9)) for _ in range(40)]]
+    rows.append([-3.0, -0.0, 0.0, -0.0, -1.0])  # a zero is a zero, whatever its sign
     for row in rows:
         (best,) = top_classes(np.array([row], dtype=np.float32), [str(place) for place in range(len(row))])
         yield {"values": row, "top": [int(place) for place, _ in best]}

@@ -23,7 +23,11 @@ class Bundle private constructor(private val files: Files, val manifest: Manifes
         for (file in manifest.model) {
             val copy = File(folder, file.path)
             copy.parentFile?.mkdirs()
-            copy.outputStream().use { files.copy(file, it) }
+            try {
+                copy.outputStream().use { files.copy(file, it) }
+            } catch (error: IOException) {
+                refuse("this device has no room for the model (${reason(error)}); make room, and replay the golden data")
+            }
         }
         return File(folder, manifest.path)
     }

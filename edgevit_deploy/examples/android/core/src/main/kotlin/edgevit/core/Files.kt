@@ -26,31 +26,35 @@ class Folder(private val root: File) : Files {
 /** One file of a bundle, as its manifest records it. */
 class Recorded(val path: String, val sha256: String, val bytes: Long)
 
-/** Copies a recorded file, and refuses it at the first byte too many, or when its hash is another one. */
+/** Copies a recorded file, and refuses it at the first byte too many, or when its hash is another one; `IOException` of `to`. */
 fun Files.copy(recorded: Recorded, to: OutputStream) {
     val name = shown(recorded.path)
     val digest = MessageDigest.getInstance("SHA-256")
     val buffer = ByteArray(1 shl 16)
     var read = 0L
-    try {
-        open(recorded.path).use { file ->
-            while (true) {
-                val count = file.read(buffer)
-                if (count < 0) break
-                read += count
-                if (read > recorded.bytes) break
-                digest.update(buffer, 0, count)
-                to.write(buffer, 0, count)
-            }
+    readable(name) { open(recorded.path) }.use { file ->
+        while (true) {
+            val count = readable(name) { file.read(buffer) }
+            if (count < 0) break
+            read += count
+            if (read > recorded.bytes) break
+            digest.update(buffer, 0, count)
+            to.write(buffer, 0, count)
         }
-    } catch (error: IOException) {
-        refuse("$name of the bundle cannot be read (${shown(error.message ?: "no reason given")}); copy the whole bundle again")
     }
     if (read != recorded.bytes) refuse("$name has not the ${recorded.bytes} bytes of its record; copy the whole bundle again")
     if (hex(digest.digest()) != recorded.sha256) {
         refuse("$name was changed since the bundle was written (another sha256); copy it again or convert again")
     }
 }
+
+private inline fun <T> readable(name: String, reading: () -> T): T = try {
+    reading()
+} catch (error: IOException) {
+    refuse("$name of the bundle cannot be read (${reason(error)}); copy the whole bundle again")
+}
+
+internal fun reason(error: IOException): String = shown(error.message ?: "no reason given")
 
 /** Reads a recorded file whole. */
 fun Files.read(recorded: Recorded): ByteArray =

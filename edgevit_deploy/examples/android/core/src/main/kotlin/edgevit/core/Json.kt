@@ -48,8 +48,6 @@ class Json private constructor(private val element: JsonElement?, private val wh
                 JsonParser.parseString(utf8(bytes) ?: refuse("manifest.json is not UTF-8 text; convert again"))
             } catch (_: JsonParseException) {
                 refuse("manifest.json is not JSON; copy the whole bundle again or convert again")
-            } catch (_: StackOverflowError) { // of a reader that calls itself for each bracket
-                refuse("manifest.json is nested too deeply; convert again")
             }
             return of(document)
         }
@@ -59,7 +57,7 @@ class Json private constructor(private val element: JsonElement?, private val wh
             return Json(document, "")
         }
 
-        /** The object behind a value, to be changed by `Schema1`. */
+        /** The object behind a value, of which `Schema1` makes another. */
         fun objectOf(json: Json): JsonObject = (json.element as? JsonObject) ?: json.wrong("an object")
     }
 }

@@ -28,8 +28,8 @@ class GoldenArray(val name: String, val file: Recorded, val count: Int, val each
 /** A comparison that the bundle records: the bound on an output's error, and how large it was, in the measure of the bound. */
 class Diff(val output: String, val size: Size, val atol: Double, val error: Double)
 
-/** How often a quantised file names the first class of its network, on all pictures there are or on some that were drawn. */
-class Decisions(val pictures: Long, val agreeing: Long, val minAgreement: Double, val drawnFrom: Long)
+/** How often a quantised file names the first class of its network; `drawn` where there are more pictures than were tried. */
+class Decisions(val pictures: Long, val agreeing: Long, val minAgreement: Double, val drawn: Boolean)
 
 /** What a bundle says of itself, checked. */
 class Manifest(
@@ -158,8 +158,10 @@ class Manifest(
             val pictures = decisions["pictures"].whole(0..MAX_PICTURES)
             val least = decisions["min_agreement"].number()
             if (least <= 0 || least >= 1) decisions["min_agreement"].wrong("between 0 and 1")
-            val drawnFrom = decisions["sample"].let { if (it.isNull) pictures else it["of"].whole(pictures..MAX_PICTURES) }
-            return Decisions(pictures, decisions["agreeing"].whole(0..pictures), least, drawnFrom)
+            val broken = decisions["broken"].let { if (it.isNull) 0L else it.whole(0..MAX_PICTURES) }
+            val tried = pictures + broken // what cannot be decoded was tried too
+            val drawn = decisions["sample"].let { !it.isNull && it["of"].whole(tried..MAX_PICTURES) > tried }
+            return Decisions(pictures, decisions["agreeing"].whole(0..pictures), least, drawn)
         }
     }
 }

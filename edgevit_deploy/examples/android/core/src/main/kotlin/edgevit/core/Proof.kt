@@ -30,10 +30,8 @@ private fun bornOut(manifest: Manifest) =
 private fun enough(decisions: Decisions) = interval(decisions).start >= decisions.minAgreement
 
 /** Pictures that had to be drawn may be too few to show what was asked for; then they must not rule it out. */
-private fun failed(decisions: Decisions): Boolean {
-    val drawn = decisions.drawnFrom > decisions.pictures
-    return if (drawn) interval(decisions).endInclusive < decisions.minAgreement else !enough(decisions)
-}
+private fun failed(decisions: Decisions): Boolean =
+    if (decisions.drawn) interval(decisions).endInclusive < decisions.minAgreement else !enough(decisions)
 
 /** The 95 % interval of the agreement (Wilson's score interval); all there is where nothing was judged. */
 internal fun interval(decisions: Decisions): ClosedFloatingPointRange<Double> {

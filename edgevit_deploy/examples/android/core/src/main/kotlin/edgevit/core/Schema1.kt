@@ -4,12 +4,16 @@ import com.google.gson.JsonArray
 import com.google.gson.JsonElement
 import com.google.gson.JsonObject
 
-/** A manifest of schema 1 as one of schema 2; what it says is checked afterwards, as of any other. */
+/**
+ * A manifest of schema 1 as one of schema 2; what it says is checked afterwards, as of any other.
+ *
+ * Only what changes is copied: a copy of all would call itself for each bracket of a stranger's, and end the app.
+ */
 internal fun fromSchema1(old: Json): Json {
     val golden = old["golden"]
     val input = old["inputs"].list().firstOrNull() ?: old["inputs"].wrong("a list with the input")
     val output = old["outputs"].list().firstOrNull() ?: old["outputs"].wrong("a list with the output")
-    val present = Json.objectOf(old).deepCopy()
+    val present = shallow(Json.objectOf(old))
     present.add("conversion", JsonObject().apply {
         addProperty("takes", old["input_form"].text())
         addProperty("returns", old["output_form"].text())
@@ -18,7 +22,7 @@ internal fun fromSchema1(old: Json): Json {
         add("input", array(input, golden, "input"))
         add("outputs", JsonArray().apply { add(array(output, golden, "output")) })
     })
-    present["parity"]?.let { parity -> name(parity, output["name"].text()) }
+    present["parity"]?.let { present.add("parity", named(it, output["name"].text())) }
     return Json.of(present)
 }
 
@@ -29,8 +33,12 @@ private fun array(tensor: Json, golden: Json, which: String) = JsonObject().appl
     add("shape", JsonArray().apply { golden["${which}_shape"].list().forEach { add(it.whole(1..MAX_VALUES)) } })
 }
 
-/** Names the output in each comparison: there was only one. */
-private fun name(parity: JsonElement, output: String) {
-    val diffs = (parity as? JsonObject)?.get("diffs") as? JsonArray ?: return
-    diffs.filterIsInstance<JsonObject>().forEach { it.addProperty("output", output) }
+/** The comparisons, each with the name of its output: there was only one. */
+private fun named(parity: JsonElement, output: String): JsonElement {
+    val diffs = (parity as? JsonObject)?.get("diffs") as? JsonArray ?: return parity
+    val renamed = JsonArray()
+    for (diff in diffs) renamed.add(if (diff is JsonObject) shallow(diff).apply { addProperty("output", output) } else diff)
+    return shallow(parity).apply { add("diffs", renamed) }
 }
+
+private fun shallow(old: JsonObject) = JsonObject().apply { old.entrySet().forEach { (name, value) -> add(name, value) } }

@@ -5,9 +5,9 @@ import kotlin.math.exp
 /** A class and how probable it is. */
 class Guess(val place: Int, val label: String, val probability: Double)
 
-/** The places of the largest values, largest first; of equal ones the first. */
+/** The places of the largest values, largest first; of equal ones the first (adding 0 makes -0 one of them). */
 fun top(values: FloatArray, count: Int = 5): List<Int> =
-    values.indices.sortedWith(compareByDescending<Int> { values[it] }.thenBy { it }).take(count)
+    values.indices.sortedWith(compareByDescending<Int> { values[it] + 0f }.thenBy { it }).take(count)
 
 /** What a network's outputs say, most probable first. */
 fun guesses(outputs: FloatArray, labels: List<String>, areProbabilities: Boolean, count: Int = 5): List<Guess> {

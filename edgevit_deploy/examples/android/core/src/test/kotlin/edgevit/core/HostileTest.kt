@@ -8,6 +8,8 @@ import org.junit.Rule
 import org.junit.Test
 import org.junit.rules.TemporaryFolder
 import java.io.File
+import java.io.IOException
+import java.io.OutputStream
 import java.nio.file.Files as Paths
 
 /** Bundles of strangers: each is refused with one line that says what is wrong, or its text is shown as text. */
@@ -58,6 +60,9 @@ class HostileTest {
         }
         val drawn = """{"pictures": 10, "agreeing": 0, "min_agreement": 0.98, "sample": {"of": 9}}"""
         refusedWith("decisions", drawn, "decisions.sample.of is not a whole number from 10")
+        val tried = """{"pictures": 10, "agreeing": 0, "min_agreement": 0.98, "broken": 3, "sample": {"of": 12}}"""
+        refusedWith("decisions", tried, "decisions.sample.of is not a whole number from 13")
+        refusedWith("decisions", tried.replace("3", "-1"), "decisions.broken is not a whole number from 0")
         refusedWith("conversion.returns", "\"features\"", "conversion.returns is not one of logits, probabilities")
         for (text in listOf("", "[", "[]", "{\"schema_version\": 2", "[".repeat(100_000), "\u0000")) {
             val files = object : Files {
@@ -71,6 +76,30 @@ class HostileTest {
             }
         }
         assertTrue("larger than any" in assertThrows(Refused::class.java) { Bundle.open(endless, "onnx") }.message!!)
+    }
+
+    /** What nobody reads may be as deep as it likes; a newer reader of JSON refuses it, and no reader ends the app. */
+    @Test
+    fun bracketsThatAreClosed() {
+        val deep = "[".repeat(500_000) + "]".repeat(500_000)
+        for (spoil in listOf<MadeBundle.() -> Unit>({ record() }, { asSchemaOne() })) {
+            val made = MadeBundle().apply(spoil)
+            val whole = made.manifest.toString()
+            for ((before, after) in listOf("{\"schema_version\"" to "{", "\"status\"" to "", "\"max_abs\"" to "")) {
+                val name = before.removePrefix("{")
+                assertTrue(before in whole)
+                val text = whole.replaceFirst(before, "$after\"strange\": $deep, $name")
+                val files = object : Files {
+                    override fun open(path: String) =
+                        if (path == "manifest.json") text.toByteArray().inputStream() else made.open(path)
+                }
+                try {
+                    assertEquals(3, Bundle.open(files, "onnx").labels.size)
+                } catch (refused: Refused) {
+                    assertTrue(refused.message, "is not JSON" in refused.message!!)
+                }
+            }
+        }
     }
 
     @Test
@@ -108,6 +137,20 @@ class HostileTest {
         assertEquals(3, bundle.copyModel(temporary.newFolder()).length())
         made.content["model.onnx"] = byteArrayOf(1, 2, 4)
         assertThrows(Refused::class.java) { bundle.copyModel(temporary.newFolder()) }
+    }
+
+    /** A full device is no fault of the bundle. */
+    @Test
+    fun aModelThatHasNoRoomIsNotOneThatCannotBeRead() {
+        val made = MadeBundle()
+        val bundle = made.open()
+        val full = object : OutputStream() {
+            override fun write(byte: Int) = throw IOException("No space left on device")
+        }
+        assertThrows(IOException::class.java) { made.copy(bundle.manifest.model[0], full) }
+        val nowhere = File(temporary.newFile("file"), "model")
+        val line = assertThrows(Refused::class.java) { bundle.copyModel(nowhere) }.message!!
+        assertTrue(line, line.startsWith("this device has no room for the model ("))
     }
 
     @Test

@@ -31,6 +31,17 @@ class MadeBundle : Files {
         })
     }
 
+    /** As the first versions wrote a manifest. */
+    fun asSchemaOne() {
+        record()
+        for ((path, json) in listOf(
+            "schema_version" to "1", "input_form" to "\"image\"", "output_form" to "\"probabilities\"", "conversion" to "null",
+            "golden" to """{"input_path": "golden/input.f32", "input_shape": [2, 3, 4, 4],
+                "output_path": "golden/output.f32", "output_shape": [2, 3]}""",
+            "parity.diffs" to """[{"image_size": [4, 4], "max_abs": 0.001, "tolerance": {"atol": 0.01}}]""",
+        )) manifest.put(path, json)
+    }
+
     override fun open(path: String): InputStream {
         if (path == "manifest.json") return manifest.toString().toByteArray().inputStream()
         return content[path]?.inputStream() ?: throw java.io.FileNotFoundException(path)

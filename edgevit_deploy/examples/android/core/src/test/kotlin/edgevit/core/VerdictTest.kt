@@ -97,9 +97,10 @@ class VerdictTest {
         }
     }
 
-    private fun judged(pictures: Int, agreeing: Int, of: Int?): String? {
+    private fun judged(pictures: Int, agreeing: Int, of: Int?, broken: Int? = null): String? {
         val sample = of?.let { """{"of": $it, "seed": 0, "runtime": "an evaluation"}""" }
-        val decisions = """{"pictures": $pictures, "agreeing": $agreeing, "min_agreement": 0.98, "sample": $sample}"""
+        val decisions = """{"pictures": $pictures, "agreeing": $agreeing, "min_agreement": 0.98, "sample": $sample,
+            "broken": $broken}"""
         return banner(bundle("precision" to "\"int8\"", "decisions" to decisions).manifest)
     }
 
@@ -117,15 +118,28 @@ class VerdictTest {
         }
     }
 
+    /** Pictures that could not be decoded are none that were left out: all that there are were tried. */
+    @Test
+    fun picturesThatCannotBeDecodedWereTriedToo() {
+        for ((pictures, agreeing, broken) in listOf(Triple(100, 98, 3), Triple(95, 95, 5), Triple(12, 12, 1))) {
+            val line = "UNPROVEN: its first class is the network's on only $agreeing of $pictures pictures"
+            assertEquals(line, judged(pictures, agreeing, pictures + broken, broken))
+            for (fewer in listOf(broken - 1, 0, null)) {
+                val drawn = judged(pictures, agreeing, pictures + broken, fewer)!!
+                assertTrue(drawn, drawn.startsWith("Decisions judged on a sample: "))
+            }
+        }
+    }
+
     /** Wilson's interval of 8 of 10, as published tables give it: 0.490 to 0.943. */
     @Test
     fun theIntervalIsWilsons() {
-        val interval = interval(Decisions(10, 8, 0.5, 10))
+        val interval = interval(Decisions(10, 8, 0.5, false))
         assertEquals(0.490, interval.start, 5e-4)
         assertEquals(0.943, interval.endInclusive, 5e-4)
-        assertEquals(0.0..1.0, interval(Decisions(0, 0, 0.5, 0)))
-        assertEquals(0.0, interval(Decisions(10, 0, 0.5, 10)).start, 0.0)
-        assertEquals(1.0, interval(Decisions(10, 10, 0.5, 10)).endInclusive, 0.0)
+        assertEquals(0.0..1.0, interval(Decisions(0, 0, 0.5, false)))
+        assertEquals(0.0, interval(Decisions(10, 0, 0.5, false)).start, 0.0)
+        assertEquals(1.0, interval(Decisions(10, 10, 0.5, false)).endInclusive, 0.0)
     }
 
     @Test
@@ -141,15 +155,7 @@ class VerdictTest {
 
     @Test
     fun schemaOneIsRead() {
-        val made = MadeBundle()
-        made.record()
-        for ((path, json) in listOf(
-            "schema_version" to "1", "input_form" to "\"image\"", "output_form" to "\"probabilities\"", "conversion" to "null",
-            "golden" to """{"input_path": "golden/input.f32", "input_shape": [2, 3, 4, 4],
-                "output_path": "golden/output.f32", "output_shape": [2, 3]}""",
-            "parity.diffs" to """[{"image_size": [4, 4], "max_abs": 0.001, "tolerance": {"atol": 0.01}}]""",
-        )) made.manifest.put(path, json)
-        val manifest = made.open().manifest
+        val manifest = MadeBundle().apply { asSchemaOne() }.open().manifest
         assertTrue(manifest.takesImage)
         assertTrue(manifest.returnsProbabilities)
         val expected = listOf(floatArrayOf(2000f, 0f, 0f))

@@ -5,6 +5,9 @@ import java.nio.ByteOrder
 
 /** How many cases of a kind were tried, and which of them differ from Pillow. */
 class Tally(val kind: String, val tried: Int, val different: List<String>) {
+    /** Whether none differs; of nothing, nothing is said. */
+    val holds: Boolean get() = tried > 0 && different.isEmpty()
+
     override fun toString() = "$kind: $tried tried, ${different.size} different ${different.take(5)}"
 }
 
