@@ -55,6 +55,20 @@ def test_every_library_has_a_version_and_is_used() -> None:
     assert all(module.startswith("androidx.compose.") for module in without), "the others have no list of versions"
 
 
+def test_another_bundle_is_another_build() -> None:
+    """Gradle's configuration cache is on, and watches files that are read by a provider; it was never run here."""
+    assert "org.gradle.configuration-cache=true" in (SAMPLE / "gradle.properties").read_text()
+    script = (SAMPLE / "app/build.gradle.kts").read_text()
+    assert 'layout.projectDirectory.file("src/main/assets/bundle/manifest.json")' in script
+    assert "parseText(providers.fileContents(manifest).asText.get())" in script
+    assert not re.search(r"\.parse\(|\breadText\(|\breadBytes\(|\binputStream\(", script), "the cache would not see a change"
+
+
+def test_a_device_is_held_to_what_the_java_machine_is() -> None:
+    for path in (APP / "androidTest/kotlin/edgevit/app/DeviceTest.kt", CORE / "test/kotlin/edgevit/core/VectorsTest.kt"):
+        assert "assertTrue(tally.toString(), tally.holds)" in path.read_text()
+
+
 def test_the_versions_that_it_names_are_those_that_it_is_built_with() -> None:
     versions = tomllib.loads((SAMPLE / "gradle/libs.versions.toml").read_text())["versions"]
     sample = find_sample("android")

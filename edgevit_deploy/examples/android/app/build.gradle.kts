@@ -6,9 +6,10 @@ plugins {
 }
 
 // The bundle decides which runtime is in the app, so that an APK carries one: its target is also the name of a folder in src/.
-val manifest = file("src/main/assets/bundle/manifest.json")
-check(manifest.isFile) { "no bundle in $manifest; write this project with: convert.py app android BUNDLE" }
-val target = (JsonSlurper().parse(manifest) as Map<*, *>)["target"].toString()
+// Read by a provider, which Gradle's configuration cache watches: another bundle in its place is another build.
+val manifest = layout.projectDirectory.file("src/main/assets/bundle/manifest.json")
+check(manifest.asFile.isFile) { "no bundle in $manifest; write this project with: convert.py app android BUNDLE" }
+val target = (JsonSlurper().parseText(providers.fileContents(manifest).asText.get()) as Map<*, *>)["target"].toString()
 val runtime = when (target) {
     "onnx" -> libs.onnx
     "litert" -> libs.litert

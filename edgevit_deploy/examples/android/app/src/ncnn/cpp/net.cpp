@@ -41,6 +41,8 @@ extern "C" JNIEXPORT jfloatArray JNICALL Java_edgevit_app_NcnnBackend_run(JNIEnv
     if (env->GetArrayLength(input) != 3 * plane)
         return nullptr;
     ncnn::Mat pixels(width, height, 3);
+    if (pixels.empty())  // no memory: ncnn does not throw
+        return nullptr;
     for (int channel = 0; channel < 3; channel++)  // each plane by itself: ncnn pads between them
         env->GetFloatArrayRegion(input, channel * plane, plane, pixels.channel(channel));
     ncnn::Extractor run = reinterpret_cast<ncnn::Net*>(net)->create_extractor();
