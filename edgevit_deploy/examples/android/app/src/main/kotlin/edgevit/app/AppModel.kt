@@ -35,32 +35,55 @@ class AppModel(application: Application) : AndroidViewModel(application) {
 
     private var network: Network? = null
 
+    @Volatile
+    private var cameraIsOn = false
+
     init {
         replayGolden()
     }
 
+    /** A replay that is refused is one that failed: it says so until another replay, whatever pictures are shown after it. */
     fun replayGolden() = worker.execute {
-        guarded {
-            val verdict = it.replayGolden()
+        goldenPassed = false
+        golden = null
+        problem = null
+        val failure = failureOf {
+            val verdict = opened().replayGolden()
             goldenPassed = verdict.passed
             golden = "Golden data ${verdict.line}"
         }
+        if (failure != null) golden = "Golden data FAILED: $failure"
     }
 
     fun choose(uri: Uri) = worker.execute {
-        guarded {
-            val chosen = decode(getApplication<Application>().contentResolver, uri)
+        problem = failureOf {
+            val network = opened()
+            val chosen = decode(getApplication(), uri)
+            answer = null // of another picture
             preview = chosen.preview
-            answer = it.classify(chosen.picture)
+            answer = chosen.use { network.classify(it.picture) }
         }
     }
 
     /** A frame of the camera, which must be turned clockwise to be upright; called on `worker`. */
-    fun look(frame: Bitmap, degrees: Int) = guarded {
-        answer = it.classify(upright(BitmapPicture(frame), orientationOf(degrees)))
+    fun look(frame: Bitmap, degrees: Int) {
+        if (!cameraIsOn) return
+        problem = failureOf { answer = opened().classify(upright(BitmapPicture(frame), orientationOf(degrees))) }
+        if (problem != null || !cameraIsOn) answer = null // of a frame before, or of a camera that was stopped in the meantime
     }
 
     fun startCamera() {
+        clear()
+        cameraIsOn = true
+    }
+
+    /** What the camera saw last is gone with its picture. */
+    fun stopCamera() {
+        cameraIsOn = false
+        clear()
+    }
+
+    private fun clear() {
         preview = null
         answer = null
     }
@@ -76,20 +99,20 @@ class AppModel(application: Application) : AndroidViewModel(application) {
         banner = it.banner
     }
 
-    /** Whatever fails becomes one line on the screen: a runtime may throw anything at a file that it cannot load. */
-    private fun guarded(job: (Network) -> Unit) {
-        try {
-            job(opened())
-            problem = null
-        } catch (refused: Refused) {
-            problem = refused.message
-        } catch (error: Exception) {
-            problem = "failed: ${shown(error.toString())}; replay the golden data, and convert again if they fail"
-        } catch (error: LinkageError) { // a runtime's library that this processor has not
-            problem = "the runtime does not load on this device: ${shown(error.toString())}"
-        } catch (_: OutOfMemoryError) {
-            problem = "the picture is too large for this device's memory; make it smaller"
-        }
+    /** Whatever fails becomes one line, null where nothing did: a runtime may throw anything at a file that it cannot load. */
+    private fun failureOf(job: () -> Unit): String? = try {
+        job()
+        null
+    } catch (refused: Refused) {
+        refused.message
+    } catch (error: Exception) {
+        "stopped by ${shown(error.toString())}; replay the golden data, and convert again if they fail"
+    } catch (error: LinkageError) { // a runtime's library that this processor has not
+        "the runtime does not load on this device: ${shown(error.toString())}"
+    } catch (_: OutOfMemoryError) {
+        "there is not enough memory on this device; close other apps and try again"
+    } catch (_: StackOverflowError) {
+        "the bundle is nested too deeply for this device; convert again"
     }
 
     override fun onCleared() {

@@ -25,10 +25,12 @@ fun CameraPreview(model: AppModel, modifier: Modifier = Modifier) {
         }
     }
     DisposableEffect(owner) {
+        model.startCamera()
         camera.bindToLifecycle(owner)
         onDispose {
             camera.clearImageAnalysisAnalyzer()
             camera.unbind()
+            model.stopCamera()
         }
     }
     AndroidView({ PreviewView(it).apply { controller = camera } }, modifier)

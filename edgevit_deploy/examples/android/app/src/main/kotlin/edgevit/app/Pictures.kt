@@ -1,6 +1,7 @@
 package edgevit.app
 
-import android.content.ContentResolver
+import android.app.ActivityManager
+import android.content.Context
 import android.graphics.Bitmap
 import android.graphics.BitmapFactory
 import android.graphics.ColorSpace
@@ -15,28 +16,43 @@ import java.io.IOException
 
 private const val MAX_PIXELS = 1L shl 28
 
-/** A picture of the gallery, upright: its pixels as they are stored, and a small copy for the screen. */
-class Photograph(val picture: Picture, val preview: Bitmap)
+/** A picture of the gallery, upright: its pixels as they are stored, until it is closed, and a small copy for the screen. */
+class Photograph(private val bitmap: Bitmap, orientation: Int) : AutoCloseable {
+    val picture = upright(BitmapPicture(bitmap), orientation)
+    val preview = preview(bitmap, orientation)
+
+    override fun close() = bitmap.recycle()
+}
 
 /** Decodes a picture; refused where it is none. */
-fun decode(content: ContentResolver, uri: Uri): Photograph {
+fun decode(context: Context, uri: Uri): Photograph {
     try {
+        val content = context.contentResolver
         val size = BitmapFactory.Options().apply { inJustDecodeBounds = true }
         content.openInputStream(uri).use { BitmapFactory.decodeStream(it, null, size) }
         val pixels = size.outWidth.toLong() * size.outHeight
         if (pixels > MAX_PIXELS) refuse("the picture has more than $MAX_PIXELS pixels; make it smaller")
+        if (4 * pixels > free(context)) refuse(TOO_LARGE)
         val bitmap = content.openInputStream(uri).use { BitmapFactory.decodeStream(it, null, asStored()) }
             ?: refuse("the file cannot be read as a picture; choose a JPEG or PNG")
         val orientation = content.openInputStream(uri).use { stream ->
             stream?.let { ExifInterface(it).getAttributeInt(ExifInterface.TAG_ORIENTATION, ExifInterface.ORIENTATION_NORMAL) }
         }
-        val turn = orientation ?: ExifInterface.ORIENTATION_NORMAL
-        return Photograph(upright(BitmapPicture(withoutProfile(bitmap)), turn), preview(bitmap, turn))
+        return Photograph(opaque(withoutProfile(bitmap)), orientation ?: ExifInterface.ORIENTATION_NORMAL)
     } catch (error: IOException) {
         refuse("the file cannot be read (${shown(error.message ?: "no reason given")}); choose another one")
     } catch (_: OutOfMemoryError) {
-        refuse("the picture is too large for this device's memory; make it smaller")
+        refuse(TOO_LARGE)
     }
+}
+
+private const val TOO_LARGE = "the picture is too large for this device's memory; make it smaller"
+
+/** Pixels lie outside of Java's heap: where memory for them is lacking, no error is thrown, and the system ends the app. */
+private fun free(context: Context): Long {
+    val memory = ActivityManager.MemoryInfo()
+    context.getSystemService(ActivityManager::class.java).getMemoryInfo(memory)
+    return memory.availMem
 }
 
 /**
@@ -56,6 +72,9 @@ private fun withoutProfile(bitmap: Bitmap): Bitmap {
     return bitmap
 }
 
+/** For the screen, which draws no transparent pixels whose colours are not multiplied by it; no colour is changed. */
+private fun opaque(bitmap: Bitmap): Bitmap = bitmap.apply { setHasAlpha(false) }
+
 /** A bitmap that is not on the GPU, read a line at a time. */
 class BitmapPicture(private val bitmap: Bitmap) : Picture {
     override val width get() = bitmap.width
@@ -72,8 +91,7 @@ private const val PREVIEW_SIDE = 1024
 private fun preview(bitmap: Bitmap, orientation: Int): Bitmap {
     val scale = minOf(1.0, PREVIEW_SIDE.toDouble() / maxOf(bitmap.width, bitmap.height))
     val (width, height) = listOf(bitmap.width, bitmap.height).map { maxOf(1, (it * scale).toInt()) }
-    val opaque = bitmap.copy(Bitmap.Config.ARGB_8888, true).apply { setHasAlpha(false) } // the other kind cannot be drawn
-    val small = Bitmap.createScaledBitmap(opaque, width, height, true)
+    val small = Bitmap.createScaledBitmap(bitmap, width, height, true)
     val turned = upright(BitmapPicture(small), orientation)
     val row = IntArray(turned.width)
     val result = Bitmap.createBitmap(turned.width, turned.height, Bitmap.Config.ARGB_8888)

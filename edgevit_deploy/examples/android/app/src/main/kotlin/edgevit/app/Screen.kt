@@ -101,7 +101,7 @@ private fun Buttons(model: AppModel, camera: Boolean, turnCamera: (Boolean) -> U
     val gallery = rememberLauncherForActivityResult(PickVisualMedia()) { uri -> uri?.let(model::choose) }
     val refused = stringResource(R.string.no_camera)
     val permission = rememberLauncherForActivityResult(RequestPermission()) { granted ->
-        if (granted) model.startCamera() else model.say(refused)
+        if (!granted) model.say(refused)
         turnCamera(granted)
     }
     Row(horizontalArrangement = Arrangement.spacedBy(8.dp)) {

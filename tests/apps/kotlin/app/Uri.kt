@@ -1,0 +1,3 @@
+package android.net
+
+class Uri(val content: ByteArray)
