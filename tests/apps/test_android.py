@@ -64,6 +64,23 @@ def test_another_bundle_is_another_build() -> None:
     assert not re.search(r"\.parse\(|\breadText\(|\breadBytes\(|\binputStream\(", script), "the cache would not see a change"
 
 
+def test_the_camera_that_is_there_is_shown_only_where_it_may_be_used() -> None:
+    """What is bound is tried in tests/apps/test_android_model.py; the screen itself was never compiled."""
+    app = APP / "main/kotlin/edgevit/app"
+    screen, camera = (app / "Screen.kt").read_text(), (app / "Camera.kt").read_text()
+    assert "val permission = LocalContext.current.checkSelfPermission(Manifest.permission.CAMERA)" in screen
+    assert "val camera = asked && permission == PackageManager.PERMISSION_GRANTED" in screen
+    assert "if (camera) {\n                CameraPreview(" in screen
+    assert "camera.bindAny(" in camera
+    assert "bindToLifecycle" not in camera
+
+
+def test_every_line_of_the_screen_is_there_and_is_used() -> None:
+    used = {name for path in APP.rglob("*.kt") for name in re.findall(r"R\.string\.(\w+)", path.read_text())}
+    defined = set(re.findall(r'<string name="(\w+)">', (APP / "main/res/values/strings.xml").read_text()))
+    assert used == defined - {"app_name"}
+
+
 def test_a_device_is_held_to_what_the_java_machine_is() -> None:
     for path in (APP / "androidTest/kotlin/edgevit/app/DeviceTest.kt", CORE / "test/kotlin/edgevit/core/VectorsTest.kt"):
         assert "assertTrue(tally.toString(), tally.holds)" in path.read_text()

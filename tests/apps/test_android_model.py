@@ -13,7 +13,7 @@ from tests.helpers.kotlin import APP, ROOT, compile_kotlin, core_with_tests, run
 pytestmark = pytest.mark.slow
 
 STAND_INS = ROOT / "tests/apps/kotlin/app"
-RUN = ("AppModel.kt", "Assets.kt", "Network.kt", "Pictures.kt")
+RUN = ("AppModel.kt", "Assets.kt", "Network.kt", "Pictures.kt", "Lens.kt")
 
 
 def test_what_the_screen_shows_is_what_was_found(tmp_path: Path) -> None:
@@ -21,7 +21,9 @@ def test_what_the_screen_shows_is_what_was_found(tmp_path: Path) -> None:
     done = compile_kotlin([STAND_INS, *(APP / "main/kotlin/edgevit/app" / name for name in RUN)], jar, classpath)
     assert done.returncode == 0, done.stderr
     options = [f"-Djava.io.tmpdir={tmp_path}"]
-    ran = run_java("org.junit.runner.JUnitCore", [jar, *classpath], "edgevit.app.AppModelTest", options=options)
+    ran = run_java(
+        "org.junit.runner.JUnitCore", [jar, *classpath], "edgevit.app.AppModelTest", "edgevit.app.LensTest", options=options
+    )
     assert ran.returncode == 0, ran.stdout
     assert re.search(r"OK \(\d+ tests\)", ran.stdout)
 

@@ -9,11 +9,12 @@ import androidx.compose.runtime.remember
 import androidx.compose.ui.Modifier
 import androidx.compose.ui.platform.LocalContext
 import androidx.compose.ui.viewinterop.AndroidView
+import androidx.core.content.ContextCompat
 import androidx.lifecycle.compose.LocalLifecycleOwner
 
-/** The camera's picture; each frame that the worker has time for goes to the network. */
+/** The camera's picture; each frame that the worker has time for goes to the network. `without` is called where there is none. */
 @Composable
-fun CameraPreview(model: AppModel, modifier: Modifier = Modifier) {
+fun CameraPreview(model: AppModel, modifier: Modifier = Modifier, without: () -> Unit) {
     val context = LocalContext.current
     val owner = LocalLifecycleOwner.current
     val camera = remember {
@@ -25,9 +26,11 @@ fun CameraPreview(model: AppModel, modifier: Modifier = Modifier) {
         }
     }
     DisposableEffect(owner) {
+        var wanted = true
         model.startCamera()
-        camera.bindToLifecycle(owner)
+        camera.bindAny(owner, ContextCompat.getMainExecutor(context), { wanted }, without)
         onDispose {
+            wanted = false
             camera.clearImageAnalysisAnalyzer()
             camera.unbind()
             model.stopCamera()

@@ -1,6 +1,7 @@
 package edgevit.app
 
 import android.Manifest
+import android.content.pm.PackageManager
 import android.graphics.Bitmap
 import androidx.activity.compose.rememberLauncherForActivityResult
 import androidx.activity.result.PickVisualMediaRequest
@@ -32,6 +33,7 @@ import androidx.compose.runtime.setValue
 import androidx.compose.ui.Modifier
 import androidx.compose.ui.graphics.asImageBitmap
 import androidx.compose.ui.layout.ContentScale
+import androidx.compose.ui.platform.LocalContext
 import androidx.compose.ui.res.stringResource
 import androidx.compose.ui.text.style.TextOverflow
 import androidx.compose.ui.unit.dp
@@ -41,7 +43,10 @@ import java.util.Locale
 /** The whole screen, from what is proven down to what can be asked. */
 @Composable
 fun Screen(model: AppModel) {
-    var camera by rememberSaveable { mutableStateOf(false) }
+    var asked by rememberSaveable { mutableStateOf(false) }
+    val permission = LocalContext.current.checkSelfPermission(Manifest.permission.CAMERA)
+    val camera = asked && permission == PackageManager.PERMISSION_GRANTED // it may be gone when the app is back
+    val without = stringResource(R.string.without_camera)
     Surface {
         Column(
             Modifier.safeDrawingPadding().verticalScroll(rememberScrollState()).padding(16.dp),
@@ -51,9 +56,16 @@ fun Screen(model: AppModel) {
             model.banner?.let { Warning(it) }
             model.problem?.let { Warning(it) }
             model.golden?.let { if (model.goldenPassed) Text(it) else Warning(it) }
-            if (camera) CameraPreview(model, Modifier.fillMaxWidth().aspectRatio(1f)) else model.preview?.let { Shown(it) }
+            if (camera) {
+                CameraPreview(model, Modifier.fillMaxWidth().aspectRatio(1f)) {
+                    asked = false
+                    model.say(without)
+                }
+            } else {
+                model.preview?.let { Shown(it) }
+            }
             model.answer?.let { Result(it) }
-            Buttons(model, camera) { camera = it }
+            Buttons(model, camera) { asked = it }
         }
     }
 }
