@@ -64,7 +64,7 @@ def test_bundles_of_one_network_share_one_file_in_float32(
     assert ">fp32</text>" in (page / "bench.svg").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_each_network_has_its_own(int8: Path, w8: Path, capfd: pytest.CaptureFixture[str]) -> None:
     change_model(w8, random_seed=1)
     capfd.readouterr()

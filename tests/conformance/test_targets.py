@@ -29,11 +29,19 @@ from runtimes import RUNTIMES, runtimes_for
 from tests.helpers.hosts import registered, runs_here
 from tests.helpers.shared import shared_bundle
 from tests.helpers.small import plan_for
-from tests.helpers.tiers import slow_or_nightly
+from tests.helpers.tiers import SLOW_TO_CONVERT, slow_or_nightly
 
 ROOT = Path(__file__).parent.parent.parent
+
+
+def _tier(target: str, precision: Precision) -> tuple[pytest.MarkDecorator, ...]:
+    if precision == "fp32":
+        return ()
+    return (pytest.mark.nightly if target in SLOW_TO_CONVERT else pytest.mark.slow,)
+
+
 PAIRS = [
-    pytest.param(name, precision, marks=() if precision == "fp32" else pytest.mark.slow)
+    pytest.param(name, precision, marks=_tier(name, precision))
     for name, entry in TARGETS.items()
     for precision in entry.load().precisions
 ]

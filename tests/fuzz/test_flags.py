@@ -41,6 +41,8 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "doctor": ("--no-such-flag",),
     "train": ("--data", "empty"),
     "worker": ("ftp://nowhere",),
+    "app": ("no-such-platform", "bundle"),
+    "demo": ("no-such-bundle",),
 }
 """Commands that compute for long, and what each refuses, whatever else is said."""
 

@@ -267,7 +267,7 @@ def test_what_cannot_be_tuned_in_eight_bits(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_it_really_converts_judges_and_times(monkeypatch: pytest.MonkeyPatch, fake_target: None, tmp_path: Path) -> None:
     """Nothing faked: every trial passed the gate, has a ratio, and a loss that its rounding explains."""
     monkeypatch.setattr("edgevit_deploy.measure.alternatives.CHOICES", {"position": CHOICES["position"]})
