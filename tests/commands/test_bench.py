@@ -17,6 +17,7 @@ from edgevit_deploy.errors import ExportError
 from edgevit_deploy.measure.result import REGIMES, Benchmark, BenchmarkResult
 from edgevit_deploy.session import OpTime
 from tests.helpers import fakes
+from tests.helpers.bundles import change_model
 
 pytestmark = pytest.mark.usefixtures("no_process_for_memory")
 
@@ -99,13 +100,6 @@ class TestAgainstOriginal:
         assert "--peer is for --against peers" in expect_error(2, "bench", fake_bundle, "--peer", "MobileNetV2")
         message = expect_error(2, "bench", fake_bundle, "--against", "peers", "--peer", "MobileNetV1")
         assert "--peer MobileNetV1: no such network" in message
-
-
-def change_model(bundle: Path, **changes: object) -> None:
-    path = bundle / "manifest.json"
-    document = json.loads(path.read_text())
-    document["model"].update(changes)
-    path.write_text(json.dumps(document))
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pytest
 from edgevit_deploy.cli import run
 from edgevit_deploy.errors import ExportError
 from tests.helpers import fakes
+from tests.helpers.bundles import change_model
 
 pytestmark = pytest.mark.usefixtures("no_process_for_memory")
 
@@ -28,13 +29,6 @@ def w8(int8: Path) -> Path:
     """The same network's bundle in w8."""
     assert run([*fakes.SMALL_COMMAND, "--precision", "w8", "--output", str(int8.parent)]) == 0
     return int8.with_name("fake-w8")
-
-
-def change_model(bundle: Path, **changes: object) -> None:
-    path = bundle / "manifest.json"
-    document = json.loads(path.read_text())
-    document["model"].update(changes)
-    path.write_text(json.dumps(document))
 
 
 @pytest.mark.slow

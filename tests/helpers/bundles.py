@@ -18,6 +18,11 @@ def edit_manifest(bundle: Path, change: Callable[[dict], None]) -> None:
     path.write_text(json.dumps(document))
 
 
+def change_model(bundle: Path, **changes: object) -> None:
+    """Let a bundle say something else of the network that it was made of."""
+    edit_manifest(bundle, lambda document: document["model"].update(changes))
+
+
 def rehash(bundle: Path) -> None:
     """Record the present files of a bundle, as an attacker could."""
     files = [msgspec.to_builtins(record) for record in record_files(bundle)]
