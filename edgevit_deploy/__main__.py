@@ -18,15 +18,17 @@ def main() -> NoReturn:
         if signal.getsignal(number) is not signal.SIG_IGN:  # a shell has its background jobs ignore Ctrl-C
             signal.signal(number, _leave)
     from edgevit_deploy.errors import DeployError
-    from edgevit_deploy.process.supervisor import supervise
+    from edgevit_deploy.process.supervisor import ends, supervise
 
     supervise(_clear)
 
     try:
         from edgevit_deploy.cli import main as command_line
     except DeployError as error:
+        ends()
         sys.exit(_refuse(error))
     except MemoryError:
+        ends()
         os.write(2, NO_MEMORY)
         os._exit(1)
     command_line()

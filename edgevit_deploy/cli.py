@@ -21,6 +21,7 @@ from edgevit_deploy.host import TARGETS
 from edgevit_deploy.outside.text import shortened
 from edgevit_deploy.process.interrupts import INTERRUPTS
 from edgevit_deploy.process.memory import address_space_note
+from edgevit_deploy.process.supervisor import ends
 from edgevit_deploy.spec import PROGRAM, VERSION, Precision
 
 COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its line in the list of commands
@@ -61,6 +62,7 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
     INTERRUPTS.listen()
     wait_passively(tokens)
     code = run(tokens)
+    ends()
     if code == INTERRUPTED:
         os._exit(code)  # whoever interrupts need not wait for libraries that tidy up
     sys.exit(code)
@@ -96,7 +98,7 @@ def run(tokens: Sequence[str]) -> int:
     except KeyboardInterrupt as interrupt:
         print_error(str(interrupt) or "interrupted; nothing half-written was kept")
         return INTERRUPTED
-    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+    except (OSError, MemoryError, RuntimeError, ImportError, SystemError) as error:  # the last: Python itself, short of memory
         refusal, limited = system_refusal(error), address_space_note()
         if refusal is None and not limited:
             raise

@@ -17,8 +17,12 @@ LEAST_BYTES = 2**29
 OWN_CODES = (0, 1, 2, 3, 130)
 """Exit codes of the program; the loader of the system has others, 127 for example."""
 
-_places: int | None = None
-"""Where a supervised process says what it writes; None where nobody supervises."""
+ENDED = b"ended"
+"""What a supervised process says last. A library that cannot have a thread (OpenMP's) may end the process with code 1 and no line
+of ours; places are absolute paths, so that none is called this."""
+
+_told: int | None = None
+"""Where a supervised process says what it writes, and that it ends; None where nobody supervises."""
 
 
 def supervise(clear: Callable[[Path], None]) -> None:
@@ -27,7 +31,7 @@ def supervise(clear: Callable[[Path], None]) -> None:
     Args:
         clear: removes what a killed process has left beside the place of a bundle.
     """
-    global _places
+    global _told
     from edgevit_deploy.process.memory import address_space_bytes, address_space_note
 
     limit, note = address_space_bytes(), address_space_note()
@@ -36,23 +40,25 @@ def supervise(clear: Callable[[Path], None]) -> None:
     if limit < LEAST_BYTES:
         print(f"error: this needs {LEAST_BYTES / 2**30:g} GiB at least{note}", file=sys.stderr)  # noqa: T201
         os._exit(1)
-    told, _places = os.pipe()
+    heard, _told = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(told)
+        os.close(heard)
         os.setpgid(0, 0)  # so that Ctrl-C in a terminal comes once, from the parent
         return
-    os.close(_places)
+    os.close(_told)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: os.kill(child, number))
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    if code in OWN_CODES:
+    os.set_blocking(heard, False)  # a process that outlives it may hold the other end
+    with os.fdopen(heard, "rb") as lines:
+        places = [line for line in (lines.read() or b"").split(b"\0") if line]
+    if code in OWN_CODES and (ENDED in places or code != 1):
         os._exit(code)
-    with os.fdopen(told, "rb") as lines:
-        for place in filter(None, lines.read().split(b"\0")):
-            with contextlib.suppress(Exception):  # what is in the way here is left to the next run
-                clear(Path(os.fsdecode(place)))
+    for place in places:
+        with contextlib.suppress(Exception):  # what is in the way here is left to the next run
+            clear(Path(os.fsdecode(place)))
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
     print(f"error: the program {how}{note}", file=sys.stderr, flush=True)  # noqa: T201 - too small for the console
     os._exit(1)
@@ -60,5 +66,14 @@ def supervise(clear: Callable[[Path], None]) -> None:
 
 def writes(place: Path) -> None:
     """Say at which place a bundle is being written, in case this process cannot clear it itself."""
-    if _places is not None:
-        os.write(_places, os.fsencode(place.absolute()) + b"\0")
+    _tell(os.fsencode(place.absolute()))
+
+
+def ends() -> None:
+    """Say that this process ends by itself, and has said why."""
+    _tell(ENDED)
+
+
+def _tell(line: bytes) -> None:
+    if _told is not None:
+        os.write(_told, line + b"\0")
