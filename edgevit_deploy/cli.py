@@ -21,7 +21,7 @@ from edgevit_deploy.host import TARGETS
 from edgevit_deploy.outside.text import shortened
 from edgevit_deploy.process.interrupts import INTERRUPTS
 from edgevit_deploy.process.memory import address_space_note
-from edgevit_deploy.process.supervisor import ends
+from edgevit_deploy.process.supervisor import ends, make_room
 from edgevit_deploy.spec import PROGRAM, VERSION, Precision
 
 COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its line in the list of commands
@@ -99,6 +99,7 @@ def run(tokens: Sequence[str]) -> int:
         print_error(str(interrupt) or "interrupted; nothing half-written was kept")
         return INTERRUPTED
     except (OSError, MemoryError, RuntimeError, ImportError, SystemError) as error:  # the last: Python itself, short of memory
+        make_room()
         refusal, limited = system_refusal(error), address_space_note()
         if refusal is None and not limited:
             raise

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.outside.text import json_for_a_terminal, printable
+from edgevit_deploy.process.supervisor import make_room
 
 WIDTH_OF_A_FILE = 160
 """Of tables that go to no terminal."""
@@ -49,9 +50,10 @@ def say(text: str) -> None:
 
 def print_error(text: str) -> None:
     """Print one error line, also where there is no memory for colours."""
+    make_room()
     try:
         stderr().print(f"[bold red]error:[/] {_safe(text)}", soft_wrap=True)
-    except MemoryError:
+    except (MemoryError, SystemError):  # the second is Python's own, short of memory
         os.write(2, f"error: {printable(text)}\n".encode())
 
 

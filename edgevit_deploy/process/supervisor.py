@@ -5,6 +5,7 @@ PyTorch. The parent is forked before anything is imported, so it is small; it sa
 """
 
 import contextlib
+import mmap
 import os
 import signal
 import sys
@@ -21,6 +22,11 @@ ENDED = b"ended"
 """What a supervised process says last. A library that cannot have a thread (OpenMP's) may end the process with code 1 and no line
 of ours; places are absolute paths, so that none is called this."""
 
+RESERVE_BYTES = 2**25
+"""Kept free for the last words of a process whose memory has run out: an error line takes objects, and colours more of them."""
+
+_reserve: mmap.mmap | None = None
+
 _told: int | None = None
 """Where a supervised process says what it writes, and that it ends; None where nobody supervises."""
 
@@ -31,7 +37,7 @@ def supervise(clear: Callable[[Path], None]) -> None:
     Args:
         clear: removes what a killed process has left beside the place of a bundle.
     """
-    global _told
+    global _reserve, _told
     from edgevit_deploy.process.memory import address_space_bytes, address_space_note
 
     limit, note = address_space_bytes(), address_space_note()
@@ -45,6 +51,8 @@ def supervise(clear: Callable[[Path], None]) -> None:
     if child == 0:
         os.close(heard)
         os.setpgid(0, 0)  # so that Ctrl-C in a terminal comes once, from the parent
+        _reserve = mmap.mmap(-1, RESERVE_BYTES)
+        sys.unraisablehook = lambda _: None  # what a destructor meets without memory is no news
         return
     os.close(_told)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -67,6 +75,12 @@ def supervise(clear: Callable[[Path], None]) -> None:
 def writes(place: Path) -> None:
     """Say at which place a bundle is being written, in case this process cannot clear it itself."""
     _tell(os.fsencode(place.absolute()))
+
+
+def make_room() -> None:
+    """Give back what was kept for the last words of this process."""
+    if _reserve is not None:
+        _reserve.close()
 
 
 def ends() -> None:

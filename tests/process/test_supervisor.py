@@ -54,6 +54,25 @@ def test_what_it_said_itself_is_not_said_again(tmp_path: Path, code: int) -> Non
     assert place.exists()  # it has cleared what it had to
 
 
+def test_there_is_room_for_the_last_words() -> None:
+    """Of a process that has taken all it may."""
+    code = """
+from edgevit_deploy.commands.console import print_error
+import edgevit_deploy.process.memory
+taken, size = [], 2**26
+while size > 64:
+    try: taken.append(bytearray(size))
+    except MemoryError: size //= 2
+try: bytearray(2**20)
+except MemoryError: os.write(2, b"none left; ")
+print_error("memory ran out")
+bytearray(2**20)
+ends()
+"""
+    result = supervised(code, "ulimit -v 1048576")
+    assert (result.returncode, result.stderr) == (0, "none left; error: memory ran out\n")
+
+
 def test_a_grandchild_that_lives_on_is_not_waited_for() -> None:
     code = "import time\nif os.fork() == 0: time.sleep(30)\nelse: ends(); os._exit(1)"
     result = subprocess.run(
