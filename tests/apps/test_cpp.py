@@ -180,3 +180,24 @@ def test_the_bundles_runtime_is_chosen(tmp_path: Path) -> None:
     both = cpp.configure(cpp.project(), tmp_path / "both", "-DEDGEVIT_BACKENDS=torchscript;executorch")
     assert both.returncode != 0
     assert "cannot be in one program" in " ".join(both.stderr.split())
+
+
+def test_another_wheel_of_onnx_runtime_is_found_at_the_next_configure(tmp_path: Path) -> None:
+    """An upgrade takes away the library that a link points to, and brings one of another name."""
+    wheel, build = tmp_path / "onnxruntime", tmp_path / "build"
+    (wheel / "capi").mkdir(parents=True)
+    for version in ("1.31.0", "1.32.0"):
+        library = wheel / f"capi/libonnxruntime.so.{version}"
+        library.touch()
+        found = cpp.configure(cpp.project(), build, "-DEDGEVIT_BACKENDS=onnx", f"-DONNXRUNTIME_WHEEL={wheel}")
+        assert "back end onnx: built" in found.stdout
+        assert (build / "onnxruntime/libonnxruntime.so.1").resolve(strict=True) == library
+        library.unlink()
+
+
+def test_a_library_that_was_given_is_kept(tmp_path: Path) -> None:
+    given = tmp_path / "libonnxruntime.so"
+    given.touch()
+    found = cpp.configure(cpp.project(), tmp_path / "build", "-DEDGEVIT_BACKENDS=onnx", f"-DONNXRUNTIME_LIBRARY={given}")
+    assert "back end onnx: built" in found.stdout
+    assert not (tmp_path / "build/onnxruntime").exists()
