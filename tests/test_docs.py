@@ -25,6 +25,7 @@ def blocks(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_every_block_of_the_python_page_runs(tmp_path: Path) -> None:
     """In one interpreter, one after the other, as a reader would type them."""
     code = blocks(ROOT / "docs" / "python.md")

@@ -68,7 +68,7 @@ def test_each_network_has_its_own(int8: Path, w8: Path, capfd: pytest.CaptureFix
     assert {contest["base"] for contest in contests} == {f"fp32 ({bundle})" for bundle in (int8, w8)}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_where_float32_cannot_be_converted_the_bundle_stands_alone(
     int8: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

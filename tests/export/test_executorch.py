@@ -50,7 +50,7 @@ def test_the_form_is_one_delegate(deployed: Artifact) -> None:
     assert "Float32 only" in notes
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_original_graph_is_split_and_says_so(original: Artifact) -> None:
     """Negative control of the count."""
     assert original.placements["XNNPACK"].partitions == 46

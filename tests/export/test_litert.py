@@ -106,7 +106,7 @@ def test_without_a_delegate_there_is_no_partition(artifact: Artifact) -> None:
     assert converting.DELEGATE not in {node["op_name"] for node in interpreter._get_ops_details()}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_original_graph_is_torn_apart() -> None:
     """One TRANSPOSE_CONV a channel of each LocalProp: 36 + 72 + 3 x 144; between the partitions are the samplers and others."""
     torn = SMALL.shared(graph="original")

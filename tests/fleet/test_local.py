@@ -12,7 +12,7 @@ from edgevit_deploy.cli import run
 from tests.helpers.trained import WEIGHTS, write_other
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_several_checkpoints_on_workers_that_are_started_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,7 +55,7 @@ def test_a_baseline_that_cannot_be_converted_says_why(
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_four_naive_exports_of_onnx_compute_the_right_numbers(workbench: Workbench) -> None:
     baselines = naive_exports(workbench, plan(THIS_HOST.find_exporter("onnx"), workbench))
     names = {f"{exporter} exporter{simplified}" for exporter in ("dynamo", "TorchScript") for simplified in ("", ", onnxsim")}

@@ -23,7 +23,7 @@ def test_onnx_for_real(tmp_path: Path) -> None:
         assert shares["FFN"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_ncnn_refuses_the_published_attention_for_real(tmp_path: Path) -> None:
     """By trying: the exporter's own word for it, `graphs`, is gone around."""
     document = examined(tmp_path, targets="ncnn")

@@ -29,6 +29,7 @@ def test_float32_of_the_same_weights_is_converted_and_timed(bundle: Path, capfd:
     assert gain["ratio"] > 0
 
 
+@pytest.mark.nightly
 def test_mobilenet_v2_is_in_integers_too(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
     capfd.readouterr()
     assert run(["bench", str(bundle), "--against", "peers", "--peer", "MobileNetV2", *QUICK]) == 0

@@ -83,6 +83,7 @@ def test_half_precision_is_near_and_other(data: Path, uninterrupted: TrainingRun
     assert {tensor.dtype for tensor in load_file(run.weights).values()} == {torch.float32, torch.int64}
 
 
+@pytest.mark.slow
 def test_workers_change_nothing_of_a_training(data: Path, uninterrupted: TrainingRun, tmp_path: Path) -> None:
     run = train_model(data, recipe=QUICK, output=tmp_path / "run", processes=1, workers=1, log_every=1)
     assert losses(run.folder) == losses(uninterrupted.folder)

@@ -43,6 +43,7 @@ def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
     return train_model(data, recipe=changed(QUICK, FIFTEEN_UPDATES), output=output, processes=1, log_every=1)
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(data: Path, alone: TrainingRun, tmp_path: Path) -> None:
     run = train_model(data, recipe=changed(QUICK, FIFTEEN_UPDATES), output=tmp_path / "run", processes=2, log_every=1)
     assert run.processes == 2
@@ -53,7 +54,7 @@ def test_two_processes_train_what_one_does(data: Path, alone: TrainingRun, tmp_p
     assert list(weights) == list(others)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_torchrun_trains_what_one_process_does(data: Path, alone: TrainingRun, tmp_path: Path) -> None:
     said, status = finish(start(*tokens(data, tmp_path / "run", processes=None, **FIFTEEN_UPDATES)[1:], launcher=torchrun(2)))
     assert status == 0, said

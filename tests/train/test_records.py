@@ -56,6 +56,7 @@ def tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgevit_deploy.train.records.requires", lambda *_: Availability(ok=True, detail="", fix=""))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tensorboard")
 def test_tensorboard_shows_each_line_once(data: Path, tmp_path: Path) -> None:
     """Stopped after the line of the tenth update, whose state was not saved: its line is written again, the ninth's stays."""

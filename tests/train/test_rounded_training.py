@@ -84,6 +84,7 @@ def test_its_accuracy_is_that_of_the_rounded_file(with_evaluations: Evaluated, d
     assert differs(emulation(graph, ROUNDING.scheme, wider)) > 0.5 * lost_by_rounding, "by other ranges it is another network"
 
 
+@pytest.mark.nightly
 def test_it_goes_on_to_the_same_weights_and_ranges(data: Path, whole: TrainingRun, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     options = {"finetune": WEIGHTS, "rounding": ROUNDING, "checkpoint_every": 2}

@@ -41,6 +41,7 @@ def damaged(data: Path, tmp_path: Path) -> Damage:
     return make
 
 
+@pytest.mark.slow
 def test_parts_of_one_picture_and_of_none_are_trained_on(damaged: Damage, tmp_path: Path) -> None:
     """Statistics, losses and what is named are those of one process, which sees the rest of the batch at once."""
     own = damaged((3, 4))
