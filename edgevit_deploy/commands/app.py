@@ -22,7 +22,7 @@ def app(
     """Write a small project that loads a bundle, shows the top-5 of a picture, and replays the golden data with a verdict.
 
     Args:
-        platform: android, cpp or web.
+        platform: android, cpp, ios or web.
         bundle: Folder written by a conversion; it is re-hashed, and copied into the project.
         output: Folder of the project; nothing may be there yet. [default: build/app/PLATFORM]
         unproven: Also take a bundle that failed parity or was never run; the app then says so on its screen.

@@ -15,6 +15,8 @@ SNIPPETS = [
     ("onnx", "kotlin", "android/app/src/onnx/kotlin/edgevit/app/OnnxBackend.kt", ("load",)),
     ("litert", "kotlin", "android/app/src/litert/kotlin/edgevit/app/LiteRtBackend.kt", ("load",)),
     ("executorch", "kotlin", "android/app/src/executorch/kotlin/edgevit/app/ExecuTorchBackend.kt", ("load",)),
+    ("onnx", "swift", "ios/Sources/EdgeViTONNX/ONNXModel.swift", ("load",)),
+    *(("coreml", "swift", "ios/Sources/EdgeViTCoreML/CoreMLModel.swift", (name,)) for name in ("load", "image", "classifier")),
     *(
         (target, "cpp", f"cpp/src/backends/{target}.cpp", ("load", "run"))
         for target in ("onnx", "openvino", "executorch", "litert", "torchscript", "ncnn")

@@ -67,7 +67,7 @@ func classesOf(_ output: Json, labels: Json) throws -> Int {
 }
 
 /// A `preprocess` record.
-func preprocessOf(_ json: Json) throws -> Preprocess {
+public func preprocessOf(_ json: Json) throws -> Preprocess {
     let (resize, crop) = (try sizeOf(json["resize"]), try sizeOf(json["crop"]))
     if resize.height < crop.height || resize.width < crop.width { throw try json["crop"].wrong("within the resized picture") }
     let range = try numbers(json["value_range"], 2)

@@ -50,7 +50,8 @@ extension Files {
                 each(bytes)
             }
         } catch {
-            throw Refused("\(name) of the bundle cannot be read (\(shown("\(error)"))); copy the whole bundle again")
+            let reason = shown(String(describing: error))
+            throw Refused("\(name) of the bundle cannot be read (\(reason)); copy the whole bundle again")
         }
         if count != recorded.bytes {
             throw Refused("\(name) has not the \(recorded.bytes) bytes of its record; copy the whole bundle again")

@@ -28,14 +28,14 @@ final class MadeBundle: Files {
         manifest = put(path.split(separator: ".").map(String.init), "<raw \(raw.count - 1)>", in: manifest)
     }
 
-    /// Sets the value of a list again, at its end.
+    /// Records the first file a second time.
     func repeatFile() {
         let files = (manifest as? [String: Any])?["files"] as? [Any] ?? []
         manifest = put(["files"], files + files.prefix(1), in: manifest)
     }
 
     func open(_ path: String) throws -> (Int) throws -> Data {
-        var rest = path == "manifest.json" ? try document() : Data(content[path] ?? [])
+        var rest = try path == "manifest.json" ? document() : Data(content[path] ?? [])
         if path != "manifest.json", content[path] == nil { throw CocoaError(.fileReadNoSuchFile) }
         return { atMost in
             let piece = Data(rest.prefix(atMost))

@@ -30,14 +30,14 @@ struct Vectors {
 
     /// The pictures themselves: without this, all else would differ for the wrong reason.
     private func made() throws -> Tally {
-        try tally("made", [document["made"]]) { hex(try Self.picture($0).bytes) == (try $0["pixels"].text()) }
+        try tally("made", [document["made"]]) { try hex(Self.picture($0).bytes) == $0["pixels"].text() }
     }
 
     func resized() throws -> Tally {
         try tally("resized", document["resize"].list()) { json in
             let filter = try XCTUnwrap(Filter(rawValue: json["interpolation"].text()))
             let pixels = try resize(Self.picture(json), to: Self.size(json["resized"]), by: filter)
-            return sha256(pixels.bytes) == (try json["sha256"].text())
+            return try sha256(pixels.bytes) == json["sha256"].text()
         }
     }
 
@@ -47,9 +47,8 @@ struct Vectors {
             let pixels = try resizeAndCrop(Self.picture(json), preprocess)
             let values = tensor(pixels, preprocess, takesImage: false)
             let image = tensor(pixels, preprocess, takesImage: true)
-            return sha256(pixels.bytes) == (try json["sha256"].text())
-                && sha256(littleEndian(values)) == (try json["tensor_sha256"].text())
-                && sha256(littleEndian(image)) == (try json["image_sha256"].text())
+            let hashes = [sha256(pixels.bytes), sha256(littleEndian(values)), sha256(littleEndian(image))]
+            return try hashes == ["sha256", "tensor_sha256", "image_sha256"].map { try json[$0].text() }
         }
     }
 
@@ -58,15 +57,16 @@ struct Vectors {
         try tally("upright", document["upright"].list()) { json in
             let picture = upright(try Self.picture(json), try json["orientation"].whole(0...9))
             let asked = try json["sha256"].text()
-            return try Size(picture.height, picture.width) == Self.size(json["upright"])
-                && sha256(Self.rows(picture).bytes) == asked && sha256(Self.columns(picture).bytes) == asked
+            let size = try Self.size(json["upright"])
+            if size != Size(picture.height, picture.width) { return false }
+            return [Self.rows(picture), Self.columns(picture)].allSatisfy { sha256($0.bytes) == asked }
         }
     }
 
     private func best() throws -> Tally {
         try tally("top", document["top"].list()) { json in
             let values = try json["values"].list().map { Float(try $0.number()) }
-            return top(values) == (try json["top"].list().map { try $0.whole(0...1000) })
+            return try top(values) == json["top"].list().map { try $0.whole(0...1000) }
         }
     }
 
