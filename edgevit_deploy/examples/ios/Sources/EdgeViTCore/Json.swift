@@ -22,6 +22,28 @@ enum JsonValue: Decodable {
     }
 }
 
+private let deepest = 32
+
+/// Whether more brackets stand in each other than in any manifest: the decoder calls itself for each, on a queue's small stack.
+private func tooDeep(_ bytes: Data) -> Bool {
+    var (depth, inText, escaped) = (0, false, false)
+    for byte in bytes {
+        let character = Unicode.Scalar(byte)
+        if inText {
+            inText = escaped || character != "\""
+            escaped = !escaped && character == "\\"
+        } else if character == "\"" {
+            inText = true
+        } else if character == "[" || character == "{" {
+            depth += 1
+            if depth > deepest { return true }
+        } else if character == "]" || character == "}" {
+            depth -= 1
+        }
+    }
+    return false
+}
+
 /// A value of a manifest and where it stands, so that what is wrong with it can be said.
 public struct Json {
     let value: JsonValue
@@ -35,6 +57,7 @@ public struct Json {
     /// Reads the bytes of a manifest.
     public init(bytes: Data) throws {
         if String(data: bytes, encoding: .utf8) == nil { throw Refused("manifest.json is not UTF-8 text; convert again") }
+        if tooDeep(bytes) { throw Refused("manifest.json is nested too deeply; convert again") }
         guard let document = try? JSONDecoder().decode(JsonValue.self, from: bytes) else {
             throw Refused("manifest.json is not JSON; copy the whole bundle again or convert again")
         }

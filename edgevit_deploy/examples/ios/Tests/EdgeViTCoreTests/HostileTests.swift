@@ -32,6 +32,12 @@ final class HostileTests: XCTestCase {
         XCTAssertEqual(try bundle.checkedModel(), "model.onnx")
     }
 
+    func testBracketsInATextAreNoNesting() throws {
+        let made = MadeBundle()
+        made.put("labels.about", "\"\\\\ \\\"" + String(repeating: "[", count: 40) + "\"")
+        XCTAssertEqual(try made.opened().labels.count, 3)
+    }
+
     func testFreeAxesAreTheOnesOfThePreprocessing() throws {
         let made = MadeBundle()
         made.put("inputs.0.shape", "[\"batch\", 3, \"height\", \"width\"]")
@@ -55,6 +61,8 @@ final class HostileTests: XCTestCase {
         refused("decisions", drawn, "decisions.sample.of is not a whole number from 10")
         refused("conversion.returns", "\"features\"", "conversion.returns is not one of logits, probabilities")
         refused("preprocess.mean", "[NaN, 0, 0]", "manifest.json is not JSON")
+        let deep = String(repeating: "[", count: 40) + String(repeating: "]", count: 40)
+        refused("decisions", deep, "manifest.json is nested too deeply")
         refused("preprocess.mean", "[1e999, 0, 0]", "manifest.json")
     }
 
