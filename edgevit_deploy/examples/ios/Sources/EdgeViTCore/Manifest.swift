@@ -6,6 +6,7 @@ let maxValues = 1 << 31
 private let maxFileBytes = 1 << 34
 private let maxGolden = 64
 private let maxPictures = 1 << 40
+private let maxTried = 2 * maxPictures // with those that cannot be decoded
 
 /// An array of the golden data: raw little-endian float32, `count` examples of `each` values.
 struct GoldenArray {
@@ -23,12 +24,12 @@ struct Diff {
     let error: Double
 }
 
-/// How often a quantised file names the first class of its network, on all pictures there are or on some that were drawn.
+/// How often a quantised file names the first class of its network; `drawn` where there are more pictures than were tried.
 struct Decisions {
     let pictures: Int
     let agreeing: Int
     let minAgreement: Double
-    let drawnFrom: Int
+    let drawn: Bool
 }
 
 /// What a bundle says of itself, checked.
@@ -133,7 +134,7 @@ private func only(_ list: Json, _ what: String) throws -> Json {
 
 private func goldenArray(_ array: Json, _ files: [Recorded], _ each: [Int]) throws -> GoldenArray {
     let shape = try array["shape"].list().map { try $0.whole(1...maxValues) }
-    if shape.count < 2 || Array(shape.dropFirst()) != each {
+    guard shape.count > 1, Array(shape.dropFirst()) == each else {
         throw try array["shape"].wrong("some examples of \(each.map(String.init).joined(separator: " x ")) values")
     }
     if shape[0] > maxGolden { throw try array["shape"].wrong("at most \(maxGolden) examples") }
@@ -162,11 +163,12 @@ private func decisionsOf(_ decisions: Json) throws -> Decisions {
     let pictures = try decisions["pictures"].whole(0...maxPictures)
     let least = try decisions["min_agreement"].number()
     if least <= 0 || least >= 1 { throw try decisions["min_agreement"].wrong("between 0 and 1") }
-    let sample = try decisions["sample"]
+    let (broken, sample) = (try decisions["broken"], try decisions["sample"])
+    let tried = try pictures + (broken.isNull ? 0 : broken.whole(0...maxPictures)) // what cannot be decoded was tried too
     return Decisions(
         pictures: pictures,
         agreeing: try decisions["agreeing"].whole(0...pictures),
         minAgreement: least,
-        drawnFrom: try sample.isNull ? pictures : sample["of"].whole(pictures...maxPictures)
+        drawn: try !sample.isNull && sample["of"].whole(tried...maxTried) > tried
     )
 }

@@ -28,8 +28,7 @@ private func enough(_ decisions: Decisions) -> Bool {
 
 /// Pictures that had to be drawn may be too few to show what was asked for; then they must not rule it out.
 private func failed(_ decisions: Decisions) -> Bool {
-    let drawn = decisions.drawnFrom > decisions.pictures
-    return drawn ? interval(decisions).upperBound < decisions.minAgreement : !enough(decisions)
+    decisions.drawn ? interval(decisions).upperBound < decisions.minAgreement : !enough(decisions)
 }
 
 /// The 95 % interval of the agreement (Wilson's score interval); all there is where nothing was judged.

@@ -59,6 +59,9 @@ final class HostileTests: XCTestCase {
         }
         let drawn = "{\"pictures\": 10, \"agreeing\": 0, \"min_agreement\": 0.98, \"sample\": {\"of\": 9}}"
         refused("decisions", drawn, "decisions.sample.of is not a whole number from 10")
+        let tried = drawn.replacingOccurrences(of: "\"sample\"", with: "\"broken\": 3, \"sample\"")
+        refused("decisions", tried, "decisions.sample.of is not a whole number from 13")
+        refused("decisions", tried.replacingOccurrences(of: "3,", with: "-1,"), "decisions.broken is not a whole number from 0")
         refused("conversion.returns", "\"features\"", "conversion.returns is not one of logits, probabilities")
         refused("preprocess.mean", "[NaN, 0, 0]", "manifest.json is not JSON")
         let deep = String(repeating: "[", count: 40) + String(repeating: "]", count: 40)

@@ -151,10 +151,13 @@ final class VerdictTests: XCTestCase {
         }
     }
 
-    private func judged(_ pictures: Int, _ agreeing: Int, of all: Int?, least: Double = 0.98) throws -> String? {
+    private func judged(
+        _ pictures: Int, _ agreeing: Int, of all: Int?, broken: Int? = nil, least: Double = 0.98
+    ) throws -> String? {
         let sample = all.map { "{\"of\": \($0), \"seed\": 0, \"runtime\": \"an evaluation\"}" } ?? "null"
         let counts = "\"pictures\": \(pictures), \"agreeing\": \(agreeing)"
-        let decisions = "{\(counts), \"min_agreement\": \(least), \"sample\": \(sample)}"
+        let decisions = "{\(counts), \"min_agreement\": \(least), \"sample\": \(sample), "
+            + "\"broken\": \(broken.map(String.init) ?? "null")}"
         return banner(try opened(["precision": "\"int8\"", "decisions": decisions]).manifest)
     }
 
@@ -168,6 +171,18 @@ final class VerdictTests: XCTestCase {
         for agreeing in [12, 11] {
             let said = try XCTUnwrap(judged(12, agreeing, of: 1000))
             XCTAssertTrue(said.hasPrefix("Decisions judged on a sample: "), said)
+        }
+    }
+
+    /// Pictures that could not be decoded are none that were left out: all that there are were tried.
+    func testPicturesThatCannotBeDecodedWereTriedToo() throws {
+        for (pictures, agreeing, broken) in [(100, 98, 3), (95, 95, 5), (12, 12, 1)] {
+            let asked = "UNPROVEN: its first class is the network's on only \(agreeing) of \(pictures) pictures"
+            XCTAssertEqual(try judged(pictures, agreeing, of: pictures + broken, broken: broken), asked)
+            for fewer in [broken - 1, 0, nil] {
+                let said = try XCTUnwrap(judged(pictures, agreeing, of: pictures + broken, broken: fewer))
+                XCTAssertTrue(said.hasPrefix("Decisions judged on a sample: "), said)
+            }
         }
     }
 
