@@ -92,6 +92,22 @@ def test_one_platform_is_installed_by_its_name(machine: Path, name: str | None) 
         assert (FOLDERS[other] <= made) == (name in (other, None) or not FOLDERS[other])
 
 
+@pytest.mark.skipif(not DEBIAN.is_file() or shutil.which("swift") is not None, reason="Debian's Swift, where there is no other")
+def test_swift_is_fetched_once_and_nothing_stays_of_a_failure(machine: Path) -> None:
+    done = _install(machine, "ios", fault="update")
+    assert (done.returncode, done.stderr) == (0, "no Swift: nightly tests will be skipped\n")
+    assert not (machine / "build/apps/swift").exists()
+    (machine / "log").unlink()
+    for _ in range(2):
+        assert _install(machine, "ios").returncode == 0
+        update, install = (machine / "log").read_text().splitlines()
+        assert update.endswith(" update")
+        assert " --download-only " in install
+        assert {"swiftlang", "libc6-dev"} <= set(install.split())
+    assert [path.name for path in (machine / "build/apps/swift").glob("done")] == ["done"]
+    assert not (machine / "build/apps/swift/packages").exists()
+
+
 def test_another_name_is_refused(machine: Path) -> None:
     done = _install(machine, "symbian")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -1,4 +1,4 @@
-"""The iOS sample, compiled and run by Swift on Linux: its core and that one's tests, and its back ends over stand-ins."""
+"""The iOS sample, compiled by Swift on Linux: its core and that one's tests run; its back ends and app are over stand-ins."""
 
 import json
 import re
@@ -24,9 +24,9 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def on_linux(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The back ends, and a program that replays golden data, built."""
+    """The app, the back ends, and a program that replays golden data, built."""
     folder = write_on_linux(tmp_path_factory.mktemp("ios") / "package")
-    done = run_swift(folder, "swift", "build")
+    done = run_swift(folder, "swift", "build", "-c", "release")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warning:" not in done.stdout
     return folder
@@ -79,7 +79,7 @@ def test_the_vectors_find_a_fault(fault: str, sample: Path) -> None:
 def _replayed(on_linux: Path, target: str, bundle: Path) -> str:
     shutil.rmtree(on_linux / "bundle", ignore_errors=True)
     shutil.copytree(bundle, on_linux / "bundle")
-    done = run_swift(on_linux, ".build/debug/Replay", target, "bundle")
+    done = run_swift(on_linux, ".build/release/Replay", target, "bundle")
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     return line
@@ -114,6 +114,21 @@ def test_golden_data_are_reproduced_by_onnx_runtime(
     assert f"FAILED: {measure} error" in _replayed(on_linux, "onnx", other)
 
 
+@pytest.mark.parametrize("right", [True, False])
+def test_the_projects_tests_of_its_bundle(on_linux: Path, right: bool) -> None:
+    bundle = shutil.copytree(tiny_bundle("onnx"), on_linux / "bundle", dirs_exist_ok=True)
+    manifest = open_bundle(bundle)
+    if not right:
+        (expected,) = read_golden(bundle, manifest)[1].values()
+        (bundle / manifest.golden.outputs[0].path).write_bytes(np.ascontiguousarray(expected[::-1], "<f4").tobytes())
+        rehash(bundle)
+    done = run_swift(on_linux, "swift", "test", "-c", "release")
+    shutil.rmtree(bundle)
+    assert (done.returncode == 0) == right, done.stdout + done.stderr
+    assert f"ONNX Runtime: golden data {'passed' if right else 'FAILED'}: largest error" in done.stdout
+    assert right or "error: GoldenTests.testGoldenDataAreReproduced" in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "w8", "palette8", "int8"])
 def test_every_core_ml_bundle_is_read(on_linux: Path, tmp_path: Path, precision: str) -> None:
     flags = ("--calibration", "synthetic") if precision == "int8" else ()
@@ -131,6 +146,8 @@ def test_every_core_ml_bundle_is_read(on_linux: Path, tmp_path: Path, precision:
         ("EdgeViTONNX/ONNXModel.swift", "session.inputNames()", "session.names()"),
         ("EdgeViTCoreML/CoreMLModel.swift", "try MLModel.compileModel", "MLModel.compileModel"),
         ("EdgeViTCoreML/CoreMLModel.swift", ".multiArrayValue.map", ".multiArrayValue.flat"),
+        ("Screens/Camera.swift", "session.addInput(input)", "session.addInput(device)"),
+        ("Screens/Screen.swift", "AVCaptureDevice.requestAccess(for", "AVCaptureDevice.askForAccess(for"),
     ],
 )
 def test_a_call_that_is_not_there_is_found(on_linux: Path, source: str, right: str, wrong: str) -> None:
@@ -138,7 +155,7 @@ def test_a_call_that_is_not_there_is_found(on_linux: Path, source: str, right: s
     assert right in text
     (on_linux / source).write_text(text.replace(right, wrong, 1))
     try:
-        done = run_swift(on_linux, "swift", "build", "--target", "EdgeViTRuntime" if "ONNX" in source else "EdgeViTCoreML")
+        done = run_swift(on_linux, "swift", "build", "-c", "release")
     finally:
         (on_linux / source).write_text(text)
     assert done.returncode == 1

@@ -39,12 +39,14 @@ def write_sample(folder: Path) -> Path:
 
 
 def write_on_linux(folder: Path) -> Path:
-    """Write a package of the sample's back ends over stand-ins of what they import, with ONNX Runtime itself below one."""
+    """Write a package of the sample's app and back ends over stand-ins of what they import, one over ONNX Runtime."""
     need(HEADERS.is_dir(), "headers of ONNX Runtime")
     shutil.copytree(STAND_INS, folder)
     sample = write_sample(folder / "App")
     for name in ("EdgeViTONNX", "EdgeViTCoreML"):
         shutil.copytree(sample / "Sources" / name, folder / name)
+    shutil.copytree(sample / "App", folder / "Screens")
+    shutil.copytree(sample / "Tests/EdgeViTRuntimeTests", folder / "Tests/EdgeViTRuntimeTests")
     for header in HEADERS.glob("*.h"):
         shutil.copy(header, folder / "Headers")
     (library,) = (Path(str(find_spec("onnxruntime").origin)).parent / "capi").glob("libonnxruntime.so.*")

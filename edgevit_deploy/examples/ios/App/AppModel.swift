@@ -10,6 +10,7 @@ final class AppModel: ObservableObject {
     @Published private(set) var problem: String?
     @Published private(set) var preview: UIImage?
     @Published private(set) var answer: Answer?
+    @Published private(set) var cameraIsOn = false
 
     /// Runs the network; the camera's frames arrive here too.
     let worker = DispatchQueue(label: "edgevit.worker", qos: .userInitiated)
@@ -19,14 +20,17 @@ final class AppModel: ObservableObject {
         replayGolden()
     }
 
+    /// A replay that is refused is one that failed: it says so until another replay, whatever pictures are shown after it.
     func replayGolden() {
         worker.async {
-            self.guarded { network in
+            self.show { ($0.goldenPassed, $0.golden, $0.problem) = (false, nil, nil) }
+            do {
+                let network = try self.opened()
                 let verdict = try replay(network.bundle, on: network.model)
-                self.show {
-                    $0.goldenPassed = verdict.passed
-                    $0.golden = "Golden data \(verdict.line)"
-                }
+                self.show { ($0.goldenPassed, $0.golden) = (verdict.passed, "Golden data \(verdict.line)") }
+            } catch {
+                let line = self.line(of: error)
+                self.show { $0.golden = "Golden data FAILED: \(line)" }
             }
         }
     }
@@ -36,11 +40,9 @@ final class AppModel: ObservableObject {
         worker.async {
             self.guarded { network in
                 let photograph = try decode(file)
+                self.show { ($0.preview, $0.answer) = (UIImage(data: file), nil) } // the answer was of another picture
                 let answer = try network.classify(photograph)
-                self.show {
-                    $0.preview = UIImage(data: file)
-                    $0.answer = answer
-                }
+                self.show { $0.answer = answer }
                 self.announce(answer)
             }
         }
@@ -48,16 +50,16 @@ final class AppModel: ObservableObject {
 
     /// Classifies a frame of the camera; called on `worker`.
     func look(_ frame: any Picture) {
-        guarded { network in
-            let answer = try network.classify(frame)
-            self.show { $0.answer = answer }
-        }
+        var found: Answer?
+        guarded { found = try $0.classify(frame) }
+        let answer = found
+        show { if $0.cameraIsOn { $0.answer = answer } } // none of a frame before, or of a camera that was stopped meanwhile
     }
 
     /// Forgets what was shown before the camera, or by it.
-    func clear() {
-        preview = nil
-        answer = nil
+    func turnCamera(_ on: Bool) {
+        if on != cameraIsOn { (preview, answer) = (nil, nil) }
+        cameraIsOn = on
     }
 
     func say(_ line: String) {
@@ -77,17 +79,20 @@ final class AppModel: ObservableObject {
         return network
     }
 
-    /// Whatever fails becomes one line on the screen: a runtime may throw anything at a file that it cannot load.
     private func guarded(_ job: (Network) throws -> Void) {
         do {
             try job(try opened())
             show { $0.problem = nil }
-        } catch let refused as Refused {
-            show { $0.problem = refused.line }
         } catch {
-            let reason = shown(error.localizedDescription)
-            show { $0.problem = "failed: \(reason); replay the golden data, and convert again if they fail" }
+            let line = self.line(of: error)
+            show { $0.problem = line }
         }
+    }
+
+    /// Whatever fails becomes one line on the screen: a runtime may throw anything at a file that it cannot load.
+    private func line(of error: any Error) -> String {
+        if let refused = error as? Refused { return refused.line }
+        return "stopped by \(shown(error.localizedDescription)); replay the golden data, and convert again if they fail"
     }
 
     /// The screen is of the main thread.

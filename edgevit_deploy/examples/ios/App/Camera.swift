@@ -35,7 +35,8 @@ final class CameraView: UIView {
     }
 }
 
-/// The session of the back camera. It is set up, started and stopped on a queue of its own, as all of that blocks.
+/// The session of the back camera, or of what there is. It is set up, started and stopped on a queue of its own, as all of that
+/// blocks.
 final class Camera: NSObject, AVCaptureVideoDataOutputSampleBufferDelegate {
     let session = AVCaptureSession()
     private let model: AppModel
@@ -70,8 +71,8 @@ final class Camera: NSObject, AVCaptureVideoDataOutputSampleBufferDelegate {
     }
 
     private func connect() -> Bool {
-        guard let device = AVCaptureDevice.default(.builtInWideAngleCamera, for: .video, position: .back),
-            let input = try? AVCaptureDeviceInput(device: device)
+        let back = AVCaptureDevice.default(.builtInWideAngleCamera, for: .video, position: .back)
+        guard let device = back ?? AVCaptureDevice.default(for: .video), let input = try? AVCaptureDeviceInput(device: device)
         else { return false }
         let output = AVCaptureVideoDataOutput()
         output.videoSettings = [kCVPixelBufferPixelFormatTypeKey as String: kCVPixelFormatType_32BGRA]

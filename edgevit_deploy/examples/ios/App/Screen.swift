@@ -6,7 +6,6 @@ import SwiftUI
 /// The whole screen, from what is proven down to what can be asked. Text of the bundle is shown as it is: `verbatim`.
 struct Screen: View {
     @ObservedObject var model: AppModel
-    @State private var camera = false
     @State private var chosen: PhotosPickerItem?
 
     var body: some View {
@@ -18,7 +17,7 @@ struct Screen: View {
                 if let golden = model.golden {
                     if model.goldenPassed { Text(verbatim: golden) } else { Warning(line: golden) }
                 }
-                if camera {
+                if model.cameraIsOn {
                     CameraPreview(model: model).aspectRatio(3 / 4, contentMode: .fit).accessibilityLabel("What the camera sees")
                 } else if let preview = model.preview {
                     Image(uiImage: preview).resizable().scaledToFit().accessibilityLabel("The picture that was classified")
@@ -36,8 +35,10 @@ struct Screen: View {
             HStack {
                 PhotosPicker("Picture", selection: $chosen, matching: .images, preferredItemEncoding: .current)
                     .buttonStyle(.borderedProminent)
-                Button(camera ? "Stop" : "Camera") { if camera { turnCamera(false) } else { askForCamera() } }
-                    .buttonStyle(.bordered)
+                Button(model.cameraIsOn ? "Stop" : "Camera") {
+                    if model.cameraIsOn { model.turnCamera(false) } else { askForCamera() }
+                }
+                .buttonStyle(.bordered)
             }
             Button("Replay golden data") { model.replayGolden() }.buttonStyle(.bordered)
         }
@@ -46,7 +47,7 @@ struct Screen: View {
     private func load(_ item: PhotosPickerItem?) {
         guard let item else { return }
         chosen = nil // so that the same picture can be chosen again
-        turnCamera(false)
+        model.turnCamera(false)
         Task { @MainActor in
             guard let file = try? await item.loadTransferable(type: Data.self) else {
                 model.say("the picture cannot be read; choose another one")
@@ -56,11 +57,6 @@ struct Screen: View {
         }
     }
 
-    private func turnCamera(_ on: Bool) {
-        if on != camera { model.clear() }
-        camera = on
-    }
-
     private func askForCamera() {
         guard AVCaptureDevice.default(for: .video) != nil else {
             model.say("this device has no camera; choose a picture")
@@ -68,7 +64,7 @@ struct Screen: View {
         }
         Task { @MainActor in
             if await AVCaptureDevice.requestAccess(for: .video) {
-                turnCamera(true)
+                model.turnCamera(true)
             } else {
                 model.say("the camera may not be used; allow it in the settings of this app, or choose a picture")
             }
