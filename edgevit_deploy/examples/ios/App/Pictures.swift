@@ -4,7 +4,7 @@ import EdgeViTCore
 import Foundation
 import ImageIO
 
-private let maxPixels = 1 << 28
+private let maxPixels = 1 << 26 // more than a phone takes; they lie in memory twice, in half a gigabyte
 
 /// Decodes a picture, and turns it upright; refused where it is none.
 ///
