@@ -96,6 +96,7 @@ def test_everything_with_the_mouse_and_then_without_the_server(bundle: Path, pho
     atol = json.loads((bundle / "manifest.json").read_text())["parity"]["diffs"][0]["tolerance"]["atol"]
     assert atol < float(seen["golden"]["bound"]) < 1.5 * atol
     assert seen["oneThread"]["threads"] == "1"
+    assert seen["after"]["offline"].startswith("yes: all ")
     assert seen["offlineAnswer"]["labels"] == seen["answer"]["labels"]
     assert seen["overflow"] == 0, "at 390 pixels nothing must stick out"
     assert seen["shifted"] < 0.01

@@ -23,6 +23,7 @@ def test_golden_data_on_litert_js(tmp_path: Path) -> None:
     assert seen["ready"]["runtime"].startswith("LiteRT.js")
     assert "classifies nothing" in seen["ready"]["doubts"]
     assert seen["errors"] == []
+    assert seen["after"]["offline"].startswith("yes: all ")
     for golden in (seen["golden"], seen["oneThread"], seen["offline"]):
         assert golden["verdict"] == "PASSED"
         assert 0 < float(golden["error"]) <= float(golden["bound"])

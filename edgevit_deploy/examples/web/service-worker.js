@@ -14,6 +14,8 @@ const SHELL = [
   ...["offline", "outputs", "picture", "preprocess", "proof", "refusal", "resize", "view", "worker"].map(script),
 ];
 
+const underway = new Set(); // promises of files that are being kept
+
 function script(name) {
   return `js/${name}.js`;
 }
@@ -26,7 +28,17 @@ self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim(
 
 self.addEventListener("message", (event) => {
   if (event.data === "claim") event.waitUntil(self.clients.claim()); // after a reload that went past this worker
+  else event.waitUntil(tell(event.ports[0], event.data.files));
 });
+
+/** Tell a page which files are not kept: of its shell, and of those that it names. What is being kept now is waited for. */
+async function tell(port, files) {
+  while (underway.size > 0) await Promise.all(underway);
+  const cache = await caches.open(CACHE);
+  const kept = new Set((await cache.keys()).map(({ url }) => url));
+  const wanted = [...new Set([...SHELL, ...files].map((path) => new URL(path, FOLDER).href))];
+  port.postMessage({ count: wanted.length, missing: wanted.filter((url) => !kept.has(url)) });
+}
 
 self.addEventListener("fetch", (event) => {
   if (event.request.method === "GET" && isOurs(event.request.url)) event.respondWith(answer(event));
@@ -50,7 +62,11 @@ async function answer(event) {
     if (kept) return kept;
     throw error;
   }
-  if (response.ok) event.waitUntil(keep(cache, event.request, response.clone())); // beside it: the page shows how far a download is
+  if (response.ok) {
+    const keeping = keep(cache, event.request, response.clone()); // beside it: the page shows how far a download is
+    underway.add(keeping);
+    event.waitUntil(keeping.finally(() => underway.delete(keeping)));
+  }
   return response;
 }
 
@@ -61,7 +77,7 @@ async function keep(cache, request, response) {
     await cache.put(request, response);
     if (manifest) await dropOlder(cache, await manifest.json());
   } catch {
-    // no room for it, or no manifest: the page works as well, only not offline
+    await cache.delete(request); // no room for it, it broke off, or it is no manifest: nothing older shall stand for it
   }
 }
 

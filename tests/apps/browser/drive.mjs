@@ -199,6 +199,25 @@ const scenarios = {
     return { found };
   },
 
+  /** What is said of offline use: while the runtime is loaded (if that is held up), and in the end. */
+  offline: async (page, context) => {
+    if (options.room) {
+      const session = await context.newCDPSession(page);
+      await session.send("Storage.overrideQuotaForOrigin", { origin: new URL(url).origin, quotaSize: options.room });
+    }
+    await page.goto(url);
+    let before;
+    if (options.held) {
+      await said(page, /^Starting/);
+      await page.waitForTimeout(1000); // a wrong "yes" would be there by now
+      before = await text(page, "offline");
+      await ask("release");
+    }
+    await settled(page);
+    await page.waitForFunction(() => !/^(\s*|no: not everything.*)$/.test(document.querySelector("#offline").textContent));
+    return { before, page: await read(page) };
+  },
+
   /** Golden data on WebGPU, in software. */
   gpu: async (page) => {
     await open(page);

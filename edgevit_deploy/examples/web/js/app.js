@@ -4,7 +4,7 @@ import { loadBundle } from "./bundle.js";
 import { Camera } from "./camera.js";
 import { Engine } from "./engine-client.js";
 import { withMore } from "./histogram.js";
-import { keepOffline } from "./offline.js";
+import { keepOffline, whatIsKept } from "./offline.js";
 import { Refusal } from "./refusal.js";
 import { allow, page, percent, say, showBest, showBundle, showFacts, showLatency, showProgress, showTimes, showVerdict } from "./view.js";
 
@@ -15,6 +15,7 @@ const MOST_THREADS = 8;
 const threads = Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS);
 let bundle;
 let engine;
+let offline; // why nothing is kept for it; nothing where it is
 let times = [];
 let last = 0; // the number of the picture, or of the camera's start, whose answer is waited for
 let actions = 0; // that have begun; the bar of progress is the last one's
@@ -39,7 +40,7 @@ async function start() {
   showLatency([]);
   allow(false);
   showProgress(undefined);
-  const offline = await keepOffline(); // a sentence
+  offline = await keepOffline();
   await attempt(async () => {
     say("Loading the model ...");
     bundle = await loadBundle(new URL("bundle/", document.baseURI), TARGETS, (bytes, total) => {
@@ -50,7 +51,6 @@ async function start() {
     await offerDevices();
     showFacts({
       isolated: self.crossOriginIsolated ? "yes" : "no: the server does not send COOP and COEP, so there is one thread",
-      offline,
     });
     await open();
   });
@@ -83,13 +83,20 @@ async function open() {
   showVerdict(null); // it was another runtime's
   showProgress(undefined);
   say("Starting the runtime ...");
-  showFacts({ runtime: "", threads: "" });
+  showFacts({ runtime: "", threads: "", offline: offline || "no: not everything is loaded yet" });
   engine = new Engine();
   const opened = await engine.ask("open", { bundle, options: { device, threads: Number(count) } });
   const where = device === "webgpu" ? "WebGPU" : "WebAssembly";
   showFacts({ runtime: `${opened.runtime}, ${where}`, threads: device === "webgpu" ? "the GPU's" : String(opened.threads) });
   allow(true);
+  showKept(engine, opened.files);
   say(device === "webgpu" ? "Ready. GPUs round in their own way: replay the golden data first." : "Ready. Give it a picture.");
+}
+
+/** Show whether all that the page, its bundle and the runtime in use have loaded is kept, unless that is another one by then. */
+async function showKept(mine, files) {
+  const line = offline || (await whatIsKept([...bundle.urls, ...files]));
+  if (mine === engine) showFacts({ offline: line });
 }
 
 /** Run a picture's file and show it; what an earlier one has to say is not heard any more. */

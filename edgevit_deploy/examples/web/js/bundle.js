@@ -12,18 +12,19 @@ const MAX_GOLDEN = 1e6; // no output of a network that anyone serves is larger, 
  * @param folder its URL, ending in "/".
  * @param targets that this app has a back end for.
  * @param progress called with (bytes so far, bytes in all).
- * @returns what `readManifest` returns, with `modelBytes`, `labelNames`, `goldenInput` and `goldenOutput`.
+ * @returns what `readManifest` returns, with `modelBytes`, `labelNames`, `goldenInput`, `goldenOutput`, and `urls` of all its files.
  * @throws Refusal
  */
 export async function loadBundle(folder, targets, progress = () => {}) {
-  const manifest = await download(new URL("manifest.json", folder), MAX_MANIFEST_BYTES, () => {});
+  const manifestUrl = new URL("manifest.json", folder);
+  const manifest = await download(manifestUrl, MAX_MANIFEST_BYTES, () => {});
   const bundle = readManifest(new TextDecoder().decode(manifest), targets);
   const wanted = [bundle.labels, bundle.golden.input, bundle.golden.output, bundle.model];
   const total = wanted.reduce((sum, file) => sum + file.bytes, 0);
   let before = 0;
   const contents = [];
   for (const file of wanted) {
-    contents.push(await recorded(folder, file, (bytes) => progress(before + bytes, total)));
+    contents.push(await recorded(urlOf(file, folder), file, (bytes) => progress(before + bytes, total)));
     before += file.bytes;
   }
   const [labels, input, output, model] = contents;
@@ -35,11 +36,15 @@ export async function loadBundle(folder, targets, progress = () => {}) {
     modelBytes: model,
     goldenInput: golden.input,
     goldenOutput: golden.output,
+    urls: [manifestUrl, ...wanted.map((file) => urlOf(file, folder))].map(String),
   };
 }
 
-async function recorded(folder, file, progress) {
-  const url = new URL(file.path.split("/").map(encodeURIComponent).join("/"), folder);
+function urlOf(file, folder) {
+  return new URL(file.path.split("/").map(encodeURIComponent).join("/"), folder);
+}
+
+async function recorded(url, file, progress) {
   const bytes = await download(url, file.bytes, progress);
   if (bytes.length !== file.bytes) throw refused(`${file.path} has ${bytes.length} bytes, and its record says ${file.bytes}`);
   if ((await sha256(bytes)) !== file.sha256) throw refused(`${file.path} is not what was recorded (another sha256)`);

@@ -37,7 +37,7 @@ async function open(given) {
   } catch (error) {
     throw new Refusal(`The runtime could not load the model (${firstLine(error)}); choose another way to run it.`);
   }
-  return { runtime: backend.runtime, threads: backend.threads };
+  return { runtime: backend.runtime, threads: backend.threads, files: backend.files };
 }
 
 /** Of a picture's file or a frame: the best classes, and how long decoding, preprocessing and the network took. */

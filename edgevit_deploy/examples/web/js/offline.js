@@ -2,9 +2,11 @@
 // wants none: `demo` serves any bundle at one address, and nothing of it shall stay in the browser.
 
 const PATIENCE = 4000; // ms; without it the page works as well, only not offline
+const TO_KEEP = 60000; // ms, until large files are written
+const LATE = "this page was not kept within 4 s, for a slow network or a file that is missing; load it anew";
 const FOLDER = new URL("..", import.meta.url).href;
 
-/** Return in a sentence whether what this page loads from now on will be there without the server. */
+/** Let what this page loads from now on be kept; return in a sentence why it is not, or nothing. */
 export async function keepOffline() {
   const workers = navigator.serviceWorker;
   if (!workers) return "no: this browser keeps nothing for this page";
@@ -14,9 +16,26 @@ export async function keepOffline() {
       return "no: demo keeps nothing in the browser; the page that app web writes does";
     }
     await register(workers);
-    return "yes, after this load";
-  } catch {
-    return "no: this browser keeps nothing for this page";
+    return "";
+  } catch (error) {
+    return `no: ${error instanceof Late ? error.message : "this browser keeps nothing for this page"}`;
+  }
+}
+
+/** Say whether everything is kept that works without the server: the page, and files (URLs) of its bundle and its runtime. */
+export async function whatIsKept(files) {
+  const { port1, port2 } = new MessageChannel();
+  const answer = new Promise((resolve) => (port1.onmessage = ({ data }) => resolve(data)));
+  try {
+    navigator.serviceWorker.controller.postMessage({ files }, [port2]);
+    const { count, missing } = await within(answer, TO_KEEP, "what is kept was not said within a minute");
+    if (missing.length === 0) return `yes: all ${count} files of it are kept in this browser`;
+    const first = missing[0].replace(FOLDER, "") || "the page itself";
+    return `no: of ${count} files ${missing.length} could not be kept (${first}); load this page anew, or free some space`;
+  } catch (error) {
+    return `no: ${error instanceof Late ? error.message : "this browser has given up what keeps this page"}`;
+  } finally {
+    port1.close();
   }
 }
 
@@ -34,14 +53,21 @@ async function forget(workers) {
 async function register(workers) {
   if (workers.controller) return; // the browser looks for a newer one by itself
   await workers.register(new URL("service-worker.js", FOLDER), { updateViaCache: "none" });
-  const registration = await within(workers.ready);
+  const registration = await within(workers.ready, PATIENCE, LATE);
   if (workers.controller) return;
   const controlled = new Promise((resolve) => workers.addEventListener("controllerchange", resolve, { once: true }));
   registration.active.postMessage("claim");
-  await within(controlled);
+  await within(controlled, PATIENCE, LATE);
 }
 
-function within(promise) {
-  const late = new Promise((_, reject) => setTimeout(() => reject(new Error("late")), PATIENCE));
-  return Promise.race([promise, late]);
+class Late extends Error {}
+
+async function within(promise, milliseconds, otherwise) {
+  let timer;
+  const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Late(otherwise)), milliseconds)));
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

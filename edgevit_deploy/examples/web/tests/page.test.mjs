@@ -48,7 +48,10 @@ function worker(files) {
   const cache = {
     addAll: async () => {},
     match: async ({ url }) => kept.get(url)?.clone(),
-    put: async ({ url }, response) => kept.set(url, response),
+    put: async ({ url }, response) => {
+      await files.room?.[url.replace(scope, "")];
+      kept.set(url, response);
+    },
     keys: async () => [...kept.keys()].map((url) => ({ url })),
     delete: async ({ url }) => kept.delete(url),
   };
@@ -72,7 +75,14 @@ function worker(files) {
     await Promise.all(waits);
     return response ? response.text() : null;
   };
-  return { ask, kept: () => [...kept.keys()].map((url) => url.replace(scope, "")).sort() };
+  const missing = async (...named) => {
+    const port = {};
+    const told = new Promise((resolve) => (port.postMessage = resolve));
+    listeners.message({ data: { files: named.map((path) => scope + path) }, ports: [port], waitUntil() {} });
+    const { count, missing } = await told;
+    return { count, missing: Array.from(missing, (url) => url.replace(scope, "")) };
+  };
+  return { ask, missing, kept: () => [...kept.keys()].map((url) => url.replace(scope, "")).sort() };
 }
 
 test("the worker answers for this page alone, and keeps no file of an older bundle", async () => {
@@ -93,4 +103,26 @@ test("the worker answers for this page alone, and keeps no file of an older bund
   files.on = false;
   assert.match(await ask("bundle/manifest.json"), /model\.tflite/);
   await assert.rejects(ask("bundle/model.onnx"));
+});
+
+test("what is not kept is told: what was never asked for, what found no room, and nothing before it is written", async () => {
+  const files = { on: true, room: {} };
+  const { ask, missing, kept } = worker(files);
+  const shell = await missing();
+  assert.equal(shell.missing.length, shell.count);
+  for (const path of shell.missing) await ask(path);
+  assert.deepEqual(await missing("vendor/a.wasm"), { count: shell.count + 1, missing: ["vendor/a.wasm"] });
+  let write;
+  files.room["vendor/a.wasm"] = new Promise((resolve) => (write = resolve));
+  const asked = ask("vendor/a.wasm");
+  await new Promise(setImmediate); // it has been answered, and is being written
+  const told = missing("vendor/a.wasm");
+  assert.equal(await Promise.race([told, new Promise((resolve) => setTimeout(resolve, 20, "waits"))]), "waits");
+  write();
+  await asked;
+  assert.deepEqual(await told, { count: shell.count + 1, missing: [] });
+  files.room["vendor/a.wasm"] = Promise.reject(new DOMException("full", "QuotaExceededError"));
+  await ask("vendor/a.wasm");
+  assert.deepEqual((await missing("vendor/a.wasm")).missing, ["vendor/a.wasm"], "an older one must not stand for it");
+  assert.ok(!kept().includes("vendor/a.wasm"));
 });

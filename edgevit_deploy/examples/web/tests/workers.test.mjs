@@ -4,9 +4,21 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Engine } from "../js/engine-client.js";
-import { keepOffline } from "../js/offline.js";
+import { keepOffline, whatIsKept } from "../js/offline.js";
 
 const FOLDER = new URL("..", import.meta.url).href;
+
+/** Do something in a browser that has these workers. */
+async function withWorkers(serviceWorker, action) {
+  const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  Object.defineProperty(globalThis, "navigator", { value: { serviceWorker }, configurable: true });
+  try {
+    return await action();
+  } finally {
+    delete globalThis.navigator;
+    if (before) Object.defineProperty(globalThis, "navigator", before);
+  }
+}
 
 /** Ask for offline use at a server with these settings; return what was said, and what was done to workers and caches. */
 async function asked(settings) {
@@ -21,18 +33,14 @@ async function asked(settings) {
     },
     getRegistrations: async () => [registration(FOLDER), registration("http://127.0.0.1:8000/other/")],
   };
-  const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
   const { fetch } = globalThis;
-  Object.defineProperty(globalThis, "navigator", { value: { serviceWorker }, configurable: true });
   globalThis.caches = { delete: async (name) => done.push(`deleted ${name}`) };
   globalThis.fetch = async () => settings();
   try {
-    return [await keepOffline(), done.sort()];
+    return [await withWorkers(serviceWorker, keepOffline), done.sort()];
   } finally {
     globalThis.fetch = fetch;
     delete globalThis.caches;
-    delete globalThis.navigator;
-    if (before) Object.defineProperty(globalThis, "navigator", before);
   }
 }
 
@@ -47,8 +55,19 @@ test("every other server, and none, keep it", async () => {
     throw new TypeError("no network");
   };
   for (const settings of [() => Response.json({ offline: true }), () => new Response("", { status: 404 }), lost]) {
-    assert.deepEqual(await asked(settings), ["yes, after this load", ["registered"]]);
+    assert.deepEqual(await asked(settings), ["", ["registered"]]);
   }
+});
+
+test("what is kept is said as the worker says it, and nothing is kept without one", async () => {
+  const said = (missing) => {
+    const controller = { postMessage: ({ files }, [port]) => port.postMessage({ count: 3 + files.length, missing }) };
+    return withWorkers({ controller }, () => whatIsKept(["a", "b"]));
+  };
+  assert.equal(await said([]), "yes: all 5 files of it are kept in this browser");
+  assert.match(await said([`${FOLDER}vendor/a.wasm`, FOLDER]), /^no: of 5 files 2 could not be kept \(vendor\/a\.wasm\)/);
+  assert.match(await said([FOLDER]), /^no: of 5 files 1 could not be kept \(the page itself\)/);
+  assert.match(await withWorkers({ controller: null }, () => whatIsKept([])), /^no: /);
 });
 
 test("an answer that comes after the worker failed is nobody's", async () => {

@@ -8,13 +8,19 @@ const VERSION = "2.5.3"; // it does not say itself; a test holds this to package
  *
  * @param bundle as `loadBundle` gives it.
  * @param options {device: "wasm" or "webgpu", threads}
- * @returns {runtime, threads, run(pixels) -> Promise of Float32Array}
+ * @returns {runtime, threads, files: URLs that were loaded for it, run(pixels) -> Promise of Float32Array}
  */
 export async function open(bundle, { device, threads }) {
   const { loadAndCompile, loadLiteRt, Tensor } = await import(`${RUNTIME}index.js`);
   // In a worker its loader would look for its files beside the worker's own script.
   const script = `${RUNTIME}wasm/litert_wasm_threaded_internal.js`;
-  self.Module = { locateFile: (name) => `${RUNTIME}wasm/${name}`, mainScriptUrlOrBlob: script, printErr };
+  const files = new Set([`${RUNTIME}index.js`, `${RUNTIME}bundle.js`]);
+  const locateFile = (name) => {
+    const url = `${RUNTIME}wasm/${name}`; // of the build that it chose for this browser
+    files.add(url).add(url.replace(/\.wasm$/, ".js"));
+    return url;
+  };
+  self.Module = { locateFile, mainScriptUrlOrBlob: script, printErr };
   await loadLiteRt(`${RUNTIME}wasm/`, { threads: threads > 1 });
   const { modelBytes, input, output } = bundle;
   // [snippet: load]
@@ -31,7 +37,7 @@ export async function open(bundle, { device, threads }) {
   // [end]
   const used = model.options.accelerator;
   if (used !== device) throw new Error(`it runs on ${used}, not on ${device}`);
-  return { runtime: `LiteRT.js ${VERSION}`, threads, run };
+  return { runtime: `LiteRT.js ${VERSION}`, threads, files: [...files], run };
 }
 
 /** Its log goes to stderr, all of it; what is no error is not shown as one. */
