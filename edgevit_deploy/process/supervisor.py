@@ -12,8 +12,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-LEAST_BYTES = 2**29
-"""PyTorch cannot be loaded in less, and there are libraries that wait for ever for a thread that they are refused."""
+LEAST_BYTES = 3 * 2**28
+"""PyTorch cannot be loaded in less. Where memory ends while modules are imported, libraries wait for ever for a thread that they
+are refused, and CPython 3.11 itself turns in a circle where it has no 32 bytes for an exception that it is handling."""
+
+GRACE_S = 20
+"""Of a process that was asked to end: one that turns in such a circle hears nothing."""
 
 OWN_CODES = (0, 1, 2, 3, 130)
 """Exit codes of the program; the loader of the system has others, 127 for example."""
@@ -55,8 +59,9 @@ def supervise(clear: Callable[[Path], None]) -> None:
         sys.unraisablehook = lambda _: None  # what a destructor meets without memory is no news
         return
     os.close(_told)
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: os.kill(child, number))
+        signal.signal(number, lambda number, _: _end(child, number))
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     os.set_blocking(heard, False)  # a process that outlives it may hold the other end
@@ -70,6 +75,11 @@ def supervise(clear: Callable[[Path], None]) -> None:
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
     print(f"error: the program {how}{note}", file=sys.stderr, flush=True)  # noqa: T201 - too small for the console
     os._exit(1)
+
+
+def _end(child: int, number: int) -> None:
+    os.kill(child, number)
+    signal.alarm(GRACE_S)
 
 
 def writes(place: Path) -> None:

@@ -116,7 +116,7 @@ def test_no_folder_for_temporary_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gibibytes", [0.2, 0.55, 1, pytest.param(1.5, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("gibibytes", [0.2, 0.55, 0.8, pytest.param(1.5, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("target", every_target())
 def test_little_address_space(tmp_path: Path, target: str, gibibytes: float) -> None:
     skip_without(target)
@@ -125,7 +125,7 @@ def test_little_address_space(tmp_path: Path, target: str, gibibytes: float) -> 
         assert "memory" in the_error(result)
         assert not (tmp_path / "out").exists()
     else:
-        assert gibibytes > 0.55
+        assert gibibytes > 0.8
         assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{target}-fp32"]
 
 

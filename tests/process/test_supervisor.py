@@ -54,6 +54,25 @@ def test_what_it_said_itself_is_not_said_again(tmp_path: Path, code: int) -> Non
     assert place.exists()  # it has cleared what it had to
 
 
+def test_a_process_that_hears_nothing_is_killed_after_a_grace(tmp_path: Path) -> None:
+    """As CPython does that has no memory for an exception; the place is cleared all the same."""
+    place = tmp_path / "place"
+    place.mkdir()
+    code = SUPERVISED.replace("supervise(", "import edgevit_deploy.process.supervisor as it; it.GRACE_S = 1; supervise(")
+    code += f"""
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+writes(Path({str(place)!r}))
+os.kill(os.getppid(), signal.SIGTERM)
+time.sleep(60)
+"""
+    command = ["bash", "-c", 'ulimit -v 3145728; "$@"', "-", sys.executable, "-P", "-c", code]
+    result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=30)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: the program was killed by SIGKILL; memory is limited to 3 GiB here")
+    assert not place.exists()
+
+
 def test_there_is_room_for_the_last_words() -> None:
     """Of a process that has taken all it may."""
     code = """
