@@ -1,5 +1,7 @@
 """The ONNX target: TorchScript trace -> onnxsim, if it gains -> fp16 or int8, if asked -> one file, read back and checked.
 
+With `--format ort` that file is then saved by ONNX Runtime in its own format, which is read back and checked in its place.
+
 The trace is the exporter of choice (`torch.onnx.export(dynamo=False)`): about a second instead of 6 to 20, it keeps the opset
 that was asked for where the other writes 18 for 17, and sizes computed with `//` stay symbolic in it.
 """
@@ -22,6 +24,7 @@ from export.onnx.fp16 import check_precision, to_half
 from export.onnx.int8 import TYPES, check_integers, check_kernels, store_integers
 from export.onnx.mobile import check_mobile
 from export.onnx.naive import naive_exports
+from export.onnx.ort import NO_HALF, ort_notes, save_as_ort
 from export.onnx.simplify import Simplification, largest_errors, make_dry_runs, simplify
 from export.onnx.tracing import tidy, trace
 
@@ -48,15 +51,18 @@ class OnnxOptions:
         simplify: run onnxsim; its result is kept only when it is no larger and computes the same.
         activations: of int8 files; u8 for x86, where ONNX Runtime's kernels want them unsigned, s8 for ARM and for accelerators
             that want both factors signed.
+        format: onnx, or ort: the graph as ONNX Runtime optimises it, in the format of its reduced builds for phones, and a list
+            of the operators that such a build needs.
     """
 
     opset: int = 20
     simplify: bool = True
     activations: Literal["u8", "s8"] = "u8"
+    format: Literal["onnx", "ort"] = "onnx"
 
 
 class OnnxExporter(Exporter[OnnxOptions]):
-    """Writes `model.onnx` with its weights inside, float32 input and output, in fp32 or fp16."""
+    """Writes `model.onnx`, or `model.ort`, with its weights inside and float32 input and output."""
 
     target: ClassVar[str] = "onnx"
     precisions: ClassVar[Mapping[Precision, NoiseMultiple]] = {
@@ -96,7 +102,7 @@ class OnnxExporter(Exporter[OnnxOptions]):
     form: ClassVar[Form] = form_beside(__file__)
 
     def refuse(self, plan: ExportPlan[OnnxOptions]) -> None:
-        """Refuse an opset that is not on offer, and integer activations in a floating-point file.
+        """Refuse an opset that is not on offer, integer activations in a floating-point file, and halves that would be none.
 
         Raises:
             UsageError: naming the flag that would work.
@@ -104,6 +110,8 @@ class OnnxExporter(Exporter[OnnxOptions]):
         super().refuse(plan)
         if plan.scheme is None and plan.options.activations != OnnxOptions().activations:
             raise UsageError(f"--activations {plan.options.activations} is how int8 rounds them; add --precision int8")
+        if plan.options.format == "ort" and plan.precision == "fp16":
+            raise UsageError(NO_HALF)
         if plan.options.opset not in OPSETS:
             raise UsageError(
                 f"onnx has no --opset {plan.options.opset}; use --opset {min(OPSETS)} to {max(OPSETS)} "
@@ -121,7 +129,7 @@ class OnnxExporter(Exporter[OnnxOptions]):
         return super().rounded_as(replace(plan, options=replace(plan.options, activations=activations)), scheme)
 
     def export(self, module: "nn.Module", plan: ExportPlan[OnnxOptions], folder: Path) -> Artifact:
-        """Write `model.onnx` into `folder` and read back what was written.
+        """Write `model.onnx` or `model.ort` into `folder` and read back what was written.
 
         Every batch and image size that the file promises is run in ONNX Runtime before it is written, so that a size baked
         into a graph which declares it dynamic ends here.
@@ -149,6 +157,8 @@ class OnnxExporter(Exporter[OnnxOptions]):
             from edgevit_deploy.deploy.quantised import rounded_operators
 
             facts |= check_rounded(path, plan.scheme, len(rounded_operators(module)))
+        if plan.options.format == "ort":
+            path, operators, facts = save_as_ort(path, plan, facts)
         return Artifact(
             target=self.target,
             path=path,
@@ -257,6 +267,8 @@ def _notes(plan: ExportPlan[OnnxOptions], simplification: Simplification | None)
         )
     if plan.scheme is not None:
         notes.extend(_notes_on_rounding(plan.scheme))
+    if plan.options.format == "ort":
+        notes.extend(ort_notes())
     if plan.precision == "fp16":
         notes.append(
             "Weights and most activations are float16; LayerNormalization, Softmax, the global mean"

@@ -72,6 +72,12 @@ def test_an_output_that_is_one(bundle: Path) -> None:
     assert "FAILED" in done.stdout
 
 
+def test_onnx_runtimes_own_format() -> None:
+    done = cpp.edgevit(cpp.tiny_bundle("onnx", "fp32", "--format", "ort"), "--golden", "--repeat", 0)
+    assert done.returncode == 0, done.stderr
+    assert "passed" in done.stdout
+
+
 @pytest.mark.parametrize("classes", [9, 11])
 def test_an_output_of_another_size(bundle: Path, classes: int) -> None:
     _model(bundle, TensorProto.FLOAT, classes)

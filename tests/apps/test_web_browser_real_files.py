@@ -219,3 +219,13 @@ def test_golden_data_on_webgpu_in_software(bundle: Path, tmp_path: Path) -> None
         seen = visit("gpu", url)
     assert seen["page"]["runtime"].endswith("WebGPU")
     assert seen["verdict"] == "PASSED"
+
+
+@pytest.mark.nightly
+def test_onnx_runtimes_own_format(photograph: Path, tmp_path: Path) -> None:
+    bundle = shared_bundle("onnx", "fp32", "--weights", str(trained.WEIGHTS), "--image-size", "64", "--format", "ort")
+    with served(write_web_app(bundle, tmp_path / "app")) as url:
+        seen = visit("keyboard", url, {"picture": str(photograph)})
+    assert seen["errors"] == []
+    assert seen["first"]["verdict"] == "PASSED"
+    assert seen["first"]["labels"][0] == python_answer(bundle, photograph)[0][0]

@@ -1,5 +1,7 @@
 """A `.onnx` file: one protobuf message with everything inside, what goes in and out of it, and which operators it has.
 
+ONNX Runtime's own format for the same is in `ort.py`.
+
 Also what the exporter and the runtime must both know of ONNX Runtime, which judges the file and runs it.
 """
 
@@ -13,6 +15,7 @@ import numpy as np
 
 from edgevit_deploy.deploy.stored import Stored, StoredWeights
 from edgevit_deploy.errors import RunError, first_line
+from edgevit_deploy.formats.onnx.ort import is_ort, read_ort, stored_in
 from edgevit_deploy.spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ class OnnxFile:
 def read_onnx(path: Path) -> OnnxFile:
     """Read a file whole and refuse it if weights of it lie elsewhere: a foreign bundle must not make us open other files.
 
-    The bytes that were looked at here are those that run.
+    The bytes that were looked at here are those that run. Of which format they are, they say themselves, as for ONNX Runtime.
 
     Raises:
         RunError: it cannot be read, is no ONNX, or names another file.
@@ -49,6 +52,9 @@ def read_onnx(path: Path) -> OnnxFile:
 
     try:
         data = path.read_bytes()
+        if is_ort(data):
+            read_ort(data, path.name)
+            return OnnxFile(data=data, settings={})
         model = onnx.load_model_from_string(data)
     except (OSError, DecodeError) as error:
         raise RunError(f"{path.name} cannot be read ({first_line(error)}); convert again") from error
@@ -117,7 +123,10 @@ def read_stored(path: Path) -> Stored:
     import onnx
     from onnx import numpy_helper
 
-    graph = onnx.load_model_from_string(read_onnx(path).data).graph
+    data = read_onnx(path).data
+    if is_ort(data):
+        return stored_in(read_ort(data, path.name), path.name)
+    graph = onnx.load_model_from_string(data).graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     activations: list[tuple[float, int]] = []
     weights: list[StoredWeights] = []
