@@ -29,6 +29,7 @@ from edgevit_deploy.spec import (
     output_specs,
     task_of,
 )
+from edgevit_deploy.spec.description import Description
 from edgevit_deploy.spec.precision import ONLY
 
 if TYPE_CHECKING:
@@ -135,6 +136,14 @@ class Exporter(ABC, Generic[OptionsT]):
             RunError: it cannot be read, or rounds in a way that is never written here.
         """
         raise RunError(f"{self.target} writes no quantised files, {artifact.path.name} is none of its own; convert again")
+
+    def description(self, artifact: Artifact) -> Description | None:  # noqa: ARG002 - most formats have no place for it
+        """Return what a file says of its pixels and classes to tools that read no manifest; None where it says nothing.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        return None
 
     def placements(self, artifact: Artifact) -> dict[str, Placement]:
         """Return what each partitioner or compiler makes of a file that `export` wrote; more are asked here than by `export`."""

@@ -15,6 +15,7 @@ from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.parity.gate import ParityReport, Status
 from edgevit_deploy.parity.reference import Ends
 from edgevit_deploy.spec import TensorSpec, second_size, task_of
+from edgevit_deploy.verification.described import check_description
 from edgevit_deploy.verification.golden import GoldenCheck, check_golden, runnable
 from edgevit_deploy.verification.layers import LayerReport, check_layers
 from edgevit_deploy.verification.pictures import Top5, classify_pictures
@@ -79,13 +80,15 @@ def verify(
 
     Raises:
         UsageError: not a bundle that this version reads, weights that are not the bundle's, or a bad picture.
-        BundleError: a file is missing, changed or unrecorded, or has ranges that its pictures do not show.
+        BundleError: a file is missing, changed or unrecorded, says something else of itself than the manifest, or has ranges that
+            its pictures do not show.
         RunError: the runtime could not load or run the file.
     """
     step("hashing")
     manifest = open_bundle(bundle)
     labels = read_labels(bundle, manifest)
     artifact = artifact_of(bundle, manifest)
+    check_description(bundle, manifest, labels, artifact, host)
     check_rounding(bundle, manifest, artifact, host)
     step("replaying the golden inputs")
     golden = check_golden(bundle, manifest, artifact, host)

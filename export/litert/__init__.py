@@ -16,9 +16,12 @@ from edgevit_deploy.deploy.stored import Stored
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Quantisation, usage_beside
 from edgevit_deploy.formats.litert import SIGNATURE, read_stored
+from edgevit_deploy.formats.litert.metadata import read_description
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.spec import Placement, Precision, TensorSpec
+from edgevit_deploy.spec.description import Description
 from export.litert.convert import Integers, Written, convert_in_child
+from export.litert.metadata import add_metadata
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +34,11 @@ NAMES = (
     "The signature `{signature}` calls the input `{input}` and the output `{output}`, with the shapes of the manifest; names "
     "of tensors are the converter's own."
 )
+METADATA = (
+    "It has TensorFlow Lite's metadata: description, normalisation of pixels, labels. The input is planar: the Task Library's "
+    "image classes, and code that is generated from metadata, hand over interleaved pixels, so neither runs this file."
+)
+NO_LABELS = "No labels are in them, since nobody named the classes."
 ONE_PARTITION = (
     "XNNPACK runs all {operators} operators as one partition (ai-edge-litert {version}, on the CPU that converted it)."
 )
@@ -119,6 +127,7 @@ class LiteRTExporter(Exporter[LiteRTOptions]):
         integers = None if plan.scheme is None else Integers(scheme=plan.scheme, ranges=plan.ranges)
         written = convert_in_child(module, path, inputs[0], outputs[0].name, integers=integers)
         check_written(written, inputs, outputs)
+        add_metadata(path, plan)
         if plan.scheme is not None:
             check_rounded(written, module, plan.scheme)
         return Artifact(
@@ -139,6 +148,14 @@ class LiteRTExporter(Exporter[LiteRTOptions]):
             RunError: it cannot be read.
         """
         return read_stored(artifact.path)
+
+    def description(self, artifact: Artifact) -> Description | None:
+        """Return what its metadata say of pixels and labels.
+
+        Raises:
+            RunError: they are damaged.
+        """
+        return read_description(artifact.path)
 
 
 def check_written(written: Written, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
@@ -169,6 +186,7 @@ def _notes(plan: ExportPlan[LiteRTOptions], written: Written, output_name: str) 
     height, width = plan.image_size
     yield ONE_SHAPE.format(batch=plan.batch, height=height, width=width)
     yield NAMES.format(signature=SIGNATURE, input=plan.input_spec().name, output=output_name)
+    yield METADATA if plan.labels else f"{METADATA} {NO_LABELS}"
     runtime = version("ai-edge-litert")
     if written.outside or written.partitions != 1:
         outside = ", ".join(f"{count} {name}" for name, count in written.outside.items()) or "nothing"

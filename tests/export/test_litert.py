@@ -225,8 +225,20 @@ def test_a_child_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
+def test_its_metadata_say_how_pixels_are_normalised_and_that_it_is_planar(artifact: Artifact) -> None:
+    said = LiteRTExporter().description(artifact)
+    assert said is not None
+    assert said.labels == (), "nobody gave any"
+    assert said.normalisation is not None
+    assert np.allclose(said.normalisation.mean, [123.675, 116.28, 103.53])
+    assert np.allclose(said.normalisation.std, [58.395, 57.12, 57.375])
+
+
+@pytest.mark.slow
 def test_notes_name_the_limits(artifact: Artifact) -> None:
     notes = " ".join(artifact.notes)
+    assert "image classes, and code that is generated from metadata, hand over interleaved pixels" in notes
+    assert "No labels are in them" in notes
     assert "Batch 1 and 64 x 64 only" in notes
     assert "`serving_default` calls the input `input` and the output `logits`" in notes
     assert "A GPU or NPU delegate may round to half precision" in notes

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from edgevit_deploy.deploy.stored import Stored, StoredWeights
 from edgevit_deploy.errors import RunError
+from edgevit_deploy.formats.litert.identifier import IDENTIFIER as IDENTIFIER
+from edgevit_deploy.formats.litert.identifier import check_identifier as check_identifier
 from edgevit_deploy.spec import TensorSpec
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
-
-IDENTIFIER = b"TFL3"
-"""At bytes 4 to 7 of every .tflite, as FlatBuffers place it."""
 
 SIGNATURE = "serving_default"
 """The only one that a file of ours has."""
@@ -46,18 +45,6 @@ class WeightedOperator:
     output: str
     weights: NDArray[Any]
     scales: NDArray[np.float32] | None
-
-
-def check_identifier(path: Path) -> None:
-    """Refuse what is no `.tflite` before LiteRT sees it.
-
-    Raises:
-        RunError: with the bytes that are there instead.
-    """
-    with path.open("rb") as file:
-        identifier = file.read(8)[4:]
-    if identifier != IDENTIFIER:
-        raise RunError(f"it is no .tflite file: bytes 4 to 7 are {identifier!r}, expected {IDENTIFIER!r}")
 
 
 def find_signature(interpreter: "Interpreter") -> Any:
