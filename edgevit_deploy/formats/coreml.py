@@ -10,15 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from edgevit_deploy.deploy.stored import Stored, StoredWeights
 from edgevit_deploy.errors import RunError, first_line
+from edgevit_deploy.spec import InputKind, Preprocess
+from edgevit_deploy.spec.description import Description, normalisation_of
 
 MODEL_PATH = "com.apple.CoreML/model.mlmodel"
 WEIGHTS_PATH = "com.apple.CoreML/weights"
 DATA_FOLDER = "Data"
 PACKAGE_MANIFEST = "Manifest.json"
+PREPROCESS = "edgevit_deploy.preprocess"
+"""Under which a package's description has the preprocessing, as the manifest of a bundle has it."""
 
 HARMLESS = re.compile(
     r"Failed to load (_ML\w+|\S*torchao\S*)|is an Enum subclass and is now natively supported"
@@ -172,6 +177,22 @@ def class_labels(spec: Any) -> tuple[str, ...]:
             except IndexError as error:
                 raise RunError("the classifier's labels are not in the program; convert again") from error
     return ()
+
+
+def read_description(package: Path) -> Description:
+    """Return the labels of a classifier, and by what pixels are normalised, as a package's description says it.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    spec = read_package(package)
+    said = spec.description.metadata.userDefined.get(PREPROCESS)
+    takes: InputKind = "image" if any(end.type.HasField("imageType") for end in spec.description.input) else "tensor"
+    try:
+        normalisation = None if said is None else normalisation_of(msgspec.json.decode(said, type=Preprocess), takes)
+        return Description(labels=class_labels(spec), normalisation=normalisation)
+    except (msgspec.DecodeError, ArithmeticError, ValueError) as error:
+        raise RunError(f"{package.name}: its own preprocessing cannot be read ({first_line(error)}); convert again") from error
 
 
 def _check_files(package: Path) -> None:

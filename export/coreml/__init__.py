@@ -11,13 +11,22 @@ from edgevit_deploy.deploy.form import Form, form_beside
 from edgevit_deploy.deploy.stored import Stored
 from edgevit_deploy.errors import ExportError, UsageError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Quantisation, usage_beside
-from edgevit_deploy.formats.coreml import DATA_FOLDER, WEIGHTS_PATH, class_labels, main_operations, read_package, stored_in
+from edgevit_deploy.formats.coreml import (
+    DATA_FOLDER,
+    WEIGHTS_PATH,
+    class_labels,
+    main_operations,
+    read_description,
+    read_package,
+    stored_in,
+)
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.process.scratch import scratch_beside
 from edgevit_deploy.spec import DYNAMIC_BATCHES, INPUT_NAME, SIZE_STEP, OutputKind, Precision
+from edgevit_deploy.spec.description import Description
 from export.coreml.convert import OLDEST, CoreMLOptions, TargetOS, convert, system_of, trace
 from export.coreml.eight_bits import EIGHT_BITS, FEWER_BITS, FEWER_BITS_LOSE, NOTES
-from export.coreml.package import describe, write_package
+from export.coreml.package import LABEL_OUTPUT, PREVIEW, PROBABILITIES_OUTPUT, describe, shown_by, to_be_shown, write_package
 from export.coreml.rounding import check_rounded, rounded_operators
 from export.coreml.twin import compare_with_twin
 
@@ -111,7 +120,7 @@ class CoreMLExporter(Exporter[CoreMLOptions]):
             raw = scratch / "raw.mlpackage"
             convert(traced, plan, "fp32" if plan.precision == "fp32" else "fp16", returns, raw)
             spec = read_package(raw)
-            describe(spec, plan, returns)
+            describe(spec, to_be_shown(plan, returns))
             write_package(spec, raw / DATA_FOLDER / WEIGHTS_PATH, path)
             operators, facts = _check_written(path, plan, returns)
             if plan.precision != "fp32":
@@ -138,6 +147,14 @@ class CoreMLExporter(Exporter[CoreMLOptions]):
             RunError: it cannot be read, or rounds in a way that is never written here.
         """
         return stored_in(artifact.path)
+
+    def description(self, artifact: Artifact) -> Description | None:
+        """Return the labels of a classifier, and what its description says of pixels; None where coremltools is not installed.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        return read_description(artifact.path) if self.probe().ok else None
 
 
 def _check_system(plan: ExportPlan[CoreMLOptions]) -> None:
@@ -169,9 +186,10 @@ def _check_written(path: Path, plan: ExportPlan[CoreMLOptions], returns: OutputK
     asked = {
         "specification version": SPECIFICATION_VERSIONS[system_of(plan)],
         "inputs": [(INPUT_NAME, "imageType" if plan.takes == "image" else "multiArrayType")],
-        "outputs": ["classLabel", "classLabel_probs"] if plan.options.classifier else [returns],
+        "outputs": [LABEL_OUTPUT, PROBABILITIES_OUTPUT] if plan.options.classifier else [returns],
         "labels": plan.labels if plan.options.classifier else (),
         "half-precision inputs and outputs": [],
+        "description": to_be_shown(plan, returns),
     }
     features = [*description.input, *description.output]
     found = {
@@ -185,6 +203,7 @@ def _check_written(path: Path, plan: ExportPlan[CoreMLOptions], returns: OutputK
             if feature.type.HasField("multiArrayType")
             and feature.type.multiArrayType.dataType != feature.type.multiArrayType.FLOAT32
         ],
+        "description": shown_by(spec),
     }
     for name, value in asked.items():
         if found[name] != value:
@@ -223,6 +242,8 @@ def _notes(plan: ExportPlan[CoreMLOptions]) -> Iterator[str]:
             "Core ML calls the outputs classLabel and classLabel_probs; the latter, in the order of the labels, is the "
             "manifest's output `probabilities`. There is no logits output."
         )
+        if plan.takes != "image":
+            yield f"Xcode's preview ({PREVIEW}) needs a classifier that takes pictures: --input image."
     if plan.dynamic_batch:
         yield f"Batch 1 to {options.max_batch}; Core ML refuses others."
     if plan.dynamic_size:

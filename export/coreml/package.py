@@ -3,15 +3,19 @@
 import json
 import shutil
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgevit_deploy.exporter import ExportPlan
-from edgevit_deploy.formats.coreml import DATA_FOLDER, MODEL_PATH, PACKAGE_MANIFEST, WEIGHTS_PATH
-from edgevit_deploy.spec import VERSION, InputKind, OutputKind
+from edgevit_deploy.formats.coreml import DATA_FOLDER, MODEL_PATH, PACKAGE_MANIFEST, PREPROCESS, WEIGHTS_PATH
+from edgevit_deploy.spec import INPUT_NAME, VERSION, InputKind, OutputKind
 
 CONVERSION_DATE = "com.github.apple.coremltools.conversion_date"
+
+PREVIEW, PREVIEW_OF_CLASSIFIERS = "com.apple.coreml.model.preview.type", "imageClassifier"
+LABEL_OUTPUT, PROBABILITIES_OUTPUT = "classLabel", "classLabel_probs"
+"""What coremltools calls the outputs of a classifier."""
 
 INPUT_MEANING: dict[InputKind, str] = {
     "tensor": "RGB image, normalised: (value / 255 - mean) / std, channel by channel",
@@ -23,32 +27,79 @@ OUTPUT_MEANING: dict[OutputKind, str] = {
 }
 
 
-def describe(spec: Any, plan: ExportPlan[Any], returns: OutputKind) -> None:
-    """Fill in the description that Xcode and `MLModel` show, and drop the date of conversion.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What Xcode and `MLModel` show of a package, beside the types of its input and outputs.
+
+    Attributes:
+        texts: field of the metadata -> its text.
+        own: what no field is for, by its key; Xcode knows one of them, for its preview.
+        ends: name of an input or output -> what it holds.
+    """
+
+    texts: dict[str, str]
+    own: dict[str, str]
+    ends: dict[str, str]
+
+
+def shown_by(spec: Any) -> Shown:
+    """Return what a package's specification has to be shown."""
+    description, fields = spec.description, ("shortDescription", "author", "license", "versionString")
+    return Shown(
+        texts={field: getattr(description.metadata, field) for field in fields},
+        own=dict(description.metadata.userDefined),
+        ends={feature.name: feature.shortDescription for feature in (*description.input, *description.output)},
+    )
+
+
+def to_be_shown(plan: ExportPlan[Any], returns: OutputKind) -> Shown:
+    """Return what is to be shown of the package of a plan.
+
+    Xcode's preview gives pictures to a classifier, so that only a classifier that takes pictures is announced to it.
 
     Args:
-        spec: the package's specification; changed in place.
-        plan: what was built.
+        plan: what is built.
         returns: what the output holds.
     """
     model = plan.spec
-    metadata = spec.description.metadata
-    metadata.shortDescription = (
-        f"EdgeViT ({model.variant}): classifies an RGB image into {model.num_classes} classes; {plan.precision}, "
-        f"depths {model.depths}, LayerNorm epsilon {model.norm_eps:g} and {model.inner_norm_eps:g}"
+    own = {
+        "edgevit_deploy.variant": model.variant,
+        "edgevit_deploy.precision": plan.precision,
+        PREPROCESS: json.dumps(asdict(model.preprocess), sort_keys=True),
+    }
+    if plan.options.classifier and plan.takes == "image":
+        own[PREVIEW] = PREVIEW_OF_CLASSIFIERS
+    meaning = OUTPUT_MEANING[returns]
+    classifier = {LABEL_OUTPUT: "The most probable class", PROBABILITIES_OUTPUT: meaning}
+    return Shown(
+        texts={
+            "shortDescription": (
+                f"EdgeViT ({model.variant}): classifies an RGB image into {model.num_classes} classes; {plan.precision}, "
+                f"depths {model.depths}, LayerNorm epsilon {model.norm_eps:g} and {model.inner_norm_eps:g}"
+            ),
+            "author": "EdgeViT: J. Pan et al., ECCV 2022 (arXiv 2205.03436); converted by edgevit-deploy",
+            "license": "Network: Apache-2.0 (saic-fi/edgevit). The weights have the licence of whoever trained them.",
+            "versionString": VERSION,
+        },
+        own=own,
+        ends={INPUT_NAME: INPUT_MEANING[plan.takes]} | (classifier if plan.options.classifier else {returns: meaning}),
     )
-    metadata.author = "EdgeViT: J. Pan et al., ECCV 2022 (arXiv 2205.03436); converted by edgevit-deploy"
-    metadata.license = "Network: Apache-2.0 (saic-fi/edgevit). The weights have the licence of whoever trained them."
-    metadata.versionString = VERSION
+
+
+def describe(spec: Any, shown: Shown) -> None:
+    """Fill in the description of a package, and drop what coremltools says of itself there: the date of conversion changes.
+
+    Args:
+        spec: the package's specification; changed in place.
+        shown: what is to be said.
+    """
+    metadata = spec.description.metadata
+    for field, text in shown.texts.items():
+        setattr(metadata, field, text)
     metadata.userDefined.pop(CONVERSION_DATE, None)
-    metadata.userDefined["edgevit_deploy.variant"] = model.variant
-    metadata.userDefined["edgevit_deploy.precision"] = plan.precision
-    metadata.userDefined["edgevit_deploy.preprocess"] = json.dumps(asdict(model.preprocess), sort_keys=True)
-    for feature in spec.description.input:
-        feature.shortDescription = INPUT_MEANING[plan.takes]
-    for feature in spec.description.output:
-        is_label = feature.name == spec.description.predictedFeatureName
-        feature.shortDescription = "The most probable class" if is_label else OUTPUT_MEANING[returns]
+    metadata.userDefined.update(shown.own)
+    for feature in (*spec.description.input, *spec.description.output):
+        feature.shortDescription = shown.ends[feature.name]
 
 
 def write_package(spec: Any, weights: Path, package: Path) -> None:

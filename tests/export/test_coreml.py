@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgevit_deploy.errors import ExportError, UsageError
+from edgevit_deploy.errors import ExportError, RunError, UsageError
 from edgevit_deploy.exporter import Artifact
-from edgevit_deploy.formats.coreml import DATA_FOLDER, MODEL_PATH, read_package
+from edgevit_deploy.formats.coreml import DATA_FOLDER, MODEL_PATH, PREPROCESS, class_labels, read_package
+from edgevit_deploy.spec.description import normalisation_of
 from export.coreml import SPECIFICATION_VERSIONS, CoreMLExporter
 from export.coreml.convert import CoreMLOptions
-from export.coreml.package import CONVERSION_DATE
+from export.coreml.package import CONVERSION_DATE, describe, shown_by, to_be_shown
 from export.coreml.twin import compare_with_twin
 from runtimes.coreml.reference import MilReferenceSession
 from tests.helpers.coreml import (
@@ -97,6 +98,58 @@ def test_the_description_says_what_a_person_needs(plain: Artifact) -> None:
     assert '"mean": [0.485, 0.456, 0.406]' in metadata.userDefined["edgevit_deploy.preprocess"]
     assert CONVERSION_DATE not in metadata.userDefined
     assert sum(plain.operators.values()) > 100
+
+
+@pytest.mark.parametrize("classifier", [False, True])
+@pytest.mark.parametrize("takes", ["tensor", "image"])
+def test_only_a_classifier_of_pictures_is_announced_to_the_preview(classifier: bool, takes: Any) -> None:
+    """Xcode's preview gives a picture, and shows labels."""
+    shown = to_be_shown(SMALL.plan_of(options=options(classifier=classifier), takes=takes), "probabilities")
+    assert shown.own.get("com.apple.coreml.model.preview.type") == (
+        "imageClassifier" if classifier and takes == "image" else None
+    )
+    assert list(shown.ends) == ["input", *(["classLabel", "classLabel_probs"] if classifier else ["probabilities"])]
+    assert ("0 to 255" in shown.ends["input"]) == (takes == "image")
+
+
+@pytest.mark.slow
+def test_the_preview_is_in_the_written_package() -> None:
+    spec = read_package(SMALL.shared(options=options(classifier=True), takes="image").path)
+    assert spec.description.metadata.userDefined["com.apple.coreml.model.preview.type"] == "imageClassifier"
+    assert shown_by(spec).ends["classLabel"] == "The most probable class"
+    assert class_labels(spec) == LABELS
+
+
+@pytest.mark.slow
+def test_a_description_that_was_not_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forget(spec: Any, shown: Any) -> None:
+        describe(spec, shown)
+        spec.description.input[0].shortDescription = ""
+
+    monkeypatch.setattr("export.coreml.describe", forget)
+    with pytest.raises(ExportError, match=r"model\.mlpackage: description in the written file: .*asked for: "):
+        SMALL.build(SMALL.plan_of(), tmp_path)
+
+
+def test_a_package_says_its_own_normalisation_and_labels(plain: Artifact, tmp_path: Path) -> None:
+    said = CoreMLExporter().description(plain)
+    assert said is not None
+    assert said.labels == (), "it is no classifier"
+    assert said.normalisation == normalisation_of(SMALL.plan_of().spec.preprocess, "tensor")
+    classifier = CoreMLExporter().description(SMALL.shared(options=options(classifier=True)))
+    assert classifier is not None
+    assert classifier.labels == LABELS
+    for text, error in (
+        ("{", "cannot be read"),
+        ('{"resize": [1, 1], "crop": [1, 1], "value_range": [1, 1]}', "ZeroDivisionError|zero"),
+    ):
+        broken = changed(
+            plain.path,
+            tmp_path / str(len(text)),
+            lambda spec, text=text: spec.description.metadata.userDefined.update({PREPROCESS: text}),
+        )
+        with pytest.raises(RunError, match=error):
+            CoreMLExporter().description(dataclasses.replace(plain, path=broken))
 
 
 @pytest.mark.slow
