@@ -24,7 +24,7 @@ from export.onnx.fp16 import check_precision, to_half
 from export.onnx.int8 import TYPES, check_integers, check_kernels, store_integers
 from export.onnx.mobile import check_mobile
 from export.onnx.naive import naive_exports
-from export.onnx.ort import NO_HALF, ort_notes, save_as_ort
+from export.onnx.ort import ort_notes, refuse_for_ort, save_as_ort
 from export.onnx.simplify import Simplification, largest_errors, make_dry_runs, simplify
 from export.onnx.tracing import tidy, trace
 
@@ -110,8 +110,8 @@ class OnnxExporter(Exporter[OnnxOptions]):
         super().refuse(plan)
         if plan.scheme is None and plan.options.activations != OnnxOptions().activations:
             raise UsageError(f"--activations {plan.options.activations} is how int8 rounds them; add --precision int8")
-        if plan.options.format == "ort" and plan.precision == "fp16":
-            raise UsageError(NO_HALF)
+        if plan.options.format == "ort":
+            refuse_for_ort(plan)
         if plan.options.opset not in OPSETS:
             raise UsageError(
                 f"onnx has no --opset {plan.options.opset}; use --opset {min(OPSETS)} to {max(OPSETS)} "

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgevit_deploy.deploy.scheme import Scheme
-from edgevit_deploy.errors import ExportError, RunError, first_line
+from edgevit_deploy.errors import ExportError, RunError, UsageError, first_line
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.formats.onnx import DEQUANTIZE, QUANTIZE, SILENT, runtime_errors
 from edgevit_deploy.formats.onnx.ort import MICROSOFT, OrtModel, read_ort, schema
@@ -36,6 +35,24 @@ NO_HALF = (
     "onnx has no fp16 with --format ort: ONNX Runtime's CPU turns its weights into float32 before it saves them, so that the "
     "file has the size of fp32; use --precision fp32 or int8, or --format onnx"
 )
+
+
+NO_INTEGERS = (
+    "onnx rounds no outputs by this form ([rounding] outputs = false), and ONNX Runtime has no integer operators to save then; "
+    "use --format onnx"
+)
+
+
+def refuse_for_ort(plan: ExportPlan[Any]) -> None:
+    """Refuse what would be float32 in a saved file.
+
+    Raises:
+        UsageError: naming the flag that would work.
+    """
+    if plan.precision == "fp16":
+        raise UsageError(NO_HALF)
+    if plan.scheme is not None and not plan.scheme.outputs:
+        raise UsageError(NO_INTEGERS)
 
 
 def save_as_ort(source: Path, plan: ExportPlan[Any], facts: dict[str, object]) -> tuple[Path, dict[str, int], dict[str, object]]:
@@ -119,7 +136,7 @@ def check_ort(path: Path, plan: ExportPlan[Any], properties: dict[str, str]) -> 
     for what, (asked, found) in asked_and_found.items():
         if asked != found:
             raise ExportError(f"{path.name}: {what} should be {asked}, the written file has {found}")
-    facts = {} if plan.scheme is None else check_integer_operators(model, plan.scheme, path.name)
+    facts = {} if plan.scheme is None else check_integer_operators(model, path.name)
     operators = dict(sorted(Counter(node.kind for node in model.nodes).items()))
     return operators, {
         "opset": plan.options.opset,
@@ -130,14 +147,14 @@ def check_ort(path: Path, plan: ExportPlan[Any], properties: dict[str, str]) -> 
     }
 
 
-def check_integer_operators(model: OrtModel, scheme: Scheme, name: str) -> dict[str, object]:
+def check_integer_operators(model: OrtModel, name: str) -> dict[str, object]:
     """Count what of a saved graph computes in integers.
 
     Raises:
-        ExportError: rounded weights are read back to float32, though outputs are rounded too.
+        ExportError: rounded weights are read back to float32.
     """
     back = [node.name for node in model.nodes if node.kind == DEQUANTIZE and node.inputs[0] in model.constants]
-    if back and scheme.outputs:
+    if back:
         raise ExportError(f"{name}: {len(back)} of the int8 weights are read back to float32 for an operator, {back[0]} first")
     kinds = Counter(node.kind for node in model.nodes if node.kind in (*INTEGER_KERNELS, QUANTIZE, DEQUANTIZE))
     return {"kernels_in_the_file": dict(sorted(kinds.items()))}
@@ -147,9 +164,9 @@ def ort_notes() -> Iterator[str]:
     """Say what such a file is, and what it is not good for."""
     yield (
         f"ONNX Runtime's own format, version {VERSION}, which it reads from 1.16 on. It is optimised already, for any CPU, and "
-        "nothing more is done at a start: on x86 it lacks the layout in blocks and is slower than model.onnx. It was run by the "
-        "CPU provider alone; a provider that compiles (NNAPI, Core ML, CUDA) finds operators of ONNX Runtime's own in it, which "
-        "it may leave to the CPU: give it model.onnx."
+        "nothing more is done at a start: that is faster, and on x86 an fp32 file is slower than model.onnx, for want of the "
+        "layout in blocks. It was run by the CPU provider alone; a provider that compiles (NNAPI, Core ML, CUDA) finds operators "
+        "of ONNX Runtime's own in it, which it may leave to the CPU: give it model.onnx."
     )
     yield (
         f"{OPERATORS_NAME} lists what a reduced build needs: build.py --include_ops_by_config, with "

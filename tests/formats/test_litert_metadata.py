@@ -169,6 +169,31 @@ def test_a_changed_normalisation_is_read_as_such(path: Path) -> None:
     assert said(path).normalisation == Normalisation(mean=(127.5, *before.mean[1:]), std=before.std)
 
 
+@pytest.mark.parametrize("count", [10, 100_000])
+def test_tables_that_are_shared_do_not_multiply(path: Path, count: int) -> None:
+    """A hundred thousand entries that are one: each would copy its name. Ten may be."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(2**20)
+    name = builder.CreateString("x" * 2**16)
+    builder.StartObject(2)
+    builder.PrependUOffsetTRelativeSlot(0, name, 0)
+    entry = builder.EndObject()
+    builder.StartVector(4, count, 4)
+    for _ in range(count):
+        builder.PrependUOffsetTRelative(entry)
+    entries = builder.EndVector()
+    builder.StartObject(7)
+    builder.PrependUOffsetTRelativeSlot(6, entries, 0)
+    builder.Finish(builder.EndObject(), file_identifier=b"TFL3")
+    path.write_bytes(builder.Output())
+    if count == 10:
+        assert read_description(path) is None
+        return
+    with pytest.raises(RunError, match="its metadata are damaged \\(ValueError: 100000 entries\\)"):
+        read_description(path)
+
+
 def test_metadata_of_another_schema_are_refused(path: Path) -> None:
     path.write_bytes(with_buffer(path.read_bytes(), b"\x08\0\0\0M002" + bytes(40)))
     with pytest.raises(RunError, match=r"^model\.tflite: its metadata are damaged \(ValueError: b'M002'\); convert again$"):

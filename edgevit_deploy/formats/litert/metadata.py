@@ -25,6 +25,9 @@ RGB, IMAGE_PROPERTIES, FEATURE_PROPERTIES = 1, 2, 1
 AXIS_LABELS, NORMALISE = 2, 1
 """Values of the schema's enumerations and unions."""
 
+MAX_FILE_BYTES, MAX_ENTRIES, MAX_CONTENT_BYTES = 2**31, 64, 2**24
+"""Of a file, since offsets in a FlatBuffer reach no further; of tables in a vector, and of bytes in one, as no metadata have."""
+
 DAMAGED = (struct.error, TypeError, IndexError, ValueError, AttributeError, OverflowError, zipfile.BadZipFile, KeyError, OSError)
 """What the libraries raise of tables that point outside of the file, and of a ZIP that is none."""
 
@@ -76,13 +79,25 @@ class Table:
         return start, count
 
     def tables(self, field: int) -> "list[Table]":
-        """Return a vector of tables."""
+        """Return a vector of tables.
+
+        Raises:
+            ValueError: there are more than any metadata have.
+        """
         start, count = self.vector(field, 4)
+        if count > MAX_ENTRIES:
+            raise ValueError(f"{count} entries")
         return [Table(self._raw.Bytes, self._raw.Indirect(start + 4 * place)) for place in range(count)]
 
     def content(self, field: int) -> bytes:
-        """Return a vector of bytes, or a text."""
+        """Return a vector of bytes, or a text.
+
+        Raises:
+            ValueError: it is longer than any in metadata.
+        """
         start, count = self.vector(field, 1)
+        if count > MAX_CONTENT_BYTES:
+            raise ValueError(f"{count} bytes")
         return bytes(self._raw.Bytes[start : start + count])
 
     def floats(self, field: int) -> tuple[float, ...]:
@@ -111,6 +126,8 @@ def read_description(path: Path) -> Description | None:
         RunError: it is no `.tflite`, or they are damaged, or name a file of labels that is not behind the model.
     """
     check_identifier(path)
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise RunError(f"{path.name}: larger than any .tflite, which has at most {MAX_FILE_BYTES} bytes; convert again")
     try:
         metadata = read_metadata(path.read_bytes())
         if metadata is None:

@@ -16,7 +16,7 @@ from export.onnx.ort import check_ort, in_one_order, required_operators, write_o
 from tests.helpers import ort
 from tests.helpers.onnx import SECOND_SIZE, SMALL, error_and_bound, shared
 from tests.helpers.onnx_int8 import EXPORTER, OPERATORS, report, wrong
-from tests.helpers.targets import left_in
+from tests.helpers.targets import NETWORK, left_in
 
 ORT = OnnxOptions(format="ort")
 
@@ -133,6 +133,10 @@ def test_halves_that_would_be_floats_are_refused():
     ):
         SMALL.exporter.refuse(SMALL.plan_of(options=ORT, precision="fp16"))
     SMALL.exporter.refuse(SMALL.plan_of(precision="fp16"))  # the control
+    rounded = EXPORTER.plan(NETWORK.spec, precision="int8", options=ORT)
+    EXPORTER.refuse(rounded)
+    with pytest.raises(UsageError, match=r"\[rounding\] outputs = false.*; use --format onnx$"):
+        EXPORTER.refuse(EXPORTER.plan(NETWORK.spec, precision="int8", options=ORT, rounding={"outputs": False}))
 
 
 @pytest.mark.slow
