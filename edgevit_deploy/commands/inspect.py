@@ -6,11 +6,13 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from edgevit_deploy.commands.console import print_json, print_table
+from edgevit_deploy.commands.console import print_json, print_table, progress, say
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.text import figure
 from edgevit_deploy.request import read_image_size
-from edgevit_deploy.spec import Preprocess, Size
+from edgevit_deploy.spec import ModelSpec, Preprocess, Size
+
+COST_COLUMNS = ("stage", "blocks", "h x w", "C", "k", "r", "million MACs", "counted")
 
 
 def inspect(
@@ -20,7 +22,7 @@ def inspect(
     image_size: str | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Describe a checkpoint (variant, dialect, depths, classes, eps, parameters) or a bundle (after re-hashing it).
+    """Describe a checkpoint (variant, dialect, depths, classes, eps, parameters, cost) or a bundle (after re-hashing it).
 
     Args:
         file: A checkpoint file or a bundle's folder.
@@ -31,7 +33,9 @@ def inspect(
     if file.is_dir() and size is not None:
         raise UsageError(f"{file}: a bundle has the image size that it was made for; drop --image-size")
     facts = _bundle_facts(file) if file.is_dir() else _checkpoint_facts(file, size)
-    print_table(str(file), ("", ""), [[name, str(value)] for name, value in facts.items()])
+    print_table(str(file), ("", ""), [[name, str(value)] for name, value in facts.items() if name != "cost"])
+    if "cost" in facts:
+        _print_cost(facts["cost"])
     if json:
         print_json(facts)
     return 0
@@ -45,6 +49,9 @@ def _checkpoint_facts(file: Path, size: Size | None) -> dict[str, Any]:
     checkpoint = read_checkpoint(file)
     spec, notes = settle(checkpoint.spec, checkpoint.told, size, None)
     parameters = sum(parameter.numel() for parameter in load_network(checkpoint).parameters())
+    with progress(str(file)) as step:
+        step("counting multiply-accumulates")
+        cost = cost_document(spec)
     return {
         "kind": "checkpoint",
         "variant": spec.variant,
@@ -64,7 +71,65 @@ def _checkpoint_facts(file: Path, size: Size | None) -> dict[str, Any]:
         "labels": len(checkpoint.labels) if checkpoint.labels else None,
         "sha256": checkpoint.sha256,
         "notes": (*checkpoint.reading_notes, *notes),
+        "cost": cost,
     }
+
+
+def cost_document(spec: ModelSpec) -> dict[str, Any]:
+    """Return what a network costs at its image size, stage by stage: by formula, counted, and with positions mixed otherwise."""
+    from edgevit_deploy.measure.cost import MIXINGS, mixing, network_cost
+    from edgevit_deploy.measure.profile import macs_by_stage
+
+    cost, counted = network_cost(spec, spec.image_size), macs_by_stage(spec, spec.image_size)
+    stages = [
+        {
+            "stage": number,
+            "blocks": stage.blocks,
+            **msgspec.to_builtins(stage.block),
+            "macs": stage.macs,
+            "counted_macs": counted[f"stage {number}"],
+            "mixing_macs": {name: stage.mixing_macs(name) for name in MIXINGS},
+            "embedding_macs": stage.embedding,
+            "terms_of_a_block": msgspec.to_builtins((*mixing("LGL", stage.block), *stage.besides)),
+        }
+        for number, stage in enumerate(cost.stages, start=1)
+    ]
+    return {
+        "image_size": spec.image_size,
+        "macs": cost.macs,
+        "counted_macs": sum(counted.values()),
+        "head_macs": cost.head,
+        "stages": stages,
+    }
+
+
+def _print_cost(cost: dict[str, Any]) -> None:
+    from edgevit_deploy.measure.cost import MIXINGS
+
+    def millions(macs: int) -> str:
+        return f"{macs / 1e6:.1f}"
+
+    rows = [
+        [
+            str(stage["stage"]),
+            str(stage["blocks"]),
+            f"{stage['height']} x {stage['width']}",
+            *(str(stage[name]) for name in ("channels", "kernel", "sample_rate")),
+            *(millions(stage[name]) for name in ("macs", "counted_macs")),
+            *map(millions, stage["mixing_macs"].values()),
+        ]
+        for stage in cost["stages"]
+    ]
+    sums = [millions(sum(stage["mixing_macs"][name] for stage in cost["stages"])) for name in MIXINGS]
+    total = [*[""] * (len(COST_COLUMNS) - 3), millions(cost["macs"]), millions(cost["counted_macs"]), *sums]
+    rows.append(["all, and head", *total])
+    height, width = cost["image_size"]
+    title = f"cost at {height} x {width}: by formula, as PyTorch counts it, and million MACs of mixing positions alone"
+    print_table(title, (*COST_COLUMNS, *MIXINGS), rows)
+    say(
+        "LGL is what the network has. In its place: LSA, locally grouped attention for LocalAgg; SRA, spatial-reduction "
+        "attention for sparse attention and LocalProp, or for all three; MHSA, attention among all. --json has every term."
+    )
 
 
 def _bundle_facts(folder: Path) -> dict[str, Any]:

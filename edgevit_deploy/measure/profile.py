@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn.functional import conv2d
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgevit_deploy.model.anatomy import PARTS, part_of
+from edgevit_deploy.model.anatomy import PARTS, STAGE, part_of
+from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.session import OpTime
-from edgevit_deploy.spec import Size
+from edgevit_deploy.spec import ModelSpec, Size
 
 BETWEEN = "between the parts"
 """Sums with a residual, changes of layout, and operations whose names a runtime made up while it merged others."""
@@ -113,19 +114,42 @@ def macs_by_part(network: nn.Module, batch: int, image_size: Size) -> dict[str, 
         batch: images a run.
         image_size: (height, width) in pixels.
     """
+    macs: dict[str, int] = {}
+    for path, count in _macs_by_module(network, torch.zeros(batch, 3, *image_size)).items():
+        part = part_of(path) or BETWEEN
+        macs[part] = macs.get(part, 0) + count
+    return macs
+
+
+def macs_by_stage(spec: ModelSpec, image_size: Size) -> dict[str, int]:
+    """Count the multiply-accumulates of a published network for one image by stage, `stage 1` to `stage 4`, then `head`.
+
+    PyTorch's counter sees the network's own modules without their values, so a large image takes no memory.
+
+    Args:
+        spec: of the network.
+        image_size: (height, width) in pixels.
+    """
+    with torch.device("meta"):
+        network, image = EdgeViT(spec).eval(), torch.zeros(1, 3, *image_size)
+    macs: dict[str, int] = {}
+    for path, count in _macs_by_module(network, image).items():
+        stage = STAGE.match(path)
+        name = f"stage {stage[0][-1]}" if stage else "head"
+        macs[name] = macs.get(name, 0) + count
+    return macs
+
+
+def _macs_by_module(network: nn.Module, images: torch.Tensor) -> dict[str, int]:
+    """Return what PyTorch's counter sees in each module, what is inside of it left out."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(torch.zeros(batch, 3, *image_size))
+        network(images)
     flops = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items() if name != "Global"}
     own = dict(flops)  # each name counts what is inside of it as well
     for name, count in flops.items():
         if (around := _nearest_around(name, flops)) is not None:
             own[around] -= count
-    macs: dict[str, int] = {}
-    for name, count in own.items():
-        if count:
-            part = part_of(name.partition(".")[2]) or BETWEEN
-            macs[part] = macs.get(part, 0) + count // 2
-    return macs
+    return {name.partition(".")[2]: count // 2 for name, count in own.items() if count}
 
 
 def _nearest_around(name: str, names: Collection[str]) -> str | None:

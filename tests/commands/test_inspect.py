@@ -42,6 +42,22 @@ def test_a_size_other_than_the_files_own_is_said(capfd: pytest.CaptureFixture[st
     assert "--image-size 224x224, not 64x64 (`edgevit_deploy`)" in str(other["notes"])
 
 
+def test_a_checkpoints_cost_is_shown_by_formula_and_counted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = saved(seeded_state(), tmp_path / "weights.pth")
+    capfd.readouterr()
+    assert run(["inspect", str(path), "--json"]) == 0
+    out, err = capfd.readouterr()
+    cost = json.loads(out)["cost"]
+    assert cost["macs"] == cost["counted_macs"] == pytest.approx(0.551e9, rel=0.002)
+    assert [stage["macs"] for stage in cost["stages"]] == [stage["counted_macs"] for stage in cost["stages"]]
+    first = cost["stages"][0]["mixing_macs"]
+    assert first["LGL"] < first["SRA"] < first["MHSA"]
+    assert "million MACs" in err
+    assert f"{cost['macs'] / 1e6:.1f}" in err
+    wide = facts_of(capfd, path, "--image-size", "64x96")["cost"]
+    assert wide["image_size"] == [64, 96]  # type: ignore[index]
+
+
 def test_a_bundle_has_its_size(fake_bundle: Path, expect_error: Callable[..., str], capfd: pytest.CaptureFixture[str]) -> None:
     message = expect_error(2, "inspect", fake_bundle, "--image-size", 64)
     assert "a bundle has the image size that it was made for; drop --image-size" in message
