@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its
     ),
     "tune": ("tune:tune", "Find the fastest exact form of the graph on one target's runtime."),
     "friendliness": ("friendliness:friendliness", "Show what becomes of each part of the network on each runtime."),
+    "pareto": ("pareto:pareto", "Show accuracy against latency, energy, size or MACs: what is dominated, and by whom."),
     "inspect": ("inspect:inspect", "Describe a checkpoint or a bundle."),
     "doctor": ("doctor:doctor", "Say which targets can be built and run here, and the fix for each gap."),
     "worker": ("worker:worker", "Work for the scheduler at an address: other machines' `--on` sends jobs here."),

@@ -37,24 +37,24 @@ def markdown_text(text: str | Text) -> str:
     return str(text).replace("\n", ", ").replace("|", "\\|").replace("<", "&lt;")
 
 
-def write_together(folder: Path, contents: Mapping[str, str]) -> None:
-    """Write text files into the folder that --output names, over those of an earlier run.
+def write_together(folder: Path, contents: Mapping[str, str | bytes]) -> None:
+    """Write files into the folder that --output names, over those of an earlier run.
 
     Args:
         folder: made if need be.
-        contents: file name -> text.
+        contents: file name -> text, or bytes of a picture.
 
     Raises:
         UsageError: the folder cannot be written; no file is left half-written.
     """
-    write_beside({folder / name: text for name, text in contents.items()}, output=folder)
+    write_beside({folder / name: content for name, content in contents.items()}, output=folder)
 
 
-def write_beside(contents: Mapping[Path, str], *, output: Path) -> None:
-    """Write each text beside its place, and move all into place at the end: none is ever there half-written.
+def write_beside(contents: Mapping[Path, str | bytes], *, output: Path) -> None:
+    """Write each content beside its place, and move all into place at the end: none is ever there half-written.
 
     Args:
-        contents: place -> text; its folder is made if need be.
+        contents: place -> text or bytes; its folder is made if need be.
         output: what --output names, for the error.
 
     Raises:
@@ -62,10 +62,10 @@ def write_beside(contents: Mapping[Path, str], *, output: Path) -> None:
     """
     beside: dict[Path, Path] = {}
     try:
-        for path, text in contents.items():
+        for path, content in contents.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             beside[path] = unfinished(path)
-            beside[path].write_text(writable(text), encoding="utf-8", newline="\n")
+            beside[path].write_bytes(content if isinstance(content, bytes) else writable(content).encode())
         for path, written in beside.items():
             written.replace(path)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name

@@ -53,11 +53,13 @@ class SavedBench:
         return next((result for result in self.results if self.bundles.get(result.label) == identity), None)
 
 
-def read_bench(place: Path) -> SavedBench:
+def read_bench(place: Path, *, flag: str = "--bench", earlier: bool = False) -> SavedBench:
     """Read what `bench --output` has written.
 
     Args:
         place: its folder, or its `bench.json`.
+        flag: what names it, for errors.
+        earlier: take documents of before, which do not say which bundles they timed, nor how often each file was loaded.
 
     Raises:
         UsageError: there is none, it is of an earlier version, or it says what no benchmark can.
@@ -65,14 +67,24 @@ def read_bench(place: Path) -> SavedBench:
     path = place / DOCUMENT_NAME if is_folder(place) else place
     again = f"`{PROGRAM} bench BUNDLE... --output DIR` writes one"
     try:
-        saved = msgspec.json.decode(read_bounded(path, MAX_DOCUMENT_BYTES), type=SavedBench)
+        document = msgspec.json.decode(read_bounded(path, MAX_DOCUMENT_BYTES))
+        saved = msgspec.convert(_completed(document) if earlier else document, type=SavedBench)
     except OSError as error:
-        raise UsageError(f"--bench {place}: {path.name} cannot be read ({error.strerror}); {again}") from error
+        raise UsageError(f"{flag} {place}: {path.name} cannot be read ({error.strerror}); {again}") from error
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise UsageError(f"--bench {place}: no {DOCUMENT_NAME} of this version ({error}); {again}") from error
+        raise UsageError(f"{flag} {place}: no {DOCUMENT_NAME} of this version ({error}); {again}") from error
     if objection := next(_objections(saved), None):
-        raise UsageError(f"--bench {place}: no benchmark has {objection}; {again}")
+        raise UsageError(f"{flag} {place}: no benchmark has {objection}; {again}")
     return saved
+
+
+def _completed(document: object) -> object:
+    """Return a document with what earlier ones do not have."""
+    if not isinstance(document, dict):
+        return document
+    regime = document.get("regime")
+    regime = {"sittings": 1, **regime} if isinstance(regime, dict) else regime
+    return {"bundles": {}, **document, "regime": regime}
 
 
 def _objections(saved: SavedBench) -> Iterator[str]:

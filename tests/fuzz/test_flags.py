@@ -37,6 +37,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "evaluate": ("bundle", "--data", "photos"),
     "bench": ("no-such-bundle",),
     "tune": ("fake", "--model", "no-such-model"),
+    "pareto": ("no-such-record",),
     "friendliness": ("--model", "no-such-model", "--targets", "fake"),
     "doctor": ("--no-such-flag",),
     "train": ("--data", "empty"),
