@@ -105,7 +105,7 @@ def convert(
         precision: of the file; the target's first when None.
         graph: deploy is the published graph rewritten exactly into the operators that the target runs best.
         form: of the deploy graph, or a file with one, as `tune` writes it; the target's own when None.
-        input: tensor takes normalised float32; image takes 0 to 255 and normalises inside the model.
+        input: tensor takes normalised float32; image and uint8 take 0 to 255, as float32 or bytes, and normalise in the model.
         task: what the network is asked for.
         options: the target's own: a mapping of names to values, or its options dataclass.
         calibration: where the ranges of a quantised precision come from.

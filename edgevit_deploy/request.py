@@ -25,7 +25,7 @@ class FileRequest:
         precision: None for the target's first.
         graph: deploy or original.
         form: of the deploy graph, or a file with one, as `tune` writes it; None for the target's own.
-        takes: what `--input` says: tensor or image.
+        takes: what `--input` says: tensor, image or uint8.
         task: what the network is asked for.
     """
 

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit_deploy.errors import RunError
+from edgevit_deploy.errors import RunError, UsageError
 from edgevit_deploy.registry import Availability, requires
-from edgevit_deploy.spec import Precision, TensorSpec
+from edgevit_deploy.spec import INPUTS, Precision, TensorSpec
 
 Array = NDArray[Any]
 
@@ -134,13 +134,14 @@ class Session(ABC):
         """Run once.
 
         Args:
-            feeds: one array for each input name, of the spec's dtype and shape.
+            feeds: one array for each input name, of the spec's dtype and shape; no other type is turned into that one.
 
         Returns:
             One owned array for each output name.
 
         Raises:
             RunError: the session is not open, feeds or outputs do not match the specs, or the runtime failed.
+            UsageError: an array of another type than the file takes.
         """
         self._check_feeds(feeds)
         outputs = self._run(feeds)
@@ -187,7 +188,10 @@ class Session(ABC):
         for spec in self.inputs:
             array = feeds[spec.name]
             if str(array.dtype) != spec.dtype:
-                raise RunError(f"{self.name}: input {spec.name!r} must be {spec.dtype}, got {array.dtype}")
+                raise UsageError(
+                    f"{self.name}: input {spec.name!r} must be {spec.dtype}, got {array.dtype}; prepare pictures for --input "
+                    f"{' or '.join(kind for kind, meaning in INPUTS.items() if meaning.dtype == spec.dtype) or spec.dtype}"
+                )
             if not spec.accepts(array.shape):
                 raise RunError(f"{self.name}: input {spec.name!r} must have shape {spec.shape}, got {array.shape}")
 

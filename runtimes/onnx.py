@@ -17,7 +17,7 @@ from edgevit_deploy.spec import PROGRAM, TensorSpec
 if TYPE_CHECKING:
     import onnxruntime
 
-DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(uint8)": "uint8"}
 """How ONNX Runtime calls the types."""
 
 KERNEL = "_kernel_time"

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from edgevit_deploy.model.preprocessing import objections as preprocess_objections
 from edgevit_deploy.spec import (
+    INPUTS,
     MAX_BATCH,
     MAX_BLOCKS,
     MAX_CLASSES,
     MAX_FILE_BYTES,
     MAX_SIDE,
     QUANTISED,
+    InputType,
     TensorSpec,
     task_of,
     tensor_bytes,
@@ -79,11 +81,13 @@ def _tensor(spec: TensorSpec) -> Iterator[str]:
 
 
 def _free_axes(manifest: "Manifest") -> Iterator[str]:
-    """Axes are free where the conversion left them so; otherwise one could be named free that the file has fixed."""
+    """Axes are free where the conversion left them so, else one could be named free that the file has fixed; so with types."""
     batch, size = manifest.conversion.batch, manifest.conversion.image_size
     first = "batch" if batch == "dynamic" else batch
     sides = ("height", "width") if size == "dynamic" else size
     for spec in manifest.inputs:
+        if spec.dtype != (dtype := INPUTS[manifest.conversion.takes].dtype):
+            yield f"{spec.name!r} holds {spec.dtype}, and a file that takes {manifest.conversion.takes} holds {dtype}"
         if spec.shape != (first, 3, *sides):
             yield f"{spec.name!r} has the shape {spec.shape}, expected {(first, 3, *sides)}"
     for spec in manifest.outputs:
@@ -95,6 +99,7 @@ def _free_axes(manifest: "Manifest") -> Iterator[str]:
 def _golden(manifest: "Manifest") -> Iterator[str]:
     golden, sizes = manifest.golden, {record.path: record.bytes for record in manifest.files}
     arrays = (golden.input, *golden.outputs)
+    types: dict[str, InputType] = {golden.input.path: INPUTS[manifest.conversion.takes].dtype}
     if len({array.name for array in arrays}) < len(arrays):  # only one of them would be compared, and an app may read the other
         yield "golden data of one name are recorded twice"
     for array in arrays:
@@ -102,8 +107,8 @@ def _golden(manifest: "Manifest") -> Iterator[str]:
             yield f"{array.path} has the shape {array.shape}, expected sizes of 1 and more"
         elif array.path not in sizes:
             yield f"{array.path} is named but not among its files"
-        elif tensor_bytes(array.shape) != sizes[array.path]:
-            yield f"{array.path} has {sizes[array.path]} bytes, which is not float32 {array.shape}"
+        elif tensor_bytes(array.shape, dtype := types.get(array.path, "float32")) != sizes[array.path]:
+            yield f"{array.path} has {sizes[array.path]} bytes, which is not {dtype} {array.shape}"
         elif array.shape[0] != len(golden.probes):
             yield f"{array.path} has {array.shape[0]} rows for {len(golden.probes)} probes"
 

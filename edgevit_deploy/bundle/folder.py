@@ -5,9 +5,9 @@ read of it is bounded by what the manifest records, and that by `claims`.
 """
 
 import hashlib
-import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,10 @@ from edgevit_deploy.bundle.manifest import (
     read_manifest,
 )
 from edgevit_deploy.bundle.place import files_in
+from edgevit_deploy.data.preprocess import Images
 from edgevit_deploy.errors import BundleError, UsageError
 from edgevit_deploy.outside.files import is_regular, open_regular, read_bounded
-from edgevit_deploy.spec import INPUT_NAME, MAX_LABELS_BYTES
+from edgevit_deploy.spec import INPUT_NAME, INPUTS, MAX_LABELS_BYTES, InputType, tensor_bytes
 
 LABELS_NAME = "labels.txt"
 README_NAME = "README.md"
@@ -32,45 +33,49 @@ EVALUATION_NAME = "evaluation.json"
 """Of what an evaluation found out, where it was put into the bundle; only the list of files in the manifest knows of it."""
 
 GOLDEN = "golden"
-GOLDEN_INPUT = f"{GOLDEN}/input.f32"
+GOLDEN_INPUTS: dict[InputType, str] = {"float32": f"{GOLDEN}/input.f32", "uint8": f"{GOLDEN}/input.u8"}
+"""Where the golden inputs are, by their type, and how NumPy calls what is in them, the same on every machine."""
+
+STORED: dict[str, str] = {"float32": "<f4", "uint8": "u1"}
 ONLY_OUTPUT = "output"
 """The name of the golden file of an output that is the only one."""
 
 
 def write_golden(
-    folder: Path, names: tuple[str, ...], inputs: NDArray[np.float32], outputs: Mapping[str, NDArray[np.float64]]
+    folder: Path, names: tuple[str, ...], inputs: Images, outputs: Mapping[str, NDArray[np.float64]]
 ) -> GoldenRecord:
-    """Write golden inputs (n, 3, height, width) and float64 outputs (n, ...) as raw little-endian float32, one file each."""
+    """Write golden inputs (n, 3, height, width) in their own type and float64 outputs (n, ...) as float32, raw, one file each."""
     (folder / GOLDEN).mkdir()
-    (folder / GOLDEN_INPUT).write_bytes(inputs.astype("<f4").tobytes())
+    dtype: InputType = "uint8" if inputs.dtype == np.uint8 else "float32"
+    (folder / GOLDEN_INPUTS[dtype]).write_bytes(inputs.astype(STORED[dtype]).tobytes())
     records = []
     for name, values in outputs.items():
         path = f"{GOLDEN}/{ONLY_OUTPUT if len(outputs) == 1 else name}.f32"
-        (folder / path).write_bytes(values.astype("<f4").tobytes())
+        (folder / path).write_bytes(values.astype(STORED["float32"]).tobytes())
         records.append(GoldenArray(name=name, path=path, shape=values.shape))
     return GoldenRecord(
-        input=GoldenArray(name=INPUT_NAME, path=GOLDEN_INPUT, shape=inputs.shape), outputs=tuple(records), probes=names
+        input=GoldenArray(name=INPUT_NAME, path=GOLDEN_INPUTS[dtype], shape=inputs.shape), outputs=tuple(records), probes=names
     )
 
 
-def read_golden(bundle: Path, manifest: Manifest) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+def read_golden(bundle: Path, manifest: Manifest) -> tuple[Images, dict[str, NDArray[np.float32]]]:
     """Read the golden inputs (n, 3, height, width), and of each output by name what it must be (n, ...).
 
     Raises:
         BundleError: a file does not hold as many numbers as the manifest says, or one that is not finite.
     """
-    golden = manifest.golden
-    return _read_array(bundle, manifest, golden.input), {
-        array.name: _read_array(bundle, manifest, array) for array in golden.outputs
+    golden, dtype = manifest.golden, INPUTS[manifest.conversion.takes].dtype
+    return _read_array(bundle, manifest, golden.input, dtype), {
+        array.name: _read_array(bundle, manifest, array, "float32") for array in golden.outputs
     }
 
 
-def _read_array(bundle: Path, manifest: Manifest, record: GoldenArray) -> NDArray[np.float32]:
-    size = 4 * math.prod(record.shape)
+def _read_array(bundle: Path, manifest: Manifest, record: GoldenArray, dtype: InputType) -> NDArray[Any]:
+    size = tensor_bytes(record.shape, dtype)
     data = read_recorded(bundle, manifest, record.path, size)
     if len(data) != size:
-        raise BundleError(f"{bundle / record.path}: {len(data)} bytes, expected float32 {record.shape}; convert again")
-    values = np.frombuffer(data, dtype="<f4").astype(np.float32).reshape(record.shape)
+        raise BundleError(f"{bundle / record.path}: {len(data)} bytes, expected {dtype} {record.shape}; convert again")
+    values = np.frombuffer(data, dtype=STORED[dtype]).astype(dtype).reshape(record.shape)
     if not np.isfinite(values).all():
         raise BundleError(f"{bundle / record.path}: it holds numbers that are not finite, which prove nothing; convert again")
     return values

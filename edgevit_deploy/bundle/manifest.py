@@ -58,7 +58,10 @@ class GoldenArray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenRecord:
-    """Raw little-endian float32 arrays in C order, for an app to replay; outputs are the float64 truth, rounded."""
+    """Raw little-endian arrays in C order, for an app to replay.
+
+    Inputs are of the type that the file takes; outputs are the float64 truth, rounded to float32.
+    """
 
     input: GoldenArray
     outputs: tuple[GoldenArray, ...]
@@ -98,7 +101,7 @@ class ConversionRecord:
     Attributes:
         batch: images a run, or `dynamic`.
         image_size: (height, width) in pixels, or `dynamic`.
-        takes: what the input holds: normalised values, or a picture from 0 to 255.
+        takes: what the input holds (`spec.INPUTS`): normalised values, or a picture from 0 to 255, as floats or as bytes.
         returns: what the outputs hold.
         graph: which graph was written.
         form: part -> choice of the deploy graph; None for the original.

@@ -1,9 +1,10 @@
 """The README.md inside a bundle: what the file is, what to feed it, and how to prove it on the device."""
 
+from edgevit_deploy.bundle.folder import GOLDEN_INPUTS, STORED
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.outside.text import figure
 from edgevit_deploy.parity.gate import OutputDiff, why_not_finite
-from edgevit_deploy.spec import TensorSpec
+from edgevit_deploy.spec import INPUTS, InputType, TensorSpec
 
 TEMPLATE = """\
 # {variant}, {target} {precision}
@@ -26,7 +27,7 @@ TEMPLATE = """\
 
 ## Prove it on your device
 `{golden.input.path}` holds {golden_count} inputs {golden.input.shape} and {golden_outputs}
-what they must give: raw little-endian float32, C order, no header. The outputs are PyTorch's float64 results.
+what they must give: {golden_types}, C order, no header. The outputs are PyTorch's float64 results.
 Feed each and compare: {compared} on the host that made this bundle {measured};
 more than {atol} is wrong.
 
@@ -45,7 +46,7 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         manifest: of the bundle; its file list may still be empty.
         usage: Markdown of the target's exporter: how an app loads the file.
     """
-    (inputs,) = manifest.inputs
+    (inputs,), takes = manifest.inputs, INPUTS[manifest.conversion.takes]
     model, preprocess, golden = manifest.model, manifest.preprocess, manifest.golden
     given = [manifest.parity.given(array.name, model.image_size) for array in golden.outputs]
     largest = max((diff.error for diffs in given for diff in diffs), default=None)
@@ -60,15 +61,16 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         origin=_origin(manifest),
         input=inputs,
         input_shape=_shape(inputs),
-        input_meaning="RGB, 0 to 255" if manifest.conversion.takes == "image" else "RGB, normalised as below",
+        input_meaning=takes.holds,
         outputs="\n".join(_output_row(manifest, spec) for spec in manifest.outputs),
         color_order=preprocess.color_order,
         interpolation=preprocess.interpolation,
         resize=_resize(manifest),
         crop=f"{preprocess.crop[0]} x {preprocess.crop[1]}",
         normalisation=_normalisation(manifest),
-        usage=usage.strip(),
+        usage=_usage(usage.strip(), takes.dtype),
         golden=golden,
+        golden_types="raw little-endian float32" if takes.dtype == "float32" else f"raw {takes.dtype} and little-endian float32",
         golden_count=golden.input.shape[0],
         golden_outputs=", ".join(f"`{array.path}` {array.shape}" for array in golden.outputs),
         compared="the root of the mean square difference" if manifest.quantisation else "the largest difference",
@@ -77,6 +79,12 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         verdict=_verdict(manifest),
         notes="".join(f"- {note}\n" for note in manifest.notes),
     )
+
+
+def _usage(usage: str, dtype: InputType) -> str:
+    """Return how an app loads the file, its Python reading the golden inputs in their type."""
+    read = {kind: f'"{GOLDEN_INPUTS[kind]}", "{STORED[kind]}"' for kind in GOLDEN_INPUTS}
+    return usage.replace(read["float32"], read[dtype])
 
 
 def _atol(diffs: list[OutputDiff]) -> str:
@@ -114,8 +122,10 @@ def _resize(manifest: Manifest) -> str:
 
 def _normalisation(manifest: Manifest) -> str:
     preprocess = manifest.preprocess
-    if manifest.conversion.takes == "image":
-        return "Nothing else: the model takes 0 to 255 and normalises inside."
+    takes = INPUTS[manifest.conversion.takes]
+    if takes.pixels:
+        layout = "layout (batch, channel, height, width)."
+        return f"Nothing else: the model takes 0 to 255, as {takes.dtype}, and normalises inside; {layout}"
     low, high = preprocess.value_range
     return (
         f"Scale 0..255 to {low:g}..{high:g}, subtract the mean {preprocess.mean} and divide by {preprocess.std}, "

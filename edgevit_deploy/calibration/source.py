@@ -18,7 +18,7 @@ from edgevit_deploy.data.batches import PictureStream
 from edgevit_deploy.data.counting import now_and_then
 from edgevit_deploy.data.photographs import find_pictures
 from edgevit_deploy.data.pictures import PassedOver
-from edgevit_deploy.data.preprocess import normalise
+from edgevit_deploy.data.preprocess import Images, normalise
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.observe import observe
 from edgevit_deploy.errors import UsageError
@@ -128,7 +128,7 @@ class CalibrationPictures(Protocol):
     @property
     def count(self) -> int: ...  # noqa: D102
 
-    def batches(self, step: Step) -> Iterator[NDArray[np.float32]]: ...  # noqa: D102
+    def batches(self, step: Step) -> Iterator[Images]: ...  # noqa: D102
 
 
 def open_calibration(choice: CalibrationChoice, preprocess: Preprocess, size: Size, seed: int) -> CalibrationPictures:
@@ -166,7 +166,7 @@ class _Drawn:
         drawn = [natural_picture(size, rng, CONTRASTS[place % len(CONTRASTS)]) for place in range(DRAWN_PICTURES)]
         self._inputs = normalise(np.stack(drawn), preprocess, "tensor")
 
-    def batches(self, step: Step) -> Iterator[NDArray[np.float32]]:
+    def batches(self, step: Step) -> Iterator[Images]:
         step("observing ranges on drawn pictures")
         yield from np.split(self._inputs, DRAWN_PICTURES // BATCH)
 
@@ -211,7 +211,7 @@ class SpreadPictures:
         """How many are not known to be broken."""
         return len(self._positions) - len(self.broken)
 
-    def batches(self, step: Step) -> Iterator[NDArray[np.float32]]:
+    def batches(self, step: Step) -> Iterator[Images]:
         """Yield the inputs of all that can be read.
 
         Raises:

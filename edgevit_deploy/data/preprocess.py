@@ -7,14 +7,14 @@ nothing, which is why they are stored as tensors.
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgevit_deploy.data.pictures import read_picture
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.spec import MAX_SIDE, InputKind, Preprocess, Size
+from edgevit_deploy.spec import INPUTS, MAX_SIDE, InputKind, Preprocess, Size
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
@@ -38,23 +38,27 @@ def read_pixels(path: Path, preprocess: Preprocess) -> NDArray[np.uint8]:
     return np.asarray(_resize_and_crop(read_picture(path), preprocess))
 
 
-def normalise(pixels: NDArray[np.uint8], preprocess: Preprocess, takes: InputKind) -> NDArray[np.float32]:
+Images = NDArray[np.float32 | np.uint8]
+"""Network inputs (batch, 3, height, width), in the type that a file takes."""
+
+
+def normalise(pixels: NDArray[np.uint8], preprocess: Preprocess, takes: InputKind) -> Images:
     """Turn pictures into network inputs.
 
     Args:
         pixels: uint8 (batch, height, width, 3), RGB, 0 to 255.
         preprocess: whose mean, std and value range apply.
-        takes: `tensor` normalises; `image` keeps 0 to 255, for a model that normalises inside.
+        takes: what is not of pixels is normalised; what is stays from 0 to 255, for a model that normalises inside.
 
     Returns:
-        float32 (batch, 3, height, width).
+        float32 or uint8 (batch, 3, height, width), as `takes` says.
     """
-    planes = pixels.transpose(0, 3, 1, 2).astype(np.float64)
-    if takes == "tensor":
+    planes: NDArray[Any] = pixels.transpose(0, 3, 1, 2)
+    if not INPUTS[takes].pixels:
         low, high = preprocess.value_range
         mean, std = (np.array(values).reshape(1, 3, 1, 1) for values in (preprocess.mean, preprocess.std))
-        planes = (planes / 255 * (high - low) + low - mean) / std
-    return np.ascontiguousarray(planes, dtype=np.float32)
+        planes = (planes.astype(np.float64) / 255 * (high - low) + low - mean) / std
+    return np.ascontiguousarray(planes, dtype=INPUTS[takes].dtype)
 
 
 def _check_sizes(preprocess: Preprocess) -> None:

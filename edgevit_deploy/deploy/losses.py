@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgevit_deploy.data.preprocess import Images
 from edgevit_deploy.deploy.quantised import QuantisedOperator, chosen
 from edgevit_deploy.deploy.ranges import Ranges
 from edgevit_deploy.deploy.scheme import Scheme
@@ -18,7 +18,7 @@ HIGHEST_DB = 150.0
 
 @torch.no_grad()
 def sqnr_by_operator(
-    network: nn.Module, scheme: Scheme, ranges: Ranges | None, images: NDArray[np.float32], tell: Callable[[str], None]
+    network: nn.Module, scheme: Scheme, ranges: Ranges | None, images: Images, tell: Callable[[str], None]
 ) -> dict[str, float]:
     """Return the signal to quantisation-noise ratio of the outputs in dB, with each operator rounded alone.
 

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgevit_deploy.data.preprocess import Images
 from edgevit_deploy.deploy.ranges import OperatorRanges, Range, Ranges
 from edgevit_deploy.errors import RunError
 
@@ -29,7 +29,7 @@ def operators_of(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d | nn.Linea
 
 
 def observe(
-    network: nn.Module, batches: Callable[[], Iterable[NDArray[np.float32]]], percentile: float | None = None
+    network: nn.Module, batches: Callable[[], Iterable[Images]], percentile: float | None = None
 ) -> dict[str, OperatorRanges]:
     """Run pictures through a deploy graph in float32 and return the ranges of its operators.
 
@@ -104,7 +104,7 @@ class _Histograms:
 
 
 @torch.no_grad()
-def _run(network: nn.Module, batches: Iterable[NDArray[np.float32]], seen: "_Extremes | _Histograms") -> None:
+def _run(network: nn.Module, batches: Iterable[Images], seen: "_Extremes | _Histograms") -> None:
     def hook(path: str, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         seen.see(path, "input", inputs[0])
         seen.see(path, "output", output)

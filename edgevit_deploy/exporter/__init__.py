@@ -14,9 +14,11 @@ from edgevit_deploy.exporter.plan import ExportPlan as ExportPlan
 from edgevit_deploy.exporter.plan import OptionsT
 from edgevit_deploy.exporter.plan import Quantisation as Quantisation
 from edgevit_deploy.exporter.plan import shown as shown
+from edgevit_deploy.exporter.plan import zeros as zeros
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.spec import (
+    INPUTS,
     QUANTISED,
     SIZE_STEP,
     Graph,
@@ -61,7 +63,9 @@ class Exporter(ABC, Generic[OptionsT]):
     tasks: ClassVar[tuple[Task, ...]] = ("classify",)
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = False
-    image_input: ClassVar[bool] = True
+    cannot_take: ClassVar[Mapping[InputKind, str]] = {}
+    """What the input of its files cannot be, and why, as a sentence without its end."""
+
     graphs: ClassVar[tuple[Graph, ...]] = ("deploy", "original")
     """The forms of the network that the format can hold."""
 
@@ -97,8 +101,8 @@ class Exporter(ABC, Generic[OptionsT]):
         """Write the file into `folder` (which exists) and read back what was written.
 
         Args:
-            module: float32, evaluation mode, requires no gradient; takes `plan.input_spec()` and returns `plan.outputs`, one
-                tensor or a tuple. It must not be changed: work on a copy.
+            module: of float32 weights, in evaluation mode, requires no gradient; takes `plan.input_spec()` and returns
+                `plan.outputs`, one tensor or a tuple. It must not be changed: work on a copy.
             plan: what to build; `refuse` has accepted it.
             folder: where to write; the file is `model.<suffix>`.
 
@@ -245,8 +249,11 @@ class Exporter(ABC, Generic[OptionsT]):
             raise UsageError(f"{self.target} cannot have a dynamic batch; use --batch N")
         if plan.dynamic_size and not self.dynamic_size:
             raise UsageError(f"{self.target} cannot have a dynamic image size; use --image-size N or HxW")
-        if plan.takes == "image" and not self.image_input:
-            raise UsageError(f"{self.target} cannot take --input image; use --input tensor")
+        if plan.takes in self.cannot_take:
+            others = [kind for kind in INPUTS if kind not in self.cannot_take]
+            alike = [kind for kind in others if INPUTS[kind].pixels == INPUTS[plan.takes].pixels] or others
+            why = self.cannot_take[plan.takes]
+            raise UsageError(f"{self.target} cannot take --input {plan.takes} ({why}); use --input {' or '.join(alike)}")
         if plan.graph not in self.graphs:
             raise UsageError(f"{self.target} cannot hold the {plan.graph} graph; use --graph {' or '.join(self.graphs)}")
 

@@ -1,9 +1,9 @@
 """One conversion as it was decided, what an exporter wrote, and what of a target's precisions is decided once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.ranges import OperatorRanges
@@ -13,6 +13,7 @@ from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.spec import (
     DYNAMIC_BATCHES,
     INPUT_NAME,
+    INPUTS,
     Graph,
     InputKind,
     ModelSpec,
@@ -24,7 +25,17 @@ from edgevit_deploy.spec import (
     second_size,
 )
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 OptionsT = TypeVar("OptionsT")
+
+
+def zeros(shape: Sequence[int], dtype: str) -> "Tensor":
+    """Return zeros of a shape and a type by its name in a `TensorSpec`."""
+    import torch
+
+    return torch.zeros(tuple(shape), dtype=getattr(torch, dtype))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +67,13 @@ class ExportPlan(Generic[OptionsT]):
     ranges: dict[str, OperatorRanges] | None = None
 
     def input_spec(self) -> TensorSpec:
-        """The one input: float32 (batch, 3, height, width); normalised, or 0 to 255 when `takes` is image."""
+        """The one input: (batch, 3, height, width), of the type that `takes` says."""
         height, width = ("height", "width") if self.dynamic_size else self.image_size
-        return TensorSpec(name=INPUT_NAME, shape=(self.batch_axis(), 3, height, width), dtype="float32")
+        return TensorSpec(name=INPUT_NAME, shape=(self.batch_axis(), 3, height, width), dtype=INPUTS[self.takes].dtype)
+
+    def example(self) -> "Tensor":
+        """An input to trace with: zeros, of the traced sizes."""
+        return zeros((self.batch, 3, *self.image_size), self.input_spec().dtype)
 
     def proven_batches(self) -> tuple[int, ...]:
         """The batch sizes at which the file must be right."""

@@ -76,6 +76,7 @@ OPERATORS = {
     "aten::softmax.int": 3,
     "aten::split_with_sizes": 3,
     "aten::sub.Tensor": 3,
+    "aten::to.dtype": 5,
     "aten::transpose.int": 3,
     "aten::unbind.int": 2,
     "aten::unsqueeze": 2,

@@ -51,7 +51,7 @@ def profile_by_module(
 
     Args:
         session: of a file.
-        feeds: float32 (batch, 3, height, width) by input name.
+        feeds: (batch, 3, height, width) by input name.
         runs: how often it is run.
         make_module: returns the module that the file was written from; called where the file keeps no names.
 

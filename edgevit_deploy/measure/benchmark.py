@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edgevit_deploy.data.preprocess import Images
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.measure.result import Benchmark, BenchmarkResult, Regime
@@ -40,7 +40,7 @@ class Candidate:
         path: the model file, or directory.
         inputs: what it takes.
         outputs: what it returns.
-        feeds: float32 (batch, 3, height, width) by input name; the same for every call.
+        feeds: (batch, 3, height, width) by input name; the same for every call.
     """
 
     label: str
@@ -51,7 +51,7 @@ class Candidate:
     feeds: Mapping[str, Array]
 
     @classmethod
-    def of(cls, label: str, session_type: type[Session], artifact: Artifact, images: NDArray[np.float32], batch: int) -> Self:
+    def of(cls, label: str, session_type: type[Session], artifact: Artifact, images: Images, batch: int) -> Self:
         """Return a file to time on the first `batch` of some images (n, 3, height, width)."""
         return cls(
             label=label,

@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from edgevit_deploy.model.edgevit import EdgeViT
-from edgevit_deploy.spec import InputKind, OutputKind, Preprocess
+from edgevit_deploy.spec import INPUTS, InputKind, OutputKind, Preprocess
 
 
 class PreparedModel(nn.Module):
-    """A network with normalisation in front when it takes images, and softmax behind when it returns probabilities.
+    """A network with normalisation in front when it takes pixels, and softmax behind when it returns probabilities.
 
     Args:
         network: the published graph or, as one chain, the deploy graph.
         preprocess: whose normalisation it is.
-        takes: `image` puts the normalisation in front.
+        takes: what of pixels is taken puts the normalisation in front; bytes become floats there first.
         returns: `features` gives the four stages' maps in place of the head's logits.
     """
 
@@ -25,7 +25,7 @@ class PreparedModel(nn.Module):
     def __init__(self, network: nn.Module, preprocess: Preprocess, takes: InputKind, returns: OutputKind) -> None:
         super().__init__()
         self.network = StageFeatures(network) if returns == "features" else network
-        self.takes_images = takes == "image"
+        self.takes_pixels = INPUTS[takes].pixels
         self.returns_probabilities = returns == "probabilities"
         low, high = preprocess.value_range
         # Folded to units of 0..255: (x / 255 * (high - low) + low - mean) / std == (x - mean255) / std255.
@@ -37,8 +37,9 @@ class PreparedModel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         """(batch, 3, height, width), normalised or 0 to 255 -> what `spec.output_specs` says, one tensor or a tuple."""
-        if self.takes_images:
-            x = (x - self.mean) / self.std
+        if self.takes_pixels:
+            pixels = x if x.is_floating_point() else x.to(self.mean.dtype)
+            x = (pixels - self.mean) / self.std
         y: Tensor | tuple[Tensor, ...] = self.network(x)
         return y.softmax(dim=-1) if self.returns_probabilities and isinstance(y, Tensor) else y
 

@@ -5,6 +5,10 @@ The bound is `k * noise`, where noise is the largest absolute error against floa
 in float32 for an fp32 file, in the emulation of 16-bit storage (`reference.RoundEveryOutput`) for an fp16 or bf16 file. There
 is no default.
 
+An input in integers has no noise of its own: 0 to 255 are exact in every precision here (bfloat16 has just the 8 bits), and the
+truth is given the same ones. So noise and k are about what is computed from the input on, the cast being exact; `--input image`
+and `--input uint8` have one truth, one noise and one bound, to the last bit (a test says so).
+
 A quantised file is measured by the root of the mean square instead, against that of its own emulation (`parity.integers`): one
 rounding that falls the other way spreads through the network, so that single outputs differ as much as the error is large, while
 their mean square does not.

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevit_deploy.data.preprocess import Images
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.parity.bounds import NoiseMultiple, Tolerance, measure_of, tolerance_for
 from edgevit_deploy.parity.probes import Probes
@@ -209,7 +210,7 @@ def root_mean_square(values: NDArray[np.float64]) -> float:
     return float(np.sqrt(np.square(values).mean()))
 
 
-def run_in_batches(session: Session, inputs: NDArray[np.float32], batch: int) -> dict[str, NDArray[Any]]:
+def run_in_batches(session: Session, inputs: Images, batch: int) -> dict[str, NDArray[Any]]:
     """Run images (n, 3, height, width) through a session, `batch` at a time, filling a short last batch with the first images.
 
     Returns:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit_deploy.data.preprocess import normalise
-from edgevit_deploy.spec import InputKind, Preprocess, Size
+from edgevit_deploy.data.preprocess import Images, normalise
+from edgevit_deploy.spec import INPUTS, InputKind, Preprocess, Size
 
 GOLDEN_PROBES = 2
 """How many probes, counted from the first, a bundle carries as golden data: one natural-like, one noise."""
@@ -20,10 +20,10 @@ GOLDEN_PROBES = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Probes:
-    """Named inputs of one size: `inputs` is float32 (len(names), 3, height, width); equal only to itself, and so a key."""
+    """Named inputs of one size, (len(names), 3, height, width), in a file's type; equal only to itself, and so a key."""
 
     names: tuple[str, ...]
-    inputs: NDArray[np.float32]
+    inputs: Images
 
     @property
     def size(self) -> Size:
@@ -34,7 +34,7 @@ class Probes:
         """Return the first of these probes."""
         return Probes(names=self.names[:count], inputs=self.inputs[:count])
 
-    def join(self, names: tuple[str, ...], inputs: NDArray[np.float32]) -> "Probes":
+    def join(self, names: tuple[str, ...], inputs: Images) -> "Probes":
         """Return these probes followed by others of the same size."""
         return Probes(names=self.names + names, inputs=np.concatenate([self.inputs, inputs]))
 
@@ -45,13 +45,13 @@ def make_probes(size: Size, preprocess: Preprocess, takes: InputKind, seed: int)
     Args:
         size: (height, width) in pixels.
         preprocess: turns pictures into normalised inputs.
-        takes: `tensor` for normalised inputs, `image` for 0 to 255.
+        takes: what the file takes; probes of pixels are whole numbers, the noise among them too.
         seed: of the noise and the natural-like pictures.
     """
     rng = np.random.default_rng([seed, *size])
     pictures = _draw(size, rng)
     inputs = normalise(np.stack(list(pictures.values())), preprocess, takes)
-    if takes == "tensor":
+    if not INPUTS[takes].pixels:
         for name, amplitude in (("noise", 1.0), ("noise dim", 0.01)):
             inputs[list(pictures).index(name)] = amplitude * rng.standard_normal((3, *size))
     return Probes(names=tuple(pictures), inputs=inputs)

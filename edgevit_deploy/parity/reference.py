@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from edgevit_deploy.data.preprocess import Images
 from edgevit_deploy.model.ends import as_tuple, prepare
 from edgevit_deploy.parity.gate import Truth
 from edgevit_deploy.parity.probes import Probes
@@ -108,7 +109,7 @@ class Reference:
             self._computed[key] = {name: np.concatenate([row[name] for row in rows]) for name in ends.outputs}
         return self._computed[key]
 
-    def runner(self, ends: Ends, arithmetic: Arithmetic) -> Callable[[NDArray[np.float32]], Outputs]:
+    def runner(self, ends: Ends, arithmetic: Arithmetic) -> Callable[[Images], Outputs]:
         """Return what runs images (n, 3, height, width) in one arithmetic, all at once; nothing of it is kept here."""
         module = self._prepare(ends, arithmetic)
         return lambda images: dict(zip(ends.outputs, _run(module, images, arithmetic), strict=True))
@@ -127,10 +128,10 @@ class Reference:
 
 
 @torch.no_grad()
-def _run(module: nn.Module, images: NDArray[np.float32], arithmetic: Arithmetic) -> list[NDArray[np.float64]]:
+def _run(module: nn.Module, images: Images, arithmetic: Arithmetic) -> list[NDArray[np.float64]]:
     """Run images (n, 3, height, width) and return each output, float64 (n, ...)."""
     x = torch.from_numpy(images)
-    if arithmetic == "fp64":
+    if arithmetic == "fp64" and x.is_floating_point():  # bytes become floats in the module
         x = x.double()
     if arithmetic not in STORED:
         outputs = as_tuple(module(x))

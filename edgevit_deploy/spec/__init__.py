@@ -7,6 +7,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from edgevit_deploy.errors import UsageError, did_you_mean
+from edgevit_deploy.spec.inputs import INPUTS as INPUTS
+from edgevit_deploy.spec.inputs import MAX_TENSOR_BYTES as MAX_TENSOR_BYTES
+from edgevit_deploy.spec.inputs import InputKind as InputKind
+from edgevit_deploy.spec.inputs import InputType as InputType
+from edgevit_deploy.spec.inputs import tensor_bytes as tensor_bytes
+from edgevit_deploy.spec.inputs import too_large as too_large
 from edgevit_deploy.spec.precision import BYTES_PER_WEIGHT as BYTES_PER_WEIGHT
 from edgevit_deploy.spec.precision import QUANTISED as QUANTISED
 from edgevit_deploy.spec.precision import FloatPrecision as FloatPrecision
@@ -21,7 +27,6 @@ PROGRAM = "convert.py" if IN_A_CHECKOUT else "edgevit-deploy"
 """What people type: `python convert.py` in the project's folder, the console script where a wheel was installed."""
 
 Graph = Literal["original", "deploy"]
-InputKind = Literal["tensor", "image"]
 OutputKind = Literal["logits", "probabilities", "features"]
 Task = Literal["classify", "features"]
 Size = tuple[int, int]  # (height, width) in pixels
@@ -50,9 +55,6 @@ MAX_LABELS_BYTES = 64 * 2**20
 
 MAX_FILE_BYTES = 2**34
 """Of a checkpoint, or of one file of a bundle; no EdgeViT takes as much. A sparse file is made at once and hashed for hours."""
-
-MAX_TENSOR_BYTES = 2**31
-"""Of one float32 input or output; what a file claims beyond that is not believed, and what a user asks beyond that not tried."""
 
 DYNAMIC_BATCHES = (1, 3)
 """The batch sizes at which a dynamic batch is proven; probes do not divide by 3, so a filled last batch runs too."""
@@ -181,16 +183,6 @@ def _listed(values: Sequence[float]) -> str:
 def resized(crop: Size, crop_ratio: float) -> Size:
     """Return to what (height, width) a picture is resized of which `crop` keeps that share of each side, as timm rounds it."""
     return math.floor(crop[0] / crop_ratio), math.floor(crop[1] / crop_ratio)
-
-
-def tensor_bytes(shape: Sequence[int]) -> int:
-    """Return how many bytes a float32 tensor of that shape has."""
-    return 4 * math.prod(shape)
-
-
-def too_large(size: int) -> str:
-    """Return, for more bytes than one input or output may have, the end of a sentence that says so; else nothing."""
-    return f"would take {size / 1e9:.3g} GB, more than {MAX_TENSOR_BYTES / 1e9:.3g} GB" if size > MAX_TENSOR_BYTES else ""
 
 
 def task_of(returns: OutputKind) -> Task:

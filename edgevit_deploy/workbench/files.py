@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevit_deploy.data.preprocess import Images
 from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.parity.reference import Ends
 from edgevit_deploy.parity.taps import TappedNetwork
@@ -30,6 +31,6 @@ def split_taps(rows: NDArray[Any], tapped: TappedNetwork, size: Size) -> dict[st
     return {tap.name: column for tap, column in zip(taps, columns, strict=True)}
 
 
-def feeds_of(artifact: Artifact, images: NDArray[np.float32], batch: int) -> Mapping[str, NDArray[np.float32]]:
+def feeds_of(artifact: Artifact, images: Images, batch: int) -> Mapping[str, Images]:
     """Return one run's feeds: the first `batch` of some images (n, 3, height, width), from the start again where they end."""
     return {artifact.inputs[0].name: images[np.arange(batch) % len(images)]}

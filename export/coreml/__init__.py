@@ -22,7 +22,7 @@ from edgevit_deploy.formats.coreml import (
 )
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.process.scratch import scratch_beside
-from edgevit_deploy.spec import DYNAMIC_BATCHES, INPUT_NAME, SIZE_STEP, OutputKind, Precision
+from edgevit_deploy.spec import DYNAMIC_BATCHES, INPUT_NAME, SIZE_STEP, InputKind, OutputKind, Precision
 from edgevit_deploy.spec.description import Description
 from export.coreml.convert import OLDEST, CoreMLOptions, TargetOS, convert, system_of, trace
 from export.coreml.eight_bits import EIGHT_BITS, FEWER_BITS, FEWER_BITS_LOSE, NOTES
@@ -67,7 +67,9 @@ class CoreMLExporter(Exporter[CoreMLOptions]):
     options_type: ClassVar[type[CoreMLOptions]] = CoreMLOptions
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = True
-    image_input: ClassVar[bool] = True
+    cannot_take: ClassVar[Mapping[InputKind, str]] = {
+        "uint8": "a multi-array has no numbers of 8 bits without a sign, and an image input takes a picture's bytes as they are"
+    }
     copies_on_disk: ClassVar[int] = 4
     usage: ClassVar[str] = usage_beside(__file__)
     form: ClassVar[Form] = form_beside(__file__)

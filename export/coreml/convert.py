@@ -60,14 +60,13 @@ def trace(module: "nn.Module", plan: ExportPlan[CoreMLOptions]) -> Any:
     """Trace the module at the plan's batch and image size."""
     import torch
 
-    example = torch.zeros(plan.batch, 3, *plan.image_size)
     with warnings.catch_warnings():
         # torch 2.13 calls tracing deprecated; coremltools' other frontend reads torch.export, at several times the cost.
         warnings.simplefilter("ignore", DeprecationWarning)
         # A traced Python number may be a baked-in size; whether it is gets decided by the comparison of every promised size.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         # The written file is compared with the truth, so tracing twice more to compare traces would add nothing.
-        return torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
+        return torch.jit.trace(module, plan.example(), check_trace=False)  # type: ignore[no-untyped-call]
 
 
 def convert(traced: Any, plan: ExportPlan[CoreMLOptions], precision: FloatPrecision, returns: OutputKind, package: Path) -> None:

@@ -25,21 +25,22 @@ from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.spec import Placement, Precision
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 FILE_NAME = "model.pte"
 
 FP32_ONLY = "Float32 only: half precision in XNNPACK was not verified, so it is not offered."
 ROUNDED = (
-    "Input and output stay float32. {operators} operators have integer weights; normalisations, attention's products, softmax, "
+    "Takes {input}, returns float32. {operators} operators have integer weights; normalisations, attention's products, softmax, "
     "GELU, LocalProp, the samplers and residual sums are float32 inside the delegate, between {quantise} that round and "
-    "{dequantise} that undo it. The app must be linked with XNNPACK as before, and with nothing else."
+    "{dequantise} that undo it."
 )
 ALL_DELEGATED = "XNNPACK runs the whole network in one delegate; the app must be linked with the XNNPACK backend."
 SOME_OUTSIDE = (
-    "{calls} operators run outside XNNPACK, between its {delegates} delegates, in ExecuTorch's own kernels: {operators}; the app "
-    "must be linked with the XNNPACK backend and with those kernels."
+    "Outside XNNPACK ({count} delegates) run {calls} operators, in ExecuTorch's own kernels: {operators}; the app must be linked "
+    "with the XNNPACK backend and with those kernels."
 )
+CAST_OUTSIDE = "One of them makes floats of the input's bytes: XNNPACK's partitioner takes no such conversion."
 INTEGER_WEIGHT, QUANTISE, DEQUANTISE = "dequantize_per_channel", "quantize_per_tensor", "dequantize_per_tensor"
 ONE_SHAPE = "Batch {batch} and {height} x {width} only: ExecuTorch plans its memory for one shape."
 
@@ -79,7 +80,6 @@ class ExecuTorchExporter(Exporter[ExecuTorchOptions]):
     options_type: ClassVar[type[ExecuTorchOptions]] = ExecuTorchOptions
     dynamic_batch: ClassVar[bool] = False
     dynamic_size: ClassVar[bool] = False
-    image_input: ClassVar[bool] = True
     usage: ClassVar[str] = usage_beside(__file__)
     form: ClassVar[Form] = form_beside(__file__)
 
@@ -91,7 +91,7 @@ class ExecuTorchExporter(Exporter[ExecuTorchOptions]):
         """
         self.refuse(plan)
         path = folder / FILE_NAME
-        lowered = lower(module if plan.scheme is None else _with_integers(module), (plan.batch, 3, *plan.image_size))
+        lowered = lower(module if plan.scheme is None else _with_integers(module), plan.example())
         path.write_bytes(lowered.content)
         written = check_written(path, lowered)
         return Artifact(
@@ -130,8 +130,8 @@ class Lowered:
     operators: dict[str, int]
 
 
-def lower(module: "nn.Module", shape: tuple[int, ...]) -> Lowered:
-    """Convert a module that takes one float32 tensor of that shape; XNNPACK takes what it can.
+def lower(module: "nn.Module", example: "Tensor") -> Lowered:
+    """Convert a module that takes one such tensor; XNNPACK takes what it can.
 
     Raises:
         ExportError: with ExecuTorch's own words.
@@ -143,7 +143,7 @@ def lower(module: "nn.Module", shape: tuple[int, ...]) -> Lowered:
         from executorch.exir import to_edge_transform_and_lower
 
         try:
-            exported = torch.export.export(module, (torch.zeros(shape),))
+            exported = torch.export.export(module, (example,))
             edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
             graph = edge.exported_program().graph_module
             operators = count_operators(graph)
@@ -199,13 +199,15 @@ def _notes(written: PteFile, plan: ExportPlan[ExecuTorchOptions], operators: dic
     if written.operators_outside:
         counts = ", ".join(f"{name} ({count})" for name, count in written.operators_outside.items())
         calls = sum(written.operators_outside.values())
-        yield SOME_OUTSIDE.format(calls=calls, delegates=written.delegate_calls, operators=counts)
+        yield SOME_OUTSIDE.format(calls=calls, count=written.delegate_calls, operators=counts)
+        if plan.input_spec().dtype != "float32":
+            yield CAST_OUTSIDE
     else:
         yield ALL_DELEGATED
     yield ONE_SHAPE.format(batch=plan.batch, height=height, width=width)
-    yield FP32_ONLY if plan.scheme is None else _rounded(operators)
+    yield FP32_ONLY if plan.scheme is None else _rounded(operators, plan.input_spec().dtype)
 
 
-def _rounded(operators: dict[str, int]) -> str:
+def _rounded(operators: dict[str, int], dtype: str) -> str:
     counts = {name: operators.get(f"quantized_decomposed::{name}", 0) for name in (INTEGER_WEIGHT, QUANTISE, DEQUANTISE)}
-    return ROUNDED.format(operators=counts[INTEGER_WEIGHT], quantise=counts[QUANTISE], dequantise=counts[DEQUANTISE])
+    return ROUNDED.format(input=dtype, operators=counts[INTEGER_WEIGHT], quantise=counts[QUANTISE], dequantise=counts[DEQUANTISE])

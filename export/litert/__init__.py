@@ -43,7 +43,7 @@ ONE_PARTITION = (
     "XNNPACK runs all {operators} operators as one partition (ai-edge-litert {version}, on the CPU that converted it)."
 )
 SEVERAL_PARTITIONS = (
-    "XNNPACK runs it in {partitions} partitions (ai-edge-litert {version}, on the CPU that converted it); between them the "
+    "XNNPACK runs it, in partitions: {partitions} (ai-edge-litert {version}, on the CPU that converted it); outside of them the "
     "interpreter's own kernels run {outside}."
 )
 ONLY_FLOAT32 = (
@@ -51,7 +51,7 @@ ONLY_FLOAT32 = (
     "decides what it takes: neither was tried, and the bound does not cover it."
 )
 ROUNDED = (
-    "Input and output stay float32. Written in floating point and then rounded by ai-edge-quantizer: {operators} operators have "
+    "Takes {input}, returns float32. Written in floating point and then rounded by ai-edge-quantizer: {operators} operators have "
     "integer weights; {rest}. Other delegates than XNNPACK (GPU, NPU) were not tried, may refuse such a file or round otherwise, "
     "and the bound does not cover them."
 )
@@ -111,7 +111,6 @@ class LiteRTExporter(Exporter[LiteRTOptions]):
     options_type: ClassVar[type[LiteRTOptions]] = LiteRTOptions
     dynamic_batch: ClassVar[bool] = False
     dynamic_size: ClassVar[bool] = False
-    image_input: ClassVar[bool] = True
     usage: ClassVar[str] = usage_beside(__file__)
     form: ClassVar[Form] = form_beside(__file__)
 
@@ -193,10 +192,10 @@ def _notes(plan: ExportPlan[LiteRTOptions], written: Written, output_name: str) 
         yield SEVERAL_PARTITIONS.format(partitions=written.partitions, version=runtime, outside=outside)
     else:
         yield ONE_PARTITION.format(operators=sum(written.operators.values()), version=runtime)
-    yield ONLY_FLOAT32 if plan.scheme is None else _rounded(plan.scheme, written)
+    yield ONLY_FLOAT32 if plan.scheme is None else _rounded(plan.scheme, written, plan.input_spec().dtype)
 
 
-def _rounded(scheme: Scheme, written: Written) -> str:
+def _rounded(scheme: Scheme, written: Written, dtype: str) -> str:
     ends = {"quantise": written.operators.get("QUANTIZE", 0), "dequantise": written.operators.get("DEQUANTIZE", 0)}
     rest = FLOAT_BETWEEN.format(**ends) if scheme.calibrated else FLOAT_OUTSIDE
-    return ROUNDED.format(operators=written.rounded, rest=rest)
+    return ROUNDED.format(input=dtype, operators=written.rounded, rest=rest)

@@ -15,6 +15,7 @@ import msgspec
 from edgevit_deploy.deploy.ranges import Ranges
 from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.errors import ExportError, first_line
+from edgevit_deploy.exporter import zeros
 from edgevit_deploy.formats.litert import find_signature, read_ends, read_operators
 from edgevit_deploy.process.child import ChildFailure, python, run_once
 from edgevit_deploy.process.scratch import scratch_beside
@@ -79,7 +80,7 @@ def convert_in_child(
     """Convert a module to a `.tflite` in a child process and return what the file holds.
 
     Args:
-        module: float32, evaluation mode, with one input and one output.
+        module: evaluation mode, with one input and one output.
         path: where to write.
         input_spec: of the input, all sizes fixed; its name becomes the signature's.
         output_name: the signature's name of the output.
@@ -141,7 +142,7 @@ def convert(module: "nn.Module", destination: Path, input_spec: TensorSpec, outp
         def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
             return {output_name: self.module(*inputs.values())}
 
-    example = torch.zeros([int(size) for size in input_spec.shape])
+    example = zeros([int(size) for size in input_spec.shape], input_spec.dtype)
     litert_torch.convert(Named(module).eval(), sample_kwargs={input_spec.name: example}).export(str(destination))
 
 

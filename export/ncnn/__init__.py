@@ -22,7 +22,7 @@ from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.process.child import ChildFailure, NotStarted, how_it_ended, run_once
 from edgevit_deploy.process.scratch import scratch_beside
 from edgevit_deploy.registry import install_command
-from edgevit_deploy.spec import Graph, Precision, Size
+from edgevit_deploy.spec import Graph, InputKind, Precision, Size
 from export.torchscript import trace
 
 if TYPE_CHECKING:
@@ -93,7 +93,9 @@ class NcnnExporter(Exporter[NcnnOptions]):
     one_image: ClassVar[bool] = True
     dynamic_batch: ClassVar[bool] = False
     dynamic_size: ClassVar[bool] = False
-    image_input: ClassVar[bool] = True
+    cannot_take: ClassVar[Mapping[InputKind, str]] = {
+        "uint8": "an ncnn::Mat holds floats, which its Mat::from_pixels makes of bytes, from 0 to 255"
+    }
     copies_on_disk: ClassVar[int] = 4
     usage: ClassVar[str] = usage_beside(__file__)
     form: ClassVar[Form] = form_beside(__file__)
@@ -123,7 +125,7 @@ class NcnnExporter(Exporter[NcnnOptions]):
         self.refuse(plan)
         path = folder / FOLDER_NAME
         with scratch_beside(folder) as scratch:
-            trace(module, (1, 3, *plan.image_size)).save(str(scratch / TRACE_NAME))
+            trace(module, plan.example()).save(str(scratch / TRACE_NAME))
             written = convert(scratch, plan.image_size, plan.precision)
             if plan.precision == "fp16":
                 check_same_layers(written, convert(scratch, plan.image_size, "fp32"))

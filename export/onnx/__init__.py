@@ -19,7 +19,7 @@ from edgevit_deploy.errors import ExportError, UsageError, first_line
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Quantisation, usage_beside
 from edgevit_deploy.formats.onnx import count_operators, outside, read_ends, read_stored
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.spec import Placement, Precision, Task
+from edgevit_deploy.spec import INPUTS, Placement, Precision, Task
 from export.onnx.fp16 import check_precision, to_half
 from export.onnx.int8 import TYPES, check_integers, check_kernels, store_integers
 from export.onnx.mobile import check_mobile
@@ -62,7 +62,7 @@ class OnnxOptions:
 
 
 class OnnxExporter(Exporter[OnnxOptions]):
-    """Writes `model.onnx`, or `model.ort`, with its weights inside and float32 input and output."""
+    """Writes `model.onnx`, or `model.ort`, with its weights inside and float32 outputs, in fp32, fp16 or int8."""
 
     target: ClassVar[str] = "onnx"
     precisions: ClassVar[Mapping[Precision, NoiseMultiple]] = {
@@ -97,7 +97,6 @@ class OnnxExporter(Exporter[OnnxOptions]):
     options_type: ClassVar[type[OnnxOptions]] = OnnxOptions
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = True
-    image_input: ClassVar[bool] = True
     usage: ClassVar[str] = usage_beside(__file__)
     form: ClassVar[Form] = form_beside(__file__)
 
@@ -266,24 +265,25 @@ def _notes(plan: ExportPlan[OnnxOptions], simplification: Simplification | None)
             "picture whose last rows and columns are silently ignored."
         )
     if plan.scheme is not None:
-        notes.extend(_notes_on_rounding(plan.scheme))
+        notes.extend(_notes_on_rounding(plan.scheme, plan.input_spec().dtype))
     if plan.options.format == "ort":
         notes.extend(ort_notes())
     if plan.precision == "fp16":
         notes.append(
             "Weights and most activations are float16; LayerNormalization, Softmax, the global mean"
-            f"{', the normalisation of the image' if plan.takes == 'image' else ''} and the file's input and output are "
-            "float32. On a CPU, ONNX Runtime computes most of it in float32 between casts: half the size, not faster."
+            f"{', the normalisation of the image' if INPUTS[plan.takes].pixels else ''} and the output are float32, the input "
+            f"{plan.input_spec().dtype}. On a CPU, ONNX Runtime computes most of it in float32 between casts: half the size, not "
+            "faster."
         )
     return notes
 
 
-def _notes_on_rounding(scheme: Scheme) -> list[str]:
+def _notes_on_rounding(scheme: Scheme, dtype: str) -> list[str]:
     ends, operators = "take and give" if scheme.outputs else "take", scheme.operators()
     notes = [
         f"{operators[0].upper()}{operators[1:]} have {TYPES[scheme.weights]} weights with a scale for each channel and {ends} "
         f"{TYPES[scheme.activations]}; float32 are their biases, LayerNormalization, Softmax, Gelu, the products of attention, "
-        "LocalProp's product, the sums of residuals, and the file's input and output."
+        f"LocalProp's product, the sums of residuals, and the file's output; its input is {dtype}."
     ]
     if not scheme.outputs:
         notes.append("Outputs are not rounded, so that ONNX Runtime computes this file in float32 between the roundings: slowly.")

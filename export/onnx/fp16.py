@@ -1,4 +1,4 @@
-"""ONNX graph, fp32 -> fp16: half weights and activations, float32 where half would hurt, float32 input and output.
+"""ONNX graph, fp32 -> fp16: half weights and activations, float32 where half would hurt, the ends as they were.
 
 An own converter instead of `onnxruntime.transformers.float16`: that one leaves the nodes unsorted (onnx's own checker refuses
 its result), lifts tiny weights to the smallest half instead of rounding them and clips too large ones instead of refusing them.
@@ -24,8 +24,9 @@ HALF_OPERATORS = ("BatchNormalization", "Conv", "ConvTranspose", "Erf", "Gelu", 
 def to_half(model: "ModelProto") -> "ModelProto":
     """Return an fp16 copy of an fp32 model; nodes stay in topological order and each value is cast at most once.
 
-    Float32 remain `FLOAT32_OPERATORS`, whatever comes before the first convolution, and the model's input and output. Before the
-    first convolution stands the normalisation of an image: in half, the mean of 123.675 alone would be off by 0.0125.
+    Float32 remain `FLOAT32_OPERATORS`, whatever comes before the first convolution, and the model's ends; bytes stay
+    bytes. Before the first convolution stands the normalisation of an image: in half, the mean of 123.675 alone would be off
+    by 0.0125.
 
     Raises:
         ExportError: a weight is too large for float16.

@@ -50,7 +50,7 @@ def _write(module: "nn.Module", plan: ExportPlan[Any], folder: Path, *, dynamo: 
         try:
             torch.onnx.export(
                 module,
-                (torch.zeros(plan.batch, 3, *plan.image_size),),
+                (plan.example(),),
                 str(path),
                 dynamo=dynamo,
                 opset_version=OPSET,

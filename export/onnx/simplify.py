@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevit_deploy.data.preprocess import Images
 from edgevit_deploy.errors import ExportError, first_line
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.formats.onnx import DEQUANTIZE, QUANTIZE, SILENT, count_operators, runtime_errors, settings_for
@@ -32,12 +33,13 @@ Runtime then misses some of the GELUs of opset 17."""
 class DryRun:
     """Seeded images of one size, what the module gives for them in float64, and at which batch sizes to run them.
 
-    `images` is float32 (n, 3, height, width), `exact` float64 (n, ...) for each output; `atol` is the project's bound for an fp32
-    ONNX file on these images, one for each output. Of a rounded graph `exact` is float32, as it was rounded, and there is no
-    bound: one value that falls to the other side of a step is no error, and moves the outputs by more than any noise.
+    `images` is (n, 3, height, width), of the type that the file takes, `exact` float64 (n, ...) for each output; `atol` is the
+    project's bound for an fp32 ONNX file on these images, one for each output. Of a rounded graph `exact` is float32, as it was
+    rounded, and there is no bound: one value that falls to the other side of a step is no error, and moves the outputs by more
+    than any noise.
     """
 
-    images: NDArray[np.float32]
+    images: Images
     exact: tuple[NDArray[Any], ...]
     batches: tuple[int, ...]
     atol: tuple[float, ...] | None
@@ -67,7 +69,7 @@ def make_dry_runs(module: "nn.Module", plan: ExportPlan[Any], bound: NoiseMultip
         images = make_probes(size, plan.spec.preprocess, plan.takes, DRY_RUN_SEED).inputs[:DRY_RUN_IMAGES]
         with torch.no_grad():  # one image at a time: the attention of a large size may not fit as a batch
             rows = [torch.from_numpy(image[None]) for image in images]
-            exact = joined([exact_module(row if rounded else row.double()) for row in rows])
+            exact = joined([exact_module(row.double() if row.is_floating_point() and not rounded else row) for row in rows])
             own = exact if rounded else joined([module(row) for row in rows])
         atol = tuple(
             tolerance_for(bound, "fp32", float(np.abs(mine - true).max()), float(np.abs(true).max())).atol
@@ -95,7 +97,7 @@ def largest_errors(model: "ModelProto", dry_runs: tuple[DryRun, ...]) -> tuple[f
     except runtime_errors() as error:
         raise ExportError(f"ONNX Runtime cannot load the exported graph: {first_line(error)}") from error
 
-    def run(images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    def run(images: Images) -> list[NDArray[np.float32]]:
         try:
             outputs: list[NDArray[np.float32]] = session.run(None, {INPUT_NAME: images})
         except runtime_errors() as error:
@@ -169,9 +171,7 @@ def joined(results: "Sequence[torch.Tensor | tuple[torch.Tensor, ...]]") -> tupl
     return tuple(torch.cat(rows).numpy() for rows in by_output)
 
 
-def _largest_error(
-    run: Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]], dry_run: DryRun, batch: int
-) -> list[float]:
+def _largest_error(run: Callable[[Images], Sequence[NDArray[np.float32]]], dry_run: DryRun, batch: int) -> list[float]:
     count = len(dry_run.images)
     errors = []
     for rows in np.resize(np.arange(count), (-(-count // batch), batch)):

@@ -42,7 +42,7 @@ def trace(module: "nn.Module", plan: ExportPlan[Any]) -> "ModelProto":
         try:
             torch.onnx.export(
                 module,
-                (torch.zeros(plan.batch, 3, *plan.image_size),),
+                (plan.example(),),
                 written,  # type: ignore[arg-type]  # the trace exporter takes any binary file
                 dynamo=False,
                 opset_version=plan.options.opset,

@@ -39,7 +39,7 @@ from export.torchscript.write import quiet
 
 if TYPE_CHECKING:
     import openvino
-    from torch import nn
+    from torch import Tensor, nn
 
 FOLDER_NAME = "model.openvino"
 MODEL_NAME = "EdgeViT"
@@ -111,7 +111,6 @@ class OpenVinoExporter(Exporter[OpenVinoOptions]):
     options_type: ClassVar[type[OpenVinoOptions]] = OpenVinoOptions
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = True
-    image_input: ClassVar[bool] = True
     usage: ClassVar[str] = usage_beside(__file__)
     form: ClassVar[Form] = form_beside(__file__)
 
@@ -209,7 +208,7 @@ def convert(module: "nn.Module", plan: ExportPlan[OpenVinoOptions]) -> "openvino
         ExportError: with PyTorch's or OpenVINO's own words.
     """
     ov = load_openvino()
-    traced = trace_with_scopes(module, (plan.batch, 3, *plan.image_size))
+    traced = trace_with_scopes(module, plan.example())
     shape = [size if isinstance(size, int) else -1 for size in plan.input_spec().shape]
     try:
         return ov.convert_model(traced, input=[ov.PartialShape(shape)])
@@ -217,7 +216,7 @@ def convert(module: "nn.Module", plan: ExportPlan[OpenVinoOptions]) -> "openvino
         raise ExportError(f"OpenVINO could not convert the model: {reason(error)}") from error
 
 
-def trace_with_scopes(module: "nn.Module", shape: tuple[int, ...]) -> Any:
+def trace_with_scopes(module: "nn.Module", example: "Tensor") -> Any:
     """Trace a module, each operator with the path of the module that it is from, which OpenVINO puts into its name.
 
     `export.torchscript.trace` records no paths.
@@ -229,7 +228,7 @@ def trace_with_scopes(module: "nn.Module", shape: tuple[int, ...]) -> Any:
 
     with quiet(), torch.no_grad():
         try:
-            return torch.jit.trace(module, torch.zeros(shape), check_trace=False)  # type: ignore[no-untyped-call]
+            return torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             raise ExportError(f"PyTorch could not trace the model: {first_line(error)}") from error
 
@@ -256,6 +255,6 @@ def _notes(plan: ExportPlan[OpenVinoOptions], written: Written) -> Iterator[str]
     if plan.scheme is None:
         yield SNIPPETS_NOTE
     else:
-        yield from integer_notes(written.integer_weights, written.executed_layers)
+        yield from integer_notes(written.integer_weights, written.executed_layers, plan.input_spec().dtype)
     if plan.dynamic_size:
         yield MULTIPLES_ONLY

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 INTEGERS_NOTE = (
-    "Input and output are float32. The {operators} convolutions and linear maps round their inputs and weights to 8 bits; "
-    "normalisations, softmax, GELU, the two products of attention, LocalProp's product and residual sums stay in float32."
+    "Takes {input}, returns float32. The {operators} convolutions and linear maps round their inputs and weights to "
+    "8 bits; normalisations, softmax, GELU, the two products of attention, LocalProp's product and residual sums stay in float32."
 )
 EXECUTED_NOTE = (
     "On the CPU that wrote it {found} of these {operators} execute in integers, read from OpenVINO's executed graph; another "
@@ -75,13 +75,14 @@ def _replace(constant: "openvino.Node", values: NDArray[Any]) -> None:
         reader.replace_source_output(other.output(0))
 
 
-def integer_notes(operators: int, executed: Mapping[str, int]) -> Iterator[str]:
+def integer_notes(operators: int, executed: Mapping[str, int], dtype: str) -> Iterator[str]:
     """Yield the limits of an int8 file.
 
     Args:
         operators: how many convolutions and linear maps it rounds.
         executed: layers by type and precision, as this CPU executes them.
+        dtype: of the input.
     """
-    yield INTEGERS_NOTE.format(operators=operators)
+    yield INTEGERS_NOTE.format(input=dtype, operators=operators)
     yield EXECUTED_NOTE.format(found=integer_layers(executed), operators=operators)
     yield SNIPPETS_ON_NOTE

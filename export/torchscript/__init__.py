@@ -16,10 +16,10 @@ from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
 from edgevit_deploy.formats.torchscript import NEWEST_BYTECODE, count_calls, read_lite_file
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.spec import Precision
-from export.torchscript.write import Promise, Shape, quiet, write_file, write_in_child
+from export.torchscript.write import Promise, quiet, write_file, write_in_child
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 DEPRECATED = (
     "PyTorch's lite interpreter is deprecated in favour of ExecuTorch (pytorch PR #163289): PyTorch Mobile gets no new "
@@ -70,7 +70,6 @@ class TorchScriptExporter(Exporter[TorchScriptOptions]):
     options_type: ClassVar[type[TorchScriptOptions]] = TorchScriptOptions
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = True
-    image_input: ClassVar[bool] = True
     strided: ClassVar[bool] = True
     paper_protocol: ClassVar[bool] = True
     usage: ClassVar[str] = usage_beside(__file__)
@@ -102,7 +101,7 @@ class TorchScriptExporter(Exporter[TorchScriptOptions]):
         self.refuse(plan)
         path = folder / "model.ptl"
         promise = make_promise(plan)
-        program = freeze(trace(module, promise.shapes[0]))
+        program = freeze(trace(module, plan.example()))
         if plan.options.optimize_for_mobile:
             write_in_child(program, path, promise)
         else:
@@ -133,13 +132,14 @@ def make_promise(plan: ExportPlan[TorchScriptOptions]) -> Promise:
     """Return every input shape at which the file must run: the traced one, and others along each free axis."""
     return Promise(
         shapes=tuple((batch, 3, *size) for size in plan.proven_sizes() for batch in plan.proven_batches()),
+        dtype=plan.input_spec().dtype,
         values=int(plan.outputs[0].shape[1]),
         bundled_inputs=plan.options.bundled_inputs,
     )
 
 
-def trace(module: "nn.Module", shape: Shape) -> Any:
-    """Trace into a TorchScript module of its own, weights as constants; float32 (batch, 3, height, width) in.
+def trace(module: "nn.Module", example: "Tensor") -> Any:
+    """Trace into a TorchScript module of its own, weights as constants.
 
     Raises:
         ExportError: with PyTorch's own words.
@@ -151,9 +151,7 @@ def trace(module: "nn.Module", shape: Shape) -> Any:
     )
     with quiet(), torch.no_grad():
         try:
-            recorded._create_method_from_trace(
-                "forward", module, (torch.zeros(shape),), lambda _: "", True, False, ["input"], False
-            )
+            recorded._create_method_from_trace("forward", module, (example,), lambda _: "", True, False, ["input"], False)
         except RuntimeError as error:
             raise ExportError(f"PyTorch could not trace the model: {first_line(error)}") from error
     return torch.jit._recursive.wrap_cpp_module(recorded).eval()  # type: ignore[no-untyped-call]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevit_deploy.errors import ExportError, first_line
+from edgevit_deploy.exporter import zeros
 from edgevit_deploy.formats.torchscript import read_format_version, read_lite_file
 from edgevit_deploy.process.child import ChildFailure, python, run_once
 
@@ -23,9 +24,10 @@ CHILD_TIMEOUT_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """What a written file must do: run on each input shape (the first one is bundled, if asked) and return (batch, values)."""
+    """What a written file must do: run on each input shape of a type (the first is bundled, if asked), return (batch, values)."""
 
     shapes: tuple[Shape, ...]
+    dtype: str
     values: int
     bundled_inputs: bool
 
@@ -36,12 +38,11 @@ def write_file(program: Any, path: Path, promise: Promise) -> None:
     Raises:
         ExportError: naming what is not as promised.
     """
-    import torch
     from torch.utils.bundled_inputs import bundle_inputs
 
     with quiet():
         if promise.bundled_inputs:
-            program = bundle_inputs(program, [(torch.zeros(promise.shapes[0]),)])
+            program = bundle_inputs(program, [(zeros(promise.shapes[0], promise.dtype),)])
         path.write_bytes(without_positions(save_for_lite_interpreter(program)))
     if objections := read_lite_file(path).objections():
         raise ExportError(f"{path.name} would not load in PyTorch Mobile 1.13: {'; '.join(objections)}")
@@ -86,11 +87,11 @@ def run_as_promised(path: Path, promise: Promise) -> None:
         try:
             program = mobile._load_for_lite_interpreter(str(path))  # type: ignore[no-untyped-call]
             for shape in promise.shapes:
-                output = program(torch.zeros(shape))
+                output = program(zeros(shape, promise.dtype))
                 refuse_unless_equal(f"the output for {shape}", tuple(output.shape), (shape[0], promise.values))
             if promise.bundled_inputs:
-                bundled = [tuple(example.shape) for (example,) in program.run_method("get_all_bundled_inputs")]
-                refuse_unless_equal("the bundled inputs", bundled, [promise.shapes[0]])
+                bundled = [(tuple(example.shape), example.dtype) for (example,) in program.run_method("get_all_bundled_inputs")]
+                refuse_unless_equal("the bundled inputs", bundled, [(promise.shapes[0], getattr(torch, promise.dtype))])
         except RuntimeError as error:
             raise ExportError(f"{path.name} does not run in the lite interpreter: {first_line(error)}") from error
 

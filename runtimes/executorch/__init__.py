@@ -16,6 +16,9 @@ from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, OpTime, Session, nameless_ops
 from runtimes.executorch.profile import TRACED_AS, read_etdump
 
+SCALAR_TYPES = {0: "uint8", 6: "float32"}
+"""PyTorch's numbers of the types that our files take and return (c10/core/ScalarType.h)."""
+
 
 class ExecuTorchSession(Session):
     """One `.pte` file; `threads` sets the thread pool, which is the whole process's."""
@@ -46,10 +49,10 @@ class ExecuTorchSession(Session):
                 program_verification=runtime.Verification.InternalConsistency,
             )
             metadata = program.method_meta(METHOD)
-            inputs = [tuple(metadata.input_tensor_meta(index).sizes()) for index in range(metadata.num_inputs())]
-            outputs = [tuple(metadata.output_tensor_meta(index).sizes()) for index in range(metadata.num_outputs())]
-            expected = ([spec.shape for spec in self.inputs], [spec.shape for spec in self.outputs])
-            if (inputs, outputs) != expected:
+            inputs = [_described(metadata.input_tensor_meta(index)) for index in range(metadata.num_inputs())]
+            outputs = [_described(metadata.output_tensor_meta(index)) for index in range(metadata.num_outputs())]
+            expected = [[f"{spec.dtype} {spec.shape}" for spec in specs] for specs in (self.inputs, self.outputs)]
+            if [inputs, outputs] != expected:
                 raise RunError(f"it takes {inputs} and returns {outputs}, expected {expected[0]} and {expected[1]}")
             self._method = program.load_method(METHOD)
         except RuntimeError as error:
@@ -80,6 +83,11 @@ class ExecuTorchSession(Session):
 
     def _unload(self) -> None:
         self._method = None
+
+
+def _described(tensor: Any) -> str:
+    """Return type and shape of a tensor of a method."""
+    return f"{SCALAR_TYPES.get(tensor.dtype(), f'type {tensor.dtype()}')} {tuple(tensor.sizes())}"
 
 
 def native_runtime() -> Any:

@@ -21,6 +21,7 @@ Handle = ctypes.c_void_p
 
 CPU = 1  # kLiteRtHwAcceleratorCpu
 FLOAT32 = 1  # kLiteRtElementTypeFloat32
+ELEMENT_TYPES = {"float32": FLOAT32, "uint8": 3}  # kLiteRtElementTypeUInt8
 WRITE = 1  # kLiteRtTensorBufferLockModeWrite
 SIGNATURE_INDEX = ctypes.c_size_t(0)  # a file of ours has one
 
@@ -67,7 +68,7 @@ def profile_runs(path: Path, image: Array, outputs: int, threads: int | None, ru
 
     Args:
         path: a `.tflite` file with one signature of one input.
-        image: float32, of the input's shape.
+        image: float32 or uint8, of the input's shape.
         outputs: how many there are, all float32.
         threads: of XNNPACK; None leaves LiteRT's default.
         runs: how many are profiled, after one that is not.
@@ -126,8 +127,8 @@ class Runtime:
             returned,
             ctypes.c_bool(False),
         )
-        feeds = self._buffers("Input", (Layout * 1)(taken))
-        results = self._buffers("Output", returned)
+        feeds = self._buffers("Input", (Layout * 1)(taken), ELEMENT_TYPES[image.dtype.name])
+        results = self._buffers("Output", returned, FLOAT32)
         self._fill(Handle(feeds[0]), image)
 
         def run() -> None:
@@ -170,13 +171,13 @@ class Runtime:
         self._call("LiteRtCreateOpaqueOptions", identifier, payload, leave, byref(opaque))
         self._call("LiteRtAddOpaqueOptions", options, opaque)
 
-    def _buffers(self, side: str, layouts: "ctypes.Array[Layout]") -> "ctypes.Array[Handle]":
+    def _buffers(self, side: str, layouts: "ctypes.Array[Layout]", element_type: int) -> "ctypes.Array[Handle]":
         buffers = (Handle * len(layouts))()
         for index, layout in enumerate(layouts):
             required = Handle()
             getter = f"LiteRtGetCompiledModel{side}BufferRequirements"
             self._call(getter, self._compiled, SIGNATURE_INDEX, ctypes.c_size_t(index), byref(required))
-            kind = TensorType(element_type=FLOAT32, layout=layout)
+            kind = TensorType(element_type=element_type, layout=layout)
             buffer = Handle()
             create = "LiteRtCreateManagedTensorBufferFromRequirements"
             self._call(create, self._environment, byref(kind), required, byref(buffer))

@@ -130,7 +130,7 @@ def test_bundles_of_one_precision_are_told_apart(fake_bundle: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "title"), [({"takes": "image"}, "64 x 64, takes images"), ({"batch": "dynamic"}, "64 x 64, batch dynamic")]
+    ("asked", "title"), [({"takes": "image"}, "64 x 64, --input image"), ({"batch": "dynamic"}, "64 x 64, batch dynamic")]
 )
 def test_files_that_are_asked_for_otherwise_are_not_compared(fake_bundle: Path, asked: dict[str, str], title: str) -> None:
     """Two of each, since one alone has no chart."""

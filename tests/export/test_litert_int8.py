@@ -65,7 +65,7 @@ def test_it_is_one_partition_and_computes_what_its_emulation_does(built: Rounded
     assert built.artifact.path.stat().st_size < 0.32 * 15.5e6  # 64 x 64 in float32: 15.5 MB, biases and tables stay
     assert "ai-edge-quantizer" in built.artifact.tools
     notes = " ".join(built.artifact.notes)
-    assert "Input and output stay float32" in notes
+    assert "Takes float32, returns float32" in notes
     assert "84 operators have integer weights; normalisations, " in notes
     assert built.verdict() == "passed"
 

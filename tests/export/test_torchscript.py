@@ -206,7 +206,7 @@ class TestFilesThatAreNotLite:
     def test_other_files_of_pytorch(self, tmp_path: Path) -> None:
         torch.save(NETWORK.state_dict(), tmp_path / "weights.ptl")
         self.refused(tmp_path / "weights.ptl", "weights.ptl is not a lite-interpreter file|holds")
-        freeze(trace(SMALL.module_for(), (1, 3, 64, 64))).save(str(tmp_path / "full.ptl"))
+        freeze(trace(SMALL.module_for(), torch.zeros(1, 3, 64, 64))).save(str(tmp_path / "full.ptl"))
         self.refused(tmp_path / "full.ptl", "full.ptl is not a lite-interpreter file|holds")
 
 
@@ -242,7 +242,7 @@ class TestOptimizeForMobile:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
     ) -> None:
         monkeypatch.setattr(writing, "CHILD_TIMEOUT_S", 2.0 if "sleep" in code else 300.0)
-        program = freeze(trace(SMALL.module_for(), (1, 3, 64, 64)))
+        program = freeze(trace(SMALL.module_for(), torch.zeros(1, 3, 64, 64)))
         with pytest.raises(ExportError, match=message):
             writing.write_in_child(program, tmp_path / "model.ptl", make_promise(SMALL.plan_of()), code)
         assert list(tmp_path.iterdir()) == []
@@ -253,7 +253,7 @@ class TestOptimizeForMobile:
             "import sys, torch.utils.mobile_optimizer as m; m.optimize_for_mobile = lambda program: program; "
             "from export.torchscript.write import optimise_and_write; optimise_and_write(*sys.argv[1:])"
         )
-        program = freeze(trace(SMALL.module_for(), (1, 3, 64, 64)))
+        program = freeze(trace(SMALL.module_for(), torch.zeros(1, 3, 64, 64)))
         writing.write_in_child(program, tmp_path / "model.ptl", make_promise(SMALL.plan_of()), code)
         exact, noise = truth_and_noise(NETWORK, images())
         assert np.abs(run(tmp_path / "model.ptl", images()) - exact).max() <= K * noise

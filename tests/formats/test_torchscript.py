@@ -27,7 +27,7 @@ def test_calls_in_bytecode_are_counted(tmp_path: Path) -> None:
     from export.torchscript.write import save_for_lite_interpreter, without_positions
 
     path = tmp_path / "model.ptl"
-    path.write_bytes(without_positions(save_for_lite_interpreter(freeze(trace(Calls().eval(), (1, 3, 8, 8))))))
+    path.write_bytes(without_positions(save_for_lite_interpreter(freeze(trace(Calls().eval(), torch.zeros(1, 3, 8, 8))))))
     assert count_calls(path) == {"aten::gelu": 1, "aten::mul.Tensor": 3}
     with pytest.raises(RunError, match="no bytecode of 'backward' can be read"):
         count_calls(path, "backward")

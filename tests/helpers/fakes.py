@@ -73,7 +73,7 @@ class FakeExporter(Exporter[FakeOptions]):
             ROUNDING_FAULTS[plan.options.fault](module)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = torch.jit.trace(module, torch.zeros(plan.batch, 3, *plan.image_size), check_trace=False)
+            program = torch.jit.trace(module, plan.example(), check_trace=False)
             torch.jit.save(program, folder / "model.fake")
         return Artifact(
             target=self.target,

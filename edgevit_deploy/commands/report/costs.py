@@ -132,7 +132,7 @@ def _title(manifest: Manifest) -> str:
     unusual = {
         "any image size": conversion.image_size == "dynamic",
         f"batch {conversion.batch}": conversion.batch != 1,
-        "takes images": conversion.takes == "image",
+        f"--input {conversion.takes}": conversion.takes != "tensor",
         task: task != "classify",
     }
     return ", ".join([manifest.target, model.variant, size, *(text for text, holds in unusual.items() if holds)])

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from edgevit_deploy.bundle.manifest import Manifest
-from edgevit_deploy.spec import Size, TensorSpec
+from edgevit_deploy.spec import INPUTS, Size, TensorSpec
 
 Pairs = tuple[tuple[str, str], ...]
 """Names and what they stand for, in the order of the page."""
@@ -34,7 +34,7 @@ def model_facts(manifest: Manifest) -> dict[str, object]:
 def interface_facts(manifest: Manifest) -> dict[str, object]:
     """Return what an app feeds and gets."""
     preprocess = manifest.preprocess
-    holds = "0 to 255, normalised inside the model" if manifest.conversion.takes == "image" else "normalised as below"
+    holds = INPUTS[manifest.conversion.takes].holds
     facts: dict[str, object] = {f"input {spec.name!r}": f"{_tensor(spec)}, {holds}" for spec in manifest.inputs}
     facts |= {f"output {spec.name!r}": f"{_tensor(spec)}, {manifest.conversion.returns}" for spec in manifest.outputs}
     return {
