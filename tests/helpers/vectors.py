@@ -108,6 +108,7 @@ def picture_vectors() -> Iterator[dict[str, Any]]:
             "sha256": _sha256(pixels),
             "tensor_sha256": _sha256(normalise(pixels[None], preprocess, "tensor")),
             "image_sha256": _sha256(normalise(pixels[None], preprocess, "image")),
+            "uint8_sha256": _sha256(normalise(pixels[None], preprocess, "uint8")),
         }
 
 

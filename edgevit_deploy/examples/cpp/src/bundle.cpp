@@ -80,11 +80,9 @@ Bundle::Bundle(fs::path folder) : folder_(std::move(folder)), manifest_(parse_ma
     if (std::none_of(manifest_.files.begin(), manifest_.files.end(), of_model))
         throw Refused("manifest.json: " + printable(manifest_.path) + " is named but not among its files; convert again");
     record_of(manifest_.labels_path);
-    std::vector<GoldenArray> arrays = manifest_.golden_outputs;
-    arrays.push_back(manifest_.golden_input);
-    for (const GoldenArray& array : arrays)
-        if (record_of(array.path).bytes != 4 * array.values())
-            throw Refused("manifest.json: " + printable(array.path) + " has not the bytes of its shape; convert again");
+    check_size(manifest_.golden_input, manifest_.takes == Takes::uint8 ? 1 : 4);
+    for (const GoldenArray& array : manifest_.golden_outputs)
+        check_size(array, 4);
     for (const FileRecord& record : manifest_.files)
         check(record);
     // A model file may name others beside it, which its runtime opens by itself.
@@ -104,6 +102,11 @@ const FileRecord& Bundle::record_of(const std::string& path) const {
     if (std::find_if(found + 1, manifest_.files.end(), is_it) != manifest_.files.end())
         throw Refused("manifest.json: " + printable(path) + " is recorded twice; convert again");
     return *found;
+}
+
+void Bundle::check_size(const GoldenArray& array, std::uint64_t each) const {
+    if (record_of(array.path).bytes != each * array.values())
+        throw Refused("manifest.json: " + printable(array.path) + " has not the bytes of its shape; convert again");
 }
 
 void Bundle::check(const FileRecord& record) const {
@@ -143,6 +146,13 @@ std::vector<std::string> Bundle::labels() const {
         throw Refused(shown + ": " + std::to_string(labels.size()) + " labels for " + std::to_string(manifest_.classes) +
                       " classes; convert again");
     return labels;
+}
+
+Planes Bundle::golden_input() const {
+    if (manifest_.takes != Takes::uint8)
+        return golden(manifest_.golden_input);
+    const std::string data = read(manifest_.golden_input.path);
+    return std::vector<std::uint8_t>(data.begin(), data.end());
 }
 
 std::vector<float> Bundle::golden(const GoldenArray& array) const {

@@ -27,10 +27,12 @@ public:
     std::vector<std::string> labels() const;
 
     // Golden data as they were checked.
-    std::vector<float> golden(const GoldenArray& array) const;
+    Planes golden_input() const;
+    std::vector<float> golden(const GoldenArray& output) const;
 
 private:
     const FileRecord& record_of(const std::string& path) const;
+    void check_size(const GoldenArray& array, std::uint64_t each) const;
     void check(const FileRecord& record) const;
     std::string read(const std::string& path) const;
 

@@ -65,11 +65,11 @@ double error_of(const std::vector<float>& actual, const std::vector<float>& expe
 
 std::vector<Verdict> replay_golden(const Bundle& bundle, Model& model) {
     const Manifest& manifest = bundle.manifest();
-    const std::vector<float> inputs = bundle.golden(manifest.golden_input);
-    const std::size_t rows = manifest.golden_input.shape[0], each = inputs.size() / rows;
+    const Planes inputs = bundle.golden_input();
+    const std::size_t rows = manifest.golden_input.shape[0], each = size_of(inputs) / rows;
     Outputs actual;
     for (std::size_t row = 0; row < rows; ++row)
-        for (const auto& [name, values] : model.run({inputs.begin() + row * each, inputs.begin() + (row + 1) * each}))
+        for (const auto& [name, values] : model.run(one_of(inputs, row, each)))
             actual[name].insert(actual[name].end(), values.begin(), values.end());
     std::vector<Verdict> verdicts;
     for (const GoldenArray& array : manifest.golden_outputs) {

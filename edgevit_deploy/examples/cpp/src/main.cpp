@@ -19,10 +19,10 @@ namespace {
 using namespace edgevit;
 
 PictureResult classify(const std::filesystem::path& path, const Bundle& bundle, const std::vector<std::string>& labels,
-                       Model& model, std::vector<float>& input) {
+                       Model& model, Planes& input) {
     const Manifest& manifest = bundle.manifest();
     PictureResult result{printable(path.string()), {}};
-    input = planes_of(resized_and_cropped(read_picture(path), manifest.preprocess), manifest.preprocess, manifest.takes_image);
+    input = planes_of(resized_and_cropped(read_picture(path), manifest.preprocess), manifest.preprocess, manifest.takes);
     const std::vector<float> values = model.run(input)[manifest.outputs.front().name];
     if (!all_finite(values))
         return result;
@@ -34,7 +34,7 @@ PictureResult classify(const std::filesystem::path& path, const Bundle& bundle, 
 }
 
 // The median of some runs, after two others: the first ones of a runtime are slow.
-double latency_ms(Model& model, const std::vector<float>& input, int repeat) {
+double latency_ms(Model& model, const Planes& input, int repeat) {
     std::vector<double> times_ms;
     for (int i = 0; i < repeat + 2; ++i) {
         const auto start = std::chrono::steady_clock::now();
@@ -63,15 +63,14 @@ Report report_of(const Arguments& arguments) {
     report.unproven = unproven(manifest);
     // What was proven elsewhere of the file's own arithmetic says nothing of another one.
     report.verdict = report.unproven.empty() && !report.substitute.empty() ? "built, not run" : printable(verdict(manifest));
-    std::vector<float> input;
+    Planes input;
     for (const std::filesystem::path& path : arguments.pictures)
         report.pictures.push_back(classify(path, bundle, labels, *model, input));
     if (arguments.golden)
         report.golden = replay_golden(bundle, *model);
-    if (input.empty())
-        input = bundle.golden(manifest.golden_input);
     const std::vector<int> shape = manifest.input_shape();
-    input.resize(static_cast<std::size_t>(shape[1]) * shape[2] * shape[3]);
+    if (size_of(input) == 0)
+        input = one_of(bundle.golden_input(), 0, static_cast<std::size_t>(shape[1]) * shape[2] * shape[3]);
     report.repeat = arguments.repeat;
     if (arguments.repeat > 0)
         report.latency_ms = latency_ms(*model, input, arguments.repeat);

@@ -17,6 +17,7 @@ constexpr std::int64_t MAX_FILE_BYTES = std::int64_t{1} << 34, MAX_PICTURES = st
 constexpr std::size_t MAX_FILES = 4096, MAX_OUTPUTS = 64, MAX_DIFFS = 65536;
 
 constexpr std::array<std::string_view, 3> FLOATING = {"fp32", "fp16", "bf16"};
+constexpr std::array<std::string_view, 3> TAKES = {"tensor", "image", "uint8"};  // in the order of the type
 constexpr std::array<std::string_view, 5> QUANTISED = {"int8", "int8-dynamic", "fp8", "w8", "palette8"};
 
 Size size_of(const Json& object, const char* name) {
@@ -50,9 +51,7 @@ std::string inside(const Json& object, const char* name) {
 }
 
 TensorSpec tensor(const Json& object) {
-    if (text_of(object, "dtype") != "float32")
-        refuse("an input or output is not float32");
-    TensorSpec spec{text_of(object, "name"), {}};
+    TensorSpec spec{text_of(object, "name"), {}, text_of(object, "dtype")};
     for (const Json& axis : list_of(object, "shape", 4))
         spec.shape.push_back(axis.is_string() ? 0 : static_cast<int>(integer(axis, "an axis of " + spec.name, 1, MAX_CLASSES)));
     return spec;
@@ -164,11 +163,14 @@ Decisions decisions_of(const Json& object) {
 
 void check_agreement(const Manifest& manifest) {
     const std::vector<int>& in = manifest.input.shape;
+    const std::string& in_type = manifest.input.dtype;
     const Size image = manifest.image_size, crop = manifest.preprocess.crop;
     if (in.size() != 4 || in[0] > 1 || in[1] != 3)
         refuse("the input is not one picture of three planes at a time; convert with --batch 1");
     if ((in[2] != 0 && in[2] != crop.height) || (in[3] != 0 && in[3] != crop.width) || !(image == crop))
         refuse("the input, preprocess.crop and model.image_size are of different sizes");
+    if (in_type != (manifest.takes == Takes::uint8 ? "uint8" : "float32"))
+        refuse("the input is of another type than conversion.takes says");
     const std::vector<int>& golden = manifest.golden_input.shape;
     if (golden.size() != 4 || golden[0] > MAX_ROWS || golden[1] != 3 || golden[2] != image.height || golden[3] != image.width)
         refuse("the golden input is not of the model's size");
@@ -177,6 +179,8 @@ void check_agreement(const Manifest& manifest) {
     for (std::size_t i = 0; i < manifest.outputs.size(); ++i) {
         const TensorSpec& output = manifest.outputs[i];
         const GoldenArray& array = manifest.golden_outputs[i];
+        if (output.dtype != "float32")
+            refuse("output " + output.name + " is not float32");
         if (output.shape.size() != 2 || output.shape[0] > 1 || output.shape[1] != manifest.classes)
             refuse("output " + output.name + " has not a value for each of " + std::to_string(manifest.classes) + " classes");
         if (array.name != output.name || array.shape != std::vector<int>{golden[0], manifest.classes})
@@ -204,8 +208,9 @@ Manifest parse_manifest(const std::string& text) {
     const Json &model = field(document, "model"), &labels = field(document, "labels"), &golden = field(document, "golden");
     const Json& conversion = field(document, "conversion");
     const std::string takes = text_of(conversion, "takes"), returns = text_of(conversion, "returns");
-    if (takes != "tensor" && takes != "image")
-        refuse("conversion.takes is neither tensor nor image");
+    const auto kind = std::find(TAKES.begin(), TAKES.end(), takes);
+    if (kind == TAKES.end())
+        refuse("conversion.takes is none of tensor, image and uint8");
     if (returns != "logits" && returns != "probabilities")
         refuse("it returns " + returns + " and no classes");
     Manifest manifest{};
@@ -231,7 +236,7 @@ Manifest parse_manifest(const std::string& text) {
     manifest.golden_input = golden_array(field(golden, "input"));
     for (const Json& output : list_of(golden, "outputs", MAX_OUTPUTS))
         manifest.golden_outputs.push_back(golden_array(output));
-    manifest.takes_image = takes == "image";
+    manifest.takes = static_cast<Takes>(kind - TAKES.begin());
     manifest.returns_probabilities = returns == "probabilities";
     read_parity(field(document, "parity"), manifest);
     if (const Json decisions = document.value("decisions", Json()); !decisions.is_null())

@@ -21,6 +21,7 @@ struct FileRecord {
 struct TensorSpec {
     std::string name;
     std::vector<int> shape;
+    std::string dtype;
 };
 
 // Golden data of an input or output.
@@ -64,7 +65,7 @@ struct Manifest {
     std::string labels_path;
     GoldenArray golden_input;
     std::vector<GoldenArray> golden_outputs;
-    bool takes_image;
+    Takes takes;
     bool returns_probabilities;
     std::string parity_status;
     std::vector<Diff> diffs;

@@ -21,9 +21,9 @@ public:
             outputs_.push_back(output.name);
     }
 
-    Outputs run(const std::vector<float>& input) override {
-        if (input.size() != values_)
-            throw Refused("its input has " + std::to_string(input.size()) + " values and not " + std::to_string(values_) +
+    Outputs run(const Planes& input) override {
+        if (size_of(input) != values_)
+            throw Refused("its input has " + std::to_string(size_of(input)) + " values and not " + std::to_string(values_) +
                           "; convert again");
         Outputs results = model_->run(input);
         for (const std::string& name : outputs_) {

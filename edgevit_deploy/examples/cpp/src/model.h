@@ -16,8 +16,8 @@ class Model {
 public:
     virtual ~Model() = default;
 
-    // Run one picture: the values of the manifest's input, (1, 3, height, width). Returns each output by its name.
-    virtual Outputs run(const std::vector<float>& input) = 0;
+    // Run one picture: the values of the manifest's input, (1, 3, height, width), in its type. Returns each output by its name.
+    virtual Outputs run(const Planes& input) = 0;
 
     // The runtime's name and version.
     virtual std::string runtime() const = 0;

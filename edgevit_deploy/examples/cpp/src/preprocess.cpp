@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <utility>
 
 #include "errors.h"
@@ -21,6 +22,22 @@ Pixels middle_of(const Pixels& picture, Size crop) {
     for (int y = std::max(0, -top); y < std::min(crop.height, picture.size.height - top) && from < until; ++y)
         std::copy_n(picture.row(y + top) + 3 * (from + left), 3 * (until - from), result.row(y) + 3 * from);
     return result;
+}
+
+// `value_of` says what becomes of a channel's byte.
+template <typename ValueOf>
+auto planes_by(const Pixels& pixels, ValueOf value_of) {
+    using Value = decltype(value_of(0, 0));
+    const std::size_t count = pixels.bytes.size() / 3;
+    std::vector<Value> planes(3 * count);
+    for (int channel = 0; channel < 3; ++channel) {
+        Value values[256];  // computed once
+        for (int byte = 0; byte < 256; ++byte)
+            values[byte] = value_of(channel, byte);
+        for (std::size_t i = 0; i < count; ++i)
+            planes[channel * count + i] = values[pixels.bytes[3 * i + channel]];
+    }
+    return planes;
 }
 
 }  // namespace
@@ -46,20 +63,28 @@ Pixels resized_and_cropped(Pixels picture, const Preprocess& preprocess) {
     return middle_of(resized(std::move(picture), size, preprocess.interpolation), preprocess.crop);
 }
 
-std::vector<float> planes_of(const Pixels& pixels, const Preprocess& preprocess, bool takes_image) {
-    const std::size_t count = pixels.bytes.size() / 3;
-    const auto [low, high] = preprocess.value_range;
-    std::vector<float> planes(3 * count);
-    for (int channel = 0; channel < 3; ++channel) {
-        float values[256];  // of a byte, computed once, in double, in the order of the Python reference
-        for (int byte = 0; byte < 256; ++byte) {
-            const double value = (byte / 255.0 * (high - low) + low - preprocess.mean[channel]) / preprocess.deviation[channel];
-            values[byte] = takes_image ? static_cast<float>(byte) : static_cast<float>(value);
-        }
-        for (std::size_t i = 0; i < count; ++i)
-            planes[channel * count + i] = values[pixels.bytes[3 * i + channel]];
-    }
-    return planes;
+std::size_t size_of(const Planes& planes) {
+    return std::visit([](const auto& values) { return values.size(); }, planes);
+}
+
+Planes one_of(const Planes& planes, std::size_t number, std::size_t values) {
+    return std::visit(
+        [&](const auto& all) -> Planes {
+            const auto start = all.begin() + static_cast<std::ptrdiff_t>(number * values);
+            return std::decay_t<decltype(all)>(start, start + static_cast<std::ptrdiff_t>(values));
+        },
+        planes);
+}
+
+Planes planes_of(const Pixels& pixels, const Preprocess& preprocess, Takes takes) {
+    if (takes == Takes::uint8)
+        return planes_by(pixels, [](int, int byte) { return static_cast<std::uint8_t>(byte); });
+    if (takes == Takes::image)
+        return planes_by(pixels, [](int, int byte) { return static_cast<float>(byte); });
+    return planes_by(pixels, [&](int channel, int byte) {  // in double, in the order of the Python reference
+        const double low = preprocess.value_range[0], high = preprocess.value_range[1];
+        return static_cast<float>((byte / 255.0 * (high - low) + low - preprocess.mean[channel]) / preprocess.deviation[channel]);
+    });
 }
 
 }  // namespace edgevit

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
+#include <variant>
 #include <vector>
 
 #include "pixels.h"
@@ -26,7 +28,18 @@ Size resized_size(Size picture, const Preprocess& preprocess);
 // have more than 2^25 pixels.
 Pixels resized_and_cropped(Pixels picture, const Preprocess& preprocess);
 
-// Three planes (R, G, B) of float32: normalised, or, for a model that normalises inside (`takes_image`), from 0 to 255.
-std::vector<float> planes_of(const Pixels& pixels, const Preprocess& preprocess, bool takes_image);
+// What a model takes: floats that are normalised, or, where it normalises inside, from 0 to 255, as floats or as bytes.
+enum class Takes { tensor, image, uint8 };
+
+// Planes in the type that a model takes: of one picture three (R, G, B), of several one picture after the other.
+using Planes = std::variant<std::vector<float>, std::vector<std::uint8_t>>;
+
+std::size_t size_of(const Planes& planes);
+
+// Picture `number` of several, each of which has `values`.
+Planes one_of(const Planes& planes, std::size_t number, std::size_t values);
+
+// The three planes of a picture.
+Planes planes_of(const Pixels& pixels, const Preprocess& preprocess, Takes takes);
 
 }  // namespace edgevit

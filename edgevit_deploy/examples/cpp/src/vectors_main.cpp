@@ -40,7 +40,10 @@ Preprocess preprocess_of(const Json& entry) {
 
 bool is(const Pixels& pixels, const Json& expected) { return sha256_of(pixels.bytes.data(), pixels.bytes.size()) == expected; }
 
-bool is(const std::vector<float>& values, const Json& expected) {
+bool is(const Planes& planes, const Json& expected) {
+    if (const auto* bytes = std::get_if<std::vector<std::uint8_t>>(&planes))
+        return sha256_of(bytes->data(), bytes->size()) == expected;
+    const std::vector<float>& values = std::get<std::vector<float>>(planes);
     std::vector<std::uint8_t> bytes;  // little-endian, whatever the machine is
     for (const float value : values) {
         std::uint32_t bits;
@@ -58,8 +61,9 @@ bool resize_holds(const Json& entry) {
 bool picture_holds(const Json& entry) {
     const Preprocess preprocess = preprocess_of(entry.at("preprocess"));
     const Pixels pixels = resized_and_cropped(made(entry), preprocess);
-    return is(pixels, entry.at("sha256")) && is(planes_of(pixels, preprocess, false), entry.at("tensor_sha256")) &&
-           is(planes_of(pixels, preprocess, true), entry.at("image_sha256"));
+    return is(pixels, entry.at("sha256")) && is(planes_of(pixels, preprocess, Takes::tensor), entry.at("tensor_sha256")) &&
+           is(planes_of(pixels, preprocess, Takes::image), entry.at("image_sha256")) &&
+           is(planes_of(pixels, preprocess, Takes::uint8), entry.at("uint8_sha256"));
 }
 
 bool upright_holds(const Json& entry) {

@@ -28,7 +28,8 @@ export async function loadBundle(folder, targets, progress = () => {}) {
     before += file.bytes;
   }
   const [labels, input, output, model] = contents;
-  const golden = { input: floats(input, bundle.golden.input.path), output: floats(output, bundle.golden.output.path) };
+  const bytes = bundle.input.type === "uint8";
+  const golden = { input: bytes ? input : floats(input, bundle.golden.input.path), output: floats(output, bundle.golden.output.path) };
   if (golden.output.some((value) => Math.abs(value) > MAX_GOLDEN)) throw refused("its golden outputs are too large to prove anything");
   return {
     ...bundle,

@@ -6,6 +6,7 @@ import { clean, Refusal } from "./refusal.js";
 const MAX_SIDE = 8192;
 const MAX_CLASSES = 1e6;
 const MAX_PROBES = 64;
+const TYPES = new Map([["tensor", "float32"], ["image", "float32"], ["uint8", "uint8"]]); // of inputs, by what they take
 
 /**
  * Return what the app needs to know of a bundle.
@@ -65,11 +66,11 @@ function described(document) {
   const preprocess = checkedPreprocess(document.preprocess);
   const [height, width] = preprocess.crop;
   check(document.inputs.length === 1, `it has ${document.inputs.length} inputs, and a picture is one`);
-  const input = tensor(document.inputs[0], ["batch", 3, height, width]);
-  check(document.outputs.length === 1, `it has ${document.outputs.length} outputs, and classes are one`);
-  const output = tensor(document.outputs[0], ["batch", classes]);
   const { takes, returns } = document.conversion;
-  check(["tensor", "image"].includes(takes) && ["logits", "probabilities"].includes(returns), "it does not classify pictures");
+  check(TYPES.has(takes) && ["logits", "probabilities"].includes(returns), "it does not classify pictures");
+  const input = tensor(document.inputs[0], ["batch", 3, height, width], TYPES.get(takes));
+  check(document.outputs.length === 1, `it has ${document.outputs.length} outputs, and classes are one`);
+  const output = tensor(document.outputs[0], ["batch", classes], "float32");
   check(document.labels.count === classes, `it has ${document.labels.count} labels for ${classes} classes`);
   const golden = checkedGolden(document.golden, files, { input, output, classes, height, width });
   return {
@@ -109,12 +110,12 @@ function inside(path, files) {
 }
 
 /** Axes that are free have a name in place of a size; one picture of the crop's size is run. */
-function tensor(record, wanted) {
-  check(record.dtype === "float32", `${text(record.name)} holds ${record.dtype}, and this app gives and takes float32`);
+function tensor(record, wanted, type) {
+  check(record.dtype === type, `${text(record.name)} holds ${record.dtype}, and this app has ${type} for it`);
   const shape = wanted.map((size, axis) => (size === "batch" ? 1 : size));
   const fits = record.shape.length === shape.length && record.shape.every((size, axis) => typeof size === "string" || size === shape[axis]);
   check(fits, `${text(record.name)} has the shape ${JSON.stringify(record.shape)}, and one picture has ${JSON.stringify(shape)}`);
-  return { name: text(record.name), shape };
+  return { name: text(record.name), shape, type };
 }
 
 function checkedPreprocess(record) {
@@ -131,17 +132,17 @@ function checkedPreprocess(record) {
 function checkedGolden(golden, files, { input, output, classes, height, width }) {
   check(golden.outputs.length === 1 && golden.outputs[0].name === output.name, `no golden data for ${output.name}`);
   const count = whole(golden.input.shape[0], 1, MAX_PROBES, "golden inputs");
-  const array = ({ path, shape }, wanted) => {
+  const array = ({ path, shape }, wanted, type) => {
     const file = inside(path, files);
     check(JSON.stringify(shape) === JSON.stringify(wanted), `${path} has the shape ${JSON.stringify(shape)}, not ${JSON.stringify(wanted)}`);
-    const size = 4 * wanted.reduce((a, b) => a * b, 1);
-    check(file.bytes === size, `${path} has ${file.bytes} bytes, which is not float32 ${JSON.stringify(wanted)}`);
+    const size = (type === "uint8" ? 1 : 4) * wanted.reduce((a, b) => a * b, 1);
+    check(file.bytes === size, `${path} has ${file.bytes} bytes, which is not ${type} ${JSON.stringify(wanted)}`);
     return file;
   };
   return {
     count,
-    input: array(golden.input, [count, ...input.shape.slice(1)]),
-    output: array(golden.outputs[0], [count, classes]),
+    input: array(golden.input, [count, ...input.shape.slice(1)], input.type),
+    output: array(golden.outputs[0], [count, classes], output.type),
   };
 }
 

@@ -5,7 +5,7 @@ import { resize } from "./resize.js";
 
 const WHOLE_PIXELS = 2 ** 25; // a pass makes no more than this; every photograph stays below
 
-/** Return the network's input: Float32Array of (3, height, width). */
+/** Return the network's input: (3, height, width), a Uint8Array where it takes bytes, else a Float32Array. */
 export function preprocess(picture, record, takes) {
   return normalise(resizeAndCrop(picture, record), record, takes);
 }
@@ -38,14 +38,15 @@ export function resizeAndCrop(picture, record) {
   return { height: cropHeight, width: cropWidth, channels: 3, data };
 }
 
-/** `takes` "image" keeps 0 to 255 for a file that normalises inside; "tensor" normalises, in this order and in double. */
+/** "image" and "uint8" keep 0 to 255 for a file that normalises inside; "tensor" normalises, in this order and in double. */
 export function normalise(picture, { mean, std, value_range: [low, high] }, takes) {
   const pixels = picture.height * picture.width;
-  const planes = new Float32Array(3 * pixels);
+  const Values = takes === "uint8" ? Uint8Array : Float32Array;
+  const planes = new Values(3 * pixels);
   for (let channel = 0; channel < 3; channel++) {
-    const table = new Float32Array(256);
+    const table = new Values(256);
     for (let value = 0; value < 256; value++) {
-      table[value] = takes === "image" ? value : ((value / 255) * (high - low) + low - mean[channel]) / std[channel];
+      table[value] = takes !== "tensor" ? value : ((value / 255) * (high - low) + low - mean[channel]) / std[channel];
     }
     for (let pixel = 0; pixel < pixels; pixel++) planes[channel * pixels + pixel] = table[picture.data[pixel * 3 + channel]];
   }

@@ -51,6 +51,7 @@ test(`${vectors.pictures.length} whole pictures have the bytes of the converter'
     assert.equal(sha256(pixels.data), entry.sha256, JSON.stringify(entry));
     assert.equal(sha256(normalise(pixels, entry.preprocess, "tensor")), entry.tensor_sha256);
     assert.equal(sha256(normalise(pixels, entry.preprocess, "image")), entry.image_sha256);
+    assert.equal(sha256(normalise(pixels, entry.preprocess, "uint8")), entry.uint8_sha256);
   }
 });
 

@@ -39,10 +39,19 @@ public:
             outputs_.push_back(output.name);
     }
 
-    Outputs run(const std::vector<float>& input) override {
-        std::vector<float> pixels = input;
+    Outputs run(const Planes& input) override {
+        return std::visit([this](const auto& values) { return run_on(values); }, input);
+    }
+
+    std::string runtime() const override { return "ExecuTorch, XNNPACK"; }
+
+private:
+    // T is float, or std::uint8_t.
+    template <typename T>
+    Outputs run_on(std::vector<T> pixels) {
         // [snippet: run]
-        const auto tensor = executorch::extension::from_blob(pixels.data(), {shape_.begin(), shape_.end()});
+        const executorch::extension::TensorPtr tensor = executorch::extension::from_blob(
+            pixels.data(), {shape_.begin(), shape_.end()}, executorch::runtime::CppTypeToScalarType<T>::value);
         const auto result = module_->forward(tensor);
         if (!result.ok())
             throw std::runtime_error("ExecuTorch does not run it");
@@ -58,9 +67,6 @@ public:
         return results;
     }
 
-    std::string runtime() const override { return "ExecuTorch, XNNPACK"; }
-
-private:
     std::unique_ptr<executorch::extension::Module> module_;
     std::vector<int> shape_;
     std::vector<std::string> outputs_;

@@ -56,26 +56,38 @@ public:
         LiteRtTensorBufferRequirements requirements = nullptr;
         check(LiteRtGetSignatureInputTensorByIndex(signature, 0, &tensor), "its input");
         check(LiteRtGetCompiledModelInputBufferRequirements(compiled_, 0, 0, &requirements), "its input's memory");
-        make_buffer(tensor, requirements, input_);
+        input_type_ = make_buffer(tensor, requirements, input_);
         outputs_ = std::vector<Buffer>(outputs);
         for (std::size_t i = 0; i < outputs; ++i) {
             const char* name = nullptr;
             check(LiteRtGetSignatureOutputName(signature, i, &name), "an output's name");
             check(LiteRtGetSignatureOutputTensorByIndex(signature, i, &tensor), "an output");
             check(LiteRtGetCompiledModelOutputBufferRequirements(compiled_, 0, i, &requirements), "an output's memory");
-            make_buffer(tensor, requirements, outputs_[i]);
+            if (make_buffer(tensor, requirements, outputs_[i]) != LITERT_FLOAT32)
+                throw std::runtime_error("an output is not float32");
             names_.emplace_back(name);
         }
     }
 
-    Outputs run(const std::vector<float>& input) override {
-        if (input.size() * sizeof(float) != bytes_of(input_))
-            throw std::runtime_error("its input is of another size than the manifest's");
+    Outputs run(const Planes& input) override {
+        return std::visit([this](const auto& values) { return run_on(values); }, input);
+    }
+
+    std::string runtime() const override { return "LiteRT"; }
+
+private:
+    using Buffer = Owned<LiteRtTensorBuffer, LiteRtDestroyTensorBuffer>;
+
+    // T is float, or std::uint8_t.
+    template <typename T>
+    Outputs run_on(const std::vector<T>& input) {
+        if (input_type_ != (sizeof(T) == 1 ? LITERT_UINT8 : LITERT_FLOAT32) || input.size() * sizeof(T) != bytes_of(input_))
+            throw std::runtime_error("its input is of another type or size than the manifest's");
         std::vector<LiteRtTensorBuffer> inputs = {input_}, outputs(outputs_.begin(), outputs_.end());
         // [snippet: run]
         void* memory = nullptr;
         check(LiteRtLockTensorBuffer(input_, &memory, LITERT_LOCK_WRITE), "its input");
-        std::memcpy(memory, input.data(), input.size() * sizeof(float));
+        std::memcpy(memory, input.data(), input.size() * sizeof(T));
         check(LiteRtUnlockTensorBuffer(input_), "its input");
         check(LiteRtRunCompiledModel(compiled_, 0, 1, inputs.data(), outputs.size(), outputs.data()), "LiteRT does not run it");
         // [end]
@@ -90,18 +102,13 @@ public:
         return results;
     }
 
-    std::string runtime() const override { return "LiteRT"; }
-
-private:
-    using Buffer = Owned<LiteRtTensorBuffer, LiteRtDestroyTensorBuffer>;
-
-    void make_buffer(LiteRtTensor tensor, LiteRtTensorBufferRequirements requirements, Buffer& buffer) {
+    // Returns the type of its elements.
+    int make_buffer(LiteRtTensor tensor, LiteRtTensorBufferRequirements requirements, Buffer& buffer) {
         LiteRtRankedTensorType type{};
         check(LiteRtGetRankedTensorType(tensor, &type), "a tensor's type");
-        if (type.element_type != LITERT_FLOAT32)
-            throw std::runtime_error("a tensor is not float32");
         check(LiteRtCreateManagedTensorBufferFromRequirements(environment_, &type, requirements, buffer.made()),
               "a tensor's memory");
+        return type.element_type;
     }
 
     static std::size_t bytes_of(LiteRtTensorBuffer buffer) {
@@ -114,6 +121,7 @@ private:
     Owned<LiteRtModel, LiteRtDestroyModel> model_;
     Owned<LiteRtCompiledModel, LiteRtDestroyCompiledModel> compiled_;
     Buffer input_;
+    int input_type_ = 0;
     std::vector<Buffer> outputs_;
     std::vector<std::string> names_;
 };

@@ -42,7 +42,7 @@ struct LiteRtEnvOption {
 static_assert(sizeof(LiteRtLayout) == 68 && sizeof(LiteRtRankedTensorType) == 72 && sizeof(LiteRtEnvOption) == 24,
               "not as LiteRT lays it out");
 
-constexpr int LITERT_FLOAT32 = 1;
+constexpr int LITERT_FLOAT32 = 1, LITERT_UINT8 = 3;  // types of elements
 constexpr int LITERT_CPU = 1;
 constexpr int LITERT_INTEGER = 2;
 constexpr int LITERT_LOCK_READ = 0, LITERT_LOCK_WRITE = 1;

@@ -45,7 +45,10 @@ public:
         if (brain && !stores_bf16()) substitute_ = "this ncnn stores nothing in bfloat16, so it is run in float32";
     }
 
-    Outputs run(const std::vector<float>& input) override {
+    Outputs run(const Planes& planes) override {
+        if (!std::holds_alternative<std::vector<float>>(planes))
+            throw std::runtime_error("ncnn takes no bytes");
+        const std::vector<float>& input = std::get<std::vector<float>>(planes);
         const auto [height, width] = Size{shape_[2], shape_[3]};
         const std::size_t plane = static_cast<std::size_t>(height) * width;
         // [snippet: run]

@@ -20,14 +20,23 @@ public:
             outputs_.push_back(output.name);
     }
 
-    Outputs run(const std::vector<float>& input) override {
-        std::vector<float> pixels = input;
+    Outputs run(const Planes& input) override {
+        return std::visit([this](const auto& values) { return run_on(values); }, input);
+    }
+
+    std::string runtime() const override { return "ONNX Runtime " + Ort::GetVersionString(); }
+
+private:
+    // T is float, or std::uint8_t.
+    template <typename T>
+    Outputs run_on(std::vector<T> pixels) {
         std::vector<const char*> names;
         for (const std::string& name : outputs_)
             names.push_back(name.c_str());
         // [snippet: run]
         const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
-        const auto tensor = Ort::Value::CreateTensor<float>(memory, pixels.data(), pixels.size(), shape_.data(), shape_.size());
+        const Ort::Value tensor =
+            Ort::Value::CreateTensor<T>(memory, pixels.data(), pixels.size(), shape_.data(), shape_.size());
         const char* feed = input_.c_str();
         const auto values = session_.Run(Ort::RunOptions{}, &feed, &tensor, 1, names.data(), names.size());
         // [end]
@@ -42,9 +51,6 @@ public:
         return results;
     }
 
-    std::string runtime() const override { return "ONNX Runtime " + Ort::GetVersionString(); }
-
-private:
     // What goes wrong it throws as well, and its log would show a stranger's names as they are.
     Ort::Env environment_{ORT_LOGGING_LEVEL_FATAL, "edgevit"};
     Ort::Session session_{nullptr};

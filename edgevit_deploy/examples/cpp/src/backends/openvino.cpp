@@ -35,10 +35,19 @@ public:
             outputs_.push_back(output.name);
     }
 
-    Outputs run(const std::vector<float>& input) override {
-        std::vector<float> pixels = input;
+    Outputs run(const Planes& input) override {
+        return std::visit([this](const auto& values) { return run_on(values); }, input);
+    }
+
+    std::string runtime() const override { return std::string("OpenVINO ") + ov::get_openvino_version().buildNumber; }
+    std::string substitute() const override { return substitute_; }
+
+private:
+    // T is float, or std::uint8_t.
+    template <typename T>
+    Outputs run_on(std::vector<T> pixels) {
         // [snippet: run]
-        request_.set_input_tensor(ov::Tensor(ov::element::f32, shape_, pixels.data()));
+        request_.set_input_tensor(ov::Tensor(ov::element::from<T>(), shape_, pixels.data()));
         request_.infer();
         // [end]
         Outputs results;
@@ -49,10 +58,6 @@ public:
         return results;
     }
 
-    std::string runtime() const override { return std::string("OpenVINO ") + ov::get_openvino_version().buildNumber; }
-    std::string substitute() const override { return substitute_; }
-
-private:
     ov::Shape shape_;
     ov::InferRequest request_;
     std::vector<std::string> outputs_;

@@ -20,18 +20,23 @@ public:
         // [end]
     }
 
-    Outputs run(const std::vector<float>& input) override {
-        std::vector<float> pixels = input;
-        // [snippet: run]
-        const c10::InferenceMode guard;
-        const at::Tensor result = module_.forward({at::from_blob(pixels.data(), shape_)}).toTensor().contiguous();
-        // [end]
-        return {{output_, {result.data_ptr<float>(), result.data_ptr<float>() + result.numel()}}};
+    Outputs run(const Planes& input) override {
+        return std::visit([this](const auto& values) { return run_on(values); }, input);
     }
 
     std::string runtime() const override { return "PyTorch's lite interpreter " TORCH_VERSION; }
 
 private:
+    // T is float, or std::uint8_t.
+    template <typename T>
+    Outputs run_on(std::vector<T> pixels) {
+        // [snippet: run]
+        const c10::InferenceMode guard;
+        const at::Tensor result = module_.forward({at::from_blob(pixels.data(), shape_, c10::CppTypeToScalarType<T>::value)}).toTensor().contiguous();
+        // [end]
+        return {{output_, {result.data_ptr<float>(), result.data_ptr<float>() + result.numel()}}};
+    }
+
     torch::jit::mobile::Module module_;
     std::vector<std::int64_t> shape_;
     std::string output_;

@@ -20,7 +20,7 @@ export async function open(bundle, { device, threads }) {
   // [snippet: load]
   const session = await ort.InferenceSession.create(modelBytes, { executionProviders: [device] });
   const run = async (pixels) => {
-    const results = await session.run({ [input.name]: new ort.Tensor("float32", pixels, input.shape) });
+    const results = await session.run({ [input.name]: new ort.Tensor(input.type, pixels, input.shape) });
     return results[output.name].data;
   };
   // [end]

@@ -19,10 +19,12 @@ class ExecuTorchBackend(file: File, private val shape: LongArray) : Backend {
     // [snippet: load]
     private val module = Module.load(file.path) // of a file, not of an asset: copy it out of the APK first
 
-    override fun run(input: FloatArray): FloatArray {
-        val tensor = Tensor.fromBlob(input, shape)
-        return module.forward(EValue.from(tensor))[0].toTensor().dataAsFloatArray
-    }
+    override fun run(input: FloatArray): FloatArray = run(Tensor.fromBlob(input, shape))
+
+    override fun run(input: ByteArray): FloatArray = // of a file made with --input uint8
+        run(Tensor.fromBlobUnsigned(input, shape))
+
+    private fun run(input: Tensor): FloatArray = module.forward(EValue.from(input))[0].toTensor().dataAsFloatArray
     // [end]
 
     override fun close() = module.destroy()

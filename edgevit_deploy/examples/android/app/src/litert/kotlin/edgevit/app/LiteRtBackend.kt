@@ -22,6 +22,15 @@ class LiteRtBackend(file: File) : Backend {
 
     override fun run(input: FloatArray): FloatArray {
         inputs[0].writeFloat(input)
+        return run()
+    }
+
+    override fun run(input: ByteArray): FloatArray { // of a file made with --input uint8
+        inputs[0].writeInt8(input) // the same bytes, whatever their sign is called
+        return run()
+    }
+
+    private fun run(): FloatArray {
         model.run(inputs, outputs)
         return outputs[0].readFloat()
     }

@@ -35,7 +35,7 @@ class Network private constructor(private val bundle: Bundle, private val backen
     fun classify(picture: Picture): Answer {
         val manifest = bundle.manifest
         val (input, prepared) = timed {
-            tensor(resizeAndCrop(picture, manifest.preprocess), manifest.preprocess, manifest.takesImage)
+            tensor(resizeAndCrop(picture, manifest.preprocess), manifest.preprocess, manifest.takes)
         }
         val (outputs, run) = timed { backend.checked(input, manifest) }
         latencies.addLast(run)

@@ -12,9 +12,10 @@ private const val MAX_LABELS_BYTES = 1L shl 26
 /** A bundle of edgevit-deploy. Nothing that it says is believed before it is checked. */
 class Bundle private constructor(private val files: Files, val manifest: Manifest, val labels: List<String>) {
     /** Golden inputs, and what the network must make of each. */
-    fun golden(): List<Pair<FloatArray, FloatArray>> {
-        val (inputs, outputs) = floats(manifest.goldenInput) to floats(manifest.goldenOutput)
-        return inputs.zip(outputs)
+    fun golden(): List<Pair<Planes, FloatArray>> {
+        val input = manifest.goldenInput
+        val inputs = if (manifest.takes == Takes.UINT8) bytes(input).map(Planes::Bytes) else floats(input).map(Planes::Floats)
+        return inputs.zip(floats(manifest.goldenOutput))
     }
 
     /** Copies the model out of the app, since runtimes load it by its path; returns where it is. */
@@ -30,6 +31,11 @@ class Bundle private constructor(private val files: Files, val manifest: Manifes
             }
         }
         return File(folder, manifest.path)
+    }
+
+    private fun bytes(array: GoldenArray): List<ByteArray> {
+        val bytes = files.read(array.file)
+        return List(array.count) { bytes.copyOfRange(it * array.each, (it + 1) * array.each) }
     }
 
     private fun floats(array: GoldenArray): List<FloatArray> {

@@ -31,14 +31,16 @@ fun size(json: Json): Size {
 /** An axis of a tensor is a number, or has a name: then it is free. */
 private fun axis(json: Json, value: Long): Boolean = json.textOrNull() != null || json.whole(1..MAX_VALUES) == value
 
-/** The input takes one picture of the size that the preprocessing makes. */
-internal fun checkInput(input: Json, crop: Size) {
+/** The input takes one picture of the size that the preprocessing makes; returns the bytes of a value. */
+internal fun checkInput(input: Json, crop: Size, takes: Takes): Int {
     val expected = listOf(1L, 3L, crop.height.toLong(), crop.width.toLong())
     val shape = input["shape"].list()
-    input["dtype"].oneOf("float32")
+    val bytes = takes == Takes.UINT8
+    input["dtype"].oneOf(if (bytes) "uint8" else "float32")
     if (shape.size != 4 || shape.zip(expected).any { (axis, value) -> !axis(axis, value) } || shape[1].textOrNull() != null) {
         input["shape"].wrong("${expected.joinToString(" x ")}, which is what the preprocessing makes")
     }
+    return if (bytes) 1 else 4
 }
 
 /** The output has a value for each class, and there is a label for each. */

@@ -22,7 +22,7 @@ class Preprocess(
     val high: Double,
 )
 
-/** An array of the golden data: raw little-endian float32, `count` examples of `each` values. */
+/** An array of the golden data: raw little-endian float32, or bytes, `count` examples of `each` values. */
 class GoldenArray(val name: String, val file: Recorded, val count: Int, val each: Int)
 
 /** A comparison that the bundle records: the bound on an output's error, and how large it was, in the measure of the bound. */
@@ -41,7 +41,7 @@ class Manifest(
     val output: String,
     val classes: Int,
     val preprocess: Preprocess,
-    val takesImage: Boolean,
+    val takes: Takes,
     val returnsProbabilities: Boolean,
     val labels: Recorded,
     val goldenInput: GoldenArray,
@@ -84,14 +84,15 @@ class Manifest(
             val (input, output) = only(json["inputs"], "input") to only(json["outputs"], "output")
             val classes = classes(output, json["labels"])
             val preprocess = preprocess(json["preprocess"])
-            checkInput(input, preprocess.crop)
+            val conversion = json["conversion"]
+            val takes = Takes.valueOf(conversion["takes"].oneOf("tensor", "image", "uint8").uppercase())
+            val itemBytes = checkInput(input, preprocess.crop, takes)
             val golden = json["golden"]
             val (height, width) = preprocess.crop
-            val goldenInput = goldenArray(golden["input"], files, listOf(3L, height.toLong(), width.toLong()))
-            val goldenOutput = goldenArray(only(golden["outputs"], "output"), files, listOf(classes))
+            val goldenInput = goldenArray(golden["input"], files, listOf(3L, height.toLong(), width.toLong()), itemBytes)
+            val goldenOutput = goldenArray(only(golden["outputs"], "output"), files, listOf(classes), 4)
             if (goldenInput.count != goldenOutput.count) golden.wrong("as many inputs as outputs")
             if (goldenOutput.name != output["name"].text()) golden.wrong("of the output ${shown(output["name"].text())}")
-            val conversion = json["conversion"]
             val path = json["path"].text()
             checkModel(path, files)
             return Manifest(
@@ -103,7 +104,7 @@ class Manifest(
                 output = output["name"].text(),
                 classes = classes.toInt(),
                 preprocess = preprocess,
-                takesImage = conversion["takes"].oneOf("tensor", "image") == "image",
+                takes = takes,
                 returnsProbabilities = conversion["returns"].oneOf("logits", "probabilities") == "probabilities",
                 labels = recorded(json["labels"]["path"].text(), files),
                 goldenInput = goldenInput,
@@ -129,7 +130,7 @@ class Manifest(
 
         private fun only(list: Json, what: String): Json = list.list().singleOrNull() ?: list.wrong("a list with one $what")
 
-        private fun goldenArray(array: Json, files: Map<String, Recorded>, each: List<Long>): GoldenArray {
+        private fun goldenArray(array: Json, files: Map<String, Recorded>, each: List<Long>, itemBytes: Int): GoldenArray {
             val shape = array["shape"].list().map { it.whole(1..MAX_VALUES) }
             val fits = shape.size > 1 && shape.drop(1) == each
             if (!fits) array["shape"].wrong("some examples of ${each.joinToString(" x ")} values")
@@ -137,7 +138,7 @@ class Manifest(
             val values = each.reduce(Long::times)
             if (values > MAX_VALUES / 4) array["shape"].wrong("of a size that an app can hold")
             val file = recorded(array["path"].text(), files)
-            val bytes = 4 * values * shape[0]
+            val bytes = itemBytes * values * shape[0]
             if (file.bytes != bytes) array["path"].wrong("a file of $bytes bytes, as its shape says")
             return GoldenArray(array["name"].text(), file, shape[0].toInt(), values.toInt())
         }

@@ -29,15 +29,27 @@ fun resizeAndCrop(picture: Picture, preprocess: Preprocess): Pixels {
 }
 
 /** The network's input of a picture that has its size: three planes in the order R, G, B. */
-fun tensor(pixels: Pixels, preprocess: Preprocess, takesImage: Boolean): FloatArray {
-    val count = pixels.values.size
-    val result = FloatArray(3 * count)
-    for (channel in 0 until 3) {
-        val values = FloatArray(256) { if (takesImage) it.toFloat() else normalised(it, channel, preprocess) }
-        val shift = 16 - 8 * channel
-        for (place in 0 until count) result[channel * count + place] = values[pixels.values[place] shr shift and 255]
+fun tensor(pixels: Pixels, preprocess: Preprocess, takes: Takes): Planes {
+    val count = 3 * pixels.values.size
+    if (takes == Takes.UINT8) {
+        val bytes = ByteArray(count)
+        eachValue(pixels) { _, place, value -> bytes[place] = value.toByte() }
+        return Planes.Bytes(bytes)
     }
-    return result
+    val table = Array(3) { channel ->
+        FloatArray(256) { if (takes == Takes.IMAGE) it.toFloat() else normalised(it, channel, preprocess) }
+    }
+    val floats = FloatArray(count)
+    eachValue(pixels) { channel, place, value -> floats[place] = table[channel][value] }
+    return Planes.Floats(floats)
+}
+
+private inline fun eachValue(pixels: Pixels, use: (channel: Int, place: Int, value: Int) -> Unit) {
+    val count = pixels.values.size
+    for (channel in 0 until 3) {
+        val shift = 16 - 8 * channel
+        for (place in 0 until count) use(channel, channel * count + place, pixels.values[place] shr shift and 255)
+    }
 }
 
 /** In double, and in this order: another one rounds otherwise. */

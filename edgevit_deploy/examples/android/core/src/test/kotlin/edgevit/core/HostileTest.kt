@@ -118,6 +118,16 @@ class HostileTest {
     }
 
     @Test
+    fun bytesWhereFloatsShouldBe() {
+        val dtype = "inputs[0].dtype is not"
+        refusedWith("inputs.0.dtype", "\"uint8\"", dtype)
+        refusedWith("conversion.takes", "\"uint8\"", dtype)
+        refused(dtype) { takeBytes(); manifest.put("conversion.takes", "\"image\"") }
+        refused("a file of 96 bytes") { takeBytes(); content["golden/input.u8"] = ByteArray(384) }
+        refusedWith("conversion.takes", "\"int8\"", "conversion.takes is not")
+    }
+
+    @Test
     fun filesThatAreNotThoseRecorded() {
         refused("labels.txt was changed") { record(); content["labels.txt"] = "cat\nDOG\nhorse\n".toByteArray() }
         refused("labels.txt has not the 14 bytes") { record(); content["labels.txt"] = "cat\n".toByteArray() }

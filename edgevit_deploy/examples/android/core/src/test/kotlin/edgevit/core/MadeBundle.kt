@@ -31,6 +31,15 @@ class MadeBundle : Files {
         })
     }
 
+    /** As for a model that takes bytes. */
+    fun takeBytes() {
+        content.remove("golden/input.f32")
+        content["golden/input.u8"] = ByteArray(96) { (it + 33).toByte() }
+        manifest.put("golden.input.path", "\"golden/input.u8\"")
+        manifest.put("inputs.0.dtype", "\"uint8\"")
+        manifest.put("conversion.takes", "\"uint8\"")
+    }
+
     /** As the first versions wrote a manifest. */
     fun asSchemaOne() {
         record()

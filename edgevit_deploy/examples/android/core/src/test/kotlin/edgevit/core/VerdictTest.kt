@@ -15,7 +15,7 @@ class VerdictTest {
         override val name = "off by $by"
         override fun close() = Unit
         override fun run(input: FloatArray): FloatArray {
-            val right = bundle.golden().first { it.first.contentEquals(input) }.second
+            val right = bundle.golden().first { (it.first as Planes.Floats).values.contentEquals(input) }.second
             return FloatArray(right.size) { if (it == 1) right[it] + by else right[it] }
         }
     }
@@ -60,6 +60,24 @@ class VerdictTest {
     }
 
     @Test
+    fun aModelThatTakesBytesIsGivenBytes() {
+        val bundle = MadeBundle().apply { takeBytes() }.open()
+        assertEquals(Takes.UINT8, bundle.manifest.takes)
+        val given = bundle.golden().map { (it.first as Planes.Bytes).values }
+        assertEquals(listOf(48, 48), given.map { it.size })
+        assertEquals(-128, given[1].last().toInt()) // 128, as Kotlin says it
+        val right = object : Backend {
+            override val name = "of bytes"
+            override fun close() = Unit
+            override fun run(input: FloatArray): FloatArray = throw AssertionError("floats")
+            override fun run(input: ByteArray) = bundle.golden()[given.indexOfFirst { it.contentEquals(input) }].second
+        }
+        assertTrue(replay(bundle, right).passed)
+        val line = assertThrows(Refused::class.java) { replay(bundle, Off(bundle, 0f)) }.message!!
+        assertTrue(line, "takes no bytes; convert again with --input image" in line)
+    }
+
+    @Test
     fun aModelOfOtherClassesFails() {
         val bundle = bundle()
         val other = object : Backend {
@@ -68,7 +86,7 @@ class VerdictTest {
             override fun run(input: FloatArray) = FloatArray(2)
         }
         assertFalse(replay(bundle, other).passed)
-        val line = assertThrows(Refused::class.java) { other.checked(FloatArray(48), bundle.manifest) }.message!!
+        val line = assertThrows(Refused::class.java) { other.checked(Planes.Floats(FloatArray(48)), bundle.manifest) }.message!!
         assertTrue("2 values for 3 classes" in line)
     }
 
@@ -156,7 +174,7 @@ class VerdictTest {
     @Test
     fun schemaOneIsRead() {
         val manifest = MadeBundle().apply { asSchemaOne() }.open().manifest
-        assertTrue(manifest.takesImage)
+        assertEquals(Takes.IMAGE, manifest.takes)
         assertTrue(manifest.returnsProbabilities)
         val expected = listOf(floatArrayOf(2000f, 0f, 0f))
         assertEquals(0.01 + 2000.0 / (1 shl 24), verdict(manifest, expected, expected).bound!!, 0.0)

@@ -29,8 +29,13 @@ class Vectors(bytes: ByteArray) {
         val preprocess = preprocess(it["preprocess"])
         val pixels = resizeAndCrop(picture(it), preprocess)
         sha256(pixels.bytes()) == it["sha256"].text() &&
-            sha256(bytes(tensor(pixels, preprocess, takesImage = false))) == it["tensor_sha256"].text() &&
-            sha256(bytes(tensor(pixels, preprocess, takesImage = true))) == it["image_sha256"].text()
+            Takes.values().all { takes ->
+                val expected = it["${takes.name.lowercase()}_sha256"].text()
+                when (val planes = tensor(pixels, preprocess, takes)) {
+                    is Planes.Floats -> sha256(bytes(planes.values)) == expected
+                    is Planes.Bytes -> sha256(planes.values) == expected
+                }
+            }
     }
 
     /** Row by row and column by column: either is what the other's is made of when a picture is turned. */
