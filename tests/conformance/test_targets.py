@@ -204,8 +204,9 @@ def test_a_session_checks_what_it_is_fed(target: str) -> None:
     with session:
         with pytest.raises(RunError, match="expected inputs"):
             session.run({"wrong": good})
-        with pytest.raises(RunError, match="must be float32, got float64"):
-            session.run({spec.name: good.astype(np.float64)})
+        for other in (np.float64, np.uint8):
+            with pytest.raises(UsageError, match=f"must be float32, got {np.dtype(other)}"):
+                session.run({spec.name: good.astype(other)})
         with pytest.raises(RunError, match=r"must have shape .*, got \(1, 3, 32, 64\)"):
             session.run({spec.name: good[:, :, :32]})
         with pytest.raises(RunError, match="already open"):

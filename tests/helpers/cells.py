@@ -8,7 +8,7 @@ from typing import Any
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.exporter import Exporter
 from edgevit_deploy.model.variants import find_variant
-from edgevit_deploy.spec import Graph, InputKind, Precision, Size
+from edgevit_deploy.spec import INPUTS, Graph, InputKind, Precision, Size
 from export import TARGETS
 from tests.helpers.small import plan_for
 
@@ -18,7 +18,7 @@ PAIRS: list[tuple[str, Precision]] = [
 ]
 BATCHES = ("1", "2", "dynamic")
 GRAPHS: tuple[Graph, ...] = ("deploy", "original")
-INPUT_FORMS: tuple[InputKind, ...] = ("tensor", "image")
+INPUT_FORMS: tuple[InputKind, ...] = tuple(INPUTS)
 SIZES: tuple[Size, ...] = ((64, 64), (64, 160))
 
 

@@ -42,7 +42,7 @@ OF_THE_BUNDLE = tuple(
     f'"{text}"'
     for text in (
         *("manifest.json", "README.md", "golden", "golden/input.f32", "golden/output.f32", "labels.txt", "model.fake"),
-        *("fp16", "features", "probabilities", "dynamic", "image", "passed", "failed", "logits", "batch", "height"),
+        *("fp16", "features", "probabilities", "dynamic", "image", "uint8", "passed", "failed", "logits", "batch", "height"),
     )
 )
 

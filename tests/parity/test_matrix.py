@@ -103,10 +103,18 @@ def test_original_graph(tmp_path: Path, variant: str, target: str, precision: st
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize(("target", "precision"), PAIRS)
-def test_image_input(tmp_path: Path, target: str, precision: str) -> None:
-    manifest = convert(tmp_path, target, precision, "--model", "edgevit_xxs", "--image-size", "64", "--input", "image")
-    assert manifest.conversion.takes == "image"
+@pytest.mark.parametrize(
+    ("takes", "target", "precision"),
+    [
+        (takes, *pair)
+        for takes in ("image", "uint8")
+        for pair in PAIRS
+        if takes not in TARGETS[pair[0]].load().cannot_take and (takes, *pair) != ("image", "ncnn", "bf16")
+    ],
+)
+def test_pixels_as_input(tmp_path: Path, takes: str, target: str, precision: str) -> None:
+    manifest = convert(tmp_path, target, precision, "--model", "edgevit_xxs", "--image-size", "64", "--input", takes)
+    assert manifest.conversion.takes == takes
 
 
 @pytest.mark.nightly

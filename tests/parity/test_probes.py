@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 
 from edgevit_deploy.parity.probes import GOLDEN_PROBES, make_probes, natural_picture
-from edgevit_deploy.spec import InputKind, imagenet_preprocess
+from edgevit_deploy.spec import INPUTS, InputKind, imagenet_preprocess
 
 PREPROCESS = imagenet_preprocess((64, 96))
 
 
-@pytest.mark.parametrize("form", ["tensor", "image"])
+@pytest.mark.parametrize("form", ["tensor", "image", "uint8"])
 def test_the_same_arguments_give_the_same_bytes(form: InputKind) -> None:
     one, two = (make_probes((64, 96), PREPROCESS, form, seed=3) for _ in range(2))
     assert one.names == two.names
     assert one.inputs.tobytes() == two.inputs.tobytes()
     assert one.inputs.shape == (len(one.names), 3, 64, 96)
-    assert one.inputs.dtype == np.float32
+    assert one.inputs.dtype == INPUTS[form].dtype
     assert one.inputs.tobytes() != make_probes((64, 96), PREPROCESS, form, seed=4).inputs.tobytes()
 
 
