@@ -56,7 +56,11 @@ def program(binding: Path) -> list[Path]:
     return [made_once("android-replay", make) / "replay.jar", *core_with_tests(), binding / "classes", STANDARD_LIBRARY, GSON]
 
 
-@pytest.mark.parametrize("flags", [(), ("--precision", "fp16"), ("--batch", "dynamic", "--input", "image")], ids=" ".join)
+@pytest.mark.parametrize(
+    "flags",
+    [(), ("--precision", "fp16"), ("--batch", "dynamic", "--input", "image"), ("--input", "uint8")],
+    ids=" ".join,
+)
 def test_golden_data_are_reproduced(binding: Path, program: list[Path], tmp_path: Path, flags: tuple[str, ...]) -> None:
     assert run(["onnx", "--weights", str(WEIGHTS), "--image-size", "64", *flags, "--output", str(tmp_path / "out")]) == 0
     (bundle,) = (tmp_path / "out").glob("onnx-*")

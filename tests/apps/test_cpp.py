@@ -93,6 +93,7 @@ def test_the_lite_interpreter_replays_golden_data() -> None:
         ("onnx", "fp32", "dynamic", ()),
         ("openvino", "bf16", "64", ()),
         ("openvino", "fp32", "96x64", ("--input", "image")),
+        *((target, "fp32", "64", ("--input", "uint8")) for target in ("onnx", "openvino", "litert", "executorch")),
         ("litert", "int8", "64", ("--calibration", "PICTURES")),
         ("executorch", "int8", "64", ("--calibration", "PICTURES")),
     ],
