@@ -78,6 +78,21 @@ def test_onnx_runtimes_own_format() -> None:
     assert "passed" in done.stdout
 
 
+def test_a_file_of_floats_is_given_no_bytes(bundle: Path) -> None:
+    """A manifest that says bytes throughout, of a file that takes floats: it would read four of them as one."""
+
+    def say_bytes(document: dict) -> None:
+        document["inputs"][0]["dtype"] = document["conversion"]["takes"] = "uint8"
+        document["golden"]["input"]["path"] = "golden/input.u8"
+
+    floats = bundle / "golden/input.f32"
+    (bundle / "golden/input.u8").write_bytes(bytes(floats.stat().st_size // 4))
+    floats.unlink()
+    edit_manifest(bundle, say_bytes)
+    rehash(bundle)
+    assert "data type" in refused(bundle)
+
+
 @pytest.mark.parametrize("classes", [9, 11])
 def test_an_output_of_another_size(bundle: Path, classes: int) -> None:
     _model(bundle, TensorProto.FLOAT, classes)
