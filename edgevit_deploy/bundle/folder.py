@@ -34,9 +34,10 @@ EVALUATION_NAME = "evaluation.json"
 
 GOLDEN = "golden"
 GOLDEN_INPUTS: dict[InputType, str] = {"float32": f"{GOLDEN}/input.f32", "uint8": f"{GOLDEN}/input.u8"}
-"""Where the golden inputs are, by their type, and how NumPy calls what is in them, the same on every machine."""
+"""Where the golden inputs are, by their type."""
 
-STORED: dict[str, str] = {"float32": "<f4", "uint8": "u1"}
+STORED: dict[InputType, str] = {"float32": "<f4", "uint8": "u1"}
+"""How NumPy calls what is in a golden file, the same on every machine."""
 ONLY_OUTPUT = "output"
 """The name of the golden file of an output that is the only one."""
 
