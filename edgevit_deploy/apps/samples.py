@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from edgevit_deploy.errors import UsageError, did_you_mean
+from edgevit_deploy.spec import INPUTS, InputKind
 
 SAMPLES = Path(__file__).parents[1] / "examples"
 SAMPLE_NAME = "sample.toml"
@@ -38,6 +39,7 @@ class Sample:
         next: command lines that build and start it, in its folder.
         backends: by the target whose files each loads.
         vectors: where in it `vectors.json` goes, for its own tests.
+        takes: the kinds of input that it can give a file.
     """
 
     platform: str
@@ -46,6 +48,7 @@ class Sample:
     next: tuple[str, ...]
     backends: Mapping[str, BackEnd]
     vectors: str
+    takes: tuple[InputKind, ...] = tuple(INPUTS)
 
     @property
     def folder(self) -> Path:

@@ -89,6 +89,11 @@ def check_suits(sample: Sample, manifest: Manifest, bundle: Path) -> None:
         )
     if manifest.conversion.returns == "features":
         raise UsageError(f"{bundle} returns feature maps, and a sample shows classes; convert with --task classify")
+    if manifest.conversion.takes not in sample.takes:
+        raise UsageError(
+            f"the {sample.platform} sample gives a file no {manifest.conversion.takes} input, which {bundle} takes; convert it "
+            f"with --input {' or '.join(sample.takes)}"
+        )
     if manifest.conversion.batch not in (1, "dynamic"):
         raise UsageError(
             f"{bundle} takes {manifest.conversion.batch} pictures a run, and a sample shows one; convert it with --batch 1"

@@ -89,6 +89,21 @@ def test_a_bundle_that_the_sample_cannot_show(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_sample_that_cannot_give_what_a_bundle_takes(
+    desk: Path, bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sample = desk / "sample.toml"
+    text = sample.read_text()
+    sample.write_text(text.replace("[backends", 'takes = ["image", "uint8"]\n[backends'))
+    assert run(["app", "desk", str(bundle), "--output", str(tmp_path / "out")]) == 2
+    line = " ".join(capfd.readouterr().err.split())
+    assert "gives a file no tensor input" in line
+    assert line.endswith("convert it with --input image or uint8")
+    assert not (tmp_path / "out").exists()
+    sample.write_text(text.replace("[backends", 'takes = ["tensor"]\n[backends'))
+    assert run(["app", "desk", str(bundle), "--output", str(tmp_path / "out")]) == 0
+
+
 @pytest.mark.parametrize(("status", "line"), [("failed", "failed parity"), ("built, not run", "was built and never run")])
 def test_what_is_not_proven_needs_a_word(
     desk: Path, bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], status: str, line: str
