@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edgevit_deploy.spec import InputKind, Preprocess, Triple
+from edgevit_deploy.spec import INPUTS, InputKind, Preprocess, Triple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Description:
 
 def normalisation_of(preprocess: Preprocess, takes: InputKind) -> Normalisation:
     """Return what must be done to values from 0 to 255 for a network's input."""
-    if takes != "tensor":
+    if INPUTS[takes].pixels:
         return Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     low, high = preprocess.value_range
     red, green, blue = (255 * (mean - low) / (high - low) for mean in preprocess.mean)
