@@ -10,6 +10,7 @@ are those of `edgevit_deploy.errors`, and a failed comparison is a result.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +20,7 @@ from edgevit_deploy.data.photographs import pictures_of
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.every_target import Attempts, Network, Rounding, check_rounding, convert_network, place_of
-from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.host import THIS_HOST, host_on
 from edgevit_deploy.measure.accuracy.library import evaluate as evaluate
 from edgevit_deploy.measure.bench import BenchRun, Protocol, read_timing
 from edgevit_deploy.measure.bench import bench as bench_on
@@ -194,6 +195,7 @@ def verify(
     strict: bool = False,
     layers: bool = False,
     calibration: StrPath | None = None,
+    on_arm64: StrPath | None = None,
     progress: Progress = silent,
 ) -> Verification:
     """Re-hash, load, run and compare one bundle with its golden outputs, wherever it is now.
@@ -207,10 +209,12 @@ def verify(
         strict: refuse a folder of photographs in which something is broken, hidden or no picture.
         layers: convert the graph once more with taps after every part, and compare each with float64.
         calibration: the pictures that a rounded file was calibrated on: whether they show the ranges that it keeps.
+        on_arm64: run it on ARM64 kernels, by the runtimes of this sysroot; on an ARM64 machine by its own.
         progress: shows each step; nothing by default.
 
     Raises:
         UsageError: not a bundle that this version reads, weights that are not the bundle's, or no picture that can be read.
+        MissingError: no such sysroot, or no emulator in it.
         BundleError: a file is missing, changed or unrecorded.
         RunError: the runtime could not load or run the file.
     """
@@ -221,17 +225,18 @@ def verify(
     if labels is not None and weights is None and seed is None:
         raise UsageError("--labels belongs to the weights, which are not given; add --weights FILE or --seed N, or drop --labels")
     bundle, pictures = Path(bundle), pictures_of(optional_path(images), strict=strict)
+    host = host_on(optional_path(on_arm64))
     with progress(str(bundle)) as step:
+        check = partial(verify_on, bundle, host, step, pictures=pictures, sysroot=host.sysroot)
         if weights is None and seed is None:
-            return verify_on(bundle, THIS_HOST, step, pictures=pictures)
+            return check()
         made = read_manifest(bundle)
         origin = ModelOrigin.of(
             made.model, made.preprocess, weights=optional_path(weights), labels=optional_path(labels), seed=seed
         )
         ranges = CalibrationChoice(ranges=ranges_of(bundle, made))
-        with open_workbench(loading.load_model(origin), THIS_HOST, step, calibration=ranges) as workbench:
-            again = optional_path(calibration)
-            return verify_on(bundle, THIS_HOST, step, workbench=workbench, layers=layers, pictures=pictures, calibration=again)
+        with open_workbench(loading.load_model(origin), host, step, calibration=ranges) as workbench:
+            return check(workbench=workbench, layers=layers, calibration=optional_path(calibration))
 
 
 def bench(
