@@ -10,8 +10,9 @@ import pytest
 
 from edgevit_deploy.process.sysroot import UNDER_EMULATION, open_sysroot
 from export import TARGETS
-from tests.helpers import arm64, cpp
+from tests.helpers import arm64, cpp, trained
 from tests.helpers.bundles import rehash
+from tests.helpers.shared import shared_bundle
 
 pytestmark = pytest.mark.arm64
 
@@ -59,6 +60,18 @@ def test_golden_data_are_reproduced(target: str, capfd: pytest.CaptureFixture[st
     in_the_sample = [check for check in found if "C++ sample" in check["runtime"]]
     assert len(in_the_sample) == (target in IN_THE_SAMPLE and not arm64.NATIVE)
     assert len(found) == 1 + (bool(in_the_sample) and target not in ALONE)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("network", ["trained", "224"])
+@pytest.mark.parametrize(
+    ("target", "precision"), [*((target, "fp32") for target in TARGETS_THERE), ("onnx", "fp16"), ("ncnn", "fp16")]
+)
+def test_the_whole_network(target: str, precision: str, network: str, capfd: pytest.CaptureFixture[str]) -> None:
+    bundle_of(target)
+    flags = ("--weights", str(trained.WEIGHTS)) if network == "trained" else ("--model", "edgevit_xxs")
+    code, document = arm64.verify(shared_bundle(target, precision, *flags), capfd)
+    assert (code, document.get("status")) == (0, "passed"), document
 
 
 def test_integers_of_onnx(capfd: pytest.CaptureFixture[str]) -> None:
