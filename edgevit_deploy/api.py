@@ -13,11 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from edgevit_deploy.bundle.manifest import read_manifest
 from edgevit_deploy.calibration.choice import NO_CALIBRATION, CalibrationChoice, JudgeChoice
 from edgevit_deploy.data.photographs import pictures_of
 from edgevit_deploy.deploy.form import Form
-from edgevit_deploy.errors import UsageError
 from edgevit_deploy.every_target import Attempts, Network, Rounding, check_rounding, convert_network, place_of
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.accuracy.library import evaluate as evaluate
@@ -27,15 +25,14 @@ from edgevit_deploy.measure.contests import Against
 from edgevit_deploy.model import loading
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin
 from edgevit_deploy.outside.files import StrPath, optional_path
-from edgevit_deploy.pipeline import Conversion, Progress, silent
+from edgevit_deploy.pipeline import Conversion
 from edgevit_deploy.pipeline import convert as convert_on
 from edgevit_deploy.request import FileRequest, read_image_size, read_options
 from edgevit_deploy.spec import Graph, InputKind, Precision, PreprocessChoice, Size, Task
 from edgevit_deploy.train.library import train_model as train_model
-from edgevit_deploy.verification.bundle import Verification
-from edgevit_deploy.verification.bundle import verify as verify_on
-from edgevit_deploy.verification.rounded import ranges_of
+from edgevit_deploy.verification.library import verify as verify
 from edgevit_deploy.workbench import open_workbench
+from edgevit_deploy.workbench.results import Progress, silent
 
 
 def load_model(
@@ -182,56 +179,6 @@ def convert_all(
     rounding = Rounding(calibration=calibration or NO_CALIBRATION, judge=judge)
     photographs = pictures_of(optional_path(images), strict=strict)
     return convert_network(network, request, targets=targets, photographs=photographs, rounding=rounding, progress=progress)
-
-
-def verify(
-    bundle: StrPath,
-    *,
-    weights: StrPath | None = None,
-    seed: int | None = None,
-    labels: StrPath | None = None,
-    images: StrPath | None = None,
-    strict: bool = False,
-    layers: bool = False,
-    calibration: StrPath | None = None,
-    progress: Progress = silent,
-) -> Verification:
-    """Re-hash, load, run and compare one bundle with its golden outputs, wherever it is now.
-
-    Args:
-        bundle: folder written by a conversion.
-        weights: the checkpoint it was made from: the whole parity check again.
-        seed: the seed it was made from, for random weights.
-        labels: text file with one class name a line, if one was given at conversion.
-        images: folder of photographs, or tree of labelled ones, to run to top-5.
-        strict: refuse a folder of photographs in which something is broken, hidden or no picture.
-        layers: convert the graph once more with taps after every part, and compare each with float64.
-        calibration: the pictures that a rounded file was calibrated on: whether they show the ranges that it keeps.
-        progress: shows each step; nothing by default.
-
-    Raises:
-        UsageError: not a bundle that this version reads, weights that are not the bundle's, or no picture that can be read.
-        BundleError: a file is missing, changed or unrecorded.
-        RunError: the runtime could not load or run the file.
-    """
-    if layers and weights is None and seed is None:
-        raise UsageError("--layers compares with what the weights give; add --weights FILE or --seed N")
-    if calibration is not None and weights is None and seed is None:
-        raise UsageError("--calibration shows what the weights make of pictures; add --weights FILE or --seed N")
-    if labels is not None and weights is None and seed is None:
-        raise UsageError("--labels belongs to the weights, which are not given; add --weights FILE or --seed N, or drop --labels")
-    bundle, pictures = Path(bundle), pictures_of(optional_path(images), strict=strict)
-    with progress(str(bundle)) as step:
-        if weights is None and seed is None:
-            return verify_on(bundle, THIS_HOST, step, pictures=pictures)
-        made = read_manifest(bundle)
-        origin = ModelOrigin.of(
-            made.model, made.preprocess, weights=optional_path(weights), labels=optional_path(labels), seed=seed
-        )
-        ranges = CalibrationChoice(ranges=ranges_of(bundle, made))
-        with open_workbench(loading.load_model(origin), THIS_HOST, step, calibration=ranges) as workbench:
-            again = optional_path(calibration)
-            return verify_on(bundle, THIS_HOST, step, workbench=workbench, layers=layers, pictures=pictures, calibration=again)
 
 
 def bench(

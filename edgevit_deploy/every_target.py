@@ -12,10 +12,11 @@ from edgevit_deploy.errors import UsageError
 from edgevit_deploy.exporter import Exporter, ExportPlan, Quantisation
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model
-from edgevit_deploy.pipeline import Attempt, Progress, silent, try_convert
+from edgevit_deploy.pipeline import Attempt, try_convert
 from edgevit_deploy.request import FileRequest
 from edgevit_deploy.spec import Precision
 from edgevit_deploy.workbench import open_workbench, quiet
+from edgevit_deploy.workbench.results import Progress, silent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

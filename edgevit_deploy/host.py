@@ -5,10 +5,12 @@ and other machines can bring their own.
 """
 
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgevit_deploy.errors import MissingError, UsageError, did_you_mean
 from edgevit_deploy.exporter import Exporter
+from edgevit_deploy.process.sysroot import Sysroot, is_arm64, open_sysroot
 from edgevit_deploy.registry import Runtime, Target, lookup, refuse_shadows
 
 try:
@@ -26,6 +28,9 @@ __all__ = ["RUNTIMES", "TARGETS", "THIS_HOST", "ThisHost", "check_target", "load
 
 class ThisHost:
     """What the registries name, asked whether it works here."""
+
+    sysroot: Sysroot | None = None
+    """Whose runtimes are meant, where they are not this machine's own."""
 
     def targets(self) -> tuple[str, ...]:
         """Return the names of all registered targets."""
@@ -66,7 +71,37 @@ class ThisHost:
         return "; ".join(reasons)
 
 
+class EmulatedHost(ThisHost):
+    """This host with the runtimes of an ARM64 sysroot in place of its own."""
+
+    def __init__(self, sysroot: Sysroot) -> None:
+        self.sysroot = sysroot
+
+    def find_session(self, target: str) -> "type[Session] | None":
+        """Return the first runtime that runs a target's files and is in the sysroot."""
+        return next((session for session in self._sessions(target) if session.probe().ok), None)
+
+    def why_not_run(self, target: str) -> str:
+        """Say what the runtimes of a target miss in the sysroot."""
+        lacking = [session.probe().detail for session in self._sessions(target)]
+        return "; ".join(lacking) or f"no runtime of {target} runs in a sysroot"
+
+    def _sessions(self, target: str) -> "list[type[Session]]":
+        from edgevit_deploy.process.session_child import emulated
+
+        return [emulated(line.load(), line.location, self.sysroot) for line in runtimes_for(target) if line.arm64]
+
+
 THIS_HOST = ThisHost()
+
+
+def host_on(arm64: Path | None) -> ThisHost:
+    """Return this host, with the runtimes of a sysroot in place of its own if one is given and this machine is no ARM64 one.
+
+    Raises:
+        MissingError: no such sysroot.
+    """
+    return THIS_HOST if arm64 is None or is_arm64() else EmulatedHost(open_sysroot(arm64))
 
 
 def check_target(flag: str, name: str) -> str:

@@ -2,8 +2,6 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -39,16 +37,8 @@ from edgevit_deploy.parity.decisions import Decisions
 from edgevit_deploy.parity.gate import ParityReport, Status, Truth
 from edgevit_deploy.parity.probes import GOLDEN_PROBES
 from edgevit_deploy.spec import BYTES_PER_WEIGHT, VERSION, Precision
-from edgevit_deploy.workbench import Step, Workbench, quiet
-
-Progress = Callable[[str], AbstractContextManager[Step]]
-"""A label -> a context that gives what is told each step; `commands.console.progress` shows them on a terminal."""
-
-
-@contextmanager
-def silent(_: str) -> Iterator[Step]:
-    """Show nothing."""
-    yield quiet
+from edgevit_deploy.workbench import Workbench
+from edgevit_deploy.workbench.results import Progress, silent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,10 +60,12 @@ class Runtime(Line[T]):
     Attributes:
         target: whose files it runs.
         machine: what only some machines have and it cannot work without (macos, nvidia); a worker that can run it declares it.
+        arm64: the distributions, without those that they need in turn, with which it runs in a sysroot; none where it does not.
     """
 
     target: str
     machine: str = ""
+    arm64: tuple[str, ...] = ()
 
 
 def load_class(location: str) -> Any:

@@ -17,6 +17,7 @@ LINES: "tuple[Runtime[Session], ...]" = (
         target="onnx",
         location="runtimes.onnx:OnnxRuntimeSession",
         summary="ONNX Runtime, CPU",
+        arm64=("ml-dtypes", "onnx", "onnxruntime", "protobuf", "typing-extensions"),
         isolated=True,
     ),
     Runtime(
@@ -49,12 +50,20 @@ LINES: "tuple[Runtime[Session], ...]" = (
         summary="MIL reference evaluation of a saved package, on any platform",
         isolated=True,
     ),
-    Runtime(name="ncnn", target="ncnn", location="runtimes.ncnn:NcnnSession", summary="ncnn, CPU", isolated=True),
+    Runtime(
+        name="ncnn",
+        target="ncnn",
+        location="runtimes.ncnn:NcnnSession",
+        summary="ncnn, CPU",
+        arm64=("ncnn",),
+        isolated=True,
+    ),
     Runtime(
         name="litert",
         target="litert",
         location="runtimes.litert:LiteRTSession",
         summary="LiteRT, CPU with XNNPACK",
+        arm64=("ai-edge-litert", "backports.strenum", "tqdm", "typing-extensions"),
         isolated=True,
     ),
     Runtime(
@@ -69,6 +78,7 @@ LINES: "tuple[Runtime[Session], ...]" = (
         target="openvino",
         location="runtimes.openvino:OpenVinoSession",
         summary="OpenVINO, CPU",
+        arm64=("openvino",),
         isolated=True,
     ),
     Runtime(

@@ -1,5 +1,6 @@
 """`convert.py verify BUNDLE...`: prove bundles again, wherever they are now."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,16 +11,17 @@ from edgevit_deploy.bundle.manifest import ARITHMETIC_ONLY, ARITHMETIC_SAMPLED
 from edgevit_deploy.commands.console import print_json, print_table, progress, say, status
 from edgevit_deploy.commands.pictures import say_passed_over, show_top5
 from edgevit_deploy.errors import MissingError
-from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.host import host_on
 from edgevit_deploy.outside.text import figure
+from edgevit_deploy.process.sysroot import UNDER_EMULATION, is_arm64
 
 if TYPE_CHECKING:
     from edgevit_deploy.bundle.manifest import Manifest
     from edgevit_deploy.verification.bundle import Verification
     from edgevit_deploy.verification.layers import LayerDiff, LayerReport
 
-COLUMNS = ("bundle", "status", "file that ran", "on", "golden error", "bound", "full parity", "detail")
-OPTIONAL = ("file that ran", "bound", "on", "full parity")
+COLUMNS = ("bundle", "status", "file that ran", "on", "golden error", "bound", "top-1", "full parity", "detail")
+OPTIONAL = ("file that ran", "bound", "on", "full parity", "top-1")
 LAYER_COLUMNS = ("after", "part", "values", "largest", "error", "bound", "x noise", "")
 
 
@@ -32,6 +34,7 @@ def verify_bundles(
     strict: Annotated[bool, Parameter(negative="")] = False,
     layers: Annotated[bool, Parameter(negative="")] = False,
     calibration: Path | None = None,
+    on_arm64: Path | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Re-hash, load, run and compare bundles with their golden outputs.
@@ -46,6 +49,8 @@ def verify_bundles(
         layers: Convert the graph once more with taps after every part, and compare each with float64 on the target's runtime; of
             a rounded file, what rounding each operator alone costs.
         calibration: The pictures that a rounded file was calibrated on: whether they show the ranges that it keeps.
+        on_arm64: Run them on ARM64 kernels, emulated, in this folder, which .ci/install-arm64 makes; parity only, no latency. On
+            an ARM64 machine they run natively and the folder is not looked at.
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy import api
@@ -61,12 +66,15 @@ def verify_bundles(
             strict=strict,
             layers=layers,
             calibration=calibration,
+            on_arm64=on_arm64,
             progress=progress,
         )
         for bundle in bundles
     ]
     reports = {str(result.bundle): result.layers for result in results if result.layers is not None}
-    print_table("verify", COLUMNS, [_cells(result) for result in results], optional=OPTIONAL)
+    print_table("verify", COLUMNS, [row for result in results for row in _rows(result)], optional=OPTIONAL)
+    if on_arm64 is not None:
+        _say_on_arm64(results, on_arm64)
     say_passed_over(results[0].passed_over)
     run = [result for result in results if result.top5 is not None]
     for note in dict.fromkeys(crop_note(result.photographs, result.manifest.preprocess) for result in run):
@@ -89,12 +97,12 @@ def verify_bundles(
         if result.losses is not None:
             _show_losses(str(result.bundle), result.losses)
     if json:
-        print_json([_document(result) for result in results])
+        print_json([_document(result, on_arm64) for result in results])
     if any(result.status == "failed" for result in results) or not all(report.ok for report in reports.values()):
         return 1
     not_run = [result for result in results if result.status == "built, not run"]
     for result in not_run:
-        why = result.golden.substitute or THIS_HOST.why_not_run(result.manifest.target)
+        why = result.golden.substitute or host_on(on_arm64).why_not_run(result.manifest.target)
         say(f"{result.bundle}: not run is not passed. {why}")
     return MissingError.exit_code if not_run else 0
 
@@ -136,12 +144,26 @@ def _layer_cells(layer: "LayerDiff") -> "list[str | Text]":
     return [layer.tap.name, layer.tap.part, str(layer.tap.values), *figures, status("passed" if diff.ok else "failed")]
 
 
-def _document(result: "Verification") -> dict[str, object]:
+def _say_on_arm64(results: "list[Verification]", sysroot: Path) -> None:
+    """Say in a line what each runtime made of the golden data: a narrow table leaves the runtime and the bound out."""
+    if is_arm64():
+        say(f"this machine is an ARM64 one: all was run natively, and {sysroot} was not used")
+    for result in results:
+        for check in (result.golden, result.sample):
+            if check is not None and check.max_abs is not None:
+                top1 = f", top-1 {check.top1}" if check.top1 else ""
+                figures = f"error {figure(check.max_abs)}, bound {check.atol:.2g}{top1}"
+                say(f"{result.bundle}: {check.status}, {figures}; {check.runtime}")
+
+
+def _document(result: "Verification", on_arm64: Path | None) -> dict[str, object]:
     layers = result.layers
     return {
         "bundle": str(result.bundle),
         "status": result.status,
+        "on_arm64": None if on_arm64 is None else "natively" if is_arm64() else UNDER_EMULATION,
         "golden": result.golden,
+        "sample": result.sample,
         "parity": result.parity,
         "probes": result.manifest.probes,
         "top5": result.top5,
@@ -153,15 +175,23 @@ def _document(result: "Verification") -> dict[str, object]:
     }
 
 
-def _cells(result: "Verification") -> "list[str | Text]":
-    golden, worst = result.golden, result.parity.worst if result.parity else None
+def _rows(result: "Verification") -> "list[list[str | Text]]":
+    """Return a line for each runtime that replayed the golden data."""
+    worst = result.parity.worst if result.parity else None
+    parity = "" if worst is None else f"{figure(worst.error)}, bound {worst.tolerance.atol:.2g}"
+    checks = [(result.golden, replace(result, sample=None).status, parity)]
+    checks += [(result.sample, result.sample.status, "")] if result.sample is not None else []
     return [
-        str(result.bundle),
-        status(result.status),
-        golden.file,
-        golden.runtime,
-        "" if golden.max_abs is None else figure(golden.max_abs),
-        f"{golden.atol:.2g}",
-        "" if worst is None else f"{figure(worst.error)}, bound {worst.tolerance.atol:.2g}",
-        _remark(result.manifest),
+        [
+            str(result.bundle),
+            status(found),
+            golden.file,
+            golden.runtime,
+            "" if golden.max_abs is None else figure(golden.max_abs),
+            f"{golden.atol:.2g}",
+            golden.top1,
+            full,
+            _remark(result.manifest),
+        ]
+        for golden, found, full in checks
     ]

@@ -13,7 +13,7 @@ from edgevit_deploy.fleet.jobs import BenchJob, Bundles, named_file
 from edgevit_deploy.fleet.parcel import check_parcel, pack
 from edgevit_deploy.measure.bench import BenchRun, Protocol
 from edgevit_deploy.measure.contests import Against
-from edgevit_deploy.pipeline import Progress, silent
+from edgevit_deploy.workbench.results import Progress, silent
 
 
 def bench(

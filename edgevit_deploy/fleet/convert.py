@@ -26,9 +26,9 @@ from edgevit_deploy.fleet.jobs import ConvertJob, Source, named_file, read_whole
 from edgevit_deploy.fleet.rows import Item, Rows
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model
-from edgevit_deploy.pipeline import Progress, silent
 from edgevit_deploy.request import FileRequest
 from edgevit_deploy.workbench import open_workbench
+from edgevit_deploy.workbench.results import Progress, silent
 
 
 def convert_all(

@@ -19,7 +19,8 @@ from edgevit_deploy.fleet.jobs import Converted, ConvertJob, Source
 from edgevit_deploy.fleet.judge import JudgeJob, ToJudge
 from edgevit_deploy.fleet.parcel import Parcel, check_parcel, publish
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin
-from edgevit_deploy.pipeline import Attempt, Conversion, Progress, conversion_record
+from edgevit_deploy.pipeline import Attempt, Conversion, conversion_record
+from edgevit_deploy.workbench.results import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

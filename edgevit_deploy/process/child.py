@@ -40,9 +40,18 @@ class Ended:
         return how_it_ended(self.status, self.stderr)
 
 
-def python(code: str, *arguments: str) -> list[str]:
-    """Return the command that runs code in a fresh interpreter."""
-    return [sys.executable, "-P", "-c", code, *arguments]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interpreter:
+    """A Python that is not this one, for a child: how it is started, what it can import, and what else it finds set."""
+
+    command: tuple[str, ...]
+    importable: tuple[Path, ...]
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+def python(code: str, *arguments: str, interpreter: Interpreter | None = None) -> list[str]:
+    """Return the command that runs code in a fresh interpreter: this one, unless another is given."""
+    return [*(interpreter.command if interpreter else (sys.executable,)), "-P", "-c", code, *arguments]
 
 
 def python_module(name: str, *arguments: str) -> list[str]:
@@ -50,9 +59,11 @@ def python_module(name: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", name, *arguments]
 
 
-def environment() -> dict[str, str]:
-    """Return this process's environment, with all that it can import made importable in a child."""
-    return {**os.environ, IN_A_WORKER: "1", "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)}
+def environment(interpreter: Interpreter | None = None) -> dict[str, str]:
+    """Return this process's environment, with all that it can import made importable in a child, or all that another one can."""
+    importable, variables = (interpreter.importable, interpreter.variables) if interpreter else (sys.path, ())
+    path = os.pathsep.join(str(Path(entry).absolute()) for entry in importable)
+    return {**os.environ, **dict(variables), IN_A_WORKER: "1", "PYTHONPATH": path}
 
 
 def in_a_worker() -> bool:

@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.outside.text import one_line
-from edgevit_deploy.process.child import ChildFailure
+from edgevit_deploy.process.child import ChildFailure, Interpreter
 from edgevit_deploy.process.messages import describe
 from edgevit_deploy.process.session_worker import Reply, Request, Setup
+from edgevit_deploy.process.sysroot import UNDER_EMULATION, Sysroot
 from edgevit_deploy.process.worker import Worker
+from edgevit_deploy.registry import Availability
 from edgevit_deploy.session import Array, OpTime, Session
-from edgevit_deploy.spec import DYNAMIC_BATCHES, TensorSpec, tensor_bytes
+from edgevit_deploy.spec import DYNAMIC_BATCHES, Precision, TensorSpec, tensor_bytes
 
 SERVE = "from edgevit_deploy.process.session_worker import serve; serve()"
 
@@ -45,6 +47,9 @@ class ChildSession(Session):
 
     image_timeout_s: ClassVar[float] = 10.0
 
+    interpreter: ClassVar[Interpreter | None] = None
+    """That runs the child; None for this one."""
+
     _child: Worker | None = None
     _peak_memory_bytes: int | None = None
     _cpu_time_ns: int | None = None
@@ -58,7 +63,7 @@ class ChildSession(Session):
             threads=self.threads,
         )
         try:
-            self._child = Worker(SERVE, memory_limit_bytes(self.inputs) if self.memory_limited else None)
+            self._child = Worker(SERVE, memory_limit_bytes(self.inputs) if self.memory_limited else None, self.interpreter)
         except ChildFailure as failure:
             raise RunError(f"{self.name} could not load {self.path.name}: {failure}") from None
         with ExitStack() as on_failure:
@@ -149,6 +154,38 @@ def isolated(session_type: type[Session], location: str) -> type[ChildSession]:
         body.update(__module__=session_type.__module__, __doc__=session_type.__doc__, session=location)
 
     return types.new_class(session_type.__name__, (ChildSession,), exec_body=fill)
+
+
+@cache
+def emulated(session_type: type[Session], location: str, sysroot: Sysroot) -> type[ChildSession]:
+    """Return a session that runs another one in a child process of a sysroot's Python, and says so in its name.
+
+    Args:
+        session_type: the session to run there.
+        location: of its class, as "module:Class".
+        sysroot: that has what the session needs.
+    """
+
+    class EmulatedSession(isolated(session_type, location)):  # type: ignore[misc]
+        """Takes its time, and claims none of it."""
+
+        name = f"{session_type.name}, {UNDER_EMULATION}"
+        executes_target = False
+        interpreter = sysroot.interpreter
+        load_timeout_s, run_timeout_s, image_timeout_s = 900.0, 900.0, 300.0
+
+        @classmethod
+        def probe(cls) -> Availability:
+            """Say whether the sysroot has its packages."""
+            missing = sysroot.without(cls.packages)
+            return Availability(ok=not missing, detail=f"{', '.join(missing)} not in {sysroot.folder}" if missing else cls.name)
+
+        @classmethod
+        def executes(cls, precision: Precision) -> bool:  # noqa: ARG003
+            """Say yes: what is executed instead is known after loading, not from the processor of this machine."""
+            return True
+
+    return EmulatedSession
 
 
 def _said_by_the_class(session_type: type[Session]) -> list[str]:

@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from edgevit_deploy.outside.text import one_line
-from edgevit_deploy.process.child import ChildFailure, end_group, environment, how_it_ended, python
+from edgevit_deploy.process.child import ChildFailure, Interpreter, end_group, environment, how_it_ended, python
 from edgevit_deploy.process.memory import address_space_note
 from edgevit_deploy.process.messages import receive, receive_arrays, send
 from edgevit_deploy.session import Array
@@ -51,9 +51,10 @@ class Worker:
     Args:
         serve: Python code that answers requests until its stdin is closed.
         memory_bytes: how much the child may allocate; None for any amount.
+        interpreter: that runs it; this one when None.
     """
 
-    def __init__(self, serve: str, memory_bytes: int | None) -> None:
+    def __init__(self, serve: str, memory_bytes: int | None, interpreter: Interpreter | None = None) -> None:
         self._memory_bytes = _wanted_memory(memory_bytes)
         self._log = _log_file()
         self._timed_out = False
@@ -63,11 +64,11 @@ class Worker:
         limits = (str(self._memory_bytes or 0), str(theirs) if descriptors else "-1")
         try:
             self._process = subprocess.Popen(
-                python(BEGIN + serve, *limits),
+                python(BEGIN + serve, *limits, interpreter=interpreter),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                env=environment(),
+                env=environment(interpreter),
                 pass_fds=descriptors,
                 start_new_session=True,  # so that Ctrl-C is not sent to it too, and what it starts can be ended with it
             )

@@ -14,6 +14,7 @@ from edgevit_deploy.model.loading import LoadedModel
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.parity.gate import ParityReport, Status
 from edgevit_deploy.parity.reference import Ends
+from edgevit_deploy.process.sysroot import Sysroot
 from edgevit_deploy.spec import TensorSpec, second_size, task_of
 from edgevit_deploy.verification.described import check_description
 from edgevit_deploy.verification.golden import GoldenCheck, check_golden, runnable
@@ -21,6 +22,7 @@ from edgevit_deploy.verification.layers import LayerReport, check_layers
 from edgevit_deploy.verification.pictures import Top5, classify_pictures
 from edgevit_deploy.verification.replan import plan_of
 from edgevit_deploy.verification.rounded import check_ranges, check_rounding
+from edgevit_deploy.verification.sample import replay_in_sample
 from edgevit_deploy.workbench import Host, Step, Workbench, quiet
 
 
@@ -30,12 +32,14 @@ class Verification:
 
     `parity` is there when the weights were given, `layers` when they were asked for (of a rounded file `losses` instead: the SQNR
     in dB where one operator alone is rounded), `top5` when pictures were given, and `right`
-    when their folders tell the bundle's classes: how many have theirs first. `photographs` is what was in the folder.
+    when their folders tell the bundle's classes: how many have theirs first. `photographs` is what was in the folder. `sample`
+    is the golden check of the C++ sample, where a sysroot has one beside the runtime that `golden` is of.
     """
 
     bundle: Path
     manifest: Manifest
     golden: GoldenCheck
+    sample: GoldenCheck | None = None
     parity: ParityReport | None = None
     layers: LayerReport | None = None
     losses: dict[str, float] | None = None
@@ -51,7 +55,7 @@ class Verification:
     @property
     def status(self) -> Status:
         """Failed if the bundle failed anything; passed only if the model itself ran. Layers are of another file."""
-        statuses = [self.golden.status, *([self.parity.status] if self.parity else [])]
+        statuses = [part.status for part in (self.golden, self.sample, self.parity) if part is not None]
         if "failed" in statuses or self.manifest.verdict == "failed":
             return "failed"
         return "built, not run" if "built, not run" in statuses else "passed"
@@ -66,6 +70,7 @@ def verify(
     layers: bool = False,
     pictures: PictureFolder = NO_PICTURES,
     calibration: Path | None = None,
+    sysroot: Sysroot | None = None,
 ) -> Verification:
     """Re-hash, load, run and compare one bundle; nothing in it is executed but the model file, by its runtime.
 
@@ -77,6 +82,7 @@ def verify(
         layers: convert the graph once more with taps and compare each; needs a workbench.
         pictures: photographs to run to top-5.
         calibration: the pictures that a rounded file was calibrated on, to observe its ranges again; needs a workbench.
+        sysroot: whose runtimes the host has, for its C++ sample.
 
     Raises:
         UsageError: not a bundle that this version reads, weights that are not the bundle's, or a bad picture.
@@ -92,6 +98,11 @@ def verify(
     check_rounding(bundle, manifest, artifact, host)
     step("replaying the golden inputs")
     golden = check_golden(bundle, manifest, artifact, host)
+    if sysroot is not None:
+        step("replaying them in the C++ sample")
+    sample = replay_in_sample(bundle, manifest, sysroot) if sysroot is not None else None
+    if sample is not None and golden.max_abs is None:  # only the sample could run it
+        golden, sample = sample, None
     parity = report = seen = losses = None
     if workbench is not None:
         check_same_weights(manifest, workbench.model)
@@ -113,6 +124,7 @@ def verify(
         bundle=bundle,
         manifest=manifest,
         golden=golden,
+        sample=sample,
         parity=parity,
         layers=report,
         losses=losses,

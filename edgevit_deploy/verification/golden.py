@@ -14,6 +14,7 @@ from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.parity.bounds import NOISE_CEILING, Measure, NoiseMultiple, measure_of
 from edgevit_deploy.parity.gate import NOT_FINITE, Status, root_mean_square, run_in_batches
 from edgevit_deploy.parity.integers import GOLDEN
+from edgevit_deploy.spec import task_of
 from edgevit_deploy.workbench import Host, promised_batches
 
 FLOAT32_HALF_ULP = 2.0**-24
@@ -29,7 +30,8 @@ class GoldenCheck:
     """How a bundle's file reproduces its golden outputs on this host.
 
     `file` is the file that ran: the model, or the source that it was built from (status `built, not run`). `substitute` says
-    what was executed in place of what the file asks for (then, too, it was not run).
+    what was executed in place of what the file asks for (then, too, it was not run). `top1` says on how many of the inputs the
+    largest output is the right one, as `2 of 2`; nothing where the network does not classify, or where that was not looked at.
     """
 
     status: Status
@@ -38,6 +40,7 @@ class GoldenCheck:
     max_abs: float | None
     atol: float
     substitute: str = ""
+    top1: str = ""
 
 
 def runnable(artifact: Artifact, host: Host) -> Artifact | None:
@@ -65,10 +68,11 @@ def check_golden(bundle: Path, manifest: Manifest, artifact: Artifact, host: Hos
         atol = next(iter(bounds.values()))
         return GoldenCheck(status="built, not run", runtime="none on this host", file="", max_abs=None, atol=atol)
     with session_type(chosen.path, inputs=chosen.inputs, outputs=chosen.outputs) as session:
-        errors, measure = dict.fromkeys(expected, 0.0), measure_of(manifest.precision)
+        errors, measure, right = dict.fromkeys(expected, 0.0), measure_of(manifest.precision), len(inputs)
         for batch in promised_batches(chosen):
             for name, outputs in run_in_batches(session, inputs, batch).items():
                 errors[name] = max(errors[name], _error(outputs, expected[name], measure))
+                right = min(right, _right(outputs, expected[name]))
         substitute = session.substitute
     worst = max(errors, key=lambda name: (errors[name] > bounds[name], errors[name]))
     good: Status = "passed" if chosen is artifact and not substitute else "built, not run"
@@ -79,7 +83,14 @@ def check_golden(bundle: Path, manifest: Manifest, artifact: Artifact, host: Hos
         max_abs=errors[worst],
         atol=bounds[worst],
         substitute=substitute,
+        top1=f"{right} of {len(inputs)}" if task_of(manifest.conversion.returns) == "classify" else "",
     )
+
+
+def _right(outputs: NDArray[np.float32], expected: NDArray[np.float32]) -> int:
+    """Return on how many inputs the largest output is the expected one; none is where one is not finite."""
+    rows, exact = outputs.reshape(len(expected), -1), expected.reshape(len(expected), -1)
+    return int(((rows.argmax(axis=1) == exact.argmax(axis=1)) & np.isfinite(rows).all(axis=1)).sum())
 
 
 def _error(outputs: NDArray[np.float32], expected: NDArray[np.float32], measure: Measure) -> float:

@@ -1,6 +1,7 @@
 """What the workbench asks of a machine, and what an attempt came to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +16,16 @@ Step = Callable[[str], None]
 
 def quiet(_: str) -> None:
     """Tell nobody."""
+
+
+Progress = Callable[[str], AbstractContextManager[Step]]
+"""A label -> a context that gives what is told each step; `commands.console.progress` shows them on a terminal."""
+
+
+@contextmanager
+def silent(_: str) -> Iterator[Step]:
+    """Show nothing."""
+    yield quiet
 
 
 class Host(Protocol):

@@ -46,7 +46,8 @@ OPTIONS_OFF = (
 HALF_STORAGE = (
     "Weights are stored in half precision, biases and norms in float32. Compared with fp16_packed and fp16_storage on "
     "(activations are stored in half precision where the CPU can) and fp16_arithmetic off: sums are float32. With "
-    "fp16_arithmetic on, ncnn's own default, an ARM CPU also adds in half precision; that was not measured."
+    "fp16_arithmetic on, ncnn's own default, an ARM CPU also adds in half precision: 0.6 (trained, 64 x 64) to 7.5 times (random "
+    "weights, 224 x 224) the error that the bound is twice of. Leave it off."
 )
 BF16_STORAGE_NOTE = (
     "The file holds the float32 weights of the fp32 file. It was compared with bf16_storage on, which an app must set before it "

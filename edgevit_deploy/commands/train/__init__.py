@@ -28,10 +28,10 @@ def train(
     """
     from edgevit_deploy.api import train_model
     from edgevit_deploy.commands.train.view import document, print_run, say_epoch, write_plot
-    from edgevit_deploy.pipeline import silent
     from edgevit_deploy.train.library import named_recipe
     from edgevit_deploy.train.recipe import changed
     from edgevit_deploy.train.world import SaidElsewhereError, launched
+    from edgevit_deploy.workbench.results import silent
 
     rounding = rounding_of(flags)
     started = launched()

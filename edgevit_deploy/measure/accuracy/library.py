@@ -9,7 +9,7 @@ from edgevit_deploy.measure.accuracy.contestants import PreprocessOf
 from edgevit_deploy.measure.accuracy.record import check_recordable, record_in_bundles
 from edgevit_deploy.measure.accuracy.shards import Reference
 from edgevit_deploy.outside.files import StrPath, optional_path
-from edgevit_deploy.pipeline import Progress, silent
+from edgevit_deploy.workbench.results import Progress, silent
 
 
 def evaluate(

@@ -61,6 +61,19 @@ double error_of(const std::vector<float>& actual, const std::vector<float>& expe
     return root_mean_square ? error.root_mean_square : error.largest;
 }
 
+// Of how many rows the largest output is the expected one; of none that is not finite.
+int same_first_of(const std::vector<float>& actual, const std::vector<float>& expected, std::size_t rows) {
+    const auto each = static_cast<std::ptrdiff_t>(expected.size() / rows);
+    int same = 0;
+    for (std::size_t row = 0; row < rows; ++row) {
+        const auto start = static_cast<std::ptrdiff_t>(row) * each;
+        const auto found = actual.begin() + start, right = expected.begin() + start;
+        const bool finite = std::all_of(found, found + each, [](float value) { return std::isfinite(value); });
+        same += finite && std::max_element(found, found + each) - found == std::max_element(right, right + each) - right;
+    }
+    return same;
+}
+
 }  // namespace
 
 std::vector<Verdict> replay_golden(const Bundle& bundle, Model& model) {
@@ -80,8 +93,9 @@ std::vector<Verdict> replay_golden(const Bundle& bundle, Model& model) {
             throw Refused("the golden data of " + printable(array.name) +
                           " are too large, and no bound can grow with that; convert again");
         const double bound = std::min(diff.bound, most_allowed(manifest, magnitude)) + FLOAT32_HALF_ULP * magnitude.largest;
-        verdicts.push_back(
-            {array.name, manifest.quantised(), error_of(actual[array.name], expected, manifest.quantised()), bound});
+        const std::vector<float>& values = actual[array.name];
+        verdicts.push_back({array.name, manifest.quantised(), error_of(values, expected, manifest.quantised()), bound,
+                            static_cast<int>(rows), same_first_of(values, expected, rows)});
     }
     return verdicts;
 }

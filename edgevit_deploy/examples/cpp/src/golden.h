@@ -13,6 +13,8 @@ struct Verdict {
     bool root_mean_square;
     double error;  // infinite where an output is not finite
     double bound;
+    int rows;
+    int same_first;  // of how many rows the largest output is the right one
 
     bool passed() const { return error <= bound; }
 };

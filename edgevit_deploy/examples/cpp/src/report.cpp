@@ -73,6 +73,8 @@ std::string as_json(const Report& report) {
                                       {"measure", verdict.root_mean_square ? "rms" : "largest"},
                                       {"error", verdict.error},
                                       {"bound", verdict.bound},
+                                      {"rows", verdict.rows},
+                                      {"same_first", verdict.same_first},
                                       {"passed", verdict.passed()}});
     return document.dump(2) + "\n";
 }
