@@ -11,7 +11,6 @@ are those of `edgevit_deploy.errors`, and a failed comparison is a result.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from edgevit_deploy.bundle.manifest import read_manifest
 from edgevit_deploy.calibration.choice import NO_CALIBRATION, CalibrationChoice, JudgeChoice
@@ -21,12 +20,8 @@ from edgevit_deploy.errors import UsageError
 from edgevit_deploy.every_target import Attempts, Network, Rounding, check_rounding, convert_network, place_of
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.accuracy.library import evaluate as evaluate
-from edgevit_deploy.measure.bench import BenchRun, Protocol, read_timing
-from edgevit_deploy.measure.bench import bench as bench_on
-from edgevit_deploy.measure.contests import Against
-from edgevit_deploy.measure.energy.columns import NOTHING_SAID, Columns
-from edgevit_deploy.measure.energy.result import DEFAULT_MAX_ERROR, DEFAULT_PAUSE_MS, DEFAULT_RUNS, Reading, read_energy
-from edgevit_deploy.measure.energy.sources import Format, read_trace
+from edgevit_deploy.measure.energy.library import energy as energy
+from edgevit_deploy.measure.library import bench as bench
 from edgevit_deploy.model import loading
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin
 from edgevit_deploy.outside.files import StrPath, optional_path
@@ -235,87 +230,6 @@ def verify(
         with open_workbench(loading.load_model(origin), THIS_HOST, step, calibration=ranges) as workbench:
             again = optional_path(calibration)
             return verify_on(bundle, THIS_HOST, step, workbench=workbench, layers=layers, pictures=pictures, calibration=again)
-
-
-def bench(
-    *bundles: StrPath,
-    threads: int = 1,
-    runs: int | None = None,
-    regime: Literal["steady", "mixed"] | None = None,
-    protocol: Protocol = "interleaved",
-    against: Against | None = None,
-    weights: StrPath | None = None,
-    peer: str | None = None,
-    ops: bool = False,
-    seed: int = 0,
-    labels: Sequence[str] | None = None,
-    progress: Progress = silent,
-) -> BenchRun:
-    """Measure latency, load time, memory and size of bundles, interleaved, with the first against itself as a control.
-
-    Args:
-        bundles: folders written by a conversion; each must reproduce its golden outputs here first.
-        threads: of each runtime.
-        runs: timed runs of each bundle, rounded up to whole blocks; 50 when None.
-        regime: steady times 4 runs in a row after 2 warm ones; mixed changes the bundle after every run.
-        protocol: paper is the EdgeViT paper's.
-        against: original: naive exports of the same weights; fp32: their file in float32; peers: others, in that precision.
-        weights: the checkpoint that the bundles were made from, for `original` and `fp32`.
-        peer: for `peers`, the only one to time.
-        ops: profile each bundle as well.
-        seed: of the order of the blocks.
-        labels: what the results call the bundles; their folders when None.
-        progress: shows each step; nothing by default.
-
-    Raises:
-        UsageError: refused arguments.
-        BundleError: a damaged bundle, or one that does not compute the right numbers here.
-        RunError: a runtime could not load or run a file.
-    """
-    timing = read_timing(threads=threads, runs=runs, regime=regime, protocol=protocol, seed=seed)
-    paths, given = [Path(bundle) for bundle in bundles], optional_path(weights)
-    with progress("bench") as step:
-        return bench_on(paths, THIS_HOST, timing, against=against, weights=given, peer=peer, ops=ops, labels=labels, step=step)
-
-
-def energy(
-    trace: StrPath,
-    *,
-    format: Format = "auto",  # noqa: A002 - the flag's name
-    columns: Columns = NOTHING_SAID,
-    runs: int = DEFAULT_RUNS,
-    start: float | None = None,
-    end: float | None = None,
-    pause_ms: float = DEFAULT_PAUSE_MS,
-    max_error: float = DEFAULT_MAX_ERROR,
-    uneven: bool = False,
-    progress: Progress = silent,
-) -> Reading:
-    """Find the inferences in the trace of a power meter, and what one of them takes.
-
-    Args:
-        trace: the file.
-        format: what wrote it; auto finds out.
-        columns: what its columns are, where its header does not say it.
-        runs: how many inferences were run.
-        start: leave out what is before, in seconds of the file's clock.
-        end: leave out what is after.
-        pause_ms: power that falls for less than this is still the same inference.
-        max_error: by how much the mean may be wrong, as a share of it.
-        uneven: let inferences differ by any factor.
-        progress: shows each step; nothing by default.
-
-    Returns:
-        What was found; its `energy` is None, with the reason as `refusal`, where the trace cannot say it.
-
-    Raises:
-        UsageError: a file that cannot be read, or refused arguments.
-    """
-    with progress("energy") as step:
-        step(f"reading {trace}")
-        read = read_trace(Path(trace), format, columns).between(start, end)
-        step(f"looking for inferences in {len(read.power_w)} samples")
-        return read_energy(read, runs=runs, pause_ms=pause_ms, max_error=max_error, uneven=uneven)
 
 
 def targets() -> tuple[str, ...]:
