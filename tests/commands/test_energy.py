@@ -66,6 +66,14 @@ def test_the_record_and_the_words_agree(trace: Path, given: Scene, capfd: pytest
     assert "Monsoon PowerTool" in said
 
 
+def test_several_in_each_region(trace: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    single, several = (energy(capfd, trace, *flags)[0]["energy"] for flags in ((), ("--per-region", "5")))
+    assert several["mean_mj"] == pytest.approx(single["mean_mj"] / 5)
+    assert several["mean_ms"] == pytest.approx(single["mean_ms"] / 5)
+    assert several["mean_w"] == pytest.approx(single["mean_w"])
+    assert several["per_region"] == 5
+
+
 def test_files_are_written_together(trace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     document, _ = energy(capfd, trace, "--output", tmp_path / "out")
     out = tmp_path / "out"
@@ -128,6 +136,7 @@ class TestAccuracyOfABundle:
     [
         (("--runs", "2"), "--runs 2"),
         (("--runs", "20000"), "--runs 20000"),
+        (("--per-region", "0"), "--per-region 0"),
         (("--accuracy", "0"), "--accuracy 0"),
         (("--accuracy", "nan"), "--accuracy nan"),
         (("--pause-ms", "0"), "--pause-ms"),

@@ -75,6 +75,7 @@ def energy(
     pause_ms: float = 20.0,
     max_error: float = 0.01,
     uneven: Annotated[bool, Parameter(negative="")] = False,
+    per_region: int = 1,
     accuracy: float | None = None,
     bundle: Path | None = None,
     name: str | None = None,
@@ -98,6 +99,7 @@ def energy(
         pause_ms: Power that falls to the background for less than this is still the same inference.
         max_error: By how much the mean may be wrong, as a share of it, by what the trace itself shows.
         uneven: Let inferences differ by any factor; without it one with 1.6 times the usual energy is taken for two.
+        per_region: Inferences that each region holds, where a program cannot pause between them; energies are divided by it.
         accuracy: Top-1 in percent, for top-1 per millijoule.
         bundle: The bundle that was run: its name, and its accuracy if `evaluate --record` has put it there.
         name: What the record calls it. [default: the bundle's folder, else the trace's]
@@ -121,6 +123,7 @@ def energy(
         pause_ms=pause_ms,
         max_error=max_error,
         uneven=uneven,
+        per_region=per_region,
         progress=progress,
     )
     if reading.energy is None:

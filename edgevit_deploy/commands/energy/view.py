@@ -51,6 +51,7 @@ def document(reading: "Reading", energy: "Energy", name: str, bundle: str, top1:
             "bundle": bundle,
             "runs": energy.runs,
             "used": energy.used,
+            "per_region": energy.per_region,
             "mean_mj": energy.mean_mj,
             "interval_mj": energy.interval_mj,
             "std_mj": energy.std_mj,

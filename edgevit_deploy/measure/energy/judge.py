@@ -142,7 +142,7 @@ def doubts(trace: Trace, levels: Levels, regions: Regions) -> tuple[Doubt, ...]:
         Doubt(
             share=float(2 * edges / mean_j),
             reason=f"{length_s / trace.cell_s:.0f} samples are in an inference, which leaves its edges open",
-            cure="sample faster, or repeat the inference within a region (and divide)",
+            cure="sample faster, or run more inferences in each region (--per-region)",
         ),
     )
 

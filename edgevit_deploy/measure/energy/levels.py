@@ -83,8 +83,8 @@ def find_levels(trace: Trace, runs: int, pause_s: float) -> Levels:
         window = 2 * window + 1
     raise UsageError(
         f"no inferences stand out of this trace: two levels of power are at most {separation:.1f} standard deviations of noise "
-        f"apart, {SEPARATION:.0f} are needed; make pauses as long as the inferences, repeat the inference within a region (and "
-        "divide), or use a more exact meter"
+        f"apart, {SEPARATION:.0f} are needed; make pauses as long as the inferences, run more inferences in each region "
+        "(--per-region), or use a more exact meter"
     )
 
 

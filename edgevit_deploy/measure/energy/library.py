@@ -20,6 +20,7 @@ def energy(
     pause_ms: float = DEFAULT_PAUSE_MS,
     max_error: float = DEFAULT_MAX_ERROR,
     uneven: bool = False,
+    per_region: int = 1,
     progress: Progress = silent,
 ) -> Reading:
     """Find the inferences in the trace of a power meter, and what one of them takes.
@@ -34,6 +35,7 @@ def energy(
         pause_ms: power that falls for less than this is still the same inference.
         max_error: by how much the mean may be wrong, as a share of it.
         uneven: let inferences differ by any factor.
+        per_region: inferences without a pause between them that each region holds.
         progress: shows each step; nothing by default.
 
     Returns:
@@ -46,4 +48,4 @@ def energy(
         step(f"reading {trace}")
         read = read_trace(Path(trace), format, columns).between(start, end)
         step(f"looking for inferences in {len(read.power_w)} samples")
-        return read_energy(read, runs=runs, pause_ms=pause_ms, max_error=max_error, uneven=uneven)
+        return read_energy(read, runs=runs, pause_ms=pause_ms, max_error=max_error, uneven=uneven, per_region=per_region)

@@ -18,8 +18,11 @@ TAIL_SHARE, LEAD_SHARE = 0.5, 0.25
 QUIET = (0.6, 0.9)
 """The part of a pause that is surely background, for a first estimate."""
 
+CLIPPED = 0.2
+"""Of the step: what one inference at most adds to the mean, where the question is only whether that is near nothing."""
+
 SIGMAS = 4.0
-HOLD_WINDOWS = 3
+HOLD_WINDOWS = 2
 """Power is back when so many windows in a row say so; noise alone exceeds a limit somewhere in every long pause."""
 
 LONGEST_ENDS = 3.0
@@ -124,11 +127,12 @@ def _reach(trace: Trace, levels: Levels) -> tuple[int, int]:
     lengths = np.minimum(after, 2 * shortest)
     parts = [trace.power_w[_quiet(end, end + length)] for end, length in zip(cores[:, 1].tolist(), lengths.tolist(), strict=True)]
     quiet = np.array([part.mean() for part in parts])
-    restless_w = float(np.sqrt(np.mean([part.var() for part in parts])))
+    most_w = CLIPPED * levels.step_w + SIGMAS * levels.noise_w
+    restless_w = float(np.sqrt(np.mean([np.clip(part - np.median(part), -most_w, most_w).var() for part in parts])))
     enough = after >= shortest
-    tails = _mean_profile(trace.power_w, cores[enough, 1], range(int(TAIL_SHARE * shortest)), quiet[enough])
+    tails = _mean_profile(trace.power_w, cores[enough, 1], range(int(TAIL_SHARE * shortest)), quiet[enough], most_w)
     enough = before >= shortest
-    leads = _mean_profile(trace.power_w, cores[enough, 0], range(-1, -int(LEAD_SHARE * shortest) - 1, -1), quiet[enough])
+    leads = _mean_profile(trace.power_w, cores[enough, 0], range(-1, -int(LEAD_SHARE * shortest) - 1, -1), quiet[enough], most_w)
     noise = max(levels.noise_w, restless_w) / np.sqrt(len(cores))
     tail, lead = _settles(tails, levels.step_w, noise), _settles(leads, levels.step_w, noise)
     if tail is None or lead is None:
@@ -144,10 +148,13 @@ def _quiet(first: int, last: int) -> slice:
     return slice(first + int(QUIET[0] * length), first + max(int(QUIET[1] * length), int(QUIET[0] * length) + 1))
 
 
-def _mean_profile(power_w: Values, anchors: NDArray[np.int64], offsets: range, quiet_w: Values) -> Values:
-    """Return the mean power above the background at some distances from the edges of all inferences."""
+def _mean_profile(power_w: Values, anchors: NDArray[np.int64], offsets: range, quiet_w: Values, most_w: float) -> Values:
+    """Return the mean power above the background at some distances from the edges of all inferences.
+
+    A burst that happens to be there once counts for `most_w` at most, so that it does not pass for a tail of all.
+    """
     places = np.clip(anchors[:, None] + np.array(offsets, int)[None, :], 0, len(power_w) - 1)
-    return np.asarray((power_w[places] - quiet_w[:, None]).mean(axis=0))
+    return np.asarray(np.clip(power_w[places] - quiet_w[:, None], -most_w, most_w).mean(axis=0))
 
 
 def _settles(profile: Values, step_w: float, noise_w: float) -> int | None:

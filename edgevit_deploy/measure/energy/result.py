@@ -18,6 +18,7 @@ DEFAULT_RUNS = 50
 DEFAULT_PAUSE_MS = 20.0
 DEFAULT_MAX_ERROR = 0.01
 MIN_RUNS, MAX_RUNS = 5, 10_000
+MAX_PER_REGION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class Energy:
     Attributes:
         runs: inferences that were found, as many as were expected.
         used: of them; the others have missing samples.
+        per_region: how many ran without a pause in each of what counts as one above.
         energies_mj: of each that was used.
         durations_ms: of each.
         background_w: mean power beneath them.
@@ -36,6 +38,7 @@ class Energy:
 
     runs: int
     used: int
+    per_region: int
     energies_mj: tuple[float, ...]
     durations_ms: tuple[float, ...]
     background_w: float
@@ -104,6 +107,7 @@ def read_energy(
     pause_ms: float = DEFAULT_PAUSE_MS,
     max_error: float = DEFAULT_MAX_ERROR,
     uneven: bool = False,
+    per_region: int = 1,
 ) -> Reading:
     """Find the inferences of a trace and what one of them takes; what cannot be said is refused, with all that was found.
 
@@ -113,6 +117,7 @@ def read_energy(
         pause_ms: a pause is at least so long; power that falls for less is still the same inference.
         max_error: by how much the mean may be wrong, as a share of it.
         uneven: let inferences differ by any factor.
+        per_region: inferences without a pause between them that each region holds.
 
     Raises:
         UsageError: settings out of range.
@@ -123,6 +128,8 @@ def read_energy(
         raise UsageError(f"--pause-ms {pause_ms:g}: give milliseconds, more than 0; the default is {DEFAULT_PAUSE_MS:g}")
     if not 0 < max_error < 1:
         raise UsageError(f"--max-error {max_error:g}: give a share between 0 and 1; the default is {DEFAULT_MAX_ERROR:g}")
+    if not 1 <= per_region <= MAX_PER_REGION:
+        raise UsageError(f"--per-region {per_region}: give 1 to {MAX_PER_REGION}, the inferences of each region")
     levels: Levels | None = None
     regions: Regions | None = None
     try:
@@ -131,24 +138,27 @@ def read_energy(
         regions = measure_regions(trace, levels)
         if objection := next(objections(trace, regions, uneven=uneven), ""):
             raise UsageError(objection)
-        energy = _energy(trace, levels, regions)
+        energy = _energy(trace, levels, regions, per_region)
         _refuse_doubt(energy, max_error)
     except UsageError as refusal:
         return Reading(trace=trace, levels=levels, regions=regions, energy=None, refusal=str(refusal))
     return Reading(trace=trace, levels=levels, regions=regions, energy=energy, refusal="")
 
 
-def _energy(trace: Trace, levels: Levels, regions: Regions) -> Energy:
+def _energy(trace: Trace, levels: Levels, regions: Regions, per_region: int) -> Energy:
     whole, notes = regions.whole, list(trace.notes)
     if left_out := int((~whole).sum()):
         notes.append(f"{left_out} inferences are left out of the mean, because samples are missing in them")
     if len(levels.bursts):
         notes.append(f"{len(levels.bursts)} short bursts of something else are counted as background")
+    if per_region > 1:
+        notes.append(f"each region holds {per_region} inferences, and whatever else ran in it; figures are a share of it")
     return Energy(
         runs=len(whole),
         used=int(whole.sum()),
-        energies_mj=tuple((1000 * regions.energy_j[whole]).tolist()),
-        durations_ms=tuple((1000 * regions.duration_s[whole]).tolist()),
+        per_region=per_region,
+        energies_mj=tuple((1000 * regions.energy_j[whole] / per_region).tolist()),
+        durations_ms=tuple((1000 * regions.duration_s[whole] / per_region).tolist()),
         background_w=float(regions.background_w[whole].mean()),
         doubts=doubts(trace, levels, regions),
         notes=tuple(notes),
