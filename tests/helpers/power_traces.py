@@ -165,6 +165,13 @@ def _rails(seed: int) -> tuple[Trace, float]:
     return of_counters(rails, source="drawn", wrap_j=None), given.mean_mj
 
 
+def _slow_rail(seed: int) -> tuple[Trace, float]:
+    """As a phone's own rails are: a few values a second, of a phone that does other things as well."""
+    given = scene(seed, Pulse(length_s=4.0, step_w=1.2, spread=0.03, rise_s=0.3, tail_s=0.1), pause_s=3.5, ends_s=5.0)
+    busy = bursts(given, every_s=0.7, step_w=0.4, length_s=0.03)
+    return of_counters([counter(busy, every_s=0.25, jitter=0.2)], source="drawn", wrap_j=None), given.mean_mj
+
+
 def _wrapping(seed: int) -> tuple[Trace, float]:
     given = scene(seed, Pulse(length_s=0.3), pause_s=0.6, ends_s=1.0)
     times_s, energy_j = counter(given, every_s=0.05)
@@ -216,6 +223,7 @@ KINDS: dict[str, Kind] = {
     "too low a rate": Kind(draw=lambda seed: _moments(scene(seed), 110), refused="sample faster"),
     "far too low a rate": Kind(draw=lambda seed: _moments(scene(seed), 20), refused="inferences|sample|stand out|settle|pauses"),
     "counter that wraps": Kind(draw=_wrapping),
+    "a slow rail": Kind(draw=_slow_rail),
     "two rails": Kind(draw=_rails),
     "merged": Kind(draw=lambda seed: _read(scene(seed, joined=(7, 20))), refused="48 inferences"),
     "one missing": Kind(draw=lambda seed: _read(scene(seed, left_out=(11,))), refused="49 inferences"),

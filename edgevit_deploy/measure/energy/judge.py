@@ -10,7 +10,7 @@ from edgevit_deploy.measure.energy.levels import Levels
 from edgevit_deploy.measure.energy.regions import Regions
 from edgevit_deploy.measure.energy.trace import Trace, Values
 
-UNEVEN_HIGH, UNEVEN_LOW = 1.6, 0.5
+UNEVEN_HIGH, UNEVEN_LOW = 1.75, 0.5
 """An inference that takes so many times the usual energy is two, or half of one."""
 
 MOST_INCOMPLETE = 0.1

@@ -14,6 +14,9 @@ SEPARATION = 10.0
 
 BASE_PERCENTILE = 10
 BLOCK_PERIODS = 1.5
+MIN_PERIOD = 4.0
+"""Cells of an inference and its pause, below which nothing could be seen."""
+
 HISTOGRAM_BINS = 256
 
 DIP = 0.15
@@ -65,15 +68,17 @@ def find_levels(trace: Trace, runs: int, pause_s: float) -> Levels:
     """
     power = trace.power_w
     noise_w = float(1.4826 * np.median(np.abs(np.diff(power))) / np.sqrt(2))
-    period = len(power) / runs
+    period = max(len(power) / runs, MIN_PERIOD)
     window, separation = 1, 0.0
     while window <= max(1.0, period / 4):
         smooth = moving_mean(power, window)
         base = _base(smooth, period)
         above = smooth - base
         threshold = otsu(above)
-        low, high = float(np.median(above[above <= threshold])), float(np.median(above[above > threshold]))
-        step_w, spread = high - low, noise_w / np.sqrt(window)
+        lower, upper = above[above <= threshold], above[above > threshold]
+        low = float(np.median(lower)) if len(lower) else 0.0
+        step_w = float(np.median(upper)) - low if len(lower) and len(upper) else 0.0
+        spread = noise_w / np.sqrt(window)
         if step_w > SEPARATION * spread and step_w > 0:
             pause = max(2 if not trace.exact else 1, round(pause_s / trace.cell_s))
             spans = _spans(above - low, step_w, pause)

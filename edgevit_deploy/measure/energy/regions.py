@@ -15,6 +15,9 @@ SETTLED = 0.01
 TAIL_SHARE, LEAD_SHARE = 0.5, 0.25
 """How much of the shortest pause may belong to the inference before it and after it."""
 
+FEW_CELLS = 3
+"""Of a coarse trace an inference may take so many before it, if that is a third of a pause at most."""
+
 QUIET = (0.6, 0.9)
 """The part of a pause that is surely background, for a first estimate."""
 
@@ -129,10 +132,11 @@ def _reach(trace: Trace, levels: Levels) -> tuple[int, int]:
     quiet = np.array([part.mean() for part in parts])
     most_w = CLIPPED * levels.step_w + SIGMAS * levels.noise_w
     restless_w = float(np.sqrt(np.mean([np.clip(part - np.median(part), -most_w, most_w).var() for part in parts])))
+    longest_lead = max(int(LEAD_SHARE * shortest), min(FEW_CELLS, shortest // 3))
     enough = after >= shortest
     tails = _mean_profile(trace.power_w, cores[enough, 1], range(int(TAIL_SHARE * shortest)), quiet[enough], most_w)
     enough = before >= shortest
-    leads = _mean_profile(trace.power_w, cores[enough, 0], range(-1, -int(LEAD_SHARE * shortest) - 1, -1), quiet[enough], most_w)
+    leads = _mean_profile(trace.power_w, cores[enough, 0], range(-1, -longest_lead - 1, -1), quiet[enough], most_w)
     noise = max(levels.noise_w, restless_w) / np.sqrt(len(cores))
     tail, lead = _settles(tails, levels.step_w, noise), _settles(leads, levels.step_w, noise)
     if tail is None or lead is None:

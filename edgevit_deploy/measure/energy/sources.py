@@ -10,7 +10,7 @@ from edgevit_deploy.errors import UsageError, did_you_mean
 from edgevit_deploy.measure.energy.columns import NOTHING_SAID, Columns, Said, scaled
 from edgevit_deploy.measure.energy.perfetto import Rails, read_rails
 from edgevit_deploy.measure.energy.table import Table, read_bytes, read_table, unit_of
-from edgevit_deploy.measure.energy.trace import Trace, of_counters, of_samples
+from edgevit_deploy.measure.energy.trace import Trace, of_counters, of_samples, product
 
 Format = Literal["auto", "monsoon", "monsoon-api", "otii", "joulescope", "perfetto", "columns"]
 
@@ -86,7 +86,7 @@ def _monsoon_api(table: Table, said: Said) -> Trace:
             "--rate HZ"
         )
     current_a = milliamperes / 1000
-    power_w = current_a * (voltage[0] if voltage else said.volts(table.path))
+    power_w = product(current_a, voltage[0] if voltage else said.volts(table.path))
     notes = (f"laid on a grid of {rate_hz:g} Hz: the API gives one time for all samples of a packet",)
     return of_samples(power_w, source="Monsoon API", readings=current_a, rate_hz=rate_hz, notes=notes)
 
@@ -101,7 +101,7 @@ def _joulescope(table: Table, said: Said) -> Trace:
     if rate_hz is None:
         raise UsageError(f"{table.path} has no header and no times; give --rate HZ, as the .jls file or the recording says")
     current_a, volts = table.numbers((0, 1))
-    return of_samples(current_a * volts, source="Joulescope", readings=current_a, rate_hz=rate_hz)
+    return of_samples(product(current_a, volts), source="Joulescope", readings=current_a, rate_hz=rate_hz)
 
 
 def _by_names(table: Table, said: Said) -> Trace:
@@ -152,7 +152,7 @@ def _samples(table: Table, said: Said, wanted: dict[str, str], source: str) -> T
     elif "current" not in values:
         raise UsageError(f"{table.path} has neither power nor current; export that too, or give --format columns")
     else:
-        power_w = values["current"] * (values["voltage"] if "voltage" in values else said.volts(table.path))
+        power_w = product(values["current"], values["voltage"] if "voltage" in values else said.volts(table.path))
     readings = values.get("current", power_w)
     return of_samples(power_w, source=source, readings=readings, rate_hz=rate_hz, times_s=values.get("time"))
 
@@ -172,6 +172,8 @@ def _rails_of_table(table: Table, said: Said) -> Trace:
     """The table android_power_rails_counters of Perfetto, saved as CSV: ts in ns, energy_since_boot in microwatt-seconds."""
     time_ns, energy = table.numbers([table.place(name, "--format perfetto") for name in ("ts", "energy_since_boot")])
     names = np.array(table.words(table.place("power_rail_name", "--format perfetto")))
+    if len(names) != len(energy):
+        raise UsageError(f"{table.path} has rows that are no rows of its header; save the table again")
     rails: Rails = {}
     for name in dict.fromkeys(names.tolist()):
         here = (names == name) & np.isfinite(energy)

@@ -11,6 +11,9 @@ from edgevit_deploy.errors import UsageError
 Values = NDArray[np.float64]
 
 MIN_SAMPLES = 20
+MOST = 1e12
+"""Of seconds and joules; watts and volts stay far below."""
+
 MAX_CELLS = 50_000_000
 """Of a trace: ten seconds of the fastest meter known."""
 
@@ -59,10 +62,10 @@ class Trace:
         """
         if start_s is None and end_s is None:
             return self
-        if not all(time is None or np.isfinite(time) for time in (start_s, end_s)):
+        if not all(time is None or abs(time) < MOST for time in (start_s, end_s)):
             raise UsageError("--start and --end: give seconds, as the file counts them")
         first, last = (
-            None if time is None else int(np.clip(round((time - self.start_s) / self.cell_s), 0, len(self.power_w)))
+            None if time is None else int(np.clip(np.round((time - self.start_s) / self.cell_s), 0, len(self.power_w)))
             for time in (start_s, end_s)
         )
         part = replace(
@@ -84,6 +87,12 @@ def _readings_between(trace: Trace, first: int | None, last: int | None) -> Valu
     """Return the readings of some cells; those of a trace with gaps do not match its cells one by one, and all are kept."""
     readings = trace.readings
     return readings[first:last] if readings is not None and len(readings) == len(trace.power_w) else readings
+
+
+def product(current_a: Values, volts: Values | float) -> Values:
+    """Return power; where figures are beyond all measure it is infinite, which no trace takes."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(current_a * volts, np.float64)
 
 
 def of_samples(
@@ -110,7 +119,7 @@ def of_samples(
 
 
 def _of_numbers(times_s: Values, power_w: Values, readings: Values, source: str, notes: tuple[str, ...]) -> Trace:
-    if len(power_w) < MIN_SAMPLES or np.abs(power_w).max() > 1e6:
+    if len(power_w) < MIN_SAMPLES or np.abs(power_w).max() > 1e6 or np.abs(times_s).max() > MOST:
         raise UsageError(
             f"{len(power_w)} of the trace's samples are numbers, up to {np.abs(power_w).max(initial=0):.3g} W; name the right "
             "columns and units (--power COLUMN:mW, ...)"
@@ -187,7 +196,8 @@ def of_counters(rails: Sequence[tuple[Values, Values]], *, source: str, wrap_j: 
     for times_s, energy_j in rails:
         if len(times_s) < MIN_SAMPLES:
             raise UsageError(f"the counter has {len(times_s)} values; {MIN_SAMPLES} or more are needed")
-        if not np.isfinite(times_s).all() or not np.isfinite(energy_j).all() or np.diff(times_s).min() <= 0:
+        possible = (np.abs(times_s) < MOST).all() and (np.abs(energy_j) < MOST).all()  # what is no number is not either
+        if not possible or np.diff(times_s).min() <= 0:
             raise UsageError("the times of a counter do not increase, or a value of it is no number; sort the file by time")
         step = np.diff(energy_j)
         falls = int((step < 0).sum())
