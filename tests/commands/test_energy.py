@@ -51,8 +51,9 @@ def energy(capfd: pytest.CaptureFixture[str], *tokens: object) -> tuple[dict[str
 
 
 def test_the_record_and_the_words_agree(trace: Path, given: Scene, capfd: pytest.CaptureFixture[str]) -> None:
-    document, said = energy(capfd, trace, "--accuracy", "74.4")
+    document, said = energy(capfd, trace, "--accuracy", "74.4", "--device", "a phone")
     found = document["energy"]
+    assert found["device"] == "a phone"
     assert found["name"] == "phone"
     assert found["mean_mj"] == pytest.approx(given.mean_mj, rel=0.01)
     assert len(found["energies_mj"]) == found["used"] == found["runs"] == RUNS

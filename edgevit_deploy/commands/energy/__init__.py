@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from edgevit_deploy.commands.console import print_json, progress, say
 from edgevit_deploy.commands.energy.plot import draw
-from edgevit_deploy.commands.energy.view import Top1, document, lines, print_energy, summary, table
+from edgevit_deploy.commands.energy.view import Ran, Top1, document, lines, print_energy, summary, table
 from edgevit_deploy.commands.pages import markdown_text, write_together
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.text import json_bytes
@@ -79,6 +79,7 @@ def energy(
     accuracy: float | None = None,
     bundle: Path | None = None,
     name: str | None = None,
+    device: str = "",
     output: Path | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -103,6 +104,7 @@ def energy(
         accuracy: Top-1 in percent, for top-1 per millijoule.
         bundle: The bundle that was run: its name, and its accuracy if `evaluate --record` has put it there.
         name: What the record calls it. [default: the bundle's folder, else the trace's]
+        device: What ran it, for the record: phone, system, cores.
         output: Folder for energy.json, energy.md and the picture, energy.svg and energy.png; the picture is written also where
             the trace is refused.
         json: Print one JSON document on stdout and nothing else there.
@@ -129,11 +131,13 @@ def energy(
     if reading.energy is None:
         raise UsageError(f"{trace}: {reading.refusal}{_picture_of_refusal(reading, called, output)}")
     print_energy(reading, reading.energy, called, top1)
-    made = document(reading, reading.energy, called, identity, top1)
+    ran = Ran(name=called, bundle=identity, device=device)
+    made = document(reading, reading.energy, ran, top1)
     if output is not None:
         canvas = draw(reading, called, [summary(reading.energy)])
         page = [f"# Energy of {markdown_text(called)}\n", f"![power and regions]({SVG_NAME})\n"]
         page += [table(reading.energy, called, top1).markdown()]
+        page += [f"- measured on {markdown_text(device)}"] if device else []
         page += [f"- {markdown_text(line)}" for line in lines(reading, reading.energy, top1)]
         contents = {DOCUMENT_NAME: json_bytes(made).decode(), PAGE_NAME: "\n".join([*page, ""])}
         write_together(output, {**contents, SVG_NAME: canvas.svg(), PNG_NAME: canvas.png()})

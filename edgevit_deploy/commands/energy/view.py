@@ -17,6 +17,15 @@ COLUMNS = ("inferences", "mJ each", "95 % of the mean", "std", "W", "ms each", "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What was run, and where: the name of the record, the bundle's identity or nothing, and the device as the user calls it."""
+
+    name: str
+    bundle: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Top1:
     """How often the network is right, and who says so.
 
@@ -42,13 +51,14 @@ class Top1:
         return self.per_mj(energy) * (1 - half), self.per_mj(energy) * (1 + half)
 
 
-def document(reading: "Reading", energy: "Energy", name: str, bundle: str, top1: Top1 | None) -> dict[str, object]:
-    """Return the result as the one JSON document; `bundle` is its identity, or empty."""
+def document(reading: "Reading", energy: "Energy", ran: Ran, top1: Top1 | None) -> dict[str, object]:
+    """Return the result as the one JSON document."""
     trace = reading.trace
     return {
         "energy": {
-            "name": name,
-            "bundle": bundle,
+            "name": ran.name,
+            "bundle": ran.bundle,
+            "device": ran.device,
             "runs": energy.runs,
             "used": energy.used,
             "per_region": energy.per_region,
