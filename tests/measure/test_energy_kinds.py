@@ -3,10 +3,11 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from edgevit_deploy.measure.energy import judge
-from edgevit_deploy.measure.energy.result import Reading, read_energy
+from edgevit_deploy.measure.energy.result import Reading, mean_interval, read_energy, student_975
 from edgevit_deploy.measure.energy.trace import Trace
 from tests.helpers.power_traces import KINDS, RUNS, Pulse, averaged, bursts, scene, trace_of
 
@@ -140,6 +141,17 @@ class TestWhatIsCounted:
         assert "begins or ends within an inference" in read_energy(trace.between(cut_s, None)).refusal
         after_s = trace.start_s + (int(last) + 100) * trace.cell_s
         assert read_energy(trace.between(after_s, None), runs=49).energy is not None
+
+
+@pytest.mark.parametrize(("freedom", "published"), [(4, 2.776), (5, 2.571), (9, 2.262), (19, 2.093), (49, 2.010), (99, 1.984)])
+def test_students_t_is_that_of_the_tables(freedom: int, published: float) -> None:
+    assert student_975(freedom) == pytest.approx(published, abs=0.002)
+
+
+def test_neighbours_that_go_together_widen_the_interval() -> None:
+    waves, mixed = np.sin(np.arange(200) / 10), np.random.default_rng(0).permutation(np.sin(np.arange(200) / 10))
+    (low, high), (mixed_low, mixed_high) = mean_interval(waves), mean_interval(mixed)
+    assert high - low > 1.4 * (mixed_high - mixed_low)
 
 
 def test_drawing_is_from_the_seed_alone() -> None:
