@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {  # name: where its function is, and its
         "bench:bench_bundles",
         "Measure latency, load time, memory and size of bundles, against each other, naive exports or peers.",
     ),
+    "energy": ("energy:energy", "Say what an inference takes in millijoules, from the trace of a power meter."),
     "tune": ("tune:tune", "Find the fastest exact form of the graph on one target's runtime."),
     "friendliness": ("friendliness:friendliness", "Show what becomes of each part of the network on each runtime."),
     "pareto": ("pareto:pareto", "Show accuracy against latency, energy, size or MACs: what is dominated, and by whom."),

@@ -11,6 +11,8 @@ from edgevit_deploy.measure.accuracy.identity import identity_of
 from edgevit_deploy.measure.align_names import profile_by_module
 from edgevit_deploy.measure.benchmark import Candidate, benchmark
 from edgevit_deploy.measure.contests import Against, Contest, make_contests
+from edgevit_deploy.measure.energy.host import HostEnergy, measure_host_energy
+from edgevit_deploy.measure.energy.meters import Meter, find_meters
 from edgevit_deploy.measure.machine import Machine, check_threads, read_machine
 from edgevit_deploy.measure.profile import Profile, macs_by_part, measure_peak_gmacs, time_by_kind, time_by_part
 from edgevit_deploy.measure.result import PAPER_RUNS, REGIMES, Benchmark, Regime
@@ -57,6 +59,7 @@ class BenchRun:
         skipped: bundles that could not be timed.
         worker: which worker of a scheduler has timed; empty for this process.
         bundles: label of a bundle that was timed -> hash by which it is known again, wherever it lies.
+        energy: what each bundle and baseline takes, by each of the host's counters, if that was asked for.
     """
 
     machine: Machine
@@ -67,6 +70,7 @@ class BenchRun:
     skipped: tuple[Skipped, ...]
     worker: str = ""
     bundles: dict[str, str] = field(default_factory=dict)
+    energy: tuple[HostEnergy, ...] = ()
 
 
 def read_timing(
@@ -105,6 +109,7 @@ def bench(
     weights: Path | None = None,
     peer: str | None = None,
     ops: bool = False,
+    energy: bool = False,
     labels: Sequence[str] | None = None,
     step: Step = quiet,
 ) -> BenchRun:
@@ -118,13 +123,16 @@ def bench(
         weights: the checkpoint that the bundles were made from, for naive exports and files in float32.
         peer: the only one of the peers to time; None for all.
         ops: profile each bundle as well.
+        energy: measure energy as well, by the counters of this host.
         labels: what reports call the bundles; their folders when None.
         step: told what is being done.
 
     Raises:
         UsageError: a bundle given twice, or one that the protocol does not time, or that has no such baselines.
         BundleError: a damaged bundle, or one that does not compute the right numbers here.
+        MissingError: energy was asked for, and no counter can be read here.
     """
+    meters = find_meters() if energy else ()
     check_bundles(bundles)
     if weights is not None and against not in ("original", "fp32"):
         raise UsageError("--weights is for --against original and --against fp32; add one of them, or drop --weights")
@@ -147,9 +155,10 @@ def bench(
         contests = make_contests(ready, against, weights, peer, batch, host, scratch, step) if against else []
         candidates = {subject.label: candidate_of(subject, batch) for subject in ready}
         profiled = ready if ops else []
+        measured = _time(candidates, contests, timing, step) if ready else None
         return BenchRun(
             machine=machine,
-            benchmark=_time(candidates, contests, timing, step) if ready else None,
+            benchmark=measured,
             contests=tuple(contests),
             profiler_notes=tuple(dict.fromkeys(subject.session_type.profiler_note for subject in profiled)),
             profiles={
@@ -158,6 +167,7 @@ def bench(
             },
             skipped=tuple(subject for subject in subjects if isinstance(subject, Skipped)),
             bundles={subject.label: identity_of(subject.manifest) for subject in ready},
+            energy=_energy(candidates, contests, meters, timing, step) if ready and meters else (),
         )
 
 
@@ -201,10 +211,22 @@ def _check_paper(ready: Sequence[Ready], host: ThisHost) -> None:
             )
 
 
-def _time(candidates: dict[str, Candidate], contests: Sequence[Contest], timing: Timing, step: Step) -> Benchmark:
+def _every(candidates: dict[str, Candidate], contests: Sequence[Contest]) -> list[Candidate]:
+    """Return the bundles, then all that they are compared with."""
     others = [entry for contest in contests for entry in contest.candidates(candidates[contest.subjects[0].label])]
+    return [*candidates.values(), *others]
+
+
+def _energy(
+    candidates: dict[str, Candidate], contests: Sequence[Contest], meters: Sequence[Meter], timing: Timing, step: Step
+) -> tuple[HostEnergy, ...]:
+    every = _every(candidates, contests)
+    return measure_host_energy(every, meters, threads=timing.threads, seed=timing.seed, step=step)
+
+
+def _time(candidates: dict[str, Candidate], contests: Sequence[Contest], timing: Timing, step: Step) -> Benchmark:
     return benchmark(
-        [*candidates.values(), *others],
+        _every(candidates, contests),
         threads=timing.threads,
         runs=timing.runs,
         regime=timing.regime,

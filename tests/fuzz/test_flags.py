@@ -41,6 +41,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "friendliness": ("--model", "no-such-model", "--targets", "fake"),
     "doctor": ("--no-such-flag",),
     "train": ("--data", "empty"),
+    "energy": ("text",),
     "worker": ("ftp://nowhere",),
     "app": ("no-such-platform", "bundle"),
     "demo": ("no-such-bundle",),

@@ -13,7 +13,7 @@ from edgevit_deploy.commands.bench.files import check_folder, write_files
 from edgevit_deploy.commands.bench.view import document, print_run
 from edgevit_deploy.commands.console import print_json, progress, say
 from edgevit_deploy.commands.fleet import FleetFlags
-from edgevit_deploy.errors import MissingError
+from edgevit_deploy.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.bench import BenchRun, Timing
@@ -29,6 +29,7 @@ def bench_bundles(
     weights: Path | None = None,
     peer: str | None = None,
     ops: Annotated[bool, Parameter(negative="")] = False,
+    energy: Annotated[bool, Parameter(negative="")] = False,
     output: Path | None = None,
     seed: int = 0,
     fleet_flags: Annotated[FleetFlags, Parameter(name="*")] = FleetFlags(),  # noqa: B008 - frozen
@@ -48,6 +49,7 @@ def bench_bundles(
         weights: The checkpoint that the bundles were made from, for --against original and fp32.
         peer: For --against peers, the only one to time: MobileNetV2, for example. [default: all of them]
         ops: Also run each bundle under its runtime's own profiler: time by part of the network, and share of the machine's peak.
+        energy: Also measure millijoules of a run, by this host's own counters (RAPL, NVML). Exit code 3 where there is none.
         output: Folder for bench.json, bench.md and a plot, bench.svg.
         seed: Seed of the order of the blocks.
         fleet_flags: Which machine: one worker is found that runs all the bundles, and does nothing else meanwhile.
@@ -56,13 +58,15 @@ def bench_bundles(
     from edgevit_deploy.measure.bench import check_bundles, read_timing
 
     fleet_flags.check()
+    if energy and fleet_flags.on is not None:
+        raise UsageError("--energy reads the counters of this machine; drop --on, or bench on the other machine itself")
     timing = read_timing(
         threads=threads, runs=runs, regime=regime, protocol=protocol, seed=seed, cores_here=fleet_flags.on is None
     )
     check_bundles(bundles)
     if output is not None:
         check_folder(output, bundles)
-    with _bench_where(fleet_flags) as bench:
+    with _bench_where(fleet_flags, energy=energy) as bench:
         run = bench(
             bundles,
             threads=threads,
@@ -79,7 +83,7 @@ def bench_bundles(
     print_run(run)
     if output is not None and run.benchmark is not None:
         baselines = [*_flag("--against", against), *_flag("--weights", weights), *_flag("--peer", peer)]
-        command = _command(bundles, timing, baselines, ops=ops, where=fleet_flags.tokens())
+        command = _command(bundles, timing, baselines, ops=ops, energy=energy, where=fleet_flags.tokens())
         write_files(run, run.benchmark, command, output)
         say(f"saved: {output}: bench.md, bench.json, bench.svg")
     if json:
@@ -88,12 +92,12 @@ def bench_bundles(
 
 
 @contextmanager
-def _bench_where(flags: FleetFlags) -> "Iterator[Callable[..., BenchRun]]":
+def _bench_where(flags: FleetFlags, *, energy: bool) -> "Iterator[Callable[..., BenchRun]]":
     """Give what benches: this process, or a worker of the scheduler that `--on` names."""
     from edgevit_deploy import api
 
     if flags.on is None:
-        yield lambda bundles, **how: api.bench(*bundles, **how)
+        yield lambda bundles, **how: api.bench(*bundles, energy=energy, **how)
         return
     from edgevit_deploy.fleet.bench import bench
 
@@ -105,12 +109,14 @@ def _flag(name: str, value: object) -> list[str]:
     return [] if value is None else [name, str(value)]
 
 
-def _command(bundles: Sequence[Path], timing: "Timing", baselines: Sequence[str], *, ops: bool, where: Sequence[str]) -> str:
+def _command(
+    bundles: Sequence[Path], timing: "Timing", baselines: Sequence[str], *, ops: bool, energy: bool, where: Sequence[str]
+) -> str:
     """Return the command line that times the same again."""
     flags = ["--seed", str(timing.seed)]
     if timing.protocol == "paper":
         flags += ["--protocol", timing.protocol]
     else:
         flags += ["--threads", str(timing.threads), "--runs", str(timing.runs), "--regime", timing.regime.name]
-    flags += [*baselines, *(["--ops"] if ops else [])]
+    flags += [*baselines, *(["--ops"] if ops else []), *(["--energy"] if energy else [])]
     return shlex.join(["python", "convert.py", "bench", *map(str, bundles), *flags, *where])

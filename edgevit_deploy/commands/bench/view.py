@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from edgevit_deploy.commands.bench.contests import comparison_document, contest_document, contest_lines, contest_table, styled
+from edgevit_deploy.commands.bench.energy import energy_document, energy_lines, energy_table
 from edgevit_deploy.commands.bench.plot import print_plot
 from edgevit_deploy.commands.console import say, stderr
 from edgevit_deploy.commands.pages import Table
@@ -63,6 +64,7 @@ def tables(run: "BenchRun", benchmark: "Benchmark") -> list[Table]:
             rows=[_latency_cells(result, comparisons.get(result.label)) for result in entries],
         ),
         Table(title="cost", columns=COST_COLUMNS, rows=[_cost_cells(result) for result in benchmark.results]),
+        *([energy_table(run.energy)] if run.energy else []),
         *(contest_table(contest, benchmark) for contest in run.contests),
         *(
             table
@@ -96,6 +98,7 @@ def document(run: "BenchRun") -> dict[str, object]:
         "comparisons": [comparison_document(comparison) for comparison in benchmark.comparisons()],
         "against": [contest_document(contest, benchmark) for contest in run.contests],
         "profiles": run.profiles,
+        "energy": [energy_document(entry) for entry in run.energy],
         "warnings": benchmark.warnings(),
         "skipped": run.skipped,
     }
@@ -116,6 +119,7 @@ def explanation(run: "BenchRun", benchmark: "Benchmark") -> list[str]:
             "convolution reaches here, in float32 on as many threads, in that time. A form changes what stands beside the "
             "convolutions, products and activations: with these kernels, no form gets below their sum."
         )
+    lines += energy_lines(run.energy)
     if regime.name == "paper":
         means = ", ".join(f"{result.label} {result.mean_ms:.2f} ms" for result in benchmark.results)
         lines.append(f"the paper's figure, the mean of {len(first.raw_ms)} passes: {means}")

@@ -1,0 +1,196 @@
+"""What a run takes on this host, by its own counters: windows of runs, shuffled, between two windows of doing nothing."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgevit_deploy.errors import MissingError
+from edgevit_deploy.measure.benchmark import Candidate, block_order
+from edgevit_deploy.measure.energy.meters import Meter
+from edgevit_deploy.measure.energy.result import mean_interval
+from edgevit_deploy.session import Session
+
+WINDOW_S = 2.0
+"""A counter advances about once a millisecond, so its own steps are a thousandth of a window at most."""
+
+ROUNDS = 6
+IDLE_WINDOWS = 2
+SETTLE_S = 0.5
+"""Before doing nothing is measured: threads of a runtime still wait busily for a while."""
+
+WARM_UP_CALLS = 5
+NOISY_IDLE = 0.05
+"""By how much of the mean power idle may change during a run before that is said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One window: when its middle was, how long it was, the runs in it, and what a meter counted."""
+
+    at_s: float
+    seconds: float
+    runs: int
+    joules: float
+
+    @property
+    def watts(self) -> float:
+        """Mean power."""
+        return self.joules / self.seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostEnergy:
+    """What one file takes by one meter.
+
+    Attributes:
+        label: of the file.
+        meter: what counted.
+        windows: of runs.
+        idle: windows of doing nothing, before and after all files.
+    """
+
+    label: str
+    meter: str
+    windows: tuple[Window, ...]
+    idle: tuple[Window, Window]
+
+    def idle_w(self, at_s: float) -> float:
+        """Return idle power at some time, on a line between before and after."""
+        before, after = self.idle
+        return float(np.interp(at_s, (before.at_s, after.at_s), (before.watts, after.watts)))
+
+    @property
+    def energies_mj(self) -> tuple[float, ...]:
+        """Energy of a run above idle, by window."""
+        return tuple(1000 * (window.joules - self.idle_w(window.at_s) * window.seconds) / window.runs for window in self.windows)
+
+    @property
+    def mean_mj(self) -> float:
+        """Energy of a run above idle."""
+        return float(np.mean(self.energies_mj))
+
+    @property
+    def total_mj(self) -> float:
+        """Energy of a run, idle power included: what a machine that does nothing else draws."""
+        return 1000 * sum(window.joules for window in self.windows) / sum(window.runs for window in self.windows)
+
+    @property
+    def interval_mj(self) -> tuple[float, float]:
+        """95 % interval of the mean above idle: from window to window, and by half of what idle has changed."""
+        low, high = mean_interval(np.array(self.energies_mj))
+        run_s = sum(window.seconds for window in self.windows) / sum(window.runs for window in self.windows)
+        half = math.hypot((high - low) / 2, 1000 * run_s * abs(self.idle[1].watts - self.idle[0].watts) / 2)
+        return self.mean_mj - half, self.mean_mj + half
+
+    @property
+    def mean_w(self) -> float:
+        """Mean power above idle while it runs."""
+        return float(np.mean([window.watts - self.idle_w(window.at_s) for window in self.windows]))
+
+    @property
+    def warning(self) -> str:
+        """Say that idle power has changed; nothing where it has not."""
+        before, after = self.idle
+        change = abs(after.watts - before.watts)
+        if change <= NOISY_IDLE * float(np.mean([window.watts for window in self.windows])):
+            return ""
+        return (
+            f"{self.meter}: idle power was {before.watts:.1f} W before and {after.watts:.1f} W after; stop other work on this "
+            "machine, and let it cool"
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Watch:
+    """Reads all meters and the clock together."""
+
+    meters: Sequence[Meter]
+    clock: Callable[[], float]
+    read: list[float] = field(default_factory=list)
+    since_s: float = 0.0
+
+    def start(self) -> None:
+        self.read = [meter.read_j() for meter in self.meters]
+        self.since_s = self.clock()
+
+    def stop(self, runs: int) -> list[Window]:
+        end_s, ends = self.clock(), [meter.read_j() for meter in self.meters]
+        seconds = end_s - self.since_s
+        return [
+            Window(at_s=(self.since_s + end_s) / 2, seconds=seconds, runs=runs, joules=end - first)
+            for first, end in zip(self.read, ends, strict=True)
+        ]
+
+
+def measure_host_energy(
+    candidates: Sequence[Candidate],
+    meters: Sequence[Meter],
+    *,
+    threads: int,
+    seed: int,
+    step: Callable[[str], None],
+    window_s: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[HostEnergy, ...]:
+    """Measure what files take, all loaded at once; counters see the whole machine, so idle is measured in the same run.
+
+    Args:
+        candidates: the files.
+        meters: the counters.
+        threads: intra-op threads for every session.
+        seed: of the order of the windows.
+        step: told what is being done.
+        window_s: how long each file runs in each round; WINDOW_S when None.
+        clock: tells seconds.
+        sleep: does nothing for some seconds.
+
+    Raises:
+        MissingError: a counter stands still.
+        RunError: a runtime could not run a file, or a counter can no longer be read.
+    """
+    window_s = WINDOW_S if window_s is None else window_s
+    watch = _Watch(meters=meters, clock=clock)
+    windows: list[list[list[Window]]] = [[] for _ in candidates]
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(candidate.session(threads)) for candidate in candidates]
+        counts = [_runs_in(window_s, session, candidate) for session, candidate in zip(sessions, candidates, strict=True)]
+        before = _idle(watch, window_s, sleep, step)
+        order = block_order(len(candidates), ROUNDS, seed) if len(candidates) > 1 else [0] * ROUNDS
+        for number, index in enumerate(order):
+            step(f"energy: window {number + 1} of {len(order)}: {candidates[index].label}")
+            watch.start()
+            sessions[index].time_runs(candidates[index].feeds, counts[index])
+            windows[index].append(watch.stop(counts[index]))
+        after = _idle(watch, window_s, sleep, step)
+    return tuple(
+        HostEnergy(
+            label=candidate.label,
+            meter=meter.name,
+            windows=tuple(entry[place] for entry in mine),
+            idle=(before[place], after[place]),
+        )
+        for candidate, mine in zip(candidates, windows, strict=True)
+        for place, meter in enumerate(meters)
+    )
+
+
+def _runs_in(window_s: float, session: Session, candidate: Candidate) -> int:
+    run_s = float(np.median(session.time_runs(candidate.feeds, WARM_UP_CALLS))) / 1000
+    return max(1, round(window_s / max(run_s, 1e-6)))
+
+
+def _idle(watch: _Watch, window_s: float, sleep: Callable[[float], None], step: Callable[[str], None]) -> list[Window]:
+    step("energy: doing nothing")
+    sleep(min(SETTLE_S, window_s))
+    watch.start()
+    sleep(IDLE_WINDOWS * window_s)
+    idle = watch.stop(0)
+    for meter, window in zip(watch.meters, idle, strict=True):
+        if window.joules <= 0:
+            raise MissingError(f"{meter.name}: the counter stands still, so it counts nothing here; drop --energy")
+    return idle

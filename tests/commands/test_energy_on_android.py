@@ -1,0 +1,97 @@
+"""The script that triggers inferences on a phone, against an `adb` that only writes down what it is told: no phone was asked."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "docs/measurements/scripts/energy_on_android.sh"
+
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+
+ADB = """#!/bin/sh
+echo "$@" >> "$LOG"
+case "$*" in
+*perfetto*--txt*) cat >> "$LOG"; echo 4711 ;;
+pull*) : > "$3" ;;
+esac
+"""
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    place = tmp_path / "bundle"
+    (place / "golden").mkdir(parents=True)
+    inputs = [{"name": "input", "shape": [1, 3, 2, 2], "dtype": "float32"}]
+    (place / "manifest.json").write_text(json.dumps({"path": "model.bin", "inputs": inputs}))
+    (place / "model.bin").write_bytes(b"")
+    np.arange(24, dtype="<f4").tofile(place / "golden/input.f32")  # two inputs
+    return place
+
+
+def told(bundle: Path, how: str, runtime: str) -> tuple[str, str]:
+    """Return what the phone was told, and what the user was."""
+    tools, log = bundle.parent / "bin", bundle.parent / "log"
+    tools.mkdir(exist_ok=True)
+    (tools / "adb").write_text(ADB)
+    (tools / "adb").chmod(0o755)
+    (tools / "sleep").write_text("#!/bin/sh\n")
+    (tools / "sleep").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "LOG": str(log), "OUTPUT": str(bundle.parent / "out")}
+    environment |= {"REGIONS": "7", "INFERENCES": "30", "PAUSE": "2"}
+    done = subprocess.run(
+        [SCRIPT, how, runtime, bundle, "/bin/true"], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return log.read_text(), done.stdout
+
+
+@pytest.mark.parametrize(
+    ("how", "runtime", "triggers", "per_region"),
+    [
+        ("meter", "litert", "--num_runs=7 --run_delay=2", 1),
+        ("meter", "executorch", "[ $i -lt 7 ]; do sleep 2; echo; i=$((i + 1)); done) | ./program", 1),
+        ("meter", "onnx", "do ./program -m times -r 30 -x 1 model.bin result.txt; sleep 2;", 30),
+        ("rails", "litert", "--num_runs=30; sleep 2;", 30),
+        ("rails", "executorch", "--num_executions=30; sleep 2;", 30),
+    ],
+)
+def test_what_the_phone_is_told(bundle: Path, how: str, runtime: str, triggers: str, per_region: int) -> None:
+    phone, user = told(bundle, how, runtime)
+    assert triggers in phone
+    assert f"--runs 7 --per-region {per_region}" in user
+    assert str(bundle / "model.bin") in phone
+    assert np.fromfile(bundle.parent / "out/input.f32", "<f4").tolist() == list(range(12))
+    assert ("collect_power_rails: true" in phone) == (how == "rails")
+    assert ("kill -INT 4711" in phone) == (how == "rails")
+
+
+def test_onnx_gets_the_golden_input(bundle: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    told(bundle, "meter", "onnx")
+    tensor = onnx.TensorProto()
+    tensor.ParseFromString((bundle.parent / "out/input_0.pb").read_bytes())
+    assert tensor.name == "input"
+    assert onnx.numpy_helper.to_array(tensor).reshape(-1).tolist() == list(range(12))
+
+
+def test_the_flags_that_it_prints_are_flags(bundle: Path) -> None:
+    from edgevit_deploy import cli
+
+    _, user = told(bundle, "rails", "litert")
+    known = {name for argument in cli.build_app(["energy"])["energy"].assemble_argument_collection() for name in argument.names}
+    printed = [word for word in user.split() if word.startswith("--")]
+    assert printed
+    assert set(printed) <= known
+
+
+def test_wrong_use_is_said(bundle: Path) -> None:
+    for words in ((), ("rails", "tflite", bundle, "/bin/true"), ("both", "litert", bundle, "/bin/true")):
+        done = subprocess.run([SCRIPT, *words], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2
+        assert done.stdout + done.stderr
