@@ -10,6 +10,7 @@ constant in any forward: a trace or an export may keep batch, height and width s
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.spec import ModelSpec, check_image_size
@@ -177,7 +178,7 @@ class EdgeViT(nn.Module):
             setattr(self, f"blocks{stage + 1}", nn.ModuleList(blocks))
         self.norm = nn.BatchNorm2d(spec.channels[3])
         self.head = nn.Linear(spec.channels[3], spec.num_classes, bias=spec.head_bias)
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def stage(self, number: int, x: Tensor) -> Tensor:
         """Run stage 1, 2, 3 or 4: (batch, in_channels, height, width) -> (batch, channels, smaller height, width)."""
@@ -198,10 +199,7 @@ class EdgeViT(nn.Module):
         Raises:
             UsageError: the input is not (batch, 3, height, width) or a side is not a multiple of 32.
         """
-        if not _is_tracing():
-            if x.ndim != 4 or x.shape[1] != 3:
-                raise UsageError(f"expected an input of shape (batch, 3, height, width), got {tuple(x.shape)}")
-            check_image_size(x.shape[2], x.shape[3])
+        check_images(x)
         return self.head(self.norm(self.features(x)[-1]).flatten(2).mean(-1))  # type: ignore[no-any-return]
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -219,12 +217,25 @@ class EdgeViT(nn.Module):
         return first, second, third, self.stage(4, third)
 
 
-def _is_tracing() -> bool:
-    """Say whether sizes are symbols now, of which nothing may be asked."""
-    return bool(torch.jit.is_tracing()) or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
+def check_images(x: Tensor) -> None:
+    """Refuse what the network cannot divide; while sizes are symbols, as in a trace, nothing is asked of them.
+
+    Raises:
+        UsageError: the input is not (batch, 3, height, width) or a side is not a multiple of 32.
+    """
+    if _is_traced(x):
+        return
+    if x.ndim != 4 or x.shape[1] != 3:
+        raise UsageError(f"expected an input of shape (batch, 3, height, width), got {tuple(x.shape)}")
+    check_image_size(x.shape[2], x.shape[3])
 
 
-def _initialise(module: nn.Module) -> None:
+def _is_traced(x: Tensor) -> bool:
+    tracing = bool(torch.jit.is_tracing()) or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
+    return tracing or isinstance(x, Proxy)
+
+
+def initialise(module: nn.Module) -> None:
     """Initialise as the published code does: truncated normal (std 0.02) linear weights, zero linear biases."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)

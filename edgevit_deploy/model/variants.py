@@ -40,6 +40,18 @@ def find_variant(name: str) -> ModelSpec:
     return VARIANTS[name]
 
 
+def check_classes(num_classes: int) -> None:
+    """Refuse a number of classes that no head has.
+
+    Raises:
+        UsageError: fewer than one class, or more than MAX_CLASSES.
+    """
+    if num_classes < 1:
+        raise UsageError(f"a classifier needs at least 1 class, got {num_classes}")
+    if num_classes > MAX_CLASSES:
+        raise UsageError(f"a classifier has at most {MAX_CLASSES} classes, more were asked for")
+
+
 def create_model(
     name: str,
     *,
@@ -61,10 +73,7 @@ def create_model(
     Raises:
         UsageError: unknown name, a size that is not a multiple of 32, fewer than one class, or more than MAX_CLASSES.
     """
-    if num_classes < 1:
-        raise UsageError(f"a classifier needs at least 1 class, got {num_classes}")
-    if num_classes > MAX_CLASSES:
-        raise UsageError(f"a classifier has at most {MAX_CLASSES} classes, more were asked for")
+    check_classes(num_classes)
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     spec = replace(find_variant(name), num_classes=num_classes, norm_eps=norm_eps, head_bias=head_bias)
     return EdgeViT(spec.with_image_size(size)).eval()
