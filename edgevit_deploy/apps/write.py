@@ -11,7 +11,7 @@ from edgevit_deploy.bundle.folder import open_bundle
 from edgevit_deploy.bundle.manifest import MANIFEST_NAME, Manifest
 from edgevit_deploy.errors import BundleError, UsageError
 from edgevit_deploy.outside.files import remove, unfinished
-from edgevit_deploy.spec import PROGRAM
+from edgevit_deploy.spec import PADDED, PROGRAM
 
 MADE_BY_TOOLS = shutil.ignore_patterns(SAMPLE_NAME, "build", "node_modules", "vendor", "__pycache__", ".gradle", ".build")
 """What lies in a sample's folder where somebody has built it there."""
@@ -93,6 +93,11 @@ def check_suits(sample: Sample, manifest: Manifest, bundle: Path) -> None:
         raise UsageError(
             f"the {sample.platform} sample gives a file no {manifest.conversion.takes} input, which {bundle} takes; convert it "
             f"with --input {' or '.join(sample.takes)}"
+        )
+    if manifest.preprocess.fit in PADDED:
+        raise UsageError(
+            f"{bundle} takes pictures that were padded (resize mode {manifest.preprocess.fit}), and no sample pads; convert with "
+            "--resize-mode cover or stretch"
         )
     if manifest.conversion.batch not in (1, "dynamic"):
         raise UsageError(

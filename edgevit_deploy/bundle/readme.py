@@ -4,7 +4,7 @@ from edgevit_deploy.bundle.folder import GOLDEN_INPUTS, STORED
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.outside.text import figure
 from edgevit_deploy.parity.gate import OutputDiff, why_not_finite
-from edgevit_deploy.spec import INPUTS, InputType, TensorSpec
+from edgevit_deploy.spec import INPUTS, PADDED, InputType, Preprocess, TensorSpec
 
 TEMPLATE = """\
 # {variant}, {target} {precision}
@@ -19,7 +19,7 @@ TEMPLATE = """\
 
 ## Feed it right
 1. Decode the picture upright (EXIF) as {color_order}.
-2. Resize with {interpolation}, antialiased, to {resize}, then cut the middle {crop}.
+2. Resize with {interpolation}, antialiased, to {resize}, then {crop}.
 3. {normalisation}
 
 ## Load it
@@ -66,7 +66,7 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         color_order=preprocess.color_order,
         interpolation=preprocess.interpolation,
         resize=_resize(manifest),
-        crop=f"{preprocess.crop[0]} x {preprocess.crop[1]}",
+        crop=_crop(manifest.preprocess),
         normalisation=_normalisation(manifest),
         usage=_usage(usage.strip(), takes.dtype),
         golden=golden,
@@ -115,9 +115,19 @@ def _resize(manifest: Manifest) -> str:
     height, width = manifest.preprocess.resize
     if manifest.preprocess.fit == "stretch":
         return f"exactly {height} x {width}"
+    if manifest.preprocess.fit in PADDED:
+        return f"the largest size that fits into {height} x {width}, keeping the shape (sides rounded down, at least 1)"
     if height == width:
         return f"a shorter side of {height}, keeping the shape"
     return f"the smallest size that covers {height} x {width}, keeping the shape"
+
+
+def _crop(preprocess: Preprocess) -> str:
+    size = f"{preprocess.crop[0]} x {preprocess.crop[1]}"
+    if preprocess.fit not in PADDED:
+        return f"cut the middle {size}"
+    place = "the middle (an odd pixel right and below)" if preprocess.fit == "letterbox" else "the top left"
+    return f"put it into {place} of {size} pixels of the colour {preprocess.padding()}"
 
 
 def _normalisation(manifest: Manifest) -> str:

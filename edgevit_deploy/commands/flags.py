@@ -78,7 +78,8 @@ class PreprocessFlags:
         std: R,G,B, in units of 0 to 1. [default: the checkpoint's, else ImageNet's]
         crop_ratio: Share of each side of the resized picture that is kept; 1 for no crop. [default: the checkpoint's, else 0.875]
         interpolation: Of the resize. [default: the checkpoint's, else bicubic]
-        resize_mode: cover keeps the picture's shape, stretch does not. [default: the checkpoint's, else cover]
+        resize_mode: cover keeps the picture's shape and crops, letterbox and pad keep it and fill, stretch does not keep it.
+            [default: the checkpoint's, else cover]
     """
 
     mean: str | None = None

@@ -10,7 +10,7 @@ from edgevit_deploy.commands.console import print_json, print_table, progress, s
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.text import figure
 from edgevit_deploy.request import read_image_size
-from edgevit_deploy.spec import ModelSpec, Preprocess, Size
+from edgevit_deploy.spec import PADDED, ModelSpec, Preprocess, Size
 
 COST_COLUMNS = ("stage", "blocks", "h x w", "C", "k", "r", "million MACs", "counted")
 
@@ -156,8 +156,14 @@ def _bundle_facts(folder: Path) -> dict[str, Any]:
 def in_words(preprocess: Preprocess) -> str:
     """Say what becomes of a picture, in the order in which it does."""
     (height, width), (shown_height, shown_width) = preprocess.resize, preprocess.crop
-    shape = "whatever their shape" if preprocess.fit == "stretch" else "so that they just cover it"
-    cut = "nothing cut off" if preprocess.fit == "stretch" and preprocess.resize == preprocess.crop else "the middle"
+    shape = {
+        "cover": "so that they just cover it",
+        "stretch": "whatever their shape",
+        "letterbox": f"so that they just fit into it, in the middle of the colour {preprocess.padding()}",
+        "pad": f"so that they just fit into it, at the top left of the colour {preprocess.padding()}",
+    }[preprocess.fit]
+    whole = preprocess.fit in PADDED or (preprocess.fit == "stretch" and preprocess.resize == preprocess.crop)
+    cut = "nothing cut off" if whole else "the middle"
     low, high = preprocess.value_range
     return (
         f"resized to {height} x {width} ({preprocess.interpolation}), {shape}; {cut}, {shown_height} x {shown_width}, is used; "

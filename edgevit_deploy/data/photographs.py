@@ -17,7 +17,7 @@ from edgevit_deploy.data.pictures import EXPECTED, PassedOver, is_picture, named
 from edgevit_deploy.data.preprocess import resized_size
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.files import is_folder, open_regular
-from edgevit_deploy.spec import Preprocess
+from edgevit_deploy.spec import PADDED, Preprocess
 
 SAMPLED = 32
 """Pictures by which a folder is judged, spread evenly: their sizes in bytes and in pixels."""
@@ -215,6 +215,8 @@ def read_some(
 def crop_note(folder: PictureFolder, preprocess: Preprocess) -> str:
     """Say that pictures are enlarged and the crop then cuts them, where a sample of the folder shows such; nothing elsewhere."""
     shown = preprocess.crop
+    if preprocess.fit in PADDED:
+        return ""
     for position in folder.spread(SAMPLED):
         size = picture_size(folder.path(position))
         resized = resized_size(size, preprocess) if size else shown

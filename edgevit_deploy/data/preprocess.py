@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgevit_deploy.data.pictures import read_picture
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.spec import INPUTS, MAX_SIDE, InputKind, Preprocess, Size
+from edgevit_deploy.spec import INPUTS, MAX_SIDE, PADDED, InputKind, Preprocess, Size
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
@@ -26,7 +26,7 @@ order and rounds positions to float32, so that some bytes are other ones."""
 
 
 def read_pixels(path: Path, preprocess: Preprocess) -> NDArray[np.uint8]:
-    """Decode, turn upright (EXIF), convert to RGB, resize and centre crop one picture.
+    """Decode, turn upright (EXIF), convert to RGB, resize and centre crop, or pad, one picture.
 
     Returns:
         uint8 (height, width, 3), RGB, 0 to 255, of the crop's size.
@@ -75,7 +75,12 @@ def resized_size(size: Size, preprocess: Preprocess) -> Size:
     (height, width), (picture_height, picture_width) = preprocess.resize, size
     if preprocess.fit == "stretch":
         return height, width
-    if height * picture_width >= width * picture_height:
+    is_wider = height * picture_width >= width * picture_height
+    if preprocess.fit in PADDED:
+        if is_wider:
+            return max(1, width * picture_height // picture_width), width
+        return height, max(1, height * picture_width // picture_height)
+    if is_wider:
         return height, int(height * picture_width / picture_height)
     return int(width * picture_height / picture_width), width
 
@@ -85,6 +90,8 @@ def _resize_and_crop(picture: "Image", preprocess: Preprocess) -> "Image":
 
     resample = {"bicubic": Resampling.BICUBIC, "bilinear": Resampling.BILINEAR}[preprocess.interpolation]
     height, width = resized_size((picture.height, picture.width), preprocess)
+    if preprocess.fit in PADDED:
+        return _padded(picture.resize((width, height), resample), preprocess)
     crop_height, crop_width = preprocess.crop
     top, left = round((height - crop_height) / 2), round((width - crop_width) / 2)
     if max(height, picture.height) * width > WHOLE_PIXELS or height * max(width, picture.width) > WHOLE_PIXELS:
@@ -93,6 +100,16 @@ def _resize_and_crop(picture: "Image", preprocess: Preprocess) -> "Image":
             (left - kept[2], top - kept[0], left - kept[2] + crop_width, top - kept[0] + crop_height)
         )
     return picture.resize((width, height), resample).crop((left, top, left + crop_width, top + crop_height))
+
+
+def _padded(picture: "Image", preprocess: Preprocess) -> "Image":
+    from PIL import Image
+
+    height, width = preprocess.crop
+    image = Image.new("RGB", (width, height), preprocess.padding())
+    left_over = (width - picture.width, height - picture.height)
+    image.paste(picture, (left_over[0] // 2, left_over[1] // 2) if preprocess.fit == "letterbox" else (0, 0))
+    return image
 
 
 def _region(picture: "Image", resized: Size, kept: tuple[int, int, int, int], resample: "Resampling") -> "Image":

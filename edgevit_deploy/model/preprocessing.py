@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from edgevit_deploy.spec import MAX_RESIZED, MAX_SIDE, ModelSpec, Preprocess, PreprocessChoice, Size
+from edgevit_deploy.spec import MAX_RESIZED, MAX_SIDE, PADDED, ModelSpec, Preprocess, PreprocessChoice, Size
 
 NAMES = {
     "crop_ratio": "crop ratio",
@@ -51,7 +51,8 @@ def settle(
         return replace(used, preprocess=said, crop_ratio=None), ()
     choice = said or PreprocessChoice()
     used = used.with_preprocess(choice)
-    given = [name for name in NAMES if getattr(choice, name) is not None]
+    uncropped = used.preprocess.fit in PADDED  # which says the crop ratio too
+    given = [name for name in NAMES if getattr(choice, name) is not None or (uncropped and name == "crop_ratio")]
     return used, tuple(
         note
         for note in (
@@ -66,7 +67,8 @@ def settle(
 def completed(told: Told, own: Preprocess, other: Preprocess) -> Preprocess:
     """Return a checkpoint's preprocessing, with another one's in everything that its file does not tell."""
     untold = {FIELDS[name]: getattr(other, FIELDS[name]) for name in NAMES if name not in told.fields}
-    return replace(own, **untold)
+    whole = replace(own, **untold)
+    return replace(whole, resize=whole.crop) if whole.fit in PADDED else whole
 
 
 def values(spec: ModelSpec) -> dict[str, str]:
@@ -94,6 +96,8 @@ def objections(preprocess: Preprocess) -> Iterator[str]:
             yield f"preprocess.{name} {size}, expected sides from 1 to {largest}"
     if any(side < cut for side, cut in zip(preprocess.resize, preprocess.crop, strict=True)):
         yield f"preprocess.crop {preprocess.crop} is larger than preprocess.resize {preprocess.resize}"
+    elif preprocess.fit in PADDED and preprocess.resize != preprocess.crop:
+        yield f"preprocess.resize {preprocess.resize} is not preprocess.crop {preprocess.crop}, as fit {preprocess.fit} wants"
     numbers = (*preprocess.mean, *preprocess.std, *preprocess.value_range)
     if not all(map(math.isfinite, numbers)) or min(preprocess.std) <= 0 or preprocess.value_range[0] >= preprocess.value_range[1]:
         yield "preprocess has a mean, std or value range that cannot normalise a picture"

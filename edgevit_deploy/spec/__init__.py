@@ -1,12 +1,11 @@
 """What a model is and what goes in and out of it: the types that every layer shares."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
-from edgevit_deploy.errors import UsageError, did_you_mean
+from edgevit_deploy.errors import UsageError
 from edgevit_deploy.spec.inputs import INPUTS as INPUTS
 from edgevit_deploy.spec.inputs import MAX_TENSOR_BYTES as MAX_TENSOR_BYTES
 from edgevit_deploy.spec.inputs import InputKind as InputKind
@@ -18,6 +17,19 @@ from edgevit_deploy.spec.precision import QUANTISED as QUANTISED
 from edgevit_deploy.spec.precision import FloatPrecision as FloatPrecision
 from edgevit_deploy.spec.precision import Precision as Precision
 from edgevit_deploy.spec.precision import floating as floating
+from edgevit_deploy.spec.preprocess import IMAGENET_224 as IMAGENET_224
+from edgevit_deploy.spec.preprocess import MAX_RESIZED as MAX_RESIZED
+from edgevit_deploy.spec.preprocess import MAX_SIDE as MAX_SIDE
+from edgevit_deploy.spec.preprocess import PADDED as PADDED
+from edgevit_deploy.spec.preprocess import PUBLISHED_CROP_RATIO as PUBLISHED_CROP_RATIO
+from edgevit_deploy.spec.preprocess import Interpolation as Interpolation
+from edgevit_deploy.spec.preprocess import Preprocess as Preprocess
+from edgevit_deploy.spec.preprocess import PreprocessChoice as PreprocessChoice
+from edgevit_deploy.spec.preprocess import ResizeMode as ResizeMode
+from edgevit_deploy.spec.preprocess import Size as Size
+from edgevit_deploy.spec.preprocess import Triple as Triple
+from edgevit_deploy.spec.preprocess import imagenet_preprocess as imagenet_preprocess
+from edgevit_deploy.spec.preprocess import resized as resized
 
 VERSION = "0.1.0"
 """Of this package; pyproject.toml states the same."""
@@ -29,19 +41,9 @@ PROGRAM = "convert.py" if IN_A_CHECKOUT else "edgevit-deploy"
 Graph = Literal["original", "deploy"]
 OutputKind = Literal["logits", "probabilities", "features"]
 Task = Literal["classify", "features"]
-Size = tuple[int, int]  # (height, width) in pixels
-Triple = tuple[float, float, float]  # of the channels R, G, B
-Interpolation = Literal["bicubic", "bilinear"]
-ResizeMode = Literal["cover", "stretch"]
 
 SIZE_STEP = 32
 """The patch embeddings divide height and width by 4, 2, 2 and 2, so both must be multiples of 32 (paper, section 3)."""
-
-MAX_SIDE = 4096
-"""Pixels of height or width; at this size the attention of the first stage alone takes tens of GB."""
-
-MAX_RESIZED = 2 * MAX_SIDE
-"""Pixels of a side to which a picture may be resized before the crop."""
 
 MAX_BATCH = 1024
 MAX_CLASSES = 2**20
@@ -97,94 +99,6 @@ class Placement:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preprocess:
-    """How a photograph becomes an input: resize, centre crop, scale to `value_range`, subtract mean, divide by std.
-
-    `resize` is a box (height, width) in pixels: `fit` cover scales the picture, keeping its shape, until it just covers the
-    box (for a square box: the shorter side gets that length); stretch makes it exactly the box. `mean` and `std` are per
-    channel, in `color_order`, in units of `value_range`.
-    """
-
-    resize: Size
-    crop: Size
-    fit: ResizeMode = "cover"
-    interpolation: Interpolation = "bicubic"
-    mean: Triple = (0.485, 0.456, 0.406)
-    std: Triple = (0.229, 0.224, 0.225)
-    color_order: Literal["RGB"] = "RGB"
-    value_range: tuple[float, float] = (0.0, 1.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreprocessChoice:
-    """What a user says of the preprocessing; None means not said.
-
-    Attributes:
-        mean: of each channel, in units of 0 to 1.
-        std: of each channel, likewise.
-        crop_ratio: the share of each side of the resized picture that the crop keeps; 1 crops nothing of a square picture.
-        interpolation: of the resize.
-        resize_mode: cover keeps the picture's shape, stretch does not.
-
-    Raises:
-        UsageError: a value that cannot be; the message names the flag.
-    """
-
-    mean: Triple | None = None
-    std: Triple | None = None
-    crop_ratio: float | None = None
-    interpolation: Interpolation | None = None
-    resize_mode: ResizeMode | None = None
-
-    def __post_init__(self) -> None:
-        for flag, values in (("--mean", self.mean), ("--std", self.std)):
-            if values is not None and (len(values) != 3 or not all(map(math.isfinite, values))):
-                raise UsageError(f"{flag} {_listed(values)}: expected three finite numbers, one each for R, G and B")
-            if values is not None and max(values) > 1:
-                raise UsageError(f"{flag} {_listed(values)}: expected values in units of 0 to 1; divide --mean and --std by 255")
-        if self.std is not None and min(self.std) <= 0:
-            raise UsageError(f"--std {_listed(self.std)}: expected numbers above 0")
-        if self.crop_ratio is not None and not 0 < self.crop_ratio <= 1:
-            raise UsageError(f"--crop-ratio {self.crop_ratio:g}: expected a number above 0 and at most 1; 1 is for no crop")
-        for flag, word, kind in (
-            ("--interpolation", self.interpolation, Interpolation),
-            ("--resize-mode", self.resize_mode, ResizeMode),
-        ):
-            if word is not None and word not in get_args(kind):
-                raise UsageError(f"{flag} {word}: {did_you_mean(str(word), get_args(kind))}")
-
-    def applied_to(self, preprocess: Preprocess) -> Preprocess:
-        """Return the preprocessing with what was said; the crop stays what it is, the image size.
-
-        Raises:
-            UsageError: pictures would be resized to more pixels than a manifest may record.
-        """
-        resize = preprocess.resize if self.crop_ratio is None else resized(preprocess.crop, self.crop_ratio)
-        if max(resize) > MAX_RESIZED:
-            raise UsageError(
-                f"pictures would be resized to {resize[0]} x {resize[1]} pixels, expected at most {MAX_RESIZED} a side; "
-                "use a larger --crop-ratio or a smaller --image-size"
-            )
-        return replace(
-            preprocess,
-            resize=resize,
-            mean=preprocess.mean if self.mean is None else self.mean,
-            std=preprocess.std if self.std is None else self.std,
-            interpolation=self.interpolation or preprocess.interpolation,
-            fit=self.resize_mode or preprocess.fit,
-        )
-
-
-def _listed(values: Sequence[float]) -> str:
-    return ",".join(f"{value:g}" for value in values)
-
-
-def resized(crop: Size, crop_ratio: float) -> Size:
-    """Return to what (height, width) a picture is resized of which `crop` keeps that share of each side, as timm rounds it."""
-    return math.floor(crop[0] / crop_ratio), math.floor(crop[1] / crop_ratio)
-
-
 def task_of(returns: OutputKind) -> Task:
     """Return the task whose outputs a file returns: classes as logits or probabilities, or the feature maps of the stages."""
     return "features" if returns == "features" else "classify"
@@ -213,20 +127,6 @@ def second_size(size: Size) -> Size:
     """Return the other size at which a dynamic image size is proven: larger, and not square when the first one is."""
     height, width = size
     return height + SIZE_STEP, width + 3 * SIZE_STEP
-
-
-PUBLISHED_CROP_RATIO = 224 / 256
-
-
-def imagenet_preprocess(size: Size) -> Preprocess:
-    """Return the evaluation preprocessing of the published code: resize by 256/224, centre crop, ImageNet statistics.
-
-    Source: saic-fi/edgevit src/datasets.py, build_transform (itself DeiT's).
-    """
-    return Preprocess(resize=resized(size, PUBLISHED_CROP_RATIO), crop=size)
-
-
-IMAGENET_224 = imagenet_preprocess((224, 224))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,8 +172,9 @@ class ModelSpec:
         Raises:
             UsageError: as `PreprocessChoice.applied_to`.
         """
+        preprocess = choice.applied_to(self.preprocess)
         ratio = self.crop_ratio if choice.crop_ratio is None else choice.crop_ratio
-        return replace(self, preprocess=choice.applied_to(self.preprocess), crop_ratio=ratio)
+        return replace(self, preprocess=preprocess, crop_ratio=1.0 if preprocess.fit in PADDED else ratio)
 
 
 def check_image_size(height: int, width: int) -> None:

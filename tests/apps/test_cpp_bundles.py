@@ -92,6 +92,8 @@ def _set(value: object, *keys: str | int) -> Callable[[dict], None]:
         (_set("uint8", "outputs", 0, "dtype"), "output logits is not float32"),
         (_set([0.0, 1.0, 1.0], "preprocess", "std"), "std is not above 0"),
         (_set("nearest", "preprocess", "interpolation"), "neither bicubic nor bilinear"),
+        (_set("letterbox", "preprocess", "fit"), "fit is neither cover nor stretch"),
+        (_set("pad", "preprocess", "fit"), "fit is neither cover nor stretch"),
         (_set("fp4", "precision"), "the precision fp4 is unknown"),
         *(
             (_set({"pictures": 9, "agreeing": 0, "min_agreement": least}, "decisions"), "not between 0 and 1")

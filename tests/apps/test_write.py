@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,11 +74,20 @@ def _of_four(document: dict) -> None:
         tensor["shape"][0] = 4
 
 
+def _padded(fit: str) -> Callable[[dict], None]:
+    def change(document: dict) -> None:
+        document["preprocess"].update(fit=fit, resize=document["preprocess"]["crop"])
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [
         (_of_four, "takes 4 pictures a run"),
         (lambda document: document.update(target="other"), "give a bundle of those, or `"),
+        (_padded("letterbox"), "were padded (resize mode letterbox), and no sample pads; convert with --resize-mode cover"),
+        (_padded("pad"), "were padded (resize mode pad)"),
     ],
 )
 def test_a_bundle_that_the_sample_cannot_show(

@@ -84,3 +84,6 @@ def test_preprocessing_in_words() -> None:
     assert "resized to 64 x 96 (bilinear), whatever their shape; nothing cut off" in stretched
     assert "less (0.5, 0.4, 0.3), divided by (0.229, 0.224, 0.225)" in stretched
     assert "the middle, 64 x 64, is used" in in_words(imagenet_preprocess((64, 64)))
+    for fit, place in (("letterbox", "in the middle"), ("pad", "at the top left")):
+        padded = in_words(Preprocess(resize=(64, 96), crop=(64, 96), fit=fit))
+        assert f"so that they just fit into it, {place} of the colour (124, 116, 104); nothing cut off, 64 x 96" in padded

@@ -253,6 +253,9 @@ def test_without_a_crop_or_with_larger_pictures_nothing_is_said(tmp_path: Path) 
         "64 x 64 of them, 88% of each side; a conversion with --crop-ratio 1 shows all"
     )
     assert crop_note(small, Preprocess(resize=(64, 64), crop=(64, 64))) == ""
+    save(tmp_path / "a.png", gradient(28, 14))
+    assert crop_note(small, Preprocess(resize=(64, 64), crop=(64, 64), fit="letterbox")) == ""
+    assert crop_note(small, Preprocess(resize=(64, 64), crop=(64, 64))) != "", "the control"
     save(tmp_path / "a.png", gradient(36, 36))
     assert crop_note(small, imagenet_preprocess((32, 32))) == ""
 

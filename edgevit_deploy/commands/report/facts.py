@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from edgevit_deploy.bundle.manifest import Manifest
-from edgevit_deploy.spec import INPUTS, Size, TensorSpec
+from edgevit_deploy.spec import INPUTS, PADDED, Size, TensorSpec
 
 Pairs = tuple[tuple[str, str], ...]
 """Names and what they stand for, in the order of the page."""
@@ -41,7 +41,11 @@ def interface_facts(manifest: Manifest) -> dict[str, object]:
         **facts,
         "colour order": preprocess.color_order,
         "resize": f"{preprocess.interpolation}, antialiased, {preprocess.fit} {size_text(preprocess.resize)}",
-        "centre crop": size_text(preprocess.crop),
+        **(
+            {"padding": f"{preprocess.padding()}, as the fit says"}
+            if preprocess.fit in PADDED
+            else {"centre crop": size_text(preprocess.crop)}
+        ),
         "value range": preprocess.value_range,
         "mean": preprocess.mean,
         "standard deviation": preprocess.std,

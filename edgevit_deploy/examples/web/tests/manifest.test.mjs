@@ -77,6 +77,7 @@ const HOSTILE = {
   "golden data of another length": [(d) => (d.golden.input.shape[0] += 1), /has \d+ bytes|has the shape/],
   "golden outputs of another length": [(d) => (d.golden.outputs[0].shape[1] += 1), /has the shape/],
   "another filter": [(d) => (d.preprocess.interpolation = "lanczos"), /interpolation/],
+  "padded pictures": [(d) => (d.preprocess.fit = "letterbox"), /fit "letterbox" is unknown/],
   "a name that every object has": [(d) => (d.preprocess.interpolation = "constructor"), /interpolation/],
   "no deviation": [(d) => (d.preprocess.std = [0, 1, 1]), /not numbers/],
   "another type": [(d) => (d.inputs[0].dtype = "float16"), /float16/],

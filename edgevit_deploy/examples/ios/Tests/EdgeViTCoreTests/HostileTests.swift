@@ -145,6 +145,8 @@ final class HostileTests: XCTestCase {
         refused("preprocess.crop", "[8193, 8193]", "preprocess.crop[0] is not a whole number from 1 to 8192")
         refused("preprocess.crop", "[6, 6]", "preprocess.crop is not within the resized picture")
         refused("preprocess.std", "[0, 1, 1]", "preprocess.std is not above 0")
+        refused("preprocess.fit", "\"letterbox\"", "preprocess.fit is not one of cover, stretch")
+        refused("preprocess.fit", "\"pad\"", "preprocess.fit is not one of cover, stretch")
         refused("preprocess.color_order", "\"BGR\"", "preprocess.color_order is not one of RGB")
         refused("golden.input.shape", "[1, 3, 4, 4]", "golden.input.path is not a file of 192 bytes")
         refused("golden.input.shape", "[2, 3, 8, 8]", "golden.input.shape is not some examples of 3 x 4 x 4")

@@ -177,6 +177,8 @@ class HostileTest {
         refusedWith("preprocess.crop", "[6, 6]", "preprocess.crop is not within the resized picture")
         refusedWith("preprocess.std", "[0, 1, 1]", "preprocess.std is not above 0")
         refusedWith("preprocess.mean", "[1e999, 0, 0]", "preprocess.mean[0] is not a finite number")
+        refusedWith("preprocess.fit", "\"letterbox\"", "preprocess.fit is not one of cover, stretch")
+        refusedWith("preprocess.fit", "\"pad\"", "preprocess.fit is not one of cover, stretch")
         refusedWith("preprocess.color_order", "\"BGR\"", "preprocess.color_order is not one of RGB")
         refusedWith("golden.input.shape", "[1, 3, 4, 4]", "golden.input.path is not a file of 192 bytes")
         refusedWith("golden.input.shape", "[2, 3, 8, 8]", "golden.input.shape is not some examples of 3 x 4 x 4")
