@@ -48,6 +48,7 @@ def convert_one(
         graph=file_flags.graph,
         form=file_flags.form,
         input=file_flags.input,
+        task=file_flags.task,
         options=options,
         calibration=rounding_flags.calibration_choice(),
         judge=rounding_flags.judge_choice(),

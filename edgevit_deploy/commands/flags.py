@@ -12,7 +12,7 @@ from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.loading import ModelOrigin
 from edgevit_deploy.parity.decisions import MIN_AGREEMENT
 from edgevit_deploy.request import FileRequest, read_triple
-from edgevit_deploy.spec import Graph, InputKind, Interpolation, Precision, PreprocessChoice, ResizeMode, Size
+from edgevit_deploy.spec import Graph, InputKind, Interpolation, Precision, PreprocessChoice, ResizeMode, Size, Task
 
 
 def typed(**given: Path | str | float | None) -> str:
@@ -169,6 +169,7 @@ class FileFlags:
         image_size: Side, HEIGHTxWIDTH, or dynamic; multiples of 32. [default: the checkpoint's, else 224]
         batch: Images a run, or dynamic.
         input: tensor takes normalised float32; image and uint8 take 0 to 255, as float32 or bytes, and normalise in the model.
+        task: classify gives classes; features the maps that the four stages end with, for a dense network behind it.
         graph: deploy is the published graph rewritten exactly into the operators that the target runs best; original is as it is.
         form: File that `tune` wrote, with the exact way to write each part of the deploy graph. [default: the target's own]
         images: Folder of photographs, or tree with a subfolder a class, that are run to top-5; at most 32 join the parity probes.
@@ -180,6 +181,7 @@ class FileFlags:
     image_size: str | None = None
     batch: str = "1"
     input: InputKind = "tensor"
+    task: Task = "classify"
     graph: Graph = "deploy"
     form: Path | None = None
     images: Path | None = None
@@ -189,4 +191,11 @@ class FileFlags:
 
     def request(self, precision: Precision | None) -> FileRequest:
         """Return these flags as the library's own type."""
-        return FileRequest(image_size=self.image_size, batch=self.batch, precision=precision, graph=self.graph, takes=self.input)
+        return FileRequest(
+            image_size=self.image_size,
+            batch=self.batch,
+            precision=precision,
+            graph=self.graph,
+            takes=self.input,
+            task=self.task,
+        )

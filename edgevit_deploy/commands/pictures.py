@@ -30,7 +30,7 @@ NOT_FINITE = "not finite"
 
 
 def print_top5(bundles: Sequence[Path], photographs: "PictureFolder") -> "dict[str, Classified]":
-    """Run pictures through bundles that were just written and print what each sees."""
+    """Run pictures through bundles that were just written and print what each sees, where it sees classes."""
     from edgevit_deploy.bundle.folder import open_bundle, read_labels
     from edgevit_deploy.verification.bundle import artifact_of
     from edgevit_deploy.verification.golden import runnable
@@ -40,7 +40,7 @@ def print_top5(bundles: Sequence[Path], photographs: "PictureFolder") -> "dict[s
     for bundle in bundles:
         manifest = open_bundle(bundle)
         chosen = runnable(artifact_of(bundle, manifest), THIS_HOST)
-        if chosen is None:
+        if chosen is None or manifest.conversion.returns == "features":
             continue
         with progress(str(bundle)) as step:
             labels = read_labels(bundle, manifest)

@@ -243,6 +243,11 @@ class Exporter(ABC, Generic[OptionsT]):
             raise UsageError(f"{plan.precision} has ranges for one image size; use --image-size N or HxW")
         if task_of(plan.returns) not in self.tasks:
             raise UsageError(f"{self.target} cannot hold a network that returns {plan.returns}; it has the task {self.tasks[0]}")
+        if plan.scheme is not None and plan.returns == "features":
+            raise UsageError(
+                f"{plan.precision} is judged by the classes that it decides for, and feature maps have none; use --precision "
+                f"{' or '.join(self.precisions)}, or --task classify"
+            )
         if self.one_image and (plan.dynamic_batch or plan.batch != 1):
             raise UsageError(f"{self.target} has no batch axis and takes one image a run; use --batch 1")
         if plan.dynamic_batch and not self.dynamic_batch:

@@ -65,7 +65,10 @@ def check_layers(workbench: Workbench, plan: ExportPlan[Any]) -> LayerReport:
     if session_type is None:
         raise MissingError(f"nothing here runs {plan.target} files, so layers cannot be checked; see `{PROGRAM} doctor`")
     if plan.returns != "logits":
-        raise UsageError("taps need a file that returns logits; convert without the classifier and check that bundle's layers")
+        raise UsageError(
+            "taps need a file that returns logits; convert with --task classify and without --classifier, and check that "
+            "bundle's layers"
+        )
     network = TappedNetwork(workbench.network(plan.graph, plan.form), plan.graph)
     taps = network.taps(plan.image_size)
     step(f"converting with {len(taps)} taps")
