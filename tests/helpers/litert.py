@@ -1,18 +1,29 @@
 """Small LiteRT models for tests: converted ones, one written by hand, and files that are changed after they were written."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.host import THIS_HOST
+from edgevit_deploy.spec import Preprocess
 from export.litert import LiteRTExporter, LiteRTOptions
 from tests.helpers.targets import SmallTarget
 
 SMALL: SmallTarget[LiteRTOptions] = SmallTarget(
     exporter=LiteRTExporter(), defaults={"graph": "deploy", "form": THIS_HOST.find_exporter("litert").form}
 )
+
+LABELS = ("zebra", "Ameise", "été", "4", "dog, brown", "eel", "fox", "gnu", "hen", "ibis")
+
+
+def plan(labels: tuple[str, ...] = LABELS, preprocess: Preprocess | None = None, **changes: Any) -> ExportPlan[Any]:
+    """A plan of the small network whose classes have names."""
+    made = SMALL.plan_of(labels=labels, **changes)
+    return replace(made, spec=replace(made.spec, preprocess=preprocess)) if preprocess else made
 
 
 def write(model: Any, path: Path) -> Path:

@@ -5,13 +5,14 @@ in its table. Nothing but the `flatbuffers` package is needed, so that a file is
 """
 
 import struct
-import zipfile
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 from edgevit_deploy.errors import RunError
+from edgevit_deploy.formats.litert.archive import Content, has_directory, read_only_file
 from edgevit_deploy.formats.litert.identifier import check_identifier
-from edgevit_deploy.spec import MAX_LABELS_BYTES
+from edgevit_deploy.outside.files import open_regular
 from edgevit_deploy.spec.description import Description, Normalisation
 
 METADATA_NAME = b"TFLITE_METADATA"
@@ -28,20 +29,22 @@ AXIS_LABELS, NORMALISE = 2, 1
 MAX_FILE_BYTES, MAX_ENTRIES, MAX_CONTENT_BYTES = 2**31, 64, 2**24
 """Of a file, since offsets in a FlatBuffer reach no further; of tables in a vector, and of bytes in one, as no metadata have."""
 
-DAMAGED = (struct.error, TypeError, IndexError, ValueError, AttributeError, OverflowError, zipfile.BadZipFile, KeyError, OSError)
-"""What the libraries raise of tables that point outside of the file, and of a ZIP that is none."""
+CHANNELS = 3
+
+DAMAGED = (struct.error, TypeError, IndexError, ValueError, AttributeError, OverflowError, OSError)
+"""What the library raises of tables that point outside of the file, and what is raised here."""
 
 
 class Table:
     """One table of a FlatBuffer, read by the numbers of its fields; what is not there is None or empty."""
 
-    def __init__(self, content: bytes, position: int) -> None:
+    def __init__(self, content: Content, position: int) -> None:
         from flatbuffers.table import Table as Raw
 
         self._raw: Any = Raw(content, position)
 
     @classmethod
-    def root(cls, content: bytes) -> "Table":
+    def root(cls, content: Content) -> "Table":
         """Return the outermost table."""
         return cls(content, struct.unpack_from("<I", content)[0])
 
@@ -100,60 +103,93 @@ class Table:
             raise ValueError(f"{count} bytes")
         return bytes(self._raw.Bytes[start : start + count])
 
-    def floats(self, field: int) -> tuple[float, ...]:
-        """Return a vector of float32."""
+    def triple(self, field: int) -> tuple[float, float, float]:
+        """Return a vector of float32, one for each channel.
+
+        Raises:
+            ValueError: there are more or fewer.
+        """
         start, count = self.vector(field, 4)
-        return struct.unpack_from(f"<{count}f", self._raw.Bytes, start)
+        if count != CHANNELS:
+            raise ValueError(f"{count} numbers for {CHANNELS} channels")
+        red, green, blue = struct.unpack_from(f"<{CHANNELS}f", self._raw.Bytes, start)
+        return red, green, blue
 
 
-def read_metadata(content: bytes) -> bytes | None:
-    """Return the metadata of a `.tflite`; None where it has none."""
-    model = Table.root(content)
-    for entry in model.tables(MODEL_METADATA):
-        if entry.content(0) == METADATA_NAME:
-            start, count = model.vector(MODEL_BUFFERS, 4)
-            place = entry.number(1, "<I")
-            if place >= count:
-                raise IndexError(place)
-            return Table(content, start + 4 * place + struct.unpack_from("<I", content, start + 4 * place)[0]).content(0)
-    return None
-
-
-def read_description(path: Path) -> Description | None:
-    """Return what the metadata of a file say of its pixels and labels; None where it has none, as files of earlier versions.
+def read_metadata(content: Content) -> bytes | None:
+    """Return the metadata of a `.tflite`; None where it has none.
 
     Raises:
-        RunError: it is no `.tflite`, or they are damaged, or name a file of labels that is not behind the model.
+        ValueError: it has more than one, of which a tool may read any, or they are damaged; the rest of `DAMAGED` likewise.
+    """
+    model = Table.root(content)
+    entries = [entry for entry in model.tables(MODEL_METADATA) if entry.content(0) == METADATA_NAME]
+    if not entries:
+        return None
+    entry = _only(entries, "entries of metadata")
+    start, count = model.vector(MODEL_BUFFERS, 4)
+    place = entry.number(1, "<I")
+    if place >= count:
+        raise IndexError(place)
+    return Table(content, start + 4 * place + struct.unpack_from("<I", content, start + 4 * place)[0]).content(0)
+
+
+def _only(tables: list[Table], what: str) -> Table:
+    if len(tables) != 1:
+        raise ValueError(f"{len(tables)} {what}, expected one")
+    return tables[0]
+
+
+def read_description(path: Path) -> Description:
+    """Return what the metadata of a file say of its pixels and labels; nothing where it has none, as files of earlier versions.
+
+    Raises:
+        RunError: it is no `.tflite`; or they are damaged, say something twice or where it is never written, or name a file of
+            labels that is not alone behind the model.
     """
     check_identifier(path)
     if path.stat().st_size > MAX_FILE_BYTES:
         raise RunError(f"{path.name}: larger than any .tflite, which has at most {MAX_FILE_BYTES} bytes; convert again")
     try:
-        metadata = read_metadata(path.read_bytes())
-        if metadata is None:
-            return None
-        if metadata[4:8] != METADATA_IDENTIFIER:
-            raise ValueError(metadata[4:8])
-        (graph,) = Table.root(metadata).tables(3)
-        (source,), (result,) = graph.tables(2), graph.tables(3)
-        named = [entry.content(0).decode() for entry in result.tables(6) if entry.number(2, "<b") == AXIS_LABELS]
-        return Description(labels=_packed_labels(path, named[0]) if named else (), normalisation=_normalisation(source))
+        with open_regular(path) as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            return _description(content)
     except DAMAGED as error:
         raise RunError(f"{path.name}: its metadata are damaged ({type(error).__name__}: {error}); convert again") from error
 
 
-def _normalisation(tensor: Table) -> Normalisation | None:
-    for unit in tensor.tables(4):
-        options = unit.inner(1)
-        if unit.number(0, "<B") == NORMALISE and options is not None:
-            (red, green, blue), (red_std, green_std, blue_std) = options.floats(0), options.floats(1)
-            return Normalisation(mean=(red, green, blue), std=(red_std, green_std, blue_std))
-    return None
+def _description(content: Content) -> Description:
+    metadata = read_metadata(content)
+    if metadata is None:
+        return Description(labels=_labels(content, []))
+    if metadata[4:8] != METADATA_IDENTIFIER:
+        raise ValueError(metadata[4:8])
+    root = Table.root(metadata)
+    graph = _only(root.tables(3), "graphs")
+    source, result = _only(graph.tables(2), "inputs"), _only(graph.tables(3), "outputs")
+    for table, fields in ((root, (6,)), (graph, (4, 5, 6)), (source, (6,)), (result, (4,))):
+        if any(table.tables(field) for field in fields):
+            raise ValueError("they name files or steps where none are written")
+    return Description(labels=_labels(content, result.tables(6)), normalisation=_normalisation(source.tables(4)))
 
 
-def _packed_labels(path: Path, name: str) -> tuple[str, ...]:
-    with zipfile.ZipFile(path) as packed:
-        entry = packed.getinfo(name)
-        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > MAX_LABELS_BYTES:
-            raise ValueError(f"{name} is packed, or larger than any labels")
-        return tuple(packed.read(entry).decode().removesuffix("\n").split("\n"))
+def _normalisation(units: list[Table]) -> Normalisation | None:
+    """Return what the only step says that is done to pixels."""
+    if not units:
+        return None
+    unit = _only(units, "steps before the network")
+    options = unit.inner(1)
+    if unit.number(0, "<B") != NORMALISE or options is None:
+        raise ValueError("a step that is no normalisation")
+    return Normalisation(mean=options.triple(0), std=options.triple(1))
+
+
+def _labels(content: Content, files: list[Table]) -> tuple[str, ...]:
+    """Return the lines of the only file that is named."""
+    if not files:
+        if has_directory(content):
+            raise ValueError("a ZIP is behind the model, and no file in it is named")
+        return ()
+    file = _only(files, "files of labels")
+    if file.number(2, "<b") != AXIS_LABELS or file.content(0) != LABELS_NAME.encode():
+        raise ValueError(f"a file that is not {LABELS_NAME}")
+    return tuple(read_only_file(content, LABELS_NAME).decode().removesuffix("\n").split("\n"))
