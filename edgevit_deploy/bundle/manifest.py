@@ -12,7 +12,7 @@ from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.outside.files import read_bounded
-from edgevit_deploy.outside.text import json_bytes
+from edgevit_deploy.outside.text import is_too_deep, json_bytes
 from edgevit_deploy.parity.bounds import Tolerance
 from edgevit_deploy.parity.decisions import Decisions
 from edgevit_deploy.parity.gate import ParityReport
@@ -234,6 +234,8 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
         UsageError: as for `read_manifest`.
     """
     document = _document(path, data)
+    if is_too_deep(document):
+        raise UsageError(f"{path}: not a valid manifest (it is too deep to be written again); convert again")
     try:
         manifest = msgspec.convert(document, type=Manifest)
     except (msgspec.ValidationError, UsageError) as error:  # of a wrong type, or values that a type does not have together

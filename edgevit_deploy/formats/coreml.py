@@ -15,6 +15,7 @@ import numpy as np
 
 from edgevit_deploy.deploy.stored import Stored, StoredWeights
 from edgevit_deploy.errors import RunError, first_line
+from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.spec import InputKind, Preprocess
 from edgevit_deploy.spec.description import Description, normalisation_of
 
@@ -24,6 +25,9 @@ DATA_FOLDER = "Data"
 PACKAGE_MANIFEST = "Manifest.json"
 PREPROCESS = "edgevit_deploy.preprocess"
 """Under which a package's description has the preprocessing, as the manifest of a bundle has it."""
+
+MAX_PROGRAM_BYTES, MAX_TEXT_BYTES = 2**26, 2**16
+"""Of a program without its weights, and of a text in JSON: ours have 0.3 MB, and as much again for 10 000 labels, and 1 kB."""
 
 HARMLESS = re.compile(
     r"Failed to load (_ML\w+|\S*torchao\S*)|is an Enum subclass and is now natively supported"
@@ -87,7 +91,7 @@ def read_package(package: Path) -> Any:
 
     _check_files(package)
     try:
-        spec = Model.FromString((package / DATA_FOLDER / MODEL_PATH).read_bytes())
+        spec = Model.FromString(read_bounded(package / DATA_FOLDER / MODEL_PATH, MAX_PROGRAM_BYTES))
     except (OSError, DecodeError) as error:
         raise RunError(f"{package.name}: {MODEL_PATH} cannot be read ({error}); convert again") from error
     if spec.WhichOneof("Type") != "mlProgram":
@@ -167,16 +171,23 @@ def class_labels(spec: Any) -> tuple[str, ...]:
     """Return a classifier's labels in the order of its probabilities; empty when the package is no classifier.
 
     Raises:
-        RunError: it is a classifier whose labels are not a plain list.
+        RunError: it is a classifier whose labels are not one plain list.
     """
-    for operation in main_operations(spec):
-        if operation.type == "classify":
-            try:
-                classes = operation.inputs["classes"].arguments[0].value.immediateValue.list.values
-                return tuple(label.immediateValue.tensor.strings.values[0] for label in classes)
-            except IndexError as error:
-                raise RunError("the classifier's labels are not in the program; convert again") from error
-    return ()
+    classifiers = [operation for operation in main_operations(spec) if operation.type == "classify"]
+    if not classifiers:
+        return ()
+    try:
+        (classifier,) = classifiers
+        (classes,) = classifier.inputs["classes"].arguments
+        return tuple(_text(label) for label in classes.value.immediateValue.list.values)
+    except ValueError as error:
+        raise RunError("the classifier's labels are not in the program, or not once; convert again") from error
+
+
+def _text(label: Any) -> str:
+    """Return the only text of a label."""
+    (text,) = label.immediateValue.tensor.strings.values
+    return str(text)
 
 
 def read_description(package: Path) -> Description:
@@ -189,10 +200,29 @@ def read_description(package: Path) -> Description:
     said = spec.description.metadata.userDefined.get(PREPROCESS)
     takes: InputKind = "image" if any(end.type.HasField("imageType") for end in spec.description.input) else "tensor"
     try:
-        normalisation = None if said is None else normalisation_of(msgspec.json.decode(said, type=Preprocess), takes)
+        normalisation = None if said is None else normalisation_of(msgspec.convert(_parse(said), type=Preprocess), takes)
         return Description(labels=class_labels(spec), normalisation=normalisation)
-    except (msgspec.DecodeError, ArithmeticError, ValueError) as error:
+    except (msgspec.MsgspecError, ArithmeticError, ValueError, RecursionError) as error:
         raise RunError(f"{package.name}: its own preprocessing cannot be read ({first_line(error)}); convert again") from error
+
+
+def _parse(text: str | bytes) -> Any:
+    """Parse a text in JSON.
+
+    Raises:
+        ValueError: it is none, is longer than any of ours, or has a name twice, of which a reader may take either.
+        RecursionError: it is too deep.
+    """
+    if len(text) > MAX_TEXT_BYTES:
+        raise ValueError(f"{len(text)} bytes")
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise ValueError("a name is there twice")
+    return named
 
 
 def _check_files(package: Path) -> None:
@@ -202,7 +232,7 @@ def _check_files(package: Path) -> None:
         if path.is_symlink():
             raise RunError(f"{package.name}: {path.name} is a link, which could lead outside; do not use this package")
     try:
-        manifest = json.loads((package / PACKAGE_MANIFEST).read_bytes())
+        manifest = _parse(read_bounded(package / PACKAGE_MANIFEST, MAX_TEXT_BYTES))
         paths = {key: str(item["path"]) for key, item in manifest["itemInfoEntries"].items()}
         root = paths[manifest["rootModelIdentifier"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -6,12 +6,16 @@ Python spells a file name that is not UTF-8.
 
 import sys
 import unicodedata
+from collections.abc import Iterable
 from pathlib import PurePath
+from typing import Any
 
 import msgspec
 
 MAX_LINE_LENGTH = 500
 MAX_SHOWN = 60
+MAX_DEPTH = 100
+"""Of lists and objects in each other, in a document that is to be written again; ours have less than ten."""
 
 
 def printable(text: str) -> str:
@@ -40,6 +44,18 @@ def figure(value: float, digits: int = 2) -> str:
 def writable(text: str) -> str:
     """Return text that UTF-8 can hold: the bytes of a file name that are none become escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def is_too_deep(document: object) -> bool:
+    """Say whether a document that was read as JSON has more levels than can be written again."""
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inside(outer)]
+    return bool(level)
+
+
+def _inside(outer: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return outer.values() if isinstance(outer, dict) else outer
 
 
 def json_bytes(document: object) -> bytes:

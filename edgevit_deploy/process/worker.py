@@ -107,7 +107,7 @@ class Worker:
         except (EOFError, OSError):
             self._process_ended()
             raise ChildFailure(self._how_it_ended(timeout_s)) from None
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
             raise ChildFailure("its process sent what is no reply") from None
         finally:
             timer.cancel()

@@ -107,7 +107,7 @@ def read_metrics(folder: Path) -> list[Measured]:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); remove it") from error
     try:
         return [msgspec.json.decode(line, type=Measured) for line in lines[:-1]]
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise UsageError(f"{path}: not what a training writes ({error}); remove it") from error
 
 

@@ -86,7 +86,7 @@ def count_in(file: Path) -> Count | None:
         with safe_open(file, framework="pt") as opened:
             about = json.loads(opened.metadata()[METADATA_KEY])["accuracy"]
         return Count(top1=about["top1"], top5=about["top5"], pictures=about["pictures"])
-    except (OSError, SafetensorError, TypeError, KeyError, ValueError):
+    except (OSError, SafetensorError, TypeError, KeyError, ValueError, RecursionError):
         return None
 
 

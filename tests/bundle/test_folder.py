@@ -146,6 +146,18 @@ def test_a_broken_manifest_is_named(fake_bundle: Path, expect_error: ErrorCheck,
     assert message in expect_error(2, "verify", fake_bundle)
 
 
+@pytest.mark.parametrize(("field", "levels"), [("facts", 200), ("facts", 900), ("options", 500)])
+def test_a_manifest_that_could_not_be_written_again_is_named(
+    fake_bundle: Path, expect_error: ErrorCheck, field: str, levels: int
+) -> None:
+    """An evaluation records itself in it; parsing alone takes more levels than that."""
+    edit_manifest(fake_bundle, lambda document: document[field].update(new=json.loads("[" * 50 + "]" * 50)))
+    assert run(["verify", str(fake_bundle), "--json"]) == 0
+    path = fake_bundle / "manifest.json"
+    path.write_text(path.read_text().replace("[" * 50, "[" * levels).replace("]" * 50, "]" * levels))
+    assert "it is too deep to be written again" in expect_error(2, "verify", fake_bundle, "--json")
+
+
 def test_a_manifest_of_wrong_types_or_sizes_is_named(fake_bundle: Path, expect_error: ErrorCheck) -> None:
     edit_manifest(fake_bundle, lambda document: document["inputs"][0].update(shape=[10**12, 3, 64, 64]))
     assert "'input' of shape (1000000000000, 3, 64, 64) would take" in expect_error(2, "verify", fake_bundle)

@@ -111,13 +111,27 @@ class WrongName(Doubles):
 class SpeaksOutOfTurn(Doubles):
     """Writes into the pipe of the replies itself, as a corrupted library might."""
 
+    said: ClassVar[bytes] = (1 << 31).to_bytes(4, "little") + b"{" * 100
+
     def _run(self, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
         for descriptor in range(3, 20):
             try:
-                os.write(descriptor, (1 << 31).to_bytes(4, "little") + b"{" * 100)
+                os.write(descriptor, self.said)
             except OSError:
                 continue
         return {"y": feeds["x"]}
+
+
+class SpeaksTooDeep(SpeaksOutOfTurn):
+    """Sends JSON of the right length with more levels than a parser takes."""
+
+    said: ClassVar[bytes] = (10_000).to_bytes(4, "little") + b'{"new":' + b"[" * 9_993
+
+
+class SpeaksNoUtf8(SpeaksOutOfTurn):
+    """Sends a text that is none."""
+
+    said: ClassVar[bytes] = (13).to_bytes(4, "little") + b'{"error":"\xff"}'
 
 
 class HangsWithGrandchild(Doubles):

@@ -1,5 +1,6 @@
 """Shards: kept, not computed twice, whole or absent, and the same wherever they are run."""
 
+import hashlib
 import pickle
 import shutil
 import subprocess
@@ -188,6 +189,19 @@ def test_what_is_kept_is_what_was_computed(tmp_path: Path) -> None:
     assert np.array_equal(found.logits, result.logits)
     assert found.positions.tolist() == result.positions.tolist()
     assert (found.runtime, found.broken, found.seconds) == (result.runtime, result.broken, result.seconds)
+
+
+@pytest.mark.parametrize("levels", [1, 5_000])
+def test_a_header_that_is_too_deep_is_a_damaged_file(tmp_path: Path, levels: int) -> None:
+    """Whoever changes it can seal it again."""
+    shard = example()
+    store = ShardStore(folder=tmp_path)
+    store.keep(shard, run_shard(shard))
+    (place,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    _, header, logits = place.read_bytes().split(b"\n", 2)
+    rest = header.replace(b"{", b'{"new":' + b"[" * levels + b"]" * levels + b",", 1) + b"\n" + logits
+    place.write_bytes(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+    assert (store.find(shard) is None) == (levels > 1)
 
 
 def test_a_host_without_the_runtime_can_ask_one_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:

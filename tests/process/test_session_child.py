@@ -121,6 +121,8 @@ def test_a_hang_is_ended() -> None:
         ("WrongShape", "its process announced .*, expected is"),
         ("WrongName", "its process announced .*, expected is"),
         ("SpeaksOutOfTurn", "its process sent what is no reply"),
+        ("SpeaksTooDeep", "its process sent what is no reply"),
+        ("SpeaksNoUtf8", "its process sent what is no reply"),
     ],
 )
 def test_what_the_child_says_is_checked_before_it_is_believed(kind: str, message: str) -> None:

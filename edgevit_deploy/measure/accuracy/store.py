@@ -82,7 +82,7 @@ class ShardStore:
             line, _, raw = rest.partition(b"\n")
             header = msgspec.json.decode(line, type=_Header)
             logits = np.frombuffer(raw, dtype="<f4").astype(np.float32).reshape(header.shape)
-        except (OSError, ValueError, msgspec.DecodeError):
+        except (OSError, ValueError, RecursionError, msgspec.DecodeError):
             return None
         if (header.key, header.stamp) != (shard.key, shard.stamp) or len(header.positions) != len(logits):
             return None
