@@ -37,6 +37,7 @@ from edgevit_deploy.parity.decisions import Decisions
 from edgevit_deploy.parity.gate import ParityReport, Status, Truth
 from edgevit_deploy.parity.probes import GOLDEN_PROBES
 from edgevit_deploy.spec import BYTES_PER_WEIGHT, VERSION, Precision
+from edgevit_deploy.spec.description import Described
 from edgevit_deploy.workbench import Workbench
 from edgevit_deploy.workbench.results import Progress, silent
 
@@ -163,7 +164,8 @@ def _write_bundle(
     truth: Truth,
     judged: Judged,
 ) -> Manifest:
-    folder, model, usage = staged.folder, workbench.model, workbench.host.find_exporter(plan.target).usage
+    folder, model, exporter = staged.folder, workbench.model, workbench.host.find_exporter(plan.target)
+    said = exporter.description(artifact)
     graph_notes = (workbench.deploy_form(plan.form).note(),) if plan.graph == "deploy" else ()
     (folder / LABELS_NAME).write_text("".join(f"{label}\n" for label in model.labels), encoding="utf-8")
     rows = np.arange(-(-GOLDEN_PROBES // plan.batch) * plan.batch) % len(truth.probes.names)
@@ -200,8 +202,9 @@ def _write_bundle(
         probes=_probes_record(workbench, plan) if plan.scheme is None else None,
         quantisation=_quantisation_record(workbench, plan, calibration),
         decisions=judged.decisions,
+        described=None if said is None else Described.by(said),
     )
-    (folder / README_NAME).write_text(bundle_readme(manifest, usage), encoding="utf-8")
+    (folder / README_NAME).write_text(bundle_readme(manifest, exporter.usage), encoding="utf-8")
     manifest = replace(manifest, files=record_files(folder))
     write_manifest(folder, manifest)
     return manifest

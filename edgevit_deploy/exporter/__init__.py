@@ -142,7 +142,7 @@ class Exporter(ABC, Generic[OptionsT]):
         raise RunError(f"{self.target} writes no quantised files, {artifact.path.name} is none of its own; convert again")
 
     def description(self, artifact: Artifact) -> Description | None:  # noqa: ARG002 - most formats have no place for it
-        """Return what a file says of its pixels and classes to tools that read no manifest; None where it says nothing.
+        """Return what a file says of its pixels and classes to tools that read no manifest; None where that cannot be known here.
 
         Raises:
             RunError: it cannot be read.

@@ -1,6 +1,7 @@
 """What a model file itself says of its input and classes, to tools that read no manifest."""
 
 from dataclasses import dataclass
+from typing import Self
 
 from edgevit_deploy.spec import INPUTS, InputKind, Preprocess, Triple
 
@@ -24,6 +25,19 @@ class Description:
 
     labels: tuple[str, ...] = ()
     normalisation: Normalisation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """Which of it a file says: whether it names its classes, and whether it says how pixels are normalised."""
+
+    labels: bool
+    normalisation: bool
+
+    @classmethod
+    def by(cls, description: Description) -> Self:
+        """Return which of it is said."""
+        return cls(labels=bool(description.labels), normalisation=description.normalisation is not None)
 
 
 def normalisation_of(preprocess: Preprocess, takes: InputKind) -> Normalisation:

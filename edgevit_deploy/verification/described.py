@@ -8,7 +8,7 @@ import numpy as np
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.errors import BundleError
 from edgevit_deploy.exporter import Artifact
-from edgevit_deploy.spec.description import Normalisation, normalisation_of
+from edgevit_deploy.spec.description import Described, Normalisation, normalisation_of
 from edgevit_deploy.workbench import Host
 
 ROUNDING = 1e-6
@@ -16,7 +16,9 @@ ROUNDING = 1e-6
 
 
 def check_description(bundle: Path, manifest: Manifest, labels: tuple[str, ...], artifact: Artifact, host: Host) -> None:
-    """Refuse a file that names other classes, or another normalisation, than the bundle.
+    """Refuse a file that names other classes, or another normalisation, than the bundle; or no longer says what it said.
+
+    In bundles of earlier versions it is not recorded what a file says: what it does not say is then not missed.
 
     Args:
         bundle: the folder.
@@ -33,6 +35,8 @@ def check_description(bundle: Path, manifest: Manifest, labels: tuple[str, ...],
     said = host.find_exporter(manifest.target).description(artifact)
     if said is None:
         return
+    if manifest.described is not None:
+        _check_recorded(place, Described.by(said), manifest.described)
     if said.labels and said.labels != labels:
         pairs = enumerate(zip_longest(said.labels, labels), start=1)
         number = next(number for number, (own, listed) in pairs if own != listed)
@@ -43,6 +47,19 @@ def check_description(bundle: Path, manifest: Manifest, labels: tuple[str, ...],
             f"{place}: says within itself that pixels are normalised by mean {said.normalisation.mean} and std "
             f"{said.normalisation.std}, the manifest says {expected.mean} and {expected.std}; convert again"
         )
+
+
+def _check_recorded(place: Path, found: Described, recorded: Described) -> None:
+    """Refuse a file from which something was taken out, or into which something was put, since it was written."""
+    for what, says, said in (
+        ("its class names", found.labels, recorded.labels),
+        ("how pixels are normalised", found.normalisation, recorded.normalisation),
+    ):
+        if says != said:
+            raise BundleError(
+                f"{place}: {'says' if says else 'does not say'} within itself {what}, the manifest records that it "
+                f"{'did' if said else 'did not'} when it was written; convert again"
+            )
 
 
 def _same(found: Normalisation, expected: Normalisation) -> bool:

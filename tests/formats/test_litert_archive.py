@@ -2,10 +2,8 @@
 
 import struct
 import tracemalloc
-import warnings
 import zipfile
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ import pytest
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.formats.litert.metadata import read_description
 from export.litert.metadata import add_metadata, metadata_of, with_buffer, with_labels
-from tests.helpers.litert import LABELS, plan, write_handwritten
+from tests.helpers.litert import LABELS, plan, write_handwritten, zipped
 
 NAME, RIGHT, EVIL = "labels.txt", "".join(f"{label}\n" for label in LABELS), "EVIL\n" * len(LABELS)
 LOCAL_BYTES, CENTRAL_BYTES, END_BYTES = 30, 46, 22
@@ -24,20 +22,6 @@ LOCAL_BYTES, CENTRAL_BYTES, END_BYTES = 30, 46, 22
 def tables(tmp_path: Path) -> bytes:
     """A file whose metadata name a file of labels, without the ZIP that has it."""
     return with_buffer(write_handwritten(tmp_path / "plain.tflite").read_bytes(), metadata_of(plan()))
-
-
-def zipped(tables: bytes, *files: tuple[str, str], method: int = zipfile.ZIP_STORED, comment: bytes = b"") -> bytes:
-    """Put files behind the tables, as any writer of ZIPs may."""
-    file = BytesIO(tables)
-    file.seek(0, 2)
-    with warnings.catch_warnings(), zipfile.ZipFile(file, "w", method) as packed:
-        warnings.simplefilter("ignore", UserWarning)  # it says that a name is there twice
-        packed.comment = comment
-        for name, text in files:
-            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-            entry.compress_type = method
-            packed.writestr(entry, text)
-    return file.getvalue()
 
 
 def refused(path: Path, content: bytes) -> bool:

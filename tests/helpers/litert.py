@@ -1,7 +1,10 @@
 """Small LiteRT models for tests: converted ones, one written by hand, and files that are changed after they were written."""
 
+import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +94,17 @@ def write_handwritten(
     model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [code], [graph], [none, two]
     model.signatureDefs = [signature(key) for key in signatures]
     return write(model, path)
+
+
+def zipped(tables: bytes, *files: tuple[str, str], method: int = zipfile.ZIP_STORED, comment: bytes = b"") -> bytes:
+    """Put files behind the tables, as any writer of ZIPs may."""
+    file = BytesIO(tables)
+    file.seek(0, 2)
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w", method) as packed:
+        warnings.simplefilter("ignore", UserWarning)  # it says that a name is there twice
+        packed.comment = comment
+        for name, text in files:
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = method
+            packed.writestr(entry, text)
+    return file.getvalue()

@@ -8,7 +8,7 @@ import pytest
 from edgevit_deploy.bundle.manifest import Manifest, read_manifest
 from edgevit_deploy.errors import BundleError
 from edgevit_deploy.exporter import Artifact
-from edgevit_deploy.spec.description import Description, Normalisation, normalisation_of
+from edgevit_deploy.spec.description import Described, Description, Normalisation, normalisation_of
 from edgevit_deploy.verification.described import check_description
 
 LABELS = ("ant", "bee", "cat")
@@ -41,6 +41,27 @@ def test_what_agrees_or_says_nothing_passes(manifest: Manifest) -> None:
     right = normalisation_of(manifest.preprocess, manifest.conversion.takes)
     for said in (None, Description(), Description(labels=LABELS), Description(labels=LABELS, normalisation=right)):
         check(manifest, said)
+
+
+SAYS = {True: "did", False: "did not"}
+
+
+@pytest.mark.parametrize("labels", [True, False])
+@pytest.mark.parametrize("normalisation", [True, False])
+def test_what_was_recorded_must_still_be_said_and_no_more(manifest: Manifest, labels: bool, normalisation: bool) -> None:
+    right = normalisation_of(manifest.preprocess, manifest.conversion.takes)
+    said = Description(labels=LABELS if labels else (), normalisation=right if normalisation else None)
+    check(replace(manifest, described=None), said)  # as earlier versions wrote it
+    check(replace(manifest, described=Described(labels=labels, normalisation=normalisation)), said)
+    check(replace(manifest, described=Described(labels=labels, normalisation=normalisation)), None)  # it cannot be read here
+    for what, other in (
+        ("its class names", Described(labels=not labels, normalisation=normalisation)),
+        ("how pixels are normalised", Described(labels=labels, normalisation=not normalisation)),
+    ):
+        recorded = other.labels if what == "its class names" else other.normalisation
+        message = rf"within itself {what}, the manifest records that it {SAYS[recorded]} when it was written; convert again$"
+        with pytest.raises(BundleError, match=message):
+            check(replace(manifest, described=other), said)
 
 
 @pytest.mark.parametrize(
