@@ -1,10 +1,12 @@
 """What a `.onnx` file says of itself; that weights elsewhere are refused is tested with the runtime, on every hiding place."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, load
 
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.formats.onnx import count_operators, outside, read_ends, read_onnx, read_stored
@@ -111,3 +113,52 @@ def test_weights_with_a_zero_point_of_floating_point_are_refused(tmp_path: Path,
 )
 def test_a_zero_point_is_read(tmp_path: Path, kind: int, zero_point: int) -> None:
     assert read_stored(rounding(tmp_path, kind, [zero_point])).activations == ((0.5, zero_point),)
+
+
+def constant(graph: Any, name: str) -> Any:
+    return next(tensor for tensor in graph.initializer if tensor.name == name)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda graph: constant(graph, "w").dims.__setitem__(0, 99),
+        lambda graph: constant(graph, "w").ClearField("dims"),
+        lambda graph: setattr(constant(graph, "scale"), "data_type", 999),
+        lambda graph: setattr(constant(graph, "scale"), "data_type", TensorProto.STRING),
+        lambda graph: setattr(constant(graph, "zero"), "data_type", TensorProto.UNDEFINED),
+        lambda graph: setattr(constant(graph, "scale"), "raw_data", b"abc"),
+        lambda graph: setattr(graph.node[0].attribute[0], "i", 77),
+    ],
+    ids=["more than there is", "no shape", "no type", "a text", "undefined", "three bytes", "no axis"],
+)
+def test_constants_that_are_damaged_are_one_line(damage: Callable[[Any], None], tmp_path: Path) -> None:
+    path = rounding(tmp_path, TensorProto.INT8, [0, 0], weight=True)
+    assert read_stored(path).weights[0].values.tolist() == [[1], [1]]  # the control
+    model = load(path)
+    damage(model.graph)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(RunError, match=r"^model\.onnx: what DequantizeLinear it rounds by is damaged \(.*\); convert again$"):
+        read_stored(path)
+
+
+def test_two_constants_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Which of them an operator reads is for each reader to choose."""
+    path = rounding(tmp_path, TensorProto.INT8, [0, 0], weight=True)
+    model = load(path)
+    model.graph.initializer.append(constant(model.graph, "w"))
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(RunError, match=r"^model\.onnx has two constants with one name; do not use this file$"):
+        read_stored(path)
+
+
+def test_weights_that_many_operators_read_are_read_once(tmp_path: Path) -> None:
+    """A small file could ask for terabytes: an array that is turned is a copy."""
+    path = rounding(tmp_path, TensorProto.INT8, [0, 0], weight=True)
+    model = load(path)
+    constant(model.graph, "w").dims[:] = [1, 2]
+    model.graph.node[0].attribute[0].i = 1
+    model.graph.node.extend([model.graph.node[0]] * 4)
+    path.write_bytes(model.SerializeToString())
+    first, *others = read_stored(path).weights
+    assert [np.shares_memory(first.values, other.values) for other in others] == [True] * 4

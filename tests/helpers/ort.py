@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from edgevit_deploy.formats.onnx.ort import IDENTIFIER, schema
+from edgevit_deploy.formats.onnx.ort import IDENTIFIER, MICROSOFT, schema
 
 WEIGHTS = np.arange(12, dtype=np.float32).reshape(4, 3) / 7
 
@@ -53,7 +53,8 @@ def two_roundings() -> onnx.ModelProto:
 
 def model_of(nodes: list[NodeProto], constants: list[TensorProto], inputs: list[Any], outputs: list[Any]) -> onnx.ModelProto:
     graph = helper.make_graph(nodes, "made", inputs, outputs, initializer=constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid(MICROSOFT, 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9)
 
 
 def saved(model: onnx.ModelProto, path: Path, **settings: str) -> bytes:
@@ -68,16 +69,64 @@ def saved(model: onnx.ModelProto, path: Path, **settings: str) -> bytes:
     return path.read_bytes()
 
 
+def rounded_product(kind: str, zero_point: int) -> onnx.ModelProto:
+    """An input of three numbers, rounded, by int8 weights with a scale and this zero point for each channel.
+
+    Args:
+        kind: of the integer operator: QLinearConv, QLinearMatMul, QGemm or MatMulIntegerToFloat.
+        zero_point: of each channel of the weights.
+    """
+    integers = np.arange(9, dtype=np.int8).reshape(3, 3)
+    pictures = kind == "QLinearConv"
+    constants = [
+        numpy_helper.from_array(np.float32(0.5), "s"),
+        numpy_helper.from_array(np.uint8(3), "z"),
+        numpy_helper.from_array(integers.reshape(3, 3, 1, 1) if pictures else integers, "w"),
+        numpy_helper.from_array(np.full(3, 0.1, np.float32), "ws"),
+        numpy_helper.from_array(np.full(3, zero_point, np.int8), "wz"),
+    ]
+    grid, weights = ["s", "z"], ["w", "ws", "wz"]
+    inputs = {
+        "QLinearConv": [*grid, *weights, *grid],
+        "QLinearMatMul": [*grid, *weights, *grid],
+        "QGemm": [*grid, *weights, "", *grid],
+        "MatMulIntegerToFloat": ["w", "s", "ws", "z", "wz"],
+    }[kind]
+    domain = MICROSOFT if kind in ("QGemm", "MatMulIntegerToFloat") else ""
+    result = "y" if kind == "MatMulIntegerToFloat" else "yq"
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", *grid], ["xq"]),
+        helper.make_node(kind, ["xq", *inputs], [result], name="product", domain=domain),
+    ]
+    if result != "y":
+        nodes.append(helper.make_node("DequantizeLinear", [result, *grid], ["y"]))
+    shape = [1, 3, 1, 1] if pictures else [1, 3]
+    return model_of(nodes, constants, [value("x", shape)], [value("y", shape)])
+
+
 def with_a_constant(offset: int) -> bytes:
     """A file without operators, and with a constant that lies in another file from `offset` on; in this one, where that is -1."""
+    return with_constants(["weights"], offset=offset)
+
+
+def with_constants(names: Sequence[str], *, floats: int = 1, offset: int = -1) -> bytes:
+    """A file without operators whose constants share one array: a seven, so many times."""
     builder, tensor = flatbuffers.Builder(256), schema("Tensor")
-    name, raw = builder.CreateString("weights"), builder.CreateByteVector(np.float32(7).tobytes())
-    tensor.Start(builder)
-    tensor.AddName(builder, name)
-    tensor.AddDataType(builder, 1)
-    tensor.AddRawData(builder, raw)
-    tensor.AddExternalDataOffset(builder, offset)
-    return _around(builder, "AddInitializers", [tensor.End(builder)])
+    raw = builder.CreateByteVector(np.full(floats, 7, np.float32).tobytes())
+    builder.StartVector(8, 1, 8)
+    builder.PrependInt64(floats)
+    shape = builder.EndVector()
+    tensors = []
+    for name in names:
+        called = builder.CreateString(name)
+        tensor.Start(builder)
+        tensor.AddName(builder, called)
+        tensor.AddDims(builder, shape)
+        tensor.AddDataType(builder, 1)
+        tensor.AddRawData(builder, raw)
+        tensor.AddExternalDataOffset(builder, offset)
+        tensors.append(tensor.End(builder))
+    return _around(builder, "AddInitializers", tensors)
 
 
 def with_one_name(length: int, times: int) -> bytes:
@@ -87,6 +136,18 @@ def with_one_name(length: int, times: int) -> bytes:
     node.Start(builder)
     node.AddInputs(builder, inputs)
     return _around(builder, "AddNodes", [node.End(builder)])
+
+
+def with_one_operator(times: int, attributes: int = 0) -> bytes:
+    """A file with one operator, many times; it has one attribute, many times."""
+    builder, node, attribute = flatbuffers.Builder(256), schema("Node"), schema("Attribute")
+    name = builder.CreateString("a")
+    attribute.Start(builder)
+    attribute.AddName(builder, name)
+    shared = _vector(builder, [attribute.End(builder)] * attributes)
+    node.Start(builder)
+    node.AddAttributes(builder, shared)
+    return _around(builder, "AddNodes", [node.End(builder)] * times)
 
 
 def _around(builder: Any, add: str, tables: list[int]) -> bytes:

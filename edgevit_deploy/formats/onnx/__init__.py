@@ -8,6 +8,7 @@ Also what the exporter and the runtime must both know of ONNX Runtime, which jud
 import collections
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from edgevit_deploy.deploy.stored import Stored, StoredWeights
 from edgevit_deploy.errors import RunError, first_line
-from edgevit_deploy.formats.onnx.ort import is_ort, read_ort, stored_in
+from edgevit_deploy.formats.onnx.ort import OrtModel, by_channel, is_ort, read_ort, stored_in
 from edgevit_deploy.spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
 E4M3 = "float8_e4m3fn"
 """What onnx calls the type of such numbers in an array."""
+
+UNREADABLE = (KeyError, ValueError, TypeError, IndexError)
+"""What onnx and NumPy raise of a constant of an unknown type, or with more or fewer bytes than its shape has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,20 +51,25 @@ def read_onnx(path: Path) -> OnnxFile:
     Raises:
         RunError: it cannot be read, is no ONNX, or names another file.
     """
+    data, model = _read(path)
+    return OnnxFile(data=data, settings={} if isinstance(model, OrtModel) else settings_for(model))
+
+
+def _read(path: Path) -> "tuple[bytes, ModelProto | OrtModel]":
+    """Return the bytes of a file and what they say, for `read_onnx` and `read_stored`; a large file is not parsed twice."""
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
         data = path.read_bytes()
         if is_ort(data):
-            read_ort(data, path.name)
-            return OnnxFile(data=data, settings={})
+            return data, read_ort(data, path.name)
         model = onnx.load_model_from_string(data)
     except (OSError, DecodeError) as error:
         raise RunError(f"{path.name} cannot be read ({first_line(error)}); convert again") from error
     for name in outside(model):
         raise RunError(f"{path.name} keeps {name!r} in another file, which is never read; embed the weights")
-    return OnnxFile(data=data, settings=settings_for(model))
+    return data, model
 
 
 def settings_for(model: "ModelProto") -> dict[str, str]:
@@ -120,30 +129,42 @@ def read_stored(path: Path) -> Stored:
     Raises:
         RunError: it cannot be read, or rounds in a way that is never written here.
     """
-    import onnx
+    _, model = _read(path)
+    if isinstance(model, OrtModel):
+        return stored_in(model, path.name)
+    return _stored_in(model.graph, path.name)
+
+
+def _stored_in(graph: "GraphProto", name: str) -> Stored:
     from onnx import numpy_helper
 
-    data = read_onnx(path).data
-    if is_ort(data):
-        return stored_in(read_ort(data, path.name), path.name)
-    graph = onnx.load_model_from_string(data).graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
+    if len(constants) < len(graph.initializer):
+        raise RunError(f"{name} has two constants with one name; do not use this file")
+    values = cache(lambda constant: numpy_helper.to_array(constants[constant]))  # once, however many operators read it
+    rows = cache(lambda constant, axis: by_channel(values(constant), axis))
     activations: list[tuple[float, int]] = []
     weights: list[StoredWeights] = []
     types: set[str] = set()
     for node in (node for node in graph.node if node.op_type in (QUANTIZE, DEQUANTIZE)):
-        if len(node.input) != 3 or any(name not in constants for name in node.input[1:]):
-            raise RunError(f"{path.name}: {node.op_type} {node.name} has no constant scale and zero point; convert again")
-        scale, zero_point = (numpy_helper.to_array(constants[name]) for name in node.input[1:])
-        types.add(str(zero_point.dtype))
-        if node.input[0] in constants:
-            weights.append(_weights(numpy_helper.to_array(constants[node.input[0]]), scale, zero_point, node, path.name))
-        elif scale.size == 1:
-            activations.append((float(scale), _zero_point(zero_point, node, path.name)))
-        else:
-            raise RunError(f"{path.name}: {node.op_type} {node.name} has {scale.size} grids for an activation; convert again")
+        if len(node.input) != 3 or any(constant not in constants for constant in node.input[1:]):
+            raise RunError(f"{name}: {node.op_type} {node.name} has no constant scale and zero point; convert again")
+        try:
+            scale, zero_point = (values(constant) for constant in node.input[1:])
+            types.add(str(zero_point.dtype))
+            if node.input[0] in constants:
+                axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)  # ONNX's default
+                weights.append(_weights(rows(node.input[0], axis), scale, zero_point, node, name))
+            elif scale.size == 1:
+                activations.append((float(scale.reshape(())), _zero_point(zero_point, node, name)))
+            else:
+                raise RunError(f"{name}: {node.op_type} {node.name} has {scale.size} grids for an activation; convert again")
+        except UNREADABLE as error:
+            raise RunError(
+                f"{name}: what {node.op_type} {node.name} rounds by is damaged ({first_line(error)}); convert again"
+            ) from error
     if E4M3 in types and len(types) > 1:
-        raise RunError(f"{path.name}: rounds to {' and '.join(sorted(types))} at once; convert again")
+        raise RunError(f"{name}: rounds to {' and '.join(sorted(types))} at once; convert again")
     return Stored(activations=tuple(activations), weights=tuple(weights))
 
 
@@ -156,15 +177,13 @@ def _zero_point(values: Any, node: "NodeProto", name: str) -> int:
     return int(values.reshape(()))
 
 
-def _weights(values: Any, scales: Any, zero_points: Any, node: "NodeProto", name: str) -> StoredWeights:
-    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)  # 1: ONNX's own default
-    if str(values.dtype) not in ("int8", E4M3) or zero_points.any() or scales.shape != (values.shape[axis],):
+def _weights(rows: Any, scales: Any, zero_points: Any, node: "NodeProto", name: str) -> StoredWeights:
+    if str(rows.dtype) not in ("int8", E4M3) or zero_points.any() or scales.shape != (len(rows),):
         raise RunError(
             f"{name}: the weights of {node.name} are not int8, or E4M3, with a scale for each channel and zero point 0; convert "
             "again"
         )
-    rows = np.moveaxis(values.view(np.int8), axis, 0)
-    return StoredWeights(scales=scales, values=rows.reshape(len(rows), -1))
+    return StoredWeights(scales=scales, values=rows.view(np.int8))
 
 
 def runtime_errors() -> tuple[type[Exception], ...]:

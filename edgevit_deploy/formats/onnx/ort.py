@@ -1,14 +1,15 @@
 """A `.ort` file: one FlatBuffer, the graph as ONNX Runtime had it in memory when it was saved, optimised.
 
 ONNX Runtime has a verifier for such buffers and runs it before it reads one. Python's FlatBuffers have none, so that all that is
-read is held to the size of the file here, however often tables are shared, and what a damaged table raises is one error. The
-graph has no graphs in it, so that one walk over its nodes sees everything.
+read is counted here, shared tables each time, and what a damaged table raises is one error. The graph has no graphs in it, so one
+walk over its nodes sees everything.
 """
 
 import importlib
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,14 @@ IDENTIFIER = b"ORTM"
 DTYPES = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 10: "<f2", 11: "<f8"}
 """Types of constants that a network of ours may have, by ONNX's numbers."""
 
-SHARED_BYTES = 2**24
-"""What may be read beyond the size of a file: names are stored once and read wherever they stand."""
+MAX_NODES = 2**15
+"""The deepest network of ours, 64 blocks in each stage, has half as many."""
+
+ENTRY_BYTES = 100
+"""About what Python keeps of a table, a number or a name, beside its letters; in a file a shared one takes four."""
+
+MAX_READ_BYTES = 2**25
+"""Of entries and letters together; the deepest network of ours has two thirds of it."""
 
 OUTSIDE = (struct.error, TypeError, IndexError, ValueError, AttributeError, OverflowError)
 """What the library raises of a buffer whose tables point outside of it, or that lacks one."""
@@ -45,14 +52,25 @@ GRIDS: dict[tuple[str, str], tuple[tuple[int, int], ...]] = {
 }
 """Operators that round, by domain and type: which of their inputs are scale and zero point of an activation."""
 
-WEIGHTS: dict[tuple[str, str], tuple[int, int, int]] = {
-    ("", "QLinearConv"): (3, 4, 0),
-    (MICROSOFT, "QLinearConv"): (3, 4, 0),
-    ("", "QLinearMatMul"): (3, 4, 1),
-    (MICROSOFT, "QGemm"): (3, 4, 1),
-    (MICROSOFT, "MatMulIntegerToFloat"): (1, 3, 1),
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightPlaces:
+    """Which inputs are an operator's rounded weights, their scales and zero points, and on which axis the channels are."""
+
+    weight: int
+    scale: int
+    zero_point: int
+    axis: int
+
+
+WEIGHTS: dict[tuple[str, str], WeightPlaces] = {
+    ("", "QLinearConv"): WeightPlaces(weight=3, scale=4, zero_point=5, axis=0),
+    (MICROSOFT, "QLinearConv"): WeightPlaces(weight=3, scale=4, zero_point=5, axis=0),
+    ("", "QLinearMatMul"): WeightPlaces(weight=3, scale=4, zero_point=5, axis=1),
+    (MICROSOFT, "QGemm"): WeightPlaces(weight=3, scale=4, zero_point=5, axis=1),
+    (MICROSOFT, "MatMulIntegerToFloat"): WeightPlaces(weight=1, scale=3, zero_point=5, axis=1),
 }
-"""Operators with rounded weights: which inputs these are and their scales, and on which axis the channels are."""
+"""Operators with rounded weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,22 +140,22 @@ def read_ort(data: bytes, name: str) -> OrtModel:
             opsets={reader.text(entry.Domain()): entry.Version() for entry in opsets},
             properties={reader.text(entry.Key()): reader.text(entry.Value()) for entry in properties},
             nodes=tuple(map(reader.node, reader.each(graph.Nodes, graph.NodesLength()))),
-            constants=dict(reader.constants(graph)),
+            constants=reader.constants(graph),
         )
     except OUTSIDE as error:
         raise RunError(f"{name} is damaged: a table of it points outside of it; convert again") from error
 
 
 class _Reader:
-    """Reads tables of one file, and no more than it can hold."""
+    """Reads tables of one file, and no more of them than a network of ours has; nor more constants than the file can hold."""
 
     def __init__(self, size: int, name: str) -> None:
         self.name = name
-        self._left = size + SHARED_BYTES
+        self._left, self._left_of_constants = MAX_READ_BYTES, size
 
     def each(self, entry: Callable[[int], Any], count: int) -> Iterator[Any]:
-        """Yield the entries of a vector; each takes four bytes of the file or more."""
-        self._take(4 * count)
+        """Yield the entries of a vector."""
+        self._take(ENTRY_BYTES * count)
         return (entry(place) for place in range(count))
 
     def text(self, value: bytes | None) -> str:
@@ -150,9 +168,14 @@ class _Reader:
     def _take(self, size: int) -> None:
         self._left -= size
         if self._left < 0:
-            raise ValueError(size)
+            self._refuse_as_too_large()
+
+    def _refuse_as_too_large(self) -> None:
+        raise RunError(f"{self.name} has more operators, names or constants than any network of ours; do not use this file")
 
     def refuse_what_is_never_written(self, graph: Any) -> None:
+        if graph.NodesLength() > MAX_NODES:
+            self._refuse_as_too_large()
         if graph.RuntimeOptimizations() is not None:
             raise RunError(f"{self.name} has optimisations to be replayed, which ONNX Runtime trusts; do not use this file")
         if graph.SparseInitializersLength():
@@ -176,14 +199,22 @@ class _Reader:
             attributes={self.text(attribute.Name()): attribute.I() for attribute in attributes},
         )
 
-    def constants(self, graph: Any) -> Iterator[tuple[str, NDArray[Any]]]:
+    def constants(self, graph: Any) -> dict[str, NDArray[Any]]:
+        found: dict[str, NDArray[Any]] = {}
         for tensor in self.each(graph.Initializers, graph.InitializersLength()):
             self.check_inside(tensor)
             dtype = DTYPES.get(tensor.DataType())
             if dtype is not None:
+                self._left_of_constants -= tensor.RawDataLength()
+                if self._left_of_constants < 0:  # several tables share one array, which whoever copies them does not
+                    self._refuse_as_too_large()
                 shape = list(self.each(tensor.Dims, tensor.DimsLength()))
                 values = tensor.RawDataAsNumpy() if tensor.RawDataLength() else np.empty(0, np.uint8)
-                yield self.text(tensor.Name()), values.view(dtype).reshape(shape)
+                name = self.text(tensor.Name())
+                if name in found:
+                    raise RunError(f"{self.name} has two constants with the name {name!r}; do not use this file")
+                found[name] = values.view(dtype).reshape(shape)
+        return found
 
     def check_inside(self, tensor: Any) -> None:
         if tensor.ExternalDataOffset() != -1:  # -1: the format's own default, in the file itself
@@ -205,12 +236,13 @@ def stored_in(model: OrtModel, name: str) -> Stored:
     activations: list[tuple[float, int]] = []
     weights: list[StoredWeights] = []
     constants = model.constants
+    rows = cache(lambda constant, axis: by_channel(constants[constant], axis))  # once, however many operators read it
     try:
         for node in model.nodes:
             kind = (node.domain, node.kind)
-            place = WEIGHTS.get(kind)
-            if place is not None and node.inputs[place[0]] in constants:
-                weights.append(_weights(node, place, constants))
+            places = WEIGHTS.get(kind)
+            if places is not None and node.inputs[places.weight] in constants:
+                weights.append(_weights(node, places, constants, rows))
             for scale, zero_point in GRIDS.get(kind, ()):
                 if len(node.inputs) > scale and node.inputs[scale]:  # what gives float32 has no grid for it
                     activations.append(_grid(constants[node.inputs[scale]], constants[node.inputs[zero_point]]))
@@ -225,10 +257,18 @@ def _grid(scale: NDArray[Any], zero_point: NDArray[Any]) -> tuple[float, int]:
     return float(scale.reshape(())), int(zero_point.reshape(()))
 
 
-def _weights(node: OrtNode, place: tuple[int, int, int], constants: Mapping[str, NDArray[Any]]) -> StoredWeights:
-    weight, scale, axis = place
-    values, scales = constants[node.inputs[weight]], constants[node.inputs[scale]]
-    rows = np.moveaxis(values, 0 if node.attributes.get("transB") else axis, 0)
-    if values.dtype != np.int8 or scales.shape != (len(rows),):
+def _weights(
+    node: OrtNode, places: WeightPlaces, constants: Mapping[str, NDArray[Any]], rows: Callable[[str, int], NDArray[Any]]
+) -> StoredWeights:
+    values = rows(node.inputs[places.weight], 0 if node.attributes.get("transB") else places.axis)
+    scales = constants[node.inputs[places.scale]]
+    zero_point = node.inputs[places.zero_point] if len(node.inputs) > places.zero_point else ""
+    if values.dtype != np.int8 or scales.shape != (len(values),) or (zero_point and constants[zero_point].any()):
         raise ValueError(values.dtype)
-    return StoredWeights(scales=scales.astype(np.float32), values=rows.reshape(len(rows), -1))
+    return StoredWeights(scales=scales.astype(np.float32, copy=False), values=values)
+
+
+def by_channel(values: NDArray[Any], axis: int) -> NDArray[Any]:
+    """Return weights as (channels, n), by the axis that their channels are on."""
+    rows = np.moveaxis(values, axis, 0)
+    return rows.reshape(len(rows), -1)
