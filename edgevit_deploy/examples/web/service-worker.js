@@ -36,48 +36,53 @@ async function tell(port, files) {
   while (underway.size > 0) await Promise.all(underway);
   const cache = await caches.open(CACHE);
   const kept = new Set((await cache.keys()).map(({ url }) => url));
-  const wanted = [...new Set([...SHELL, ...files].map((path) => new URL(path, FOLDER).href))];
+  const urls = [...SHELL, ...files].map((path) => new URL(path, FOLDER).href);
+  const wanted = [...new Set(urls.map((url) => placeOf(url, true) ?? url))];
   port.postMessage({ count: wanted.length, missing: wanted.filter((url) => !kept.has(url)) });
 }
 
 self.addEventListener("fetch", (event) => {
-  if (event.request.method === "GET" && isOurs(event.request.url)) event.respondWith(answer(event));
+  const { method, mode, url } = event.request;
+  const place = method === "GET" ? placeOf(url, mode === "navigate") : null;
+  if (place) event.respondWith(answer(event, place));
 });
 
-/** Say whether a URL is one of this page: its shell, its runtimes, its bundle. */
-function isOurs(url) {
+/** Return where something of this page is kept: its shell, its runtimes, its bundle; null for what is not of it. */
+function placeOf(url, isVisit) {
   const { pathname, search } = new URL(url);
-  if (!url.startsWith(FOLDER) || search) return false;
+  if (!url.startsWith(FOLDER)) return null;
   const path = pathname.slice(new URL(FOLDER).pathname.length);
-  return SHELL.includes(path || "./") || path.startsWith("vendor/") || path.startsWith("bundle/");
+  if (isVisit && ["", "index.html"].includes(path)) return FOLDER; // one page, whatever a link to it has added
+  const isOurs = SHELL.includes(path || "./") || path.startsWith("vendor/") || path.startsWith("bundle/");
+  return isOurs && !search ? `${FOLDER}${path}` : null;
 }
 
-async function answer(event) {
+async function answer(event, place) {
   const cache = await caches.open(CACHE);
   let response;
   try {
     response = await fetch(event.request);
   } catch (error) {
-    const kept = await cache.match(event.request, { ignoreVary: true });
+    const kept = await cache.match(place, { ignoreVary: true });
     if (kept) return kept;
     throw error;
   }
   if (response.ok) {
-    const keeping = keep(cache, event.request, response.clone()); // beside it: the page shows how far a download is
+    const keeping = keep(cache, place, response.clone()); // beside it: the page shows how far a download is
     underway.add(keeping);
     event.waitUntil(keeping.finally(() => underway.delete(keeping)));
   }
   return response;
 }
 
-async function keep(cache, request, response) {
+async function keep(cache, place, response) {
   try {
-    const isManifest = request.url === `${FOLDER}bundle/manifest.json`;
+    const isManifest = place === `${FOLDER}bundle/manifest.json`;
     const manifest = isManifest ? response.clone() : null;
-    await cache.put(request, response);
+    await cache.put(place, response);
     if (manifest) await dropOlder(cache, await manifest.json());
   } catch {
-    await cache.delete(request); // no room for it, it broke off, or it is no manifest: nothing older shall stand for it
+    await cache.delete(place); // no room for it, it broke off, or it is no manifest: nothing older shall stand for it
   }
 }
 

@@ -79,7 +79,7 @@ const scenarios = {
     await settled(page);
     const oneThread = { ...(await replay(page)), threads: await text(page, "threads") };
     await ask("cut");
-    await page.reload();
+    await page.goto(new URL("index.html?utm=1", url).href);
     await settled(page);
     const offline = await replay(page);
     await choose(page, options.picture);

@@ -95,7 +95,7 @@ async function open() {
 
 /** Show whether all that the page, its bundle and the runtime in use have loaded is kept, unless that is another one by then. */
 async function showKept(mine, files) {
-  const line = offline || (await whatIsKept([...bundle.urls, ...files]));
+  const line = offline || (await whatIsKept([...bundle.urls, ...files], location.href.split("#")[0]));
   if (mine === engine) showFacts({ offline: line });
 }
 

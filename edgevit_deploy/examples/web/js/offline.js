@@ -22,14 +22,18 @@ export async function keepOffline() {
   }
 }
 
-/** Say whether everything is kept that works without the server: the page, and files (URLs) of its bundle and its runtime. */
-export async function whatIsKept(files) {
+/**
+ * Say whether everything is kept that works without the server: the page at the URL where it was opened, and files (URLs) of its
+ * bundle and its runtime.
+ */
+export async function whatIsKept(files, here) {
   const { port1, port2 } = new MessageChannel();
   const answer = new Promise((resolve) => (port1.onmessage = ({ data }) => resolve(data)));
   try {
-    navigator.serviceWorker.controller.postMessage({ files }, [port2]);
+    navigator.serviceWorker.controller.postMessage({ files: [here, ...files] }, [port2]);
     const { count, missing } = await within(answer, TO_KEEP, "what is kept was not said within a minute");
     if (missing.length === 0) return `yes: all ${count} files of it are kept in this browser`;
+    if (here !== FOLDER && missing.includes(here)) return `no: not at this address; open ${FOLDER} for that`;
     const first = missing[0].replace(FOLDER, "") || "the page itself";
     return `no: of ${count} files ${missing.length} could not be kept (${first}); load this page anew, or free some space`;
   } catch (error) {

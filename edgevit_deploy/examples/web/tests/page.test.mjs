@@ -47,13 +47,13 @@ function worker(files) {
   const kept = new Map();
   const cache = {
     addAll: async () => {},
-    match: async ({ url }) => kept.get(url)?.clone(),
-    put: async ({ url }, response) => {
+    match: async (url) => kept.get(url)?.clone(),
+    put: async (url, response) => {
       await files.room?.[url.replace(scope, "")];
       kept.set(url, response);
     },
     keys: async () => [...kept.keys()].map((url) => ({ url })),
-    delete: async ({ url }) => kept.delete(url),
+    delete: async (what) => kept.delete(what.url ?? what),
   };
   const listeners = {};
   const context = {
@@ -66,10 +66,10 @@ function worker(files) {
     self: { registration: { scope }, addEventListener: (name, listener) => (listeners[name] = listener) },
   };
   runInNewContext(readFileSync(new URL("../service-worker.js", import.meta.url), "utf8"), context);
-  const ask = async (path) => {
+  const ask = async (path, mode = "no-cors") => {
     let answer = null;
     const waits = [];
-    const request = { method: "GET", url: new URL(path, scope).href };
+    const request = { method: "GET", mode, url: new URL(path, scope).href };
     listeners.fetch({ request, respondWith: (response) => (answer = response), waitUntil: (wait) => waits.push(wait) });
     const response = await answer;
     await Promise.all(waits);
@@ -103,6 +103,29 @@ test("the worker answers for this page alone, and keeps no file of an older bund
   files.on = false;
   assert.match(await ask("bundle/manifest.json"), /model\.tflite/);
   await assert.rejects(ask("bundle/model.onnx"));
+});
+
+test("without the server the page is there at each of its addresses, and nothing else is answered with it", async () => {
+  const addresses = ["./", "index.html", "?utm=1", "index.html?utm=1", "#part", "index.html?a=b#part"];
+  for (const first of addresses) {
+    const files = { on: true, ...Object.fromEntries(["", ...addresses].map((address) => [address, "page"])) };
+    const { ask, kept } = worker(files);
+    assert.equal(await ask(first, "navigate"), "page");
+    assert.deepEqual(kept(), [""], "one page, however it was asked for");
+    files.on = false;
+    for (const address of addresses) assert.equal(await ask(address, "navigate"), "page", `${address} after ${first}`);
+    for (const other of ["other.html", "index.html/x", "sub/", "sub/index.html", "../index.html", "../?utm=1"]) {
+      assert.equal(await ask(other, "navigate"), null, other);
+    }
+    for (const file of ["?list=1", "index.html", "index.html?v=1"]) assert.equal(await ask(file, "cors"), null, file);
+  }
+});
+
+test("a page that was opened where it would not be answered is not kept there", async () => {
+  const { ask, missing } = worker({ on: true });
+  for (const path of (await missing()).missing) await ask(path || "./", path ? "no-cors" : "navigate");
+  for (const here of ["", "index.html", "?utm=1", "index.html?utm=1"]) assert.deepEqual((await missing(here)).missing, [], here);
+  for (const here of ["index", "page/"]) assert.deepEqual((await missing(here)).missing, [here]);
 });
 
 test("what is not kept is told: what was never asked for, what found no room, and nothing before it is written", async () => {

@@ -60,14 +60,21 @@ test("every other server, and none, keep it", async () => {
 });
 
 test("what is kept is said as the worker says it, and nothing is kept without one", async () => {
-  const said = (missing) => {
-    const controller = { postMessage: ({ files }, [port]) => port.postMessage({ count: 3 + files.length, missing }) };
-    return withWorkers({ controller }, () => whatIsKept(["a", "b"]));
+  const said = (missing, here = FOLDER) => {
+    const controller = {
+      postMessage({ files }, [port]) {
+        assert.deepEqual(files, [here, "a", "b"]);
+        port.postMessage({ count: 5, missing });
+      },
+    };
+    return withWorkers({ controller }, () => whatIsKept(["a", "b"], here));
   };
   assert.equal(await said([]), "yes: all 5 files of it are kept in this browser");
   assert.match(await said([`${FOLDER}vendor/a.wasm`, FOLDER]), /^no: of 5 files 2 could not be kept \(vendor\/a\.wasm\)/);
   assert.match(await said([FOLDER]), /^no: of 5 files 1 could not be kept \(the page itself\)/);
-  assert.match(await withWorkers({ controller: null }, () => whatIsKept([])), /^no: /);
+  assert.equal(await said([`${FOLDER}index`], `${FOLDER}index`), `no: not at this address; open ${FOLDER} for that`);
+  assert.equal(await said([], `${FOLDER}?utm=1`), "yes: all 5 files of it are kept in this browser");
+  assert.match(await withWorkers({ controller: null }, () => whatIsKept([], FOLDER)), /^no: /);
 });
 
 test("an answer that comes after the worker failed is nobody's", async () => {
