@@ -24,6 +24,7 @@ from export.onnx.fp16 import check_precision, to_half
 from export.onnx.int8 import TYPES, check_integers, check_kernels, store_integers
 from export.onnx.mobile import check_mobile
 from export.onnx.naive import naive_exports
+from export.onnx.opsets import OPSETS, described
 from export.onnx.ort import ort_notes, refuse_for_ort, save_as_ort
 from export.onnx.simplify import Simplification, largest_errors, make_dry_runs, simplify
 from export.onnx.tracing import tidy, trace
@@ -31,14 +32,6 @@ from export.onnx.tracing import tidy, trace
 if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import nn
-
-OPSETS = {
-    17: "ONNX Runtime 1.12, the oldest opset with LayerNormalization; TensorRT 8.6 stops here",
-    18: "ONNX Runtime 1.14",
-    19: "ONNX Runtime 1.15",
-    20: "ONNX Runtime 1.17, the first with one Gelu operator in place of five",
-}
-"""Every opset on offer and what first ran it (ONNX Runtime's version table); PyTorch's trace exporter ends at 20."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +107,7 @@ class OnnxExporter(Exporter[OnnxOptions]):
         if plan.options.opset not in OPSETS:
             raise UsageError(
                 f"onnx has no --opset {plan.options.opset}; use --opset {min(OPSETS)} to {max(OPSETS)} "
-                f"({min(OPSETS)}: {OPSETS[min(OPSETS)]}; {max(OPSETS)}: {OPSETS[max(OPSETS)]})"
+                f"({min(OPSETS)}: {described(min(OPSETS))}; {max(OPSETS)}: {described(max(OPSETS))})"
             )
 
     def quantisation(self, precision: Precision, options: OnnxOptions) -> Quantisation | None:
@@ -252,7 +245,8 @@ def check_rounded(path: Path, scheme: Scheme, rounded: int) -> dict[str, object]
 
 
 def _notes(plan: ExportPlan[OnnxOptions], simplification: Simplification | None) -> list[str]:
-    notes = [f"Opset {plan.options.opset}; first run by {OPSETS[plan.options.opset]}."]
+    opset = plan.options.opset
+    notes = [*ort_notes(opset)] if plan.options.format == "ort" else [f"Opset {opset}; first run by {described(opset)}."]
     if simplification is not None and not simplification.kept:
         notes.append(f"onnxsim's result was dropped: {simplification.reason}.")
     if plan.dynamic_batch or plan.dynamic_size:
@@ -266,8 +260,6 @@ def _notes(plan: ExportPlan[OnnxOptions], simplification: Simplification | None)
         )
     if plan.scheme is not None:
         notes.extend(_notes_on_rounding(plan.scheme, plan.input_spec().dtype))
-    if plan.options.format == "ort":
-        notes.extend(ort_notes())
     if plan.precision == "fp16":
         notes.append(
             "Weights and most activations are float16; LayerNormalization, Softmax, the global mean"

@@ -17,13 +17,14 @@ from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.formats.onnx import DEQUANTIZE, QUANTIZE, SILENT, runtime_errors
 from edgevit_deploy.formats.onnx.ort import MICROSOFT, OrtModel, read_ort, schema
 from export.onnx.int8 import INTEGER_KERNELS
+from export.onnx.opsets import first_runtime
 
 FILE_NAME = "model.ort"
 OPERATORS_NAME = "model.required_operators.config"
 """What ONNX Runtime's `build.py --include_ops_by_config` takes."""
 
-VERSION = "6"
-"""Of the format; ONNX Runtime reads it from 1.16 on."""
+VERSION, VERSION_SINCE = "6", (1, 16)
+"""Of the format, and what first read it (microsoft/onnxruntime#20670); operators in a file may be younger."""
 
 BLOCKS = "NchwcTransformer"
 """The optimiser whose layout is one processor's."""
@@ -160,13 +161,15 @@ def check_integer_operators(model: OrtModel, name: str) -> dict[str, object]:
     return {"kernels_in_the_file": dict(sorted(kinds.items()))}
 
 
-def ort_notes() -> Iterator[str]:
-    """Say what such a file is, and what it is not good for."""
+def ort_notes(opset: int) -> Iterator[str]:
+    """Say what such a file is, what runs it, and what it is not good for."""
     yield (
-        f"ONNX Runtime's own format, version {VERSION}, which it reads from 1.16 on. It is optimised already, for any CPU, and "
-        "nothing more is done at a start: that is faster, and on x86 an fp32 file is slower than model.onnx, for want of the "
-        "layout in blocks. It was run by the CPU provider alone; a provider that compiles (NNAPI, Core ML, CUDA) finds operators "
-        "of ONNX Runtime's own in it, which it may leave to the CPU: give it model.onnx."
+        f"Opset {opset} in version {VERSION} of ONNX Runtime's own format; first run by {first_runtime(opset, VERSION_SINCE)}."
+    )
+    yield (
+        "It is optimised already, for any CPU, and nothing more is done at a start: that is faster, and on x86 an fp32 file is "
+        "slower than model.onnx, for want of the layout in blocks. It was run by the CPU provider alone; one that compiles "
+        "(NNAPI, Core ML, CUDA) finds operators of ONNX Runtime's own in it, which it may leave to the CPU: give it model.onnx."
     )
     yield (
         f"{OPERATORS_NAME} lists what a reduced build needs: build.py --include_ops_by_config, with "

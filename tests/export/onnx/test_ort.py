@@ -2,6 +2,7 @@
 
 import logging
 import platform
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ import export.onnx.ort as target
 from edgevit_deploy.errors import ExportError, UsageError
 from edgevit_deploy.formats.onnx.ort import read_ort, schema
 from export.onnx import OnnxOptions
-from export.onnx.ort import check_ort, in_one_order, required_operators, write_ort
+from export.onnx.ort import check_ort, in_one_order, ort_notes, required_operators, write_ort
 from tests.helpers import ort
 from tests.helpers.onnx import SECOND_SIZE, SMALL, error_and_bound, shared
 from tests.helpers.onnx_int8 import EXPORTER, OPERATORS, report, wrong
@@ -62,6 +63,23 @@ def test_nothing_but_the_file_and_its_operators_is_left(saved):
     assert saved.facts["size_bytes"] == saved.path.stat().st_size
     assert sum(saved.operators.values()) == saved.facts["nodes"]
     assert saved.operators["FusedConv"] > 0, "optimised before it was saved"
+
+
+@pytest.mark.parametrize(("opset", "version"), [(17, "1.16"), (18, "1.16"), (19, "1.16"), (20, "1.17")])
+def test_the_first_runtime_knows_the_format_and_the_operators(opset, version):
+    """By ONNX Runtime's own tables: the format is of 1.16; opsets 17 to 20 are of 1.12, 1.14, 1.15 and 1.17."""
+    assert versions_in(ort_notes(opset)) == [version]
+
+
+def test_no_two_notes_name_different_runtimes(saved, plain):
+    assert versions_in(saved.notes) == versions_in(plain.notes) == ["1.17"]
+    nodes = read_ort(saved.path.read_bytes(), "m").nodes
+    assert max(node.since for node in nodes if not node.domain) == 20, "an operator that came with the opset"
+
+
+def versions_in(notes):
+    """Every version of ONNX Runtime that a note names."""
+    return re.findall(r"\b1\.\d\d\b", " ".join(notes))
 
 
 @pytest.mark.slow
@@ -145,6 +163,8 @@ def test_free_axes_stay_free_at_the_oldest_opset(reference):
     for batch, size in ((1, SECOND_SIZE), (3, (64, 64))):
         error, bound = error_and_bound(artifact, reference, batch=batch, size=size)
         assert error <= bound
+    assert versions_in(artifact.notes) == ["1.16"]
+    assert max(node.since for node in read_ort(artifact.path.read_bytes(), "m").nodes if not node.domain) <= 17
 
 
 @pytest.mark.slow
