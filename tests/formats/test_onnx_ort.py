@@ -1,5 +1,8 @@
 """What a `.ort` file says of itself, and what in one is refused; the runtime's own verifier is not asked here."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from edgevit_deploy.formats.onnx import read_onnx, read_stored
 from edgevit_deploy.formats.onnx.ort import WEIGHTS, OrtModel, OrtNode, is_ort, read_ort, schema, stored_in
 from tests.helpers import ort
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 TOO_LARGE = r"^m\.ort has more operators, names or constants than any network of ours; do not use this file$"
 
 
@@ -158,3 +162,13 @@ def test_no_cut_and_no_changed_byte_is_anything_but_one_error(plain: bytes) -> N
         except RunError:
             refused += 1
     assert len(cuts) / 4 < refused < len(cuts)
+
+
+def test_a_file_is_read_without_pytorch(plain: bytes, tmp_path: Path) -> None:
+    """Its 200 MB and its second would be in what `bench` says of loading; ONNX Runtime's tools, the control, bring it along."""
+    (tmp_path / "m.ort").write_bytes(plain)
+    reading = "from edgevit_deploy.formats.onnx.ort import read_ort; read_ort(open('m.ort', 'rb').read(), 'm')"
+    for code, loaded in ((reading, False), ("import onnxruntime.tools", True)):
+        command = [sys.executable, "-c", f"import sys; {code}; print('torch' in sys.modules)"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=ENVIRONMENT)
+        assert done.stdout == f"{loaded}\n"

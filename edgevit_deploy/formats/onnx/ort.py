@@ -5,11 +5,13 @@ read is counted here, shared tables each time, and what a damaged table raises i
 walk over its nodes sees everything.
 """
 
-import importlib
+import importlib.util
 import struct
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,9 +113,22 @@ def is_ort(data: bytes) -> bool:
 
 
 def schema(table: str) -> Any:
-    """Return the module of a table of the format, as ONNX Runtime's own tools have it."""
-    importlib.import_module("onnxruntime.tools.ort_format_model")  # puts the package of its schema where it is found
+    """Return the module of a table of the format, as ONNX Runtime's own tools have it.
+
+    Raises:
+        ModuleNotFoundError: ONNX Runtime is not installed.
+    """
+    _find_schema()
     return importlib.import_module(f"ort_flatbuffers_py.fbs.{table}")
+
+
+@cache
+def _find_schema() -> None:
+    """Put the package of the schema where it is found, as the tools do; they themselves load PyTorch, where it is installed."""
+    runtime = importlib.util.find_spec("onnxruntime")
+    if runtime is None or runtime.origin is None:
+        raise ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime")
+    sys.path.append(str(Path(runtime.origin).parent / "tools" / "ort_format_model"))
 
 
 def read_ort(data: bytes, name: str) -> OrtModel:
