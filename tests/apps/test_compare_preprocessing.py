@@ -58,6 +58,24 @@ def test_what_is_missing_is_named(compare: Any, tmp_path: Path, monkeypatch: pyt
     assert "**Not run**, for want of OpenCV" in (tmp_path / "preprocessing.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("print('a'); print('b'); sys.exit(3)", "ended with 3 after the last of 2 pictures"),
+        ("print('a'); print('b', flush=True); os.abort()", "ended with -6 after the last of 2 pictures"),
+        ("print('a')", "ended after 1 of 2 pictures"),
+        ("print('a'); print('b'); print('c')", "said more than 2 lines, one for each picture"),
+    ],
+    ids=["a bad end", "a crash", "too few", "too many"],
+)
+def test_a_program_must_say_its_lines_and_end_well(compare: Any, code: str, said: str) -> None:
+    from preprocessing.programs import lines_of
+
+    with pytest.raises(SystemExit, match=f"{said}$"):
+        list(lines_of([sys.executable, "-c", f"import os, sys; {code}"], 2))
+    assert list(lines_of([sys.executable, "-c", "print('a'); print('b')"], 2)) == ["a", "b"]  # the control
+
+
 def test_the_page_shows_what_was_measured() -> None:
     measured = (ROOT / "docs/measurements/preprocessing/preprocessing.md").read_text()
     shown = (ROOT / "docs/platforms/preprocessing.md").read_text()

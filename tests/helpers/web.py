@@ -104,6 +104,7 @@ def visit(scenario: str, url: str, given: Mapping[str, Any] | None = None, *, cu
             else:
                 seen = message["result"]
     assert seen is not None, f"{scenario} ended without a result (exit code {driver.returncode})"
+    assert driver.returncode == 0, f"{scenario} ended badly (exit code {driver.returncode})"
     hosts = {urlsplit(request.removeprefix("blob:")).hostname for request in seen["requests"]}
     assert hosts == {"127.0.0.1"}
     assert seen["pageErrors"] == []

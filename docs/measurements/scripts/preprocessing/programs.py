@@ -52,7 +52,7 @@ def absent(tools: dict[str, object]) -> str:
 
 
 def lines_of(command: Sequence[object], count: int, **environment: str) -> Iterator[str]:
-    """Yield so many lines of a command as it says them; it must say them, and end well."""
+    """Yield so many lines of a command as it says them; it must say them and no more, and end well."""
     words = [*map(str, command)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}) as process:
         assert process.stdout is not None
@@ -61,6 +61,10 @@ def lines_of(command: Sequence[object], count: int, **environment: str) -> Itera
             if not line:
                 raise SystemExit(f"{' '.join(words)[:200]} ended after {number} of {count} pictures")
             yield line.strip()
+        if process.stdout.read(1):
+            raise SystemExit(f"{' '.join(words)[:200]} said more than {count} lines, one for each picture")
+        if status := process.wait():
+            raise SystemExit(f"{' '.join(words)[:200]} ended with {status} after the last of {count} pictures")
 
 
 def through(program: Sequence[object], jobs: Sequence[Job], folder: Path, *more: str) -> Iterator[Pixels | str]:
