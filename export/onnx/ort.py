@@ -167,9 +167,9 @@ def ort_notes(opset: int) -> Iterator[str]:
         f"Opset {opset} in version {VERSION} of ONNX Runtime's own format; first run by {first_runtime(opset, VERSION_SINCE)}."
     )
     yield (
-        "It is optimised already, for any CPU, and nothing more is done at a start: that is faster, and on x86 an fp32 file is "
-        "slower than model.onnx, for want of the layout in blocks. It was run by the CPU provider alone; one that compiles "
-        "(NNAPI, Core ML, CUDA) finds operators of ONNX Runtime's own in it, which it may leave to the CPU: give it model.onnx."
+        "It is optimised already, for any CPU, and nothing more is done at a start; on x86 an fp32 file is slower than "
+        "model.onnx, for want of the layout in blocks. It was run by the CPU provider alone; a provider that compiles (NNAPI, "
+        "Core ML, CUDA) finds operators of ONNX Runtime's own in it, which it may leave to the CPU: give it model.onnx."
     )
     yield (
         f"{OPERATORS_NAME} lists what a reduced build needs: build.py --include_ops_by_config, with "

@@ -76,13 +76,18 @@ def test_a_program_must_say_its_lines_and_end_well(compare: Any, code: str, said
     assert list(lines_of([sys.executable, "-c", "print('a'); print('b')"], 2)) == ["a", "b"]  # the control
 
 
-def test_the_page_shows_what_was_measured() -> None:
+def test_the_page_shows_what_was_measured(compare: Any) -> None:
     measured = (ROOT / "docs/measurements/preprocessing/preprocessing.md").read_text()
     shown = (ROOT / "docs/platforms/preprocessing.md").read_text()
     for title in ("## In one table\n\n", "in our own ways\n\n"):
         part = measured.partition(title)[2].partition("\n\n")[0].strip()
         assert part.count("\n") > 5
         assert part in shown
+    from preprocessing.page import ENLARGED
+    from preprocessing.pictures import photographs
+
+    assert ENLARGED in measured
+    assert [f"{picture.width} x {picture.height}" in ENLARGED for _, picture in photographs()] == [True, False] * 2
     ways = read(ROOT / "docs/measurements/preprocessing")["ways"]
     ours = [way for way in ways if way.startswith("ours")]
     assert len(ours) == 4

@@ -6,12 +6,18 @@ from typing import Any
 
 from edgevit_deploy.spec import Preprocess, Size
 from preprocessing.differences import Difference, Measured
-from preprocessing.pictures import KINDS, Group
+from preprocessing.pictures import GRAIN, KINDS, Group
 
 LARGE = Preprocess(resize=(256, 256), crop=(224, 224))
 """As the published evaluation has it; no trained network here takes it, so that only pixels are compared."""
 
 LABELLED: dict[Group, str] = {"enlarged": "as they are", "grain": "with grain", "turned": "on their side, by EXIF"}
+
+ENLARGED = (
+    "Pictures of 12 MP are photographs of 640 x 427, enlarged bicubically to 4000 x 3000, with drawn grain (a standard deviation "
+    f"of {GRAIN / 2:g})."
+)
+"""No camera took them."""
 
 LEFT_OUT = ("low", "medium", "INTER_LINEAR", "INTER_CUBIC", "antialias=False")
 """Ends of the names of ways that the table of kinds does not show: there it is about files, not about filters."""
@@ -59,6 +65,7 @@ class Run:
             f"## {labelled} labelled pictures of the network's kind, as JPEG of 560 to 720 pixels a side",
             self._labelled(),
             "## Which files: worst pixel at 224",
+            ENLARGED,
             self._kinds(),
             "## What is left of a difference in our own ways",
             "\n".join(f"- {line}" for line in self.measured.left()) or "Nothing.",
