@@ -3,8 +3,9 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING, Literal
+
+from edgevit_deploy.outside.text import printable, shortened, xml_text
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -22,6 +23,9 @@ SMOOTHING = 2
 
 EDGE = 1.5
 """Width of the line around a dot."""
+
+LONGEST = 200
+"""Characters of a text; no picture is as wide as more, and a font makes a picture of its own of them all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,15 +114,16 @@ class Canvas:
         bold: bool = False,
         size: float = FONT_SIZE,
     ) -> None:
-        """Write text on a baseline."""
-        self.shapes.append(Words(x=x, y=y, text=text, anchor=anchor, colour=colour, bold=bold, size=size))
+        """Write one line of text on a baseline; its end is missing where it is far too long, and controls become escapes."""
+        shown = shortened(printable(text), LONGEST)
+        self.shapes.append(Words(x=x, y=y, text=shown, anchor=anchor, colour=colour, bold=bold, size=size))
 
     def svg(self) -> str:
         """Return the picture as SVG."""
         return "\n".join(
             [
                 f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" width="{self.width}" '
-                f'height="{self.height}" role="img" aria-label="{escape(self.label)}">',
+                f'height="{self.height}" role="img" aria-label="{xml_text(self.label)}">',
                 "<style>text { font-family: system-ui, sans-serif }</style>",
                 f'<rect width="{self.width}" height="{self.height}" fill="#ffffff"/>',
                 *map(_svg, self.shapes),
@@ -184,7 +189,7 @@ def _svg(shape: Box | Path | Dot | Words) -> str:
             return (
                 f'<text x="{shape.x:.1f}" y="{shape.y:.1f}" text-anchor="{shape.anchor}" fill="{shape.colour}" '
                 f'font-size="{shape.size:g}"{weight}>'
-                f"{escape(shape.text)}</text>"
+                f"{xml_text(shape.text)}</text>"
             )
 
 

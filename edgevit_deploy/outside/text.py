@@ -1,12 +1,13 @@
 """Text from outside on its way out: to a terminal, and into JSON. A file's contents and its name may be anyone's.
 
 A terminal obeys control characters: with them a bundle could repaint its own verdict. JSON holds no lone surrogates, which is how
-Python spells a file name that is not UTF-8.
+Python spells a file name that is not UTF-8, and XML neither these nor most control characters.
 """
 
 import sys
 import unicodedata
 from collections.abc import Iterable
+from html import escape
 from pathlib import PurePath
 from typing import Any
 
@@ -31,14 +32,19 @@ def one_line(text: str) -> str:
     return " ".join(words)[:MAX_LINE_LENGTH]
 
 
-def shortened(text: str) -> str:
-    """Return what a flag was given, for an error line, not endless."""
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+def shortened(text: str, most: int = MAX_SHOWN) -> str:
+    """Return what a flag was given, for an error line, or what a picture shows, not endless."""
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def figure(value: float, digits: int = 2) -> str:
     """Return a number for people; an error that is not finite is kept as the largest number there is (`parity.gate`)."""
     return f"{value:.{digits}g}" if abs(value) < sys.float_info.max else "not finite"
+
+
+def xml_text(text: str) -> str:
+    """Return text for an element or an attribute of XML, an SVG's too: what XML cannot hold stands there as escapes."""
+    return escape(printable(text))
 
 
 def writable(text: str) -> str:

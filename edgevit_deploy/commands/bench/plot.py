@@ -1,12 +1,12 @@
 """The bars of `convert.py bench`: in the terminal, and as a picture."""
 
 from collections.abc import Sequence
-from html import escape as escape_xml
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from edgevit_deploy.commands.console import stderr
+from edgevit_deploy.outside.text import xml_text
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.result import BenchmarkResult
@@ -77,7 +77,7 @@ def _svg_row(result: "BenchmarkResult", row: int, pixels_per_ms: float) -> list[
 
 
 def _svg_text(x: float, row: int, text: str, kind: str) -> str:
-    return f'<text x="{x:.1f}" y="{row * SVG_ROW_HEIGHT}" class="{kind}">{escape_xml(text)}</text>'
+    return f'<text x="{x:.1f}" y="{row * SVG_ROW_HEIGHT}" class="{kind}">{xml_text(text)}</text>'
 
 
 def _bar(result: "BenchmarkResult", cells_per_ms: float, glyphs: str) -> tuple[str, str, str]:

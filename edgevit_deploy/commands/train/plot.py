@@ -1,8 +1,9 @@
 """The plot of a training, as SVG: the loss above, top-1 below, over the epochs."""
 
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING
+
+from edgevit_deploy.outside.text import xml_text
 
 if TYPE_CHECKING:
     from edgevit_deploy.train.records import Measured
@@ -54,7 +55,7 @@ def _panel(title: str, top: int, last: float, series: dict[str, tuple[str, Point
         x = LEFT + (WIDTH - LEFT - RIGHT) * epoch / max(last, 1e-9)
         return x, top + PANEL_HEIGHT * (high - value) / (high - low)
 
-    lines = [f'<text x="{LEFT}" y="{top - 10}" class="title">{escape(title)}</text>']
+    lines = [f'<text x="{LEFT}" y="{top - 10}" class="title">{xml_text(title)}</text>']
     for tick in range(TICKS):
         value = low + (high - low) * tick / (TICKS - 1)
         _, y = place(0, value)
@@ -69,5 +70,5 @@ def _panel(title: str, top: int, last: float, series: dict[str, tuple[str, Point
             lines.append(f'<polyline class="{kind}" points="{path}"/>')
         y = top + 16 + 20 * index
         lines.append(f'<line class="{kind}" x1="{WIDTH - RIGHT + 8}" x2="{WIDTH - RIGHT + 24}" y1="{y - 4}" y2="{y - 4}"/>')
-        lines.append(f'<text x="{WIDTH - RIGHT + 28}" y="{y}">{escape(label)}</text>')
+        lines.append(f'<text x="{WIDTH - RIGHT + 28}" y="{y}">{xml_text(label)}</text>')
     return lines
