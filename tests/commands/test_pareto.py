@@ -113,7 +113,7 @@ def test_energies_of_a_machines_counters_are_compared_by_counter(tmp_path: Path,
     (series,) = made["series"]
     assert series["name"].startswith("package 0, a CPU")
     assert (points_of(series)["mine"]["by"], points_of(series)["mine"]["figures"]) == (["MobileNetV2"], "measured")
-    assert [left["reason"] for left in made["left_out"]] == ["its energy is no number that a file can have"]
+    assert [left["reason"] for left in made["left_out"]] == ["its energy is not told apart from none (-0.1 mJ, -1.1 to 0.9)"]
 
 
 def test_what_may_be_wrong_with_an_energy_widens_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,12 @@ LEAST_SHARE = 0.2
 ONE_COLUMN = 2
 """Up to so many panels stand below each other; of more, two are side by side."""
 
+MOST_PANELS = 12
+"""More make a picture that needs gigabytes; the tables have every series."""
+
+MOST_NAMED, LONGEST_NAME = 40, 48
+"""Points that a panel names, those on the front first, and characters of a name; the table has all."""
+
 SIZE, SMALL, RADIUS = 12.5, 11.0, 5.0
 INK, DIM, GRID, STAIRS, OURS, THEIRS = "#1f2430", "#666677", "#e3e6ec", "#9aa3b2", "#c2410c", "#2563a8"
 PALE = {OURS: "#f6c9a8", THEIRS: "#b9d3ee"}
@@ -60,14 +66,15 @@ class _Axes:
 
 
 def draw(shown: "Sequence[Shown]", unit: str) -> Canvas:
-    """Draw every series in a panel of its own."""
-    columns = 1 if len(shown) <= ONE_COLUMN else 2
-    foot = HEIGHT * -(-len(shown) // columns)
+    """Draw every series in a panel of its own, up to `MOST_PANELS`, and say how many more there are."""
+    drawn = shown[:MOST_PANELS]
+    columns = 1 if len(drawn) <= ONE_COLUMN else 2
+    foot = HEIGHT * -(-len(drawn) // columns)
     canvas = Canvas(width=WIDTH * columns, height=foot + LEGEND, label=f"top-1 against {unit}, with the Pareto front")
-    for number, series in enumerate(shown):
+    for number, series in enumerate(drawn):
         x, y = WIDTH * (number % columns), HEIGHT * (number // columns)
         _panel(canvas, series, unit, (x + LEFT, y + TOP, x + WIDTH - RIGHT, y + HEIGHT - BOTTOM))
-    _legend(canvas, shown, foot + 16)
+    _legend(canvas, drawn, len(shown) - len(drawn), foot + 16)
     return canvas
 
 
@@ -92,19 +99,29 @@ def _panel(canvas: Canvas, series: "Shown", unit: str, area: Area) -> None:
     for row in judged:
         taken += _dot(canvas, axes, row)
     for row in _named(judged):
-        name = row.point.name
+        name = _shown_name(row.point.name)
         x, y, anchor = _free_place(name, axes.place(row.point.cost.value, row.point.top1.value), taken, axes)
         taken.append(_words_area(name, x, y, anchor))
         canvas.words(x, _baseline(y), name, anchor, DIM if row.standing == "dominated" else INK, size=SMALL)
 
 
 def _named(judged: "Sequence[Judged]") -> "list[Judged]":
-    """Return the points that are named in the plot: of a network in several memory layouts the cheapest, all else."""
+    """Return the points that are named in the plot: of a network in several memory layouts the cheapest, all else.
+
+    Of more than `MOST_NAMED` those on the front come first.
+    """
     cheapest: dict[str, Judged] = {}
     for row in judged:  # by cost
         layouts = row.point.name.partition(", ")[0] == row.point.network
         cheapest.setdefault(row.point.network if layouts else row.point.name, row)
-    return list(cheapest.values())
+    by_standing = sorted(cheapest.values(), key=lambda row: list(STANDINGS).index(row.standing))
+    return list(cheapest.values()) if len(cheapest) <= MOST_NAMED else by_standing[:MOST_NAMED]
+
+
+def _shown_name(name: str) -> str:
+    """Return a name without its middle where it is long: paths differ at their ends."""
+    half = (LONGEST_NAME - 3) // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[:half]}...{name[-half:]}"
 
 
 def _grid(canvas: Canvas, axes: _Axes, unit: str) -> None:
@@ -205,12 +222,14 @@ def _fitting(text: str, width: float) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def _legend(canvas: Canvas, shown: "Sequence[Shown]", top: float) -> None:
-    marks = {row.point.mark for series in shown for row in series.judged}
+def _legend(canvas: Canvas, drawn: "Sequence[Shown]", more: int, top: float) -> None:
+    marks = {row.point.mark for series in drawn for row in series.judged}
     x = float(LEFT)
     for mark, text in MARKS.items():
         if mark in marks:
             x = _key(canvas, x, top, SHAPES[mark], "#ffffff", text)
+    if more:
+        canvas.words(x, _baseline(top), f"{more} more series are in the tables only", colour=INK, size=SMALL)
     x = float(LEFT)
     for text, fill in STANDINGS.values():
         x = _key(canvas, x, top + 22, "circle", fill, text)

@@ -111,7 +111,7 @@ def _points(
     network = _network_of(subject.label, stands_for)
     found, figure = _top1(subject, network, accuracies), _cost(subject, cost, network)
     if figure is None or not found:
-        return [], _why_not(cost, network, figure)
+        return [], _why_not(subject, cost, network, figure)
     points = []
     for pictures, top1, notes in found:
         name = _name(subject.label, network, top1, cost)
@@ -171,7 +171,7 @@ def _pictures_of(record: AccuracyRecord) -> str:
 
 def _cost(subject: Subject, cost: Cost, network: str) -> Figure | None:
     if cost != "macs":
-        usual = subject.cost is not None and all(LEAST <= end <= MOST for end in (subject.cost.value, subject.cost.ends[1]))
+        usual = subject.cost is not None and all(LEAST <= end <= MOST for end in (subject.cost.value, *subject.cost.ends))
         return subject.cost if usual else None
     if not network:
         return None
@@ -180,8 +180,11 @@ def _cost(subject: Subject, cost: Cost, network: str) -> Figure | None:
     return known.macs_figure(network, size)
 
 
-def _why_not(cost: Cost, network: str, figure: Figure | None) -> str:
+def _why_not(subject: Subject, cost: Cost, network: str, figure: Figure | None) -> str:
     if figure is None and cost != "macs":
+        if cost == "energy" and subject.cost is not None and subject.cost.ends[0] < LEAST < subject.cost.ends[1]:
+            low, high = subject.cost.ends
+            return f"its energy is not told apart from none ({subject.cost.value:.4g} mJ, {low:.4g} to {high:.4g})"
         return f"its {cost} is no number that a file can have"
     if not network:
         return "no evaluation of it is given, and which network it is is not said (--stands-for PATTERN=NETWORK)"

@@ -1,7 +1,7 @@
 """Records of `bench`, `evaluate` and `energy`, read back with distrust: which of them a file is, it says itself."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +13,19 @@ from edgevit_deploy.errors import UsageError
 from edgevit_deploy.measure.accuracy.identity import identity_of
 from edgevit_deploy.measure.accuracy.record import read_record
 from edgevit_deploy.measure.accuracy.result import Accuracy, DataRecord, Share
-from edgevit_deploy.measure.saved import DOCUMENT_NAME, MAX_DOCUMENT_BYTES, SavedBench, read_bench
+from edgevit_deploy.measure.saved import DOCUMENT_NAME, MAX_DOCUMENT_BYTES, MAX_RESULTS, SavedBench, read_bench
 from edgevit_deploy.outside.files import is_folder, is_regular, read_bounded
+from edgevit_deploy.outside.text import shortened
 from edgevit_deploy.spec import PROGRAM, Size
 
 ENERGY_NAME = "energy.json"
 MOST_PICTURES = 10**7
-MOST_ROWS = 1024
+MOST_ROWS = MAX_RESULTS
+MOST_METERS = 8
+"""Of one machine, each with an energy of every file; every one makes a series."""
+
+LONGEST_TEXT = 500
+"""Characters of a label or a name: every point names the others that are better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,8 +158,7 @@ def _read_file(path: Path) -> Record:
         raise UsageError(f"{path}: no record of bench, evaluate or energy; {_AGAIN}")
     try:
         if "regime" in document:
-            energies = msgspec.convert(document.get("energy", []), type=tuple[CountedEnergy, ...])
-            return BenchRecord(name=str(path), saved=read_bench(path, flag="RESULT", earlier=True), energies=energies)
+            return _bench(path, msgspec.convert(document.get("energy", []), type=tuple[CountedEnergy, ...]))
         if "energy" in document:
             return _energy(path, msgspec.convert(document, type=_EnergyDocument).energy)
         if "rows" in document and "data" in document:
@@ -163,7 +168,44 @@ def _read_file(path: Path) -> Record:
     raise UsageError(f"{path}: no record of bench, evaluate or energy; {_AGAIN}")
 
 
+def _bench(path: Path, energies: tuple[CountedEnergy, ...]) -> BenchRecord:
+    saved = read_bench(path, flag="RESULT", earlier=True)
+    for objection in (*_endless(_texts_of(saved)), *_counted_objections(energies, {result.label for result in saved.results})):
+        raise UsageError(f"{path}: no benchmark has {objection}; {_AGAIN}")
+    return BenchRecord(name=str(path), saved=saved, energies=energies)
+
+
+def _texts_of(saved: SavedBench) -> Iterator[str]:
+    yield saved.machine.cpu
+    for result in saved.results:
+        yield from (result.label, result.runtime)
+
+
+def _counted_objections(energies: tuple[CountedEnergy, ...], labels: set[str]) -> Iterator[str]:
+    """Yield what is wrong with a machine's counts: there is one of each file by each meter, and each has an interval."""
+    meters = {energy.meter for energy in energies}
+    if len(meters) > MOST_METERS:
+        yield f"{len(meters)} meters, expected at most {MOST_METERS}"
+    if len({(energy.name, energy.meter) for energy in energies}) < len(energies):
+        yield "two energies of one file by one meter"
+    yield from _endless(meters)
+    for energy in energies:
+        (low, high), mean = energy.interval_mj, energy.mean_mj
+        if energy.name not in labels:
+            yield f"an energy of {shortened(energy.name)}, which it has not timed"
+        if not -math.inf < low <= mean <= high < math.inf:
+            yield f"{mean} mJ ({low} to {high})"
+
+
+def _endless(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        if len(text) > LONGEST_TEXT:
+            yield f"a name of {len(text)} characters, expected at most {LONGEST_TEXT}"
+
+
 def _energy(path: Path, energy: _Energy) -> EnergyRecord:
+    for objection in _endless((energy.name, energy.device, energy.bundle)):
+        raise UsageError(f"{path}: no energy has {objection}; {_AGAIN}")
     (low, high), mean = energy.interval_mj, energy.mean_mj
     if not (0 < low <= mean <= high < math.inf and 0 <= energy.error_share < 1):
         raise UsageError(f"{path}: {mean} mJ ({low} to {high}) is no energy of an inference; {_AGAIN}")
@@ -182,7 +224,7 @@ def _evaluation(path: Path, evaluation: _Evaluation) -> AccuracyRecord:
         for row in evaluation.rows
         if row.accuracy is not None
     )
-    for objection in _objections(rows):
+    for objection in (*_endless([evaluation.data.name, *(row.label for row in rows)]), *_objections(rows)):
         raise UsageError(f"{path}: no evaluation has {objection}; {_AGAIN}")
     return AccuracyRecord(name=str(path), data=evaluation.data, rows=rows)
 
@@ -200,5 +242,7 @@ def _read_bundle(bundle: Path) -> AccuracyRecord:
         raise UsageError(
             f"{bundle}: no evaluation is recorded in this bundle; `{PROGRAM} evaluate {bundle} --record` puts one in"
         )
+    for objection in _endless([record.data.name]):
+        raise UsageError(f"{bundle}: no evaluation has {objection}; `{PROGRAM} evaluate {bundle} --record` makes it anew")
     row = AccuracyRow(label=str(bundle), identity=identity_of(manifest), top1=record.accuracy.top1, image_size=None)
     return AccuracyRecord(name=str(bundle), data=record.data, rows=(row,))
