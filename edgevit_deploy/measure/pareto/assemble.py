@@ -173,11 +173,9 @@ def _cost(subject: Subject, cost: Cost, network: str) -> Figure | None:
     if cost != "macs":
         usual = subject.cost is not None and all(LEAST <= end <= MOST for end in (subject.cost.value, *subject.cost.ends))
         return subject.cost if usual else None
-    if not network:
+    if not network or subject.image_size is None:
         return None
-    known = published()
-    size = subject.image_size or (known.macs.image_size,) * 2
-    return known.macs_figure(network, size)
+    return published().macs_figure(network, subject.image_size)
 
 
 def _why_not(subject: Subject, cost: Cost, network: str, figure: Figure | None) -> str:
@@ -188,6 +186,8 @@ def _why_not(subject: Subject, cost: Cost, network: str, figure: Figure | None) 
         return f"its {cost} is no number that a file can have"
     if not network:
         return "no evaluation of it is given, and which network it is is not said (--stands-for PATTERN=NETWORK)"
+    if subject.image_size is None:
+        return f"the {cost} of {network} depend on the image size, and its is not fixed; give the record of `evaluate` itself"
     return f"the {cost} of {network} are not known at this image size"
 
 

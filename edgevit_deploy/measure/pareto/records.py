@@ -244,5 +244,11 @@ def _read_bundle(bundle: Path) -> AccuracyRecord:
         )
     for objection in _endless([record.data.name]):
         raise UsageError(f"{bundle}: no evaluation has {objection}; `{PROGRAM} evaluate {bundle} --record` makes it anew")
-    row = AccuracyRow(label=str(bundle), identity=identity_of(manifest), top1=record.accuracy.top1, image_size=None)
+    size = manifest.conversion.image_size
+    row = AccuracyRow(
+        label=str(bundle),
+        identity=identity_of(manifest),
+        top1=record.accuracy.top1,
+        image_size=None if size == "dynamic" else size,
+    )
     return AccuracyRecord(name=str(bundle), data=record.data, rows=(row,))
