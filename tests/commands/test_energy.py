@@ -96,6 +96,23 @@ def test_another_number_of_inferences_is_refused_with_a_picture(merged: Path, tm
     assert "refused" in (tmp_path / "out" / "energy.svg").read_text()
 
 
+def test_a_refused_trace_leaves_no_record_of_an_earlier_one(
+    trace: Path, merged: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], expect_error: ErrorCheck
+) -> None:
+    out = tmp_path / "out"
+    energy(capfd, trace, "--output", out)
+    (out / "other.txt").write_text("the user's own")
+    assert (out / "energy.json").is_file()
+    expect_error(2, "energy", merged, "--runs", RUNS, "--output", out)
+    assert sorted(path.name for path in out.iterdir()) == ["energy.png", "energy.svg", "other.txt"]
+    assert "refused" in (out / "energy.svg").read_text()
+
+
+def test_an_earlier_record_that_cannot_be_removed_is_said(merged: Path, tmp_path: Path, expect_error: ErrorCheck) -> None:
+    (tmp_path / "out" / "energy.json").mkdir(parents=True)
+    assert "cannot be removed" in expect_error(2, "energy", merged, "--runs", RUNS, "--output", tmp_path / "out")
+
+
 def test_without_a_place_for_the_picture_the_error_names_the_flag(merged: Path, expect_error: ErrorCheck) -> None:
     assert "--output DIR draws" in expect_error(2, "energy", merged, "--runs", RUNS)
 

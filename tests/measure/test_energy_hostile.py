@@ -38,8 +38,8 @@ SAID = (
     Columns(),
     Columns(rate=500.0),
     Columns(power="2:mW", time="1:s"),
-    Columns(counter="2:J", time="1", wrap=5.0),
-    Columns(current="2", volts=4.0, rate=1e-300),
+    Columns(counter="2:J", time="1:s", wrap=5.0),
+    Columns(current="2:A", volts=4.0, rate=1e-300),
     Columns(rails=("all",)),
 )
 

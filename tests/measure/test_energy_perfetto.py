@@ -127,6 +127,14 @@ REFUSED = {
         [descriptor(0, BIG), descriptor(1, BIG), reading(0, 1, 1), reading(1, 1, 1)],
         "two rails named",
     ),
+    "a time of no clock": ([descriptor(0, BIG), *(reading(0, 2e10 + n, n) for n in range(30))], "which no clock shows"),
+    "no field": ([OTHER, b"\x02\x00"], "no Perfetto trace"),
+    "a number without an end": ([OTHER, b"\x0a" + b"\xff" * 12], "no Perfetto trace"),
+    "many rails": ([reading(index, 1, 1) for index in range(perfetto.MAX_RAILS + 1)], "257 rails"),
+    "a counter that falls": (
+        [descriptor(0, BIG), *(reading(0, 1 + n, 100 - n) for n in range(30))],
+        "falls from 100 J to 99 J at 2.000 s: record without a restart$",
+    ),
     "one value": ([descriptor(0, BIG), reading(0, 1, 1)], "1 values"),
 }
 

@@ -137,6 +137,13 @@ class TestEachFormat:
         trace = read_trace(path, "columns", Columns(time="t:s", power="p:mW"))
         assert mean_mj(trace) == pytest.approx(given.mean_mj / 1000, rel=0.01)
 
+    @pytest.mark.parametrize(
+        ("name", "factor"), [("time_ms", 1e3), ("timestamp_us", 1e6), ("Time ns", 1e9), ("time.s", 1), ("Timestamp [µs]", 1e6)]
+    )
+    def test_a_unit_of_time_in_a_name(self, name: str, factor: float, given: Scene, power_w: Values, tmp_path: Path) -> None:
+        path = write(tmp_path / "t.csv", f"{name},power (mW)", factor * times(power_w), 1000 * power_w, form="%.12g")
+        assert mean_mj(read_trace(path)) == pytest.approx(given.mean_mj, rel=0.01)
+
     def test_milliseconds_that_hold_seconds(self, power_w: Values, tmp_path: Path) -> None:
         """The Monsoon API's header says ms; believed, the trace would last milliseconds."""
         path = write(
@@ -149,7 +156,7 @@ class TestEachFormat:
         times_s, energy_j = counter(slow, every_s=0.02)
         wrap = float(energy_j[-1]) / 2.5
         path = write(tmp_path / "t.csv", "t,e", times_s, 1e6 * (energy_j % wrap), form="%.12g")
-        columns = Columns(time="t", counter="e:uWs", wrap=wrap)
+        columns = Columns(time="t:s", counter="e:uWs", wrap=wrap)
         trace = read_trace(path, "columns", columns)
         assert any("2 times" in note for note in trace.notes)
         assert mean_mj(trace) == pytest.approx(slow.mean_mj, rel=0.01)
@@ -172,24 +179,40 @@ REFUSED: dict[str, tuple[str, tuple[str, ...], Format, Columns]] = {
     "no table": ("hello\nworld\n", ("no columns",), "auto", Columns()),
     "empty": ("", ("no columns",), "auto", Columns()),
     "a header alone": ("Time (s),Power (W)\n", ("no rows",), "auto", Columns()),
-    "no power": (f"time,b,c\n{ROWS}", ("which column is the power", "--power"), "auto", Columns()),
-    "several powers": (f"time,b (W),c (mW)\n{ROWS}", ("several columns of power", "--power"), "auto", Columns()),
+    "no power": (f"time (s),b,c\n{ROWS}", ("which column is the power", "--power"), "auto", Columns()),
+    "several powers": (f"time (s),b (W),c (mW)\n{ROWS}", ("several columns of power", "--power"), "auto", Columns()),
     "no time": (f"a,b (W),c\n{ROWS}", ("which column is the time", "--time", "--rate"), "auto", Columns()),
-    "no voltage": (f"time,b (A),c\n{ROWS}", ("no voltage", "--volts"), "auto", Columns()),
+    "no voltage": (f"time (s),b (A),c\n{ROWS}", ("no voltage", "--volts"), "auto", Columns()),
     "no rate": ("0.5,3.9\n" * 40, ("--rate",), "auto", Columns()),
     "three columns without names": (ROWS, ("two columns", "--format columns"), "auto", Columns(rate=1)),
-    "unknown column": (f"time,b,c\n{ROWS}", ("no column 'd'",), "auto", Columns(power="d:W")),
-    "unknown unit": (f"time,b,c\n{ROWS}", ("--power b:kW",), "auto", Columns(power="b:kW")),
-    "number out of range": (f"{ROWS}", ("1 to 3",), "columns", Columns(power="4", time="1")),
-    "times go back": (f"time,b (W),c\n{ROWS}\n0.001,1,1\n", ("do not increase", "--rate"), "auto", Columns()),
-    "a flag that means nothing": (f"time,b (W),c\n{ROWS}", ("--volts", "means nothing"), "auto", Columns(volts=3.7)),
-    "a rate of nothing": (f"time,b (W),c\n{ROWS}", ("--rate", "above 0"), "auto", Columns(rate=-1)),
-    "few samples": ("time,b (W)\n0,1\n1,2\n", ("2 samples",), "auto", Columns()),
+    "unknown column": (f"time (s),b,c\n{ROWS}", ("no column 'd'",), "auto", Columns(power="d:W")),
+    "unknown unit": (f"time (s),b,c\n{ROWS}", ("--power b:kW",), "auto", Columns(power="b:kW")),
+    "number out of range": (f"{ROWS}", ("1 to 3",), "columns", Columns(power="4:W", time="1:s")),
+    "times go back": (f"time (s),b (W),c\n{ROWS}\n0.001,1,1\n", ("do not increase", "--rate"), "auto", Columns()),
+    "a flag that means nothing": (f"time (s),b (W),c\n{ROWS}", ("--volts", "means nothing"), "auto", Columns(volts=3.7)),
+    "a rate of nothing": (f"time (s),b (W),c\n{ROWS}", ("--rate", "above 0"), "auto", Columns(rate=-1)),
+    "few samples": ("time (s),b (W)\n0,1\n1,2\n", ("2 samples",), "auto", Columns()),
     "a counter that falls": (
         f"t,e\n{chr(10).join(f'{row},{row % 9}' for row in range(40))}",
         ("falls", "--wrap"),
         "columns",
-        Columns(time="t", counter="e"),
+        Columns(time="t:s", counter="e:J"),
+    ),
+    "a time without a unit": (f"time,b (W),c\n{ROWS}", ("unit of 'time'", "--time COLUMN:UNIT", "ms"), "auto", Columns()),
+    "a timestamp without a unit": (f"timestamp,b (W),c\n{ROWS}", ("unit of 'timestamp'",), "auto", Columns()),
+    "a time in an unknown unit": (f"Time (min),b (W),c\n{ROWS}", ("unit of 'Time (min)'",), "auto", Columns()),
+    "a named power without a unit": (f"time (s),b,c\n{ROWS}", ("unit of 'b'", "mW"), "auto", Columns(power="b")),
+    "a numbered current without a unit": (ROWS, ("unit of '2'", "mA"), "columns", Columns(time="1:s", current="2", volts=4)),
+    "a counter without a unit": (f"time (s),b,c\n{ROWS}", ("unit of 'b'", "mJ"), "auto", Columns(counter="b")),
+    "a time and a rate": (f"a,b,c\n{ROWS}", ("--time and --rate",), "auto", Columns(time="a:s", power="b:W", rate=1000)),
+    "a power and a current": (f"a,b,c\n{ROWS}", ("--power and --current",), "auto", Columns(power="b:W", current="c:A", rate=9)),
+    "a power and a voltage": (f"a,b,c\n{ROWS}", ("--power and --voltage",), "auto", Columns(power="b:W", voltage="c:V", rate=9)),
+    "a power in the header and a voltage": (f"a,b (W),c\n{ROWS}", ("--voltage",), "auto", Columns(voltage="c:V", rate=9)),
+    "times that are no numbers": (
+        "Time(ms),Main(mA),Main Voltage(V),\n" + "\n".join(f"nan,{row},4," for row in range(400)),
+        ("no time", "--format columns"),
+        "auto",
+        Columns(),
     ),
     "dropped samples": (
         "Time(ms),Main(mA),Main Voltage(V),\n" + "\n".join(f"{row / 500},{row},4," for row in range(400)),

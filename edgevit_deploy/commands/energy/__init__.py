@@ -148,10 +148,17 @@ def energy(
 
 
 def _picture_of_refusal(reading: "Reading", called: str, output: Path | None) -> str:
-    """Write the picture of a refused trace, and say where it is."""
+    """Write the picture of a refused trace in place of all that an earlier one has left, and say where it is."""
     if output is None:
         return "; --output DIR draws what was found"
     canvas = draw(reading, called, [f"refused: {reading.refusal}"])
+    for name in (DOCUMENT_NAME, PAGE_NAME):  # of an earlier trace: beside this picture they would pass for its figures
+        try:
+            (output / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"--output {output}: {name} of an earlier run cannot be removed ({error.strerror}); give another place"
+            ) from error
     write_together(output, {SVG_NAME: canvas.svg(), PNG_NAME: canvas.png()})
     return f"; what was found is drawn in {output / PNG_NAME}"
 

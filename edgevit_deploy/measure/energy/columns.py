@@ -6,6 +6,7 @@ from pathlib import Path
 from edgevit_deploy.errors import UsageError, did_you_mean
 from edgevit_deploy.measure.energy.table import SCALES, Table, unit_of
 from edgevit_deploy.measure.energy.trace import Values
+from edgevit_deploy.outside.text import shortened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,10 +15,10 @@ class Columns:
 
     Attributes:
         time: when each sample was taken.
-        power: in watts, or as the unit says.
-        current: in amperes.
-        voltage: in volts.
-        counter: of energy since some time, in joules.
+        power: of the whole device, or of what is measured.
+        current: beside a voltage.
+        voltage: beside a current.
+        counter: of energy since some time.
         volts: the voltage where no column has it.
         rate: samples a second, in place of times.
         wrap: the joules at which the counter begins anew.
@@ -84,7 +85,11 @@ class Said:
 
 
 def scaled(table: Table, wanted: dict[str, str]) -> dict[str, Values]:
-    """Return columns in seconds, watts, amperes, volts and joules."""
+    """Return columns in seconds, watts, amperes, volts and joules.
+
+    Raises:
+        UsageError: a column is not there, or neither it nor the user says its unit: a wrong guess is a thousand times off.
+    """
     places, scales = [], []
     for kind, column in wanted.items():
         name, _, unit = column.rpartition(":")
@@ -95,6 +100,11 @@ def scaled(table: Table, wanted: dict[str, str]) -> dict[str, Values]:
         unit = unit.replace("µ", "u") or unit_of(title, kind)
         if unit and unit not in SCALES[kind]:
             raise UsageError(f"--{kind} {column}: {did_you_mean(unit, SCALES[kind])}")
-        scales.append(SCALES[kind][unit or next(iter(SCALES[kind]))])
+        if not unit:
+            raise UsageError(
+                f"{table.path}: nothing says the unit of {shortened(title or column)!r}; give --{kind} COLUMN:UNIT, where "
+                f"UNIT is one of {', '.join(SCALES[kind])}"
+            )
+        scales.append(SCALES[kind][unit])
     numbers = table.numbers(places)
     return {kind: values * scale for kind, values, scale in zip(wanted, numbers, scales, strict=True)}

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgevit_deploy.errors import UsageError, did_you_mean
 from edgevit_deploy.measure.energy.columns import NOTHING_SAID, Columns, Said, scaled
-from edgevit_deploy.measure.energy.perfetto import Rails, read_rails
+from edgevit_deploy.measure.energy.perfetto import Rails, read_rails, refuse_many_rails
 from edgevit_deploy.measure.energy.table import Table, read_bytes, read_table, unit_of
 from edgevit_deploy.measure.energy.trace import Trace, of_counters, of_samples, product
 
@@ -38,7 +38,9 @@ def read_trace(path: Path, format: Format = "auto", columns: Columns = NOTHING_S
     else:
         table = read_table(path, data)
         found = _format_of(table, columns) if format == "auto" else format
-        trace = {"monsoon": _monsoon, "monsoon-api": _monsoon_api, "joulescope": _joulescope}.get(found, _by_names)(table, said)
+        trace = {"monsoon": _monsoon, "monsoon-api": _monsoon_api, "joulescope": _joulescope, "otii": _otii}.get(
+            found, _by_names
+        )(table, said)
     said.refuse_unasked(trace.source)
     return trace
 
@@ -78,7 +80,10 @@ def _monsoon_api(table: Table, said: Said) -> Trace:
         [table.place(name, "--format monsoon-api") for name in names if name != names[2] or name in table.names]
     )
     rate_hz = said.number("rate") or MONSOON_HZ
-    lasts_s, seen_s = len(time_s) / rate_hz, float(np.ptp(time_s[np.isfinite(time_s)]))
+    there = time_s[np.isfinite(time_s)]
+    if not len(there):
+        raise UsageError(f"{table.path}: no time in it is a number; record again, or name its columns with --format columns")
+    lasts_s, seen_s = len(time_s) / rate_hz, float(there.max()) - float(there.min())
     if abs(seen_s - lasts_s) > MONSOON_CLOCK * lasts_s + 0.05:
         raise UsageError(
             f"{table.path}: {len(time_s)} samples at {rate_hz:g} Hz are {lasts_s:.2f} s, and its times say {seen_s:.2f} s: "
@@ -104,7 +109,12 @@ def _joulescope(table: Table, said: Said) -> Trace:
     return of_samples(product(current_a, volts), source="Joulescope", readings=current_a, rate_hz=rate_hz)
 
 
-def _by_names(table: Table, said: Said) -> Trace:
+def _otii(table: Table, said: Said) -> Trace:
+    """The desktop program's CSV: its times are seconds, which the name of their column does not say."""
+    return _by_names(table, said, time_unit="s")
+
+
+def _by_names(table: Table, said: Said, time_unit: str = "") -> Trace:
     """Any table: by what the user says, else by the units in the names of its columns (Otii, and many others)."""
     if "power_rail_name" in table.names and not any((said.columns.power, said.columns.current, said.columns.counter)):
         return _rails_of_table(table, said)
@@ -112,13 +122,14 @@ def _by_names(table: Table, said: Said) -> Trace:
     for kind in ("time", "power", "current", "voltage", "counter"):
         if (column := said.column(kind)) is not None:
             wanted[kind] = column
+    _refuse_pairs(table, said, set(wanted))
     if not set(wanted) & {"power", "current", "counter"}:
         wanted |= _units_in_names(table, wanted)
     if "time" not in wanted and said.columns.rate is None:
         times = [name for name in table.names if name.lower().startswith("time")]
         if len(times) != 1:
             raise UsageError(f"{table.path}: which column is the time? give --time COLUMN:UNIT, or --rate HZ")
-        wanted["time"] = times[0]
+        wanted["time"] = times[0] if unit_of(times[0], "time") or not time_unit else f"{times[0]}:{time_unit}"
     if "counter" in wanted:
         return _counter_of_table(table, said, wanted)
     return _samples(table, said, wanted, "table")
@@ -137,9 +148,20 @@ def _units_in_names(table: Table, wanted: dict[str, str]) -> dict[str, str]:
             f"{table.path}: which column is the power? its header ({', '.join(table.names[:8]) or 'there is none'}) does not "
             "say; give --power COLUMN:UNIT, --current COLUMN:UNIT with --voltage or --volts, or --counter COLUMN:UNIT"
         )
+    if "power" in found and "voltage" in wanted:
+        raise UsageError(f"{table.path} has power already ({found['power']}); drop --voltage, or name the current with --current")
     if "power" in found:
         found.pop("voltage", None)
     return found
+
+
+def _refuse_pairs(table: Table, said: Said, named: set[str]) -> None:
+    """Refuse two flags of which one would have to be passed over."""
+    given = named | ({"rate"} if said.columns.rate is not None else set())
+    pairs = (("time", "rate"), ("power", "current"), ("power", "voltage"))
+    for first, second in pairs:
+        if {first, second} <= given and "counter" not in given:
+            raise UsageError(f"{table.path}: --{first} and --{second} say the same twice; drop one of them")
 
 
 def _samples(table: Table, said: Said, wanted: dict[str, str], source: str) -> Trace:
@@ -171,12 +193,15 @@ def _counter_of_table(table: Table, said: Said, wanted: dict[str, str]) -> Trace
 def _rails_of_table(table: Table, said: Said) -> Trace:
     """The table android_power_rails_counters of Perfetto, saved as CSV: ts in ns, energy_since_boot in microwatt-seconds."""
     time_ns, energy = table.numbers([table.place(name, "--format perfetto") for name in ("ts", "energy_since_boot")])
-    names = np.array(table.words(table.place("power_rail_name", "--format perfetto")))
+    names = table.words(table.place("power_rail_name", "--format perfetto"))
     if len(names) != len(energy):
         raise UsageError(f"{table.path} has rows that are no rows of its header; save the table again")
+    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    refuse_many_rails(table.path, len(places))
+    numbers = np.array([places[name] for name in names])  # an array of names would give each the room of the longest
     rails: Rails = {}
-    for name in dict.fromkeys(names.tolist()):
-        here = (names == name) & np.isfinite(energy)
+    for name, place in places.items():
+        here = (numbers == place) & np.isfinite(energy)
         order = np.argsort(time_ns[here], kind="stable")
         rails[name] = (time_ns[here][order] / 1e9, energy[here][order] / 1e6)
     return _of_rails(rails, said, table.path)
@@ -202,4 +227,5 @@ def _of_rails(rails: Rails, said: Said, path: Path) -> Trace:
         if name not in rails:
             raise UsageError(f"--rails: {path} has no rail {name!r}; {did_you_mean(name, names)}")
     chosen = [rails[name] for name in dict.fromkeys(asked)]
-    return of_counters(chosen, source="Perfetto power rails", wrap_j=None, notes=(f"rails: {', '.join(dict.fromkeys(asked))}",))
+    notes = (f"rails: {', '.join(dict.fromkeys(asked))}",)
+    return of_counters(chosen, source="Perfetto power rails", wrap_j=None, may_wrap=False, notes=notes)

@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,12 @@ from edgevit_deploy.measure.energy.trace import Values
 from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.outside.text import one_line, shortened
 
-MAX_TRACE_BYTES = 2**30
+MAX_TRACE_BYTES = 2**28
+"""Half an hour of 5000 rows a second."""
+
+MAX_ROWS = 20_000_000
+MAX_LINE_BYTES = 2**16
+"""Each cell of a line takes dozens of bytes when it is taken apart."""
 
 SCALES: dict[str, dict[str, float]] = {
     "time": {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9},
@@ -25,6 +31,8 @@ SCALES: dict[str, dict[str, float]] = {
 """Units by what a column holds; a micro sign is read as u."""
 
 UNIT_IN_NAME = re.compile(r"[(\[]\s*([a-zA-Zµμ]+)\s*[)\]]\s*$")
+TIME_UNIT_AT_END = re.compile(r"[_. ](s|ms|us|µs|μs|ns)$")
+"""Of a time alone: an A or a W at the end of another name is as often a phase or a wire."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +100,11 @@ class Table:
         Raises:
             UsageError: a row is too short.
         """
-        rows = [line.split(self.delimiter) for line in self.text.splitlines() if line.strip()]
-        if any(len(row) <= place for row in rows):
-            raise UsageError(f"{self.path} has rows with fewer columns than its header")
-        return [row[place].strip().strip('"') for row in rows]
+        rows = (line.split(self.delimiter, place + 1) for line in self.text.splitlines() if line.strip())
+        try:
+            return [sys.intern(row[place].strip().strip('"')) for row in rows]
+        except IndexError as error:
+            raise UsageError(f"{self.path} has rows with fewer columns than its header") from error
 
 
 def read_bytes(path: Path) -> bytes:
@@ -114,8 +123,14 @@ def read_table(path: Path, data: bytes) -> Table:
     """Take a file apart into header and rows; lines in front of the header that have no second column are passed over.
 
     Raises:
-        UsageError: it is no text, or has no columns.
+        UsageError: it is no text, or has no columns, too many rows or too long ones.
     """
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    if len(ends) > MAX_ROWS or int(np.diff(ends, prepend=-1, append=len(data)).max()) > MAX_LINE_BYTES:
+        raise UsageError(
+            f"{path} has more than {MAX_ROWS} rows, or one of more than {MAX_LINE_BYTES} bytes; give a CSV file of the "
+            "inferences alone, with few columns"
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -146,7 +161,7 @@ def _is_number(text: str) -> bool:
 
 
 def unit_of(name: str, kind: str) -> str:
-    """Return the unit that a column's name says in brackets; empty where it says none of that kind."""
-    found = UNIT_IN_NAME.search(name)
+    """Return the unit that a column's name says, in brackets or, of a time, at its end; empty where it says none of that kind."""
+    found = UNIT_IN_NAME.search(name) or (TIME_UNIT_AT_END.search(name) if kind == "time" else None)
     unit = found.group(1).replace("µ", "u").replace("μ", "u") if found else ""
     return unit if unit in SCALES[kind] else ""

@@ -17,6 +17,9 @@ MOST = 1e12
 MAX_CELLS = 50_000_000
 """Of a trace: ten seconds of the fastest meter known."""
 
+CELLS_PER_SAMPLE, FEW_CELLS = 20, 10_000
+"""A trace of more cells than a few, and than so many for each sample, has times that jump, and would be mostly made up."""
+
 GAP_SPACINGS = 4.0
 """Samples further apart than so many usual spacings have others missing between them; uneven clocks stay below."""
 
@@ -161,7 +164,7 @@ def _on_a_grid(times_s: Values, power_w: Values, cell_s: float, source: str, rea
     knots = np.column_stack([left, right]).ravel()
     covered = np.column_stack([np.zeros(len(left)), right - left]).ravel().cumsum()
     energy = np.column_stack([np.zeros(len(left)), power_w * (right - left)]).ravel().cumsum()
-    edges = _edges(left[0], right[-1], cell_s)
+    edges = _edges(left[0], right[-1], cell_s, len(times_s))
     known_s = np.diff(np.interp(edges, knots, covered))
     known = known_s > cell_s / 2
     mean = np.diff(np.interp(edges, knots, energy)) / np.where(known, known_s, 1.0)
@@ -180,13 +183,21 @@ def _on_a_grid(times_s: Values, power_w: Values, cell_s: float, source: str, rea
     )
 
 
-def of_counters(rails: Sequence[tuple[Values, Values]], *, source: str, wrap_j: float | None, notes: Sequence[str] = ()) -> Trace:
+def of_counters(
+    rails: Sequence[tuple[Values, Values]],
+    *,
+    source: str,
+    wrap_j: float | None,
+    may_wrap: bool = True,
+    notes: Sequence[str] = (),
+) -> Trace:
     """Make a trace of cumulative counters, whose sum is meant.
 
     Args:
         rails: of each counter its times in seconds and what it showed, in joules.
         source: what the file is.
         wrap_j: at which energy they begin anew; None where they do not.
+        may_wrap: whether there are such counters in this kind of file, so that the user may say it.
         notes: what was decided before.
 
     Raises:
@@ -203,9 +214,13 @@ def of_counters(rails: Sequence[tuple[Values, Values]], *, source: str, wrap_j: 
         falls = int((step < 0).sum())
         if falls and wrap_j is None:
             place = int(np.argmax(step < 0)) + 1
+            cure = (
+                "give --wrap JOULES if it begins anew there, or record without a restart"
+                if may_wrap
+                else "record without a restart"
+            )
             raise UsageError(
-                f"the counter falls from {energy_j[place - 1]:.6g} J to {energy_j[place]:.6g} J at {times_s[place]:.3f} s: give "
-                "--wrap JOULES if it begins anew there, or record without a restart"
+                f"the counter falls from {energy_j[place - 1]:.6g} J to {energy_j[place]:.6g} J at {times_s[place]:.3f} s: {cure}"
             )
         if wrap_j is not None and (energy_j.min() < 0 or energy_j.max() > wrap_j):
             raise UsageError(
@@ -215,7 +230,8 @@ def of_counters(rails: Sequence[tuple[Values, Values]], *, source: str, wrap_j: 
         step = np.where(step < 0, step + (wrap_j or 0.0), step)
         unwrapped.append((times_s, np.concatenate([[0.0], step.cumsum()])))
     cell_s = max(float(np.median(np.diff(times_s))) for times_s, _ in unwrapped)
-    edges = _edges(max(times[0] for times, _ in unwrapped), min(times[-1] for times, _ in unwrapped), cell_s)
+    samples = max(len(times) for times, _ in unwrapped)
+    edges = _edges(max(times[0] for times, _ in unwrapped), min(times[-1] for times, _ in unwrapped), cell_s, samples)
     if len(edges) <= MIN_SAMPLES:
         raise UsageError("the counters have no time in common; record them in one trace")
     energy = sum(np.interp(edges, times_s, energy_j) for times_s, energy_j in unwrapped)
@@ -232,10 +248,11 @@ def of_counters(rails: Sequence[tuple[Values, Values]], *, source: str, wrap_j: 
     )
 
 
-def _edges(first_s: float, last_s: float, cell_s: float) -> Values:
+def _edges(first_s: float, last_s: float, cell_s: float, samples: int) -> Values:
     count = int((last_s - first_s) / cell_s + 1e-6)
-    if count > MAX_CELLS:
+    if count > min(MAX_CELLS, max(FEW_CELLS, CELLS_PER_SAMPLE * samples)):
         raise UsageError(
-            f"{last_s - first_s:.0f} s in steps of {cell_s:.3g} s are too many for a trace; cut it with --start and --end"
+            f"{samples} samples, most of them {cell_s:.3g} s apart, are spread over {last_s - first_s:.6g} s: times jump, "
+            "or most are missing; record again, or cut what is beyond the jump out of the file"
         )
     return np.asarray(first_s + np.arange(max(count, 0) + 1) * cell_s, np.float64)
