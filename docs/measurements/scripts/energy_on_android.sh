@@ -12,27 +12,39 @@ regions=${REGIONS:-50} inferences=${INFERENCES:-200} pause=${PAUSE:-3} wait=${WA
 output=${OUTPUT:-build/energy} there=/data/local/tmp/edgevit-energy
 mkdir -p "$output"
 
+# What a bundle names reaches the phone's shell, so only names that no shell takes for anything else are let through.
 read -r model name bytes shape < <(python - "$bundle" <<'PYTHON'
-import json, math, sys
+import json, math, re, sys
 manifest = json.load(open(f"{sys.argv[1]}/manifest.json"))
-given = manifest["inputs"][0]
-assert given["dtype"] == "float32" and all(isinstance(axis, int) for axis in given["shape"]), "convert with a fixed batch and size"
-print(manifest["path"], given["name"], 4 * math.prod(given["shape"]), ",".join(map(str, given["shape"])))
+path, given = manifest["path"], manifest["inputs"][0]
+for text in (path, given["name"]):
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._/-]*", text) or ".." in text:
+        sys.exit(f"{text!r} in manifest.json: a name has letters, digits, . _ / and - here, and no ..; convert again")
+if given["dtype"] != "float32" or not all(type(axis) is int and axis > 0 for axis in given["shape"]):
+    sys.exit("the bundle has an input of another type or of no fixed size; convert with a fixed batch and size")
+print(path, given["name"], 4 * math.prod(given["shape"]), ",".join(map(str, given["shape"])))
 PYTHON
 )
+for number in "$regions" "$inferences" "$pause" "$wait" "$threads"; do
+    [[ $number =~ ^[0-9]+(\.[0-9]+)?$ ]] || { echo "REGIONS, INFERENCES, PAUSE, WAIT and THREADS are numbers, not $number" >&2; exit 2; }
+done
 head -c "$bytes" "$bundle/golden/input.f32" > "$output/input.f32"
 
 case $runtime in
 litert)
-    flags="--graph=$model --num_threads=$threads --use_xnnpack=true --input_layer=$name --input_layer_shape=$shape"
+    on_phone=model.tflite
+    flags="--graph=model.tflite --num_threads=$threads --use_xnnpack=true --input_layer=$name --input_layer_shape=$shape"
     flags="$flags --input_layer_value_files=$name:input.f32 --warmup_runs=1 --warmup_min_secs=0 --min_secs=0 --max_secs=100000"
     apart="./program $flags --num_runs=$regions --run_delay=$pause"
     together="./program $flags --num_runs=$inferences" ;;
 executorch)
-    flags="--model_path=$model --inputs=input.f32 --cpu_threads=$threads --print_output=none"
+    on_phone=model.pte
+    flags="--model_path=model.pte --inputs=input.f32 --cpu_threads=$threads --print_output=none"
     apart="(i=0; while [ \$i -lt $regions ]; do sleep $pause; echo; i=\$((i + 1)); done) | ./program $flags --server_mode"
     together="./program $flags --num_executions=$inferences" ;;
 onnx)
+    on_phone=model.onnx
+    [[ $model != *.ort ]] || on_phone=model.ort
     python - "$output" "$name" "$shape" <<'PYTHON'
 import pathlib, sys
 import numpy, onnx
@@ -41,7 +53,7 @@ values = numpy.fromfile(f"{folder}/input.f32", "<f4").reshape([int(axis) for axi
 pathlib.Path(folder, "input_0.pb").write_bytes(onnx.numpy_helper.from_array(values, name).SerializeToString())
 PYTHON
     apart=""
-    together="./program -m times -r $inferences -x $threads $model result.txt" ;;
+    together="./program -m times -r $inferences -x $threads $on_phone result.txt" ;;
 *) echo "unknown runtime $runtime: litert, executorch or onnx" >&2; exit 2 ;;
 esac
 [ "$how" = rails ] || [ "$how" = meter ] || { echo "unknown way $how: rails or meter" >&2; exit 2; }
@@ -51,14 +63,15 @@ if [ "$how" = meter ] && [ -n "$apart" ]; then per_region=1; else apart=$in_star
 
 adb shell "rm -rf $there && mkdir -p $there/test_data_set_0"
 adb push "$program" "$there/program"
-for file in "$bundle/$model" "$output/input.f32"; do adb push "$file" "$there/"; done
+adb push "$bundle/$model" "$there/$on_phone"
+adb push "$output/input.f32" "$there/input.f32"
 [ "$runtime" != onnx ] || adb push "$output/input_0.pb" "$there/test_data_set_0/"
 adb shell "chmod 755 $there/program"
 
 if [ "$how" = meter ]; then
     adb shell "cd $there && nohup sh -c 'sleep $wait; $apart' > log.txt 2>&1 &"
     echo "begins in $wait s: start the meter and unplug USB now. Then, with the trace:"
-    echo "python convert.py energy TRACE --bundle $bundle --runs $regions --per-region $per_region --output $output"
+    echo "python convert.py energy TRACE --bundle ${bundle@Q} --runs $regions --per-region $per_region --output ${output@Q}"
     exit
 fi
 tracer=$(adb shell perfetto --txt -c - -o /data/misc/perfetto-traces/edgevit.pftrace --background <<CONFIG
@@ -72,4 +85,4 @@ adb shell "cd $there && $apart" > "$output/log.txt" 2>&1
 sleep 5
 adb shell "kill -INT ${tracer//[^0-9]/}; sleep 2"
 adb pull /data/misc/perfetto-traces/edgevit.pftrace "$output/edgevit.pftrace"
-echo "python convert.py energy $output/edgevit.pftrace --bundle $bundle --runs $regions --per-region $per_region --rails all --output $output"
+echo "python convert.py energy ${output@Q}/edgevit.pftrace --bundle ${bundle@Q} --runs $regions --per-region $per_region --rails all --output ${output@Q}"
