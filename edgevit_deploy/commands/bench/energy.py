@@ -10,14 +10,14 @@ from edgevit_deploy.commands.pages import Table
 if TYPE_CHECKING:
     from edgevit_deploy.measure.energy.host import HostEnergy
 
-COLUMNS = ("file", "meter", "mJ a run above idle", "95 %", "mJ a run in all", "W above idle", "idle W before, after", "runs")
+COLUMNS = ("file", "meter", "mJ a run above idle", "95 %", "mJ a run in all", "W above idle", "idle W", "runs")
 
 
 def energy_table(energies: "Sequence[HostEnergy]") -> Table:
     """Return what each file takes, by each meter."""
     rows = []
     for entry in energies:
-        (low, high), (before, after) = entry.interval_mj, entry.idle
+        (low, high), idle = entry.interval_mj, [window.watts for window in entry.idle]
         rows.append(
             [
                 entry.label,
@@ -26,7 +26,7 @@ def energy_table(energies: "Sequence[HostEnergy]") -> Table:
                 f"{low:.4g} to {high:.4g}",
                 f"{entry.total_mj:.4g}",
                 f"{entry.mean_w:.3g}",
-                f"{before.watts:.3g}, {after.watts:.3g}",
+                f"{min(idle):.3g} to {max(idle):.3g}",
                 str(sum(window.runs for window in entry.windows)),
             ]
         )
@@ -55,7 +55,8 @@ def energy_lines(energies: "Sequence[HostEnergy]") -> list[str]:
     first = energies[0]
     return [
         f"energy: {len(first.windows)} windows of about {first.windows[0].seconds:.1f} s for each file, shuffled, with all "
-        "of them loaded; idle is measured before and after and lies on a line between. A counter sees the whole machine, other "
+        "of them loaded; idle is measured before and after each round, and a straight line through it is subtracted. "
+        "A counter sees the whole machine, other "
         "programs too; RAPL sees no disk, screen or power supply. A GPU's counter says nothing about what runs on the CPU.",
         *dict.fromkeys(f"warning: {entry.warning}" for entry in energies if entry.warning),
     ]

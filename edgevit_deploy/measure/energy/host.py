@@ -1,4 +1,4 @@
-"""What a run takes on this host, by its own counters: windows of runs, shuffled, between two windows of doing nothing."""
+"""What a run takes on this host, by its own counters: rounds of windows, shuffled, with windows of doing nothing between."""
 
 import math
 import time
@@ -11,14 +11,14 @@ import numpy as np
 from edgevit_deploy.errors import MissingError
 from edgevit_deploy.measure.benchmark import Candidate, block_order
 from edgevit_deploy.measure.energy.meters import Meter
-from edgevit_deploy.measure.energy.result import mean_interval
+from edgevit_deploy.measure.energy.result import student_975
+from edgevit_deploy.measure.energy.trace import Values
 from edgevit_deploy.session import Session
 
 WINDOW_S = 2.0
 """A counter advances about once a millisecond, so its own steps are a thousandth of a window at most."""
 
 ROUNDS = 6
-IDLE_WINDOWS = 2
 SETTLE_S = 0.5
 """Before doing nothing is measured: threads of a runtime still wait busily for a while."""
 
@@ -50,18 +50,17 @@ class HostEnergy:
         label: of the file.
         meter: what counted.
         windows: of runs.
-        idle: windows of doing nothing, before and after all files.
+        idle: windows of doing nothing, before the first round and after each.
     """
 
     label: str
     meter: str
     windows: tuple[Window, ...]
-    idle: tuple[Window, Window]
+    idle: tuple[Window, ...]
 
     def idle_w(self, at_s: float) -> float:
-        """Return idle power at some time, on a line between before and after."""
-        before, after = self.idle
-        return float(np.interp(at_s, (before.at_s, after.at_s), (before.watts, after.watts)))
+        """Return idle power at some time, by the straight line that fits its windows best."""
+        return self._idle_line.at_w(at_s)
 
     @property
     def energies_mj(self) -> tuple[float, ...]:
@@ -80,11 +79,25 @@ class HostEnergy:
 
     @property
     def interval_mj(self) -> tuple[float, float]:
-        """95 % interval of the mean above idle: from window to window, and by half of what idle has changed."""
-        low, high = mean_interval(np.array(self.energies_mj))
-        run_s = sum(window.seconds for window in self.windows) / sum(window.runs for window in self.windows)
-        half = math.hypot((high - low) / 2, 1000 * run_s * abs(self.idle[1].watts - self.idle[0].watts) / 2)
+        """95 % interval of the mean above idle, by Student's t of what windows of runs and windows of idle scatter.
+
+        Both means are uncertain on their own, with few degrees of freedom each; how many they have together is Welch's and
+        Satterthwaite's approximation.
+        """
+        energies = np.array(self.energies_mj)
+        runs, line = len(energies), self._idle_line
+        per_watt = 1000 * float(np.mean([window.seconds / window.runs for window in self.windows]))
+        own = float(energies.var(ddof=1)) / runs
+        beneath = (per_watt * line.error_w(float(np.mean([window.at_s for window in self.windows])))) ** 2
+        if not own + beneath:
+            return self.mean_mj, self.mean_mj
+        freedom = (own + beneath) ** 2 / (own**2 / (runs - 1) + beneath**2 / line.freedom)
+        half = student_975(freedom) * math.sqrt(own + beneath)
         return self.mean_mj - half, self.mean_mj + half
+
+    @property
+    def _idle_line(self) -> "_Line":
+        return _Line(at_s=np.array([window.at_s for window in self.idle]), watts=np.array([window.watts for window in self.idle]))
 
     @property
     def mean_w(self) -> float:
@@ -94,14 +107,42 @@ class HostEnergy:
     @property
     def warning(self) -> str:
         """Say that idle power has changed; nothing where it has not."""
-        before, after = self.idle
-        change = abs(after.watts - before.watts)
-        if change <= NOISY_IDLE * float(np.mean([window.watts for window in self.windows])):
+        idle = [window.watts for window in self.idle]
+        if max(idle) - min(idle) <= NOISY_IDLE * float(np.mean([window.watts for window in self.windows])):
             return ""
         return (
-            f"{self.meter}: idle power was {before.watts:.1f} W before and {after.watts:.1f} W after; stop other work on this "
-            "machine, and let it cool"
+            f"{self.meter}: idle power was between {min(idle):.1f} W and {max(idle):.1f} W; stop other work on this machine, and "
+            "let it cool"
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Line:
+    """The straight line of least squares through idle power over time: a machine warms up."""
+
+    at_s: Values
+    watts: Values
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the scatter about it."""
+        return len(self.watts) - 2
+
+    @property
+    def _slope(self) -> float:
+        away_s = self.at_s - self.at_s.mean()
+        return float(away_s @ self.watts / (away_s @ away_s))
+
+    def at_w(self, at_s: float) -> float:
+        """Return the power at some time."""
+        return float(self.watts.mean()) + self._slope * (at_s - float(self.at_s.mean()))
+
+    def error_w(self, at_s: float) -> float:
+        """Return the standard error of the power at some time."""
+        away_s = self.at_s - self.at_s.mean()
+        rest = self.watts - self.watts.mean() - self._slope * away_s
+        share = 1 / len(self.watts) + (at_s - float(self.at_s.mean())) ** 2 / float(away_s @ away_s)
+        return math.sqrt(float(rest @ rest) / self.freedom * share)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -137,7 +178,7 @@ def measure_host_energy(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[HostEnergy, ...]:
-    """Measure what files take, all loaded at once; counters see the whole machine, so idle is measured in the same run.
+    """Measure what files take, all loaded at once; counters see the whole machine, so idle is measured between the rounds.
 
     Args:
         candidates: the files.
@@ -159,20 +200,21 @@ def measure_host_energy(
     with ExitStack() as stack:
         sessions = [stack.enter_context(candidate.session(threads)) for candidate in candidates]
         counts = [_runs_in(window_s, session, candidate) for session, candidate in zip(sessions, candidates, strict=True)]
-        before = _idle(watch, window_s, sleep, step)
+        idle = [_idle(watch, window_s, sleep, step)]
         order = block_order(len(candidates), ROUNDS, seed) if len(candidates) > 1 else [0] * ROUNDS
         for number, index in enumerate(order):
             step(f"energy: window {number + 1} of {len(order)}: {candidates[index].label}")
             watch.start()
             sessions[index].time_runs(candidates[index].feeds, counts[index])
             windows[index].append(watch.stop(counts[index]))
-        after = _idle(watch, window_s, sleep, step)
+            if (number + 1) % len(candidates) == 0:
+                idle.append(_idle(watch, window_s, sleep, step))
     return tuple(
         HostEnergy(
             label=candidate.label,
             meter=meter.name,
             windows=tuple(entry[place] for entry in mine),
-            idle=(before[place], after[place]),
+            idle=tuple(entry[place] for entry in idle),
         )
         for candidate, mine in zip(candidates, windows, strict=True)
         for place, meter in enumerate(meters)
@@ -188,7 +230,7 @@ def _idle(watch: _Watch, window_s: float, sleep: Callable[[float], None], step: 
     step("energy: doing nothing")
     sleep(min(SETTLE_S, window_s))
     watch.start()
-    sleep(IDLE_WINDOWS * window_s)
+    sleep(window_s)
     idle = watch.stop(0)
     for meter, window in zip(watch.meters, idle, strict=True):
         if window.joules <= 0:

@@ -185,7 +185,7 @@ def mean_interval(values: Values) -> tuple[float, float]:
     return mean - half, mean + half
 
 
-def student_975(freedom: int) -> float:
+def student_975(freedom: float) -> float:
     """Return the 97.5 percentile of Student's t, by the expansion in 1/freedom (Abramowitz and Stegun 26.7.5)."""
     z = NormalDist().inv_cdf(0.975)
     return (
