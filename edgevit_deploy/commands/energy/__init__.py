@@ -99,7 +99,7 @@ def energy(
         end: Leave out what is after.
         pause_ms: Power that falls to the background for less than this is still the same inference.
         max_error: By how much the mean may be wrong, as a share of it, by what the trace itself shows.
-        uneven: Let inferences differ by any factor; without it one with 1.75 times the usual energy is taken for two.
+        uneven: Let inferences differ by any factor; without it one that the scatter of the others does not explain is refused.
         per_region: Inferences that each region holds, where a program cannot pause between them; energies are divided by it.
         accuracy: Top-1 in percent, for top-1 per millijoule.
         bundle: The bundle that was run: its name, and its accuracy if `evaluate --record` has put it there.

@@ -6,12 +6,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.measure.energy.levels import Levels
+from edgevit_deploy.measure.energy.levels import Levels, runs_of
 from edgevit_deploy.measure.energy.regions import Regions
 from edgevit_deploy.measure.energy.trace import Trace, Values
 
 UNEVEN_HIGH, UNEVEN_LOW = 1.75, 0.5
 """An inference that takes so many times the usual energy is two, or half of one."""
+
+OUTLIER_SIGMAS, OUTLIER_SHARE = 6.0, 0.25
+"""So far from the usual energy, by the scatter of the others and by a share of it, is something else or not whole."""
+
+FEW_RUNS = 5
+"""The scatter of so few says little of itself; twice as many sigmas are then let pass."""
+
+LOST_SHARE = 0.9
+"""A gap of so much of the usual inference may have swallowed one."""
+
+IDLE_SIGMAS, IDLE_SHARE, BESIDE = 6.0, 0.03, 4
+"""Two levels of idle are so many sigmas of a pause apart, and such a share of the step, by so many pauses beside."""
 
 MOST_INCOMPLETE = 0.1
 """Share of inferences that may be left out because samples are missing in them."""
@@ -78,22 +90,71 @@ def objections(trace: Trace, regions: Regions, *, uneven: bool) -> Iterator[str]
     if incomplete > MOST_INCOMPLETE * runs:
         yield (
             f"samples are missing in {incomplete} of {runs} inferences; record again, at a lower rate or to a faster disk "
-            "(gaps in pauses do no harm)"
+            "(short gaps in pauses do no harm)"
         )
+    yield from _lost(trace, regions)
     energy = regions.energy_j
     usual = float(np.median(energy))
     if usual <= 0:
         yield "the inferences take no energy above the background; see whether the right columns were named"
     elif not uneven:
+        low, high = _usual_range(energy / usual, trace.cell_s / float(np.median(regions.duration_s)))
         for place in (int(np.argmax(energy)), int(np.argmin(energy))):
             ratio = energy[place] / usual
-            if not UNEVEN_LOW <= ratio <= UNEVEN_HIGH:
+            if not low <= ratio <= high:
                 at_s = trace.start_s + regions.spans[place, 0] * trace.cell_s
                 yield (
-                    f"inference {place + 1}, at {at_s:.3f} s, has {ratio:.2f} times the usual energy, as if two had run "
-                    "without a pause or one was cut; look at the picture, cut it off with --start and --end, or give --uneven if "
-                    "it is one"
+                    f"inference {place + 1}, at {at_s:.3f} s, has {ratio:.2f} times the usual energy, and {low:.2f} to "
+                    f"{high:.2f} is what their scatter allows: two without a pause, a part of one, or a warm-up in place of one; "
+                    "look at the picture, cut it off with --start and --end, or give --uneven if it is one"
                 )
+
+
+def _usual_range(ratios: Values, edges: float) -> tuple[float, float]:
+    """Return how far from the usual an inference may be.
+
+    By how the middle half scatters, so that an outlier does not excuse itself; what its edges leave open is added.
+    """
+    sigma = 1.4826 * float(np.median(np.abs(ratios - 1)))
+    away = max(OUTLIER_SHARE, OUTLIER_SIGMAS * (1 + FEW_RUNS / len(ratios)) * sigma) + edges
+    return max(UNEVEN_LOW, 1 - away), min(UNEVEN_HIGH, 1 + away)
+
+
+def _lost(trace: Trace, regions: Regions) -> Iterator[str]:
+    """Yield that a gap may hold a whole inference, which another one would then stand for in the count."""
+    usual_s = float(np.median(regions.duration_s))
+    for first, last in runs_of(~trace.known):
+        lasts_s = float(last - first) * trace.cell_s
+        if lasts_s >= LOST_SHARE * usual_s:
+            yield (
+                f"samples are missing for {1000 * lasts_s:.0f} ms from {trace.start_s + first * trace.cell_s:.3f} s, and an "
+                f"inference has {1000 * usual_s:.0f} ms: one may be lost there; record again, or cut there with --start and "
+                "--end and give --runs"
+            )
+            return
+
+
+def second_idle(levels: Levels, regions: Regions) -> str:
+    """Say that power outside of all inferences is another than in the pauses between them; nothing where it is not.
+
+    A drift goes on past the pauses beside, and both ends are not on the same side of it.
+    """
+    power, centres = regions.pause_w, regions.pauses.mean(axis=1)
+    inner = power[1:-1]
+    if len(inner) < BESIDE or not np.isfinite(power).all():
+        return ""
+    least_w = max(IDLE_SIGMAS * _scatter(inner), IDLE_SHARE * levels.step_w)
+    ends = [(0, slice(1, 1 + BESIDE)), (-1, slice(-1 - BESIDE, -1))]
+    away_w = []
+    for end, beside in ends:
+        drift = np.polyfit(centres[beside] - centres[end], power[beside], 1)
+        away_w.append(float(power[end] - np.polyval(drift, 0.0)))
+    if not (min(away_w) > least_w or max(away_w) < -least_w):
+        return ""
+    return (
+        f"before the first inference and after the last the background is {power[0]:.3g} W and {power[-1]:.3g} W, and between "
+        f"them {float(inner.mean()):.3g} W: what draws the difference counts as background here, and not for an inference"
+    )
 
 
 def clipped(trace: Trace) -> str:

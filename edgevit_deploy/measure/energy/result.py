@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.measure.energy.judge import Doubt, doubts, objections, refuse_wrong_count
+from edgevit_deploy.measure.energy.judge import Doubt, doubts, objections, refuse_wrong_count, second_idle
 from edgevit_deploy.measure.energy.levels import Levels, find_levels
 from edgevit_deploy.measure.energy.regions import Regions, measure_regions
 from edgevit_deploy.measure.energy.trace import Trace, Values
@@ -151,6 +151,8 @@ def _energy(trace: Trace, levels: Levels, regions: Regions, per_region: int) -> 
         notes.append(f"{left_out} inferences are left out of the mean, because samples are missing in them")
     if len(levels.bursts):
         notes.append(f"{len(levels.bursts)} short bursts of something else are counted as background")
+    if idle := second_idle(levels, regions):
+        notes.append(idle)
     if per_region > 1:
         notes.append(f"each region holds {per_region} inferences, and whatever else ran in it; figures are a share of it")
     return Energy(
