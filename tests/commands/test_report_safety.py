@@ -50,7 +50,7 @@ def test_everything_in_a_hostile_manifest_is_text(fake_bundle: Path) -> None:
             diff["worst_probe"] = diff["tolerance"]["reason"] = HOSTILE
         document["model"].update(variant=HOSTILE, dialect=HOSTILE, weights_sha256=HOSTILE, random_seed=None)
         for spec in (*document["inputs"], *document["outputs"]):
-            spec.update(name=HOSTILE, dtype=HOSTILE)
+            spec.update(name=HOSTILE)  # a type is one of two words, or the manifest is refused
 
     clean = Page(report(fake_bundle))
     edit_manifest(fake_bundle, change)
