@@ -88,6 +88,8 @@ class NcnnSession(Session):
     def _load(self) -> None:
         if any(spec.shape[0] != 1 for spec in (*self.inputs, *self.outputs)):
             raise RunError("ncnn has no batch axis: every shape must start with 1")
+        if others := [spec.dtype for spec in self.inputs if spec.dtype != "float32"]:  # its layers would read past bytes' end
+            raise RunError(f"an ncnn model takes float32, the manifest says {', '.join(others)}; convert again")
         model = self._model()
         self._net, self.substitute = self._read(model), ""
         if model.bf16_storage and not self.executes("bf16"):

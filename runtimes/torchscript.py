@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from edgevit_deploy.errors import RunError, first_line
-from edgevit_deploy.formats.torchscript import OPERATORS, read_lite_file
+from edgevit_deploy.formats.torchscript import OPERATORS, read_lite_file, takes_bytes
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, OpTime, Session, nameless_ops
 
@@ -40,6 +40,9 @@ class TorchLiteSession(Session):
             torch.set_num_threads(self.threads)
         if objections := read_lite_file(self.path).objections():
             raise RunError(f"refused before loading it: {'; '.join(objections)}")
+        taken = "uint8" if takes_bytes(self.path) else "float32"
+        if others := [spec.dtype for spec in self.inputs if spec.dtype != taken]:
+            raise RunError(f"it takes {taken}, the manifest says {', '.join(others)}; convert again")
         try:
             self._program = mobile._load_for_lite_interpreter(str(self.path))  # type: ignore[no-untyped-call]
         except RuntimeError as error:

@@ -39,7 +39,7 @@ def print_top5(bundles: Sequence[Path], photographs: "PictureFolder") -> "dict[s
     results: dict[str, Classified] = {}
     for bundle in bundles:
         manifest = open_bundle(bundle)
-        chosen = runnable(artifact_of(bundle, manifest), THIS_HOST)
+        chosen = runnable(artifact_of(bundle, manifest, THIS_HOST), THIS_HOST)
         if chosen is None or manifest.conversion.returns == "features":
             continue
         with progress(str(bundle)) as step:

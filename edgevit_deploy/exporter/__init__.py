@@ -226,6 +226,10 @@ class Exporter(ABC, Generic[OptionsT]):
         """Return a plan with another scheme; a target whose options say some of it changes them as well."""
         return replace(plan, scheme=scheme)
 
+    def refused_inputs(self, precision: Precision) -> Mapping[InputKind, str]:  # noqa: ARG002 - most take the same in each
+        """Return what the input of its files cannot be in a precision, and why, as a sentence without its end."""
+        return self.cannot_take
+
     def refuse(self, plan: ExportPlan[OptionsT]) -> None:
         """Refuse an unsupported combination before any work; a target adds its own cases and calls super().
 
@@ -254,10 +258,11 @@ class Exporter(ABC, Generic[OptionsT]):
             raise UsageError(f"{self.target} cannot have a dynamic batch; use --batch N")
         if plan.dynamic_size and not self.dynamic_size:
             raise UsageError(f"{self.target} cannot have a dynamic image size; use --image-size N or HxW")
-        if plan.takes in self.cannot_take:
-            others = [kind for kind in INPUTS if kind not in self.cannot_take]
+        refused = self.refused_inputs(plan.precision)
+        if plan.takes in refused:
+            others = [kind for kind in INPUTS if kind not in refused]
             alike = [kind for kind in others if INPUTS[kind].pixels == INPUTS[plan.takes].pixels] or others
-            why = self.cannot_take[plan.takes]
+            why = refused[plan.takes]
             raise UsageError(f"{self.target} cannot take --input {plan.takes} ({why}); use --input {' or '.join(alike)}")
         if plan.graph not in self.graphs:
             raise UsageError(f"{self.target} cannot hold the {plan.graph} graph; use --graph {' or '.join(self.graphs)}")

@@ -51,7 +51,7 @@ class JudgeJob:
             photographs = photographs_in(scratch / "photographs", given.source)
             calibration = CalibrationChoice(ranges=ranges_of(bundle, manifest))
             with open_workbench(loaded, THIS_HOST, photographs=photographs, calibration=calibration) as workbench:
-                report = check_weights(manifest, artifact_of(bundle, manifest), workbench)
+                report = check_weights(manifest, artifact_of(bundle, manifest, THIS_HOST), workbench)
             judged = replace(manifest, parity=report)
             usage = THIS_HOST.find_exporter(manifest.target).usage
             (bundle / README_NAME).write_text(bundle_readme(judged, usage), encoding="utf-8")

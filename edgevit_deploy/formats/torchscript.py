@@ -93,6 +93,8 @@ They are those of EdgeViT and of the networks that it is timed against (`peers.p
 are XNNPACK's, put in by `optimize_for_mobile`.
 """
 
+CAST = "aten::to.dtype"
+
 ZIP_MAGIC = b"PK\x03\x04"
 RECORD = re.compile(
     r"(data|constants|bytecode)\.pkl|byteorder|(\.data/)?version|\.data/serialization_id|(data|constants)/[^/]+|(?P<code>code/.+)"
@@ -154,6 +156,22 @@ def count_calls(path: Path, method: str = "forward") -> dict[str, int]:
     Raises:
         RunError: it is not a lite-interpreter file, or has no such method.
     """
+    return dict(sorted(Counter(_read_calls(path, method)).items()))
+
+
+def takes_bytes(path: Path) -> bool:
+    """Say whether a file makes floats of its input before anything else: it has no other place that tells what it takes.
+
+    A file of floats would take bytes all the same, for PyTorch promotes types, and one of bytes floats.
+
+    Raises:
+        RunError: it is not a lite-interpreter file.
+    """
+    return _read_calls(path, "forward")[:1] == [CAST]
+
+
+def _read_calls(path: Path, method: str) -> list[str]:
+    """Return the operators that a method calls, in order."""
     import torch
 
     check_archive(path)
@@ -162,10 +180,9 @@ def count_calls(path: Path, method: str = "forward") -> dict[str, int]:
         _, *methods = _Bytecode(io.BytesIO(reader.get_record("bytecode.pkl"))).load()
         (tables,) = (dict(tables) for name, tables, *_ in methods if name.rpartition(".")[2] == method)
         names = [".".join(filter(None, (name, overload))) for name, overload, *_ in tables["operators"]]
-        calls = Counter(names[index] for code, index, _ in tables["instructions"] if code in ("OP", "OPN"))
+        return [names[index] for code, index, _ in tables["instructions"] if code in ("OP", "OPN")]
     except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, pickle.UnpicklingError) as error:
         raise RunError(f"{path.name}: no bytecode of {method!r} can be read: {first_line(error)}") from error
-    return dict(sorted(calls.items()))
 
 
 class _Bytecode(pickle.Unpickler):

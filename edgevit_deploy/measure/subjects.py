@@ -7,6 +7,7 @@ from pathlib import Path
 from edgevit_deploy.bundle.folder import open_bundle, read_golden
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.errors import BundleError, UsageError
+from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.host import ThisHost
 from edgevit_deploy.measure.benchmark import Candidate
 from edgevit_deploy.session import Session
@@ -21,6 +22,7 @@ class Ready:
 
     bundle: Path
     manifest: Manifest
+    artifact: Artifact
     session_type: type[Session]
     label: str
 
@@ -54,7 +56,8 @@ def read_subject(bundle: Path, host: ThisHost, label: str | None = None) -> Read
     if not session_type.executes_target:
         reason = f"{session_type.name} proves numbers and says nothing about speed; {host.why_not_run(manifest.target)}"
         return Skipped(bundle=label, reason=reason)
-    golden = check_golden(bundle, manifest, artifact_of(bundle, manifest), host)
+    artifact = artifact_of(bundle, manifest, host)
+    golden = check_golden(bundle, manifest, artifact, host)
     if golden.status != "failed" and golden.substitute:
         return Skipped(bundle=label, reason=f"{golden.substitute}, whose speed is not the file's")
     if golden.status != "passed":
@@ -62,7 +65,7 @@ def read_subject(bundle: Path, host: ThisHost, label: str | None = None) -> Read
             f"{bundle} does not reproduce its golden outputs on {session_type.name} here: the speed of wrong numbers means "
             f"nothing; see `{PROGRAM} verify {bundle}`"
         )
-    return Ready(bundle=bundle, manifest=manifest, session_type=session_type, label=label)
+    return Ready(bundle=bundle, manifest=manifest, artifact=artifact, session_type=session_type, label=label)
 
 
 def common_batch(subjects: Sequence[Ready]) -> int:
@@ -83,5 +86,4 @@ def common_batch(subjects: Sequence[Ready]) -> int:
 def candidate_of(subject: Ready, batch: int) -> Candidate:
     """Feed a file its own golden inputs, as many as its batch takes."""
     images, _ = read_golden(subject.bundle, subject.manifest)
-    artifact = artifact_of(subject.bundle, subject.manifest)
-    return Candidate.of(subject.label, subject.session_type, artifact, images, batch)
+    return Candidate.of(subject.label, subject.session_type, subject.artifact, images, batch)

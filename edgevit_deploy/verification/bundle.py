@@ -93,7 +93,7 @@ def verify(
     step("hashing")
     manifest = open_bundle(bundle)
     labels = read_labels(bundle, manifest)
-    artifact = artifact_of(bundle, manifest)
+    artifact = artifact_of(bundle, manifest, host)
     check_description(bundle, manifest, labels, artifact, host)
     check_rounding(bundle, manifest, artifact, host)
     step("replaying the golden inputs")
@@ -134,13 +134,24 @@ def verify(
     )
 
 
-def artifact_of(bundle: Path, manifest: Manifest) -> Artifact:
-    """Return the artifact of a bundle as its manifest describes it.
+def artifact_of(bundle: Path, manifest: Manifest, host: Host) -> Artifact:
+    """Return the artifact of a bundle as its manifest describes it: whoever runs a bundle's file asks here.
+
+    Args:
+        bundle: the folder.
+        manifest: of it.
+        host: finds the exporter, which knows what its files take.
 
     Raises:
         BundleError: a named file is not there, or not recorded.
-        UsageError: inputs and outputs that are not those of the manifest's task.
+        UsageError: inputs and outputs that are not those of the manifest's task, or an input that no file of the target has.
     """
+    takes, refused = manifest.conversion.takes, host.find_exporter(manifest.target).refused_inputs(manifest.precision)
+    if takes in refused:
+        raise UsageError(
+            f"{bundle}: the manifest says that the file takes {takes}, which no {manifest.target} file in {manifest.precision} "
+            f"does ({refused[takes]}); convert again"
+        )
     built_from = None
     if manifest.built_from is not None:
         built_from = Artifact(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from edgevit_deploy.deploy.form import Form, form_beside
-from edgevit_deploy.errors import ExportError, RunError, UsageError
+from edgevit_deploy.errors import ExportError, RunError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
 from edgevit_deploy.formats.ncnn import BIN_NAME, ENDS, PARAM_NAME, NcnnModel, ask_for_bf16_storage, read_ncnn_model
 from edgevit_deploy.parity.bounds import NoiseMultiple
@@ -56,6 +56,7 @@ BF16_STORAGE_NOTE = (
     "instructions stores and computes the same, and may gain nothing. ncnn 1.0.20261020 computes pixel shuffles wrongly with it, "
     "which ncnn's own form of the network does not have."
 )
+IMAGE_IN_BF16 = "in bf16 ncnn normalises pixels in bfloat16, which costs too much"
 OPTIONS: dict[Precision, str] = {"fp32": OPTIONS_OFF, "fp16": HALF_STORAGE, "bf16": BF16_STORAGE_NOTE}
 ONE_SIZE = "Batch 1 and {height} x {width} only: ncnn has no batch axis, and model.param has this size in its reshapes."
 NAMES = "ncnn calls the input in0 and the output out0: in the manifest `{input}` and `{output}`, with a batch axis of 1 in front."
@@ -101,17 +102,12 @@ class NcnnExporter(Exporter[NcnnOptions]):
     usage: ClassVar[str] = usage_beside(__file__)
     form: ClassVar[Form] = form_beside(__file__)
 
-    def refuse(self, plan: ExportPlan[NcnnOptions]) -> None:
-        """Refuse images in bf16: ncnn would normalise them in bfloat16 too, in a range of 0 to 255.
+    def refused_inputs(self, precision: Precision) -> Mapping[InputKind, str]:
+        """Refuse images in bf16 as well: ncnn would normalise them in bfloat16 too, in a range of 0 to 255.
 
         On the trained network the error was 2.9 times that of bfloat16 itself.
-
-        Raises:
-            UsageError: saying what works instead.
         """
-        super().refuse(plan)
-        if plan.precision == "bf16" and plan.takes == "image":
-            raise UsageError("ncnn normalises pixels in bfloat16 in bf16, which costs too much; use --input tensor")
+        return {**self.cannot_take, "image": IMAGE_IN_BF16} if precision == "bf16" else self.cannot_take
 
     def export(self, module: "nn.Module", plan: ExportPlan[NcnnOptions], folder: Path) -> Artifact:
         """Write `model.ncnn/` into `folder` and read back what was written.

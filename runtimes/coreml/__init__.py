@@ -11,6 +11,7 @@ from edgevit_deploy.errors import RunError
 from edgevit_deploy.formats.coreml import class_labels, import_coremltools, read_package
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, Session
+from edgevit_deploy.spec import TensorSpec
 
 
 class CoreMLSession(Session):
@@ -36,6 +37,7 @@ class CoreMLSession(Session):
     def _load(self) -> None:
         self.threads = None  # Core ML chooses its own number
         spec = read_package(self.path)
+        check_types(spec.description, self.inputs)
         try:
             self._model = load_model(self.path)
         except Exception as error:  # coremltools raises Exception itself
@@ -58,6 +60,21 @@ class CoreMLSession(Session):
 
     def _unload(self) -> None:
         self._model = self._images = self._labels = self._probabilities = None
+
+
+def check_types(description: Any, expected: tuple[TensorSpec, ...]) -> None:
+    """Compare the types of a description's inputs with what the manifest says; a picture is fed from floats.
+
+    Raises:
+        RunError: naming an input of another type.
+    """
+    for feature in description.input:
+        array = feature.type.multiArrayType
+        picture = feature.type.HasField("imageType")
+        found = "float32" if picture or array.dataType == array.FLOAT32 else array.ArrayDataType.Name(array.dataType)
+        for spec in expected:
+            if spec.name == feature.name and spec.dtype != found:
+                raise RunError(f"its input {spec.name!r} holds {found}, the manifest says {spec.dtype}; convert again")
 
 
 def load_model(package: Path) -> Any:

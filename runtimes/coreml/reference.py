@@ -17,6 +17,7 @@ from edgevit_deploy.errors import RunError
 from edgevit_deploy.formats.coreml import read_package
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, Session
+from runtimes.coreml import check_types
 from runtimes.coreml.mil.program import Program, load_program
 
 Ranges = list[tuple[int, int]]
@@ -49,6 +50,9 @@ class MilReferenceSession(Session):
                 f"{self.path.name}: the program takes {sorted(taken)}, its description {sorted(accepted)}, "
                 f"expected {[expected.name for expected in self.inputs]}; convert again"
             )
+        check_types(spec.description, self.inputs)
+        if other := sorted({declared.dtype for declared in program.inputs} - {"fp32"}):
+            raise RunError(f"{self.path.name}: the program takes {', '.join(other)}, expected fp32; convert again")
         self._program, self._accepted = program, accepted
         self._probabilities = spec.description.predictedProbabilitiesName
 

@@ -186,7 +186,7 @@ def test_the_bundle_readme_says_what_an_app_needs(target: str, precision: Precis
 
 def open_session(bundle: Path) -> tuple[Session, Manifest]:
     manifest = read_manifest(bundle)
-    artifact = artifact_of(bundle, manifest)
+    artifact = artifact_of(bundle, manifest, THIS_HOST)
     chosen = runnable(artifact, THIS_HOST)
     assert chosen is not None
     session_type = THIS_HOST.find_session(chosen.target)

@@ -243,7 +243,7 @@ def test_the_command_line_refuses_by_name(expect_error: Callable[..., str], tmp_
     common = ("ncnn", "--model", "edgevit_xxs", "--output", tmp_path, "--graph")
     assert expect_error(2, *common, "original").endswith("cannot hold the original graph; use --graph deploy")
     bf16 = ("deploy", "--precision", "bf16", "--input", "image")
-    assert expect_error(2, *common, *bf16).endswith("which costs too much; use --input tensor")
+    assert expect_error(2, *common, *bf16).endswith("which costs too much); use --input tensor")
     assert "are slower: 0.8 times the speed of fp32" in expect_error(2, *common, "deploy", "--precision", "int8")
     for batch in ("2", "dynamic"):
         assert expect_error(2, *common, "deploy", "--batch", batch).endswith("one image a run; use --batch 1")

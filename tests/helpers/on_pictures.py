@@ -36,7 +36,7 @@ class Judged:
 
     def errors_of(self, bundle: Path) -> NDArray[np.float64]:
         """Return the largest error on each picture, run one at a time."""
-        artifact = artifact_of(bundle, open_bundle(bundle))
+        artifact = artifact_of(bundle, open_bundle(bundle), THIS_HOST)
         session_type = THIS_HOST.find_session(artifact.target)
         assert session_type is not None
         with session_type(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs) as session:

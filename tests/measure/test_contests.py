@@ -26,7 +26,8 @@ INT8 = FakeExporter.quantised["int8"].scheme
 def subject(manifest: Manifest, label: str, precision: Precision, scheme: Scheme | None) -> Ready:
     rounded = QuantisationRecord(scheme=scheme, calibration="calibration.json", sqnr_db={}) if scheme else None
     manifest = replace(manifest, precision=precision, quantisation=rounded)
-    return Ready(bundle=Path(label), manifest=manifest, session_type=FakeSession, label=label)
+    artifact = Artifact(target="fake", path=Path(label), inputs=manifest.inputs, outputs=manifest.outputs, tools={})
+    return Ready(bundle=Path(label), manifest=manifest, artifact=artifact, session_type=FakeSession, label=label)
 
 
 def baseline(label: str) -> Baseline:

@@ -109,7 +109,7 @@ def test_original_graph(tmp_path: Path, variant: str, target: str, precision: st
         (takes, *pair)
         for takes in ("image", "uint8")
         for pair in PAIRS
-        if takes not in TARGETS[pair[0]].load().cannot_take and (takes, *pair) != ("image", "ncnn", "bf16")
+        if takes not in TARGETS[pair[0]].load()().refused_inputs(pair[1])
     ],
 )
 def test_pixels_as_input(tmp_path: Path, takes: str, target: str, precision: str) -> None:

@@ -157,11 +157,11 @@ def test_it_times_runs_inside_the_child(artifact: Artifact) -> None:
         assert 20e6 < peak_bytes < 1e9
 
 
-def handwritten(folder: Path, batch: int = 1, session_type: type[Session] | None = None) -> Any:
+def handwritten(folder: Path, batch: int = 1, session_type: type[Session] | None = None, dtype: str = "float32") -> Any:
     """A session of the model written by hand; its outputs are not those of a classifier."""
     return (session_type or registered("ncnn"))(
         write_handwritten(folder),
-        inputs=(TensorSpec(name="x", shape=(batch, 3, 4, 4), dtype="float32"),),
+        inputs=(TensorSpec(name="x", shape=(batch, 3, 4, 4), dtype=dtype),),
         outputs=(TensorSpec(name="y", shape=(batch, 2, 4, 4), dtype="float32"),),
     )
 
@@ -174,6 +174,15 @@ def test_a_model_written_by_hand_is_computed_right(tmp_path: Path) -> None:
     weight, bias = np.arange(6, dtype=np.float64).reshape(2, 3), np.array([6.0, 7.0])
     exact = 2 * (np.einsum("oc,bchw->bohw", weight, x) + bias[None, :, None, None])
     np.testing.assert_allclose(y, exact, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "float16", "float64"])
+def test_what_is_no_float32_never_reaches_its_layers(tmp_path: Path, dtype: str) -> None:
+    with (
+        pytest.raises(RunError, match=f"takes float32, the manifest says {dtype}; convert again"),
+        handwritten(tmp_path, dtype=dtype),
+    ):
+        raise AssertionError("it was opened")
 
 
 def test_a_batch_is_refused(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def row(
 ) -> str:
     manifest = open_bundle(bundle)
     check_same_weights(manifest, model)
-    artifact, session_type = artifact_of(bundle, manifest), THIS_HOST.find_session(manifest.target)
+    artifact, session_type = artifact_of(bundle, manifest, THIS_HOST), THIS_HOST.find_session(manifest.target)
     widest, eight = manifest.bound_on_pictures, manifest.parity.diffs[0].tolerance
     assert session_type is not None, f"nothing here runs {manifest.target} files"
     assert widest is not None

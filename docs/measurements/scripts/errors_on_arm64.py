@@ -77,7 +77,8 @@ def main() -> None:
             sets.append(Probes(names=tuple(pixels), inputs=normalise(np.stack(list(pixels.values())), preprocess, "tensor")))
         precision = floating(manifest.precision, "noise")
         truths = [reference.truth(probes, ends, precision) for probes in sets]
-        artifact, bound = artifact_of(bundle, manifest), THIS_HOST.find_exporter(manifest.target).bound(manifest.precision)
+        artifact = artifact_of(bundle, manifest, THIS_HOST)
+        bound = THIS_HOST.find_exporter(manifest.target).bound(manifest.precision)
         locations = [LOCATIONS[manifest.target]]
         if (manifest.target, manifest.precision) == ("ncnn", "fp16"):
             locations.append("docs.measurements.scripts.errors_on_arm64:HalfSums")

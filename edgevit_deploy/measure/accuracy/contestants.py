@@ -137,7 +137,7 @@ def _origin(record: ModelRecord, weights: Path) -> ModelOrigin:
 def _contestant(
     bundle: Path, manifest: Manifest, model: LoadedModel | None, weights: Path | None, way: Way, host: ThisHost
 ) -> Contestant:
-    artifact, size = artifact_of(bundle, manifest), manifest.preprocess.crop
+    artifact, size = artifact_of(bundle, manifest, host), manifest.preprocess.crop
     fixed = manifest.inputs[0].shape[0]
     free_batch = way.batch or promised_batches(artifact)[0]
     batch = fixed if isinstance(fixed, int) else free_batch

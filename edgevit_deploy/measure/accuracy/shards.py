@@ -229,7 +229,7 @@ def _open_bundle(subject: Subject) -> Iterator[_Opened]:
     session_type = THIS_HOST.find_session(manifest.target)
     if session_type is None:
         raise MissingError(THIS_HOST.why_not_run(manifest.target) or f"no runtime for {manifest.target}")
-    artifact = artifact_of(subject.path, manifest)
+    artifact = artifact_of(subject.path, manifest, THIS_HOST)
     with session_type(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs, threads=subject.threads) as session:
         if session.substitute:
             raise MissingError(session.substitute)

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 import runtimes.coreml
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.formats.coreml import read_package
+from edgevit_deploy.session import Session
 from export.coreml.convert import CoreMLOptions
-from runtimes.coreml import CoreMLSession
+from runtimes.coreml import CoreMLSession, check_types
+from runtimes.coreml.reference import MilReferenceSession
 from tests.helpers.coreml import LABELS, SMALL
 
 
@@ -61,6 +65,31 @@ def test_arrays_go_in_and_out_as_they_are(artifacts: dict[str, Artifact], monkey
     with open_with(monkeypatch, artifacts["tensor"], model) as session:
         np.testing.assert_array_equal(session.run({"input": inputs})["logits"], logits)
     np.testing.assert_array_equal(model.fed["input"], inputs)
+
+
+@pytest.mark.parametrize("kind", ["tensor", "image", "classifier"])
+@pytest.mark.parametrize("session_type", [CoreMLSession, MilReferenceSession])
+def test_an_input_of_another_type_than_the_manifest_says_is_refused(
+    artifacts: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch, kind: str, session_type: type[Session]
+) -> None:
+    monkeypatch.setattr(runtimes.coreml, "load_model", lambda package: FakeModel({}))
+    artifact = artifacts[kind]
+    (spec,) = artifact.inputs
+    with session_type(artifact.path, inputs=(spec,), outputs=artifact.outputs):
+        pass
+    refused = session_type(artifact.path, inputs=(replace(spec, dtype="uint8"),), outputs=artifact.outputs)
+    with pytest.raises(RunError, match="its input 'input' holds float32, the manifest says uint8; convert again"), refused:
+        raise AssertionError("it was opened")
+
+
+def test_an_array_of_another_type_is_named(artifacts: dict[str, Artifact]) -> None:
+    description = read_package(artifacts["tensor"].path).description
+    check_types(description, artifacts["tensor"].inputs)
+    array = description.input[0].type.multiArrayType
+    for name in ("FLOAT16", "INT32"):
+        array.dataType = getattr(array, name)
+        with pytest.raises(RunError, match=f"holds {name}, the manifest says float32"):
+            check_types(description, artifacts["tensor"].inputs)
 
 
 def test_an_image_input_gets_a_picture(artifacts: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch) -> None:
