@@ -22,6 +22,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 from edgevit_deploy.cli import run
 from edgevit_deploy.parity import probe_sets
 from edgevit_deploy.process.interrupts import INTERRUPTS, SIGNALS
+from edgevit_deploy.spec import InputKind
 from tests.helpers import shared, tiers
 from tests.helpers.fakes import FAKE_COMMAND, register_fake
 from tests.helpers.remembered import remembered_noisiest
@@ -145,10 +146,20 @@ def listening() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def small_bundle() -> Path:
     """A good bundle of the fake target, of one block a stage at 32 x 32; link its files, and replace what is to change."""
+    return _small_bundle("tensor")
 
+
+@pytest.fixture(scope="session")
+def small_bundle_of_bytes() -> Path:
+    """The same, of a file that takes bytes."""
+    return _small_bundle("uint8")
+
+
+def _small_bundle(takes: InputKind) -> Path:
     def make(folder: Path) -> None:
+        tokens = ["fake", "--weights", str(tiny_weights()), *FAKE_COMMAND[3:5], "--input", takes, "--output", str(folder)]
         with pytest.MonkeyPatch.context() as monkeypatch:
             register_fake(monkeypatch)
-            assert run(["fake", "--weights", str(tiny_weights()), *FAKE_COMMAND[3:5], "--output", str(folder)]) == 0
+            assert run(tokens) == 0
 
-    return made_once("small-fake-bundle", make) / "fake-fp32"
+    return made_once(f"small-fake-bundle-{takes}", make) / "fake-fp32"

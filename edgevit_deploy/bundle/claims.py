@@ -38,6 +38,7 @@ def objections(manifest: "Manifest") -> Iterator[str]:
     for spec in ends:
         yield from _tensor(spec)
     yield from _free_axes(manifest)
+    yield from _types(manifest)
     yield from _golden(manifest)
     yield from _classes(manifest)
     if (probes := manifest.probes) and min(probes.synthetic, probes.photographs, probes.noisiest) < 0:
@@ -81,19 +82,28 @@ def _tensor(spec: TensorSpec) -> Iterator[str]:
 
 
 def _free_axes(manifest: "Manifest") -> Iterator[str]:
-    """Axes are free where the conversion left them so, else one could be named free that the file has fixed; so with types."""
+    """Axes are free where the conversion left them so, else one could be named free that the file has fixed."""
     batch, size = manifest.conversion.batch, manifest.conversion.image_size
     first = "batch" if batch == "dynamic" else batch
     sides = ("height", "width") if size == "dynamic" else size
     for spec in manifest.inputs:
-        if spec.dtype != (dtype := INPUTS[manifest.conversion.takes].dtype):
-            yield f"{spec.name!r} holds {spec.dtype}, and a file that takes {manifest.conversion.takes} holds {dtype}"
         if spec.shape != (first, 3, *sides):
             yield f"{spec.name!r} has the shape {spec.shape}, expected {(first, 3, *sides)}"
     for spec in manifest.outputs:
         named = [axis for axis in spec.shape[1:] if isinstance(axis, str)]
         if spec.shape[:1] != (first,) or (named and size != "dynamic"):
             yield f"{spec.name!r} has the shape {spec.shape}, expected a batch of {batch} and axes that are not free"
+
+
+def _types(manifest: "Manifest") -> Iterator[str]:
+    """Inputs are of the type that was asked for and outputs float32, those of what the file was built from as well."""
+    takes, built_from = manifest.conversion.takes, manifest.built_from
+    for spec in (*manifest.inputs, *(built_from.inputs if built_from else ())):
+        if spec.dtype != (dtype := INPUTS[takes].dtype):
+            yield f"{spec.name!r} holds {spec.dtype}, and a file that takes {takes} holds {dtype}"
+    for spec in (*manifest.outputs, *(built_from.outputs if built_from else ())):
+        if spec.dtype != "float32":
+            yield f"{spec.name!r} holds {spec.dtype}, and outputs hold float32"
 
 
 def _golden(manifest: "Manifest") -> Iterator[str]:

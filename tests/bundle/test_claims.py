@@ -1,5 +1,6 @@
 """What a manifest claims is checked before anything is allocated: each of these is one line, exit 2, and takes no memory."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,17 @@ def put(*path: str | int, value: Any) -> Callable[[dict], None]:
     return change
 
 
+def built_from(ends: str, dtype: str) -> Callable[[dict], None]:
+    """Return a change that names the file itself as what it was built from, with another type at one of its ends."""
+
+    def change(document: dict) -> None:
+        source = {field: copy.deepcopy(document[field]) for field in ("target", "path", "inputs", "outputs")}
+        source[ends][0]["dtype"] = dtype
+        document["built_from"] = source
+
+    return change
+
+
 CLAIMS = [
     (put("preprocess", "resize", value=[65536, 65536]), "preprocess.resize"),
     (put("preprocess", "resize", value=[0, 64]), "preprocess.resize"),
@@ -44,6 +56,11 @@ CLAIMS = [
     (put("outputs", 0, "shape", value=[1, 9]), "expected an output for each of 10 classes"),
     (put("outputs", 0, "shape", value=[1, 11]), "expected an output for each of 10 classes"),
     (put("outputs", 0, "shape", value=[1, 0]), "expected sizes of 1 and more"),
+    (put("inputs", 0, "dtype", value="uint8"), "holds uint8, and a file that takes tensor holds float32"),
+    (put("outputs", 0, "dtype", value="uint8"), "holds uint8, and outputs hold float32"),
+    (put("outputs", 0, "dtype", value="float16"), "holds float16, and outputs hold float32"),
+    (built_from("inputs", "uint8"), "holds uint8, and a file that takes tensor holds float32"),
+    (built_from("outputs", "float64"), "holds float64, and outputs hold float32"),
     (put("conversion", "batch", value=65536), "batch 65536"),
     (put("conversion", "image_size", value=[2**40, 64]), "conversion.image_size"),
     (put("model", "num_classes", value=10**7), "classes"),

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from edgevit_deploy.bundle.manifest import FileRecord, read_manifest
+from edgevit_deploy.cli import run
 from edgevit_deploy.commands.report.axis import Axis
+from edgevit_deploy.spec import INPUTS, InputKind
 from tests.helpers.bundles import edit_manifest
 from tests.helpers.report_page import Page, badges, report
+from tests.helpers.small import tiny_weights
 
 
 def test_the_page_shows_what_the_manifest_says(fake_bundle: Path) -> None:
@@ -109,3 +112,15 @@ def test_several_bundles_share_one_axis_and_short_names(fake_bundle: Path, tmp_p
     assert len(axes) == 4, "each bundle has one for its probes and one for the noisiest pictures near them"
     assert len(set(axes)) == 1
     assert "1e0" in axes[0]
+
+
+@pytest.mark.parametrize("takes", INPUTS)
+def test_what_an_app_is_to_feed_is_said_in_its_type(fake_target: None, tmp_path: Path, takes: InputKind) -> None:
+    tokens = ["fake", "--weights", str(tiny_weights()), "--image-size", "32", "--input", takes, "--output", str(tmp_path)]
+    assert run(tokens) == 0
+    manifest = json.loads((tmp_path / "fake-fp32" / "manifest.json").read_text())
+    text = Page(report(tmp_path / "fake-fp32")).text
+    said = re.search(r"feed (\S+) , (\S+) \(2, 3, 32, 32\), and compare with golden/output.f32 , float32 \(2, 10\)", text)
+    assert said is not None
+    assert said.groups() == (manifest["golden"]["input"]["path"], manifest["inputs"][0]["dtype"])
+    assert said[2] == ("uint8" if takes == "uint8" else "float32")

@@ -15,7 +15,7 @@ from edgevit_deploy.bundle import folder as bundle_folder
 from edgevit_deploy.commands import console
 from edgevit_deploy.outside.text import json_bytes
 from edgevit_deploy.verification import bundle as verification
-from tests.helpers.fuzzed_bundles import UNKNOWN, Edit, apply_form, edited, edits_of, form_of, golden_change, record_again
+from tests.helpers.fuzzed_bundles import INPUT, UNKNOWN, Edit, apply_form, edited, edits_of, form_of, golden_change, record_again
 from tests.helpers.fuzzing import Asker, expect, link_tree, must_find, replace_file, seek, varied
 
 pytestmark = pytest.mark.slow
@@ -84,6 +84,12 @@ def world(asker: Asker, small_bundle: Path) -> World:
     return World(asker=asker, pristine=small_bundle)
 
 
+@pytest.fixture
+def world_of_bytes(asker: Asker, small_bundle_of_bytes: Path) -> World:
+    link_tree(small_bundle_of_bytes, asker.root / "here" / "now" / "twin")
+    return World(asker=asker, pristine=small_bundle_of_bytes)
+
+
 def proven(document: Any) -> Any:
     document = json.loads(json.dumps(document), object_hook=lambda fields: {k: v for k, v in fields.items() if k != UNKNOWN})
     golden, labels = document["golden"], document["labels"]
@@ -101,6 +107,20 @@ def test_any_file_may_be_anything(world: World) -> None:
 
 def test_golden_data_that_the_model_does_not_reproduce_never_pass(world: World) -> None:
     seek(varied(golden_change), world.check_golden, GOLDEN_EXAMPLES)
+
+
+def test_a_bundle_of_bytes_is_held_to_the_same(world_of_bytes: World) -> None:
+    """An example in ten of the others': what is of its own is the file of golden inputs, and its type."""
+    world = world_of_bytes
+    own = {("inputs", 0, "dtype"), ("conversion", "takes"), ("golden", "input", "path"), ("golden", "input", "shape")}
+    seek(world.edits.filter(lambda edits: any(edit.place[:4] in own for edit in edits)), world.check_edits, FIELDS_EXAMPLES // 10)
+    seek(varied(form_of).filter(lambda form: form[0] == INPUT), world.check_form, FORMS_EXAMPLES // 10)
+    seek(varied(golden_change), world.check_golden, GOLDEN_EXAMPLES // 2)
+
+
+def test_bytes_that_a_stranger_changed_are_found(world_of_bytes: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgevit_deploy.verification.golden.golden_bounds", granted)
+    must_find(varied(golden_change), world_of_bytes.check_golden, GOLDEN_EXAMPLES, "passed with golden data")
 
 
 FIELD_CURES = {
@@ -160,9 +180,11 @@ def test_without_the_cure_a_file_is_found(cure: str, world: World, monkeypatch: 
     must_find(varied(form_of), world.check_form, FORMS_EXAMPLES, found)
 
 
-def test_a_bound_that_a_stranger_grants_himself_is_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def granted(recorded: Any, expected: Any, host: Any) -> dict[str, float]:
-        return {name: max(diff.tolerance.atol for diff in recorded.parity.diffs) for name in expected}
+def granted(recorded: Any, expected: Any, host: Any) -> dict[str, float]:
+    """What golden data may differ by, as a manifest says itself."""
+    return {name: max(diff.tolerance.atol for diff in recorded.parity.diffs) for name in expected}
 
+
+def test_a_bound_that_a_stranger_grants_himself_is_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgevit_deploy.verification.golden.golden_bounds", granted)
     must_find(varied(golden_change), world.check_golden, GOLDEN_EXAMPLES, "passed with golden data")

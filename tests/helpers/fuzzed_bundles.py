@@ -41,8 +41,21 @@ OTHER_KINDS = (
 OF_THE_BUNDLE = tuple(
     f'"{text}"'
     for text in (
-        *("manifest.json", "README.md", "golden", "golden/input.f32", "golden/output.f32", "labels.txt", "model.fake"),
-        *("fp16", "features", "probabilities", "dynamic", "image", "uint8", "passed", "failed", "logits", "batch", "height"),
+        *("manifest.json", "README.md", "golden", "golden/input.f32", "golden/input.u8", "golden/output.f32", "labels.txt"),
+        *(
+            "model.fake",
+            "fp16",
+            "features",
+            "probabilities",
+            "dynamic",
+            "image",
+            "uint8",
+            "passed",
+            "failed",
+            "logits",
+            "batch",
+            "height",
+        ),
     )
 )
 
@@ -209,7 +222,10 @@ FILE_FORMS: dict[str, Callable[[Path], object]] = {
     "endless": lambda path: (path.touch(), os.truncate(path, 2**40)),
 }
 
-PLACES = ("manifest.json", "golden/input.f32", "golden/output.f32", "labels.txt", "model.fake", "README.md", "golden", "extra")
+INPUT = "golden/input.*"
+"""Of floats or of bytes, as the bundle has it."""
+
+PLACES = ("manifest.json", INPUT, "golden/output.f32", "labels.txt", "model.fake", "README.md", "golden", "extra")
 BESIDE = {".DS_Store": True, "._model.fake": True, "Thumbs.db": True, "golden/desktop.ini": True, "golden/extra": False}
 BESIDE |= {".hidden": False, "a\x1b[2J": False, "\udcff": False, "deep/er/file": False}
 """Names of files beside those of a bundle, and whether one of that name does no harm."""
@@ -228,7 +244,7 @@ def form_of(random: Random) -> tuple[str, str, bool]:
 def apply_form(form: tuple[str, str, bool], bundle: Path) -> bool:
     """Change a bundle; return whether it may still pass."""
     name, kind, recorded = form
-    path = bundle / name
+    path = next(bundle.glob(name)) if name == INPUT else bundle / name
     if kind == "beside":
         replace_file(path, b"more")
         return BESIDE[name]
@@ -251,14 +267,16 @@ def apply_form(form: tuple[str, str, bool], bundle: Path) -> bool:
 
 def golden_change(random: Random) -> Callable[[Path, Any], None]:
     """Other golden numbers, with bounds to match."""
-    name = random.choice(("golden/output.f32", "golden/input.f32"))
+    name = random.choice(("golden/output.f32", INPUT))
     how = random.choice(("one", "all", "scale", "swap", "strange"))
     bound = random.choice((None, 1.0, 1e6, 1e30, 1e308))
     place, sign = random.randrange(20), random.choice((-1, 1))
     share, strange = 10 ** random.uniform(-1.7, 5), random.choice((np.nan, np.inf, -np.inf, 3e38, 1e6))
 
     def change(bundle: Path, document: Any) -> None:
-        values = np.fromfile(bundle / name, "<f4")
+        path = next(bundle.glob(name))
+        of_bytes = path.suffix == ".u8"
+        values = np.fromfile(path, "u1" if of_bytes else "<f4").astype("<f4")
         scale = np.abs(values).max()
         match how:
             case "one" if name == "golden/output.f32":
@@ -267,11 +285,13 @@ def golden_change(random: Random) -> Callable[[Path, Any], None]:
                 values *= 1 + share
             case "swap":
                 values = values[::-1].copy()
+            case "strange" if of_bytes:
+                values[place] = 255 - values[place]
             case "strange":
                 values[place] = strange
             case _:
                 values += sign * share * scale
-        replace_file(bundle / name, values.tobytes())
+        replace_file(path, (values.clip(0, 255).astype("u1") if of_bytes else values).tobytes())
         if bound is not None:
             for diff in document["parity"]["diffs"]:
                 diff["tolerance"] |= {"atol": bound, "noise": bound, "k": bound}

@@ -29,6 +29,7 @@ from edgevit_deploy.measure.saved import SavedBench
 from edgevit_deploy.outside.text import figure
 from edgevit_deploy.parity.bounds import Measure
 from edgevit_deploy.parity.gate import OutputDiff
+from edgevit_deploy.spec import INPUTS, InputType
 
 TEMPLATE = "page.html.j2"
 EVALUATION_TEMPLATE = "evaluation.html.j2"
@@ -102,6 +103,7 @@ class Card:
     interface: Pairs
     command: str
     golden: GoldenRecord
+    golden_dtype: InputType
     files: tuple[FileRecord, ...]
     tools: Pairs
     conversion: Pairs
@@ -215,6 +217,7 @@ def _card(anchor: str, subject: Subject, axis: Axis) -> Card:
         interface=pairs(interface_facts(manifest)),
         command=f"edgevit-deploy verify {shlex.quote(subject.label)} {whole}",
         golden=manifest.golden,
+        golden_dtype=INPUTS[manifest.conversion.takes].dtype,
         files=manifest.files,
         tools=pairs(manifest.tools),
         conversion=pairs(msgspec.to_builtins(manifest.conversion)),
