@@ -17,7 +17,7 @@ from edgevit_deploy.measure.machine import Machine, check_threads, read_machine
 from edgevit_deploy.measure.profile import Profile, macs_by_part, measure_peak_gmacs, time_by_kind, time_by_part
 from edgevit_deploy.measure.result import PAPER_RUNS, REGIMES, Benchmark, Regime
 from edgevit_deploy.measure.subjects import Ready, Skipped, candidate_of, common_batch, read_subject
-from edgevit_deploy.model.loading import ModelOrigin, check_seed, load_model
+from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, check_seed, load_model
 from edgevit_deploy.model.peers import check_peer
 from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.process.scratch import scratch_folder
@@ -128,7 +128,8 @@ def bench(
         step: told what is being done.
 
     Raises:
-        UsageError: a bundle given twice, or one that the protocol does not time, or that has no such baselines.
+        UsageError: a bundle given twice, or one that the protocol does not time, that has no such baselines, or whose parts
+            `ops` cannot tell.
         BundleError: a damaged bundle, or one that does not compute the right numbers here.
         MissingError: energy was asked for, and no counter can be read here.
     """
@@ -151,20 +152,25 @@ def bench(
             _check_task(subject, against)
         if timing.protocol == "paper":
             _check_paper(ready, host)
+        profiled = {subject.label: _shapes_of(subject) for subject in ready} if ops else {}
         batch = common_batch(ready)
         machine = read_machine({name for subject in ready for name in subject.manifest.tools})
         contests = make_contests(ready, against, weights, peer, batch, host, scratch, step) if against else []
         candidates = {subject.label: candidate_of(subject, batch) for subject in ready}
-        profiled = ready if ops else []
         measured = _time(candidates, contests, timing, step) if ready else None
         return BenchRun(
             machine=machine,
             benchmark=measured,
             contests=tuple(contests),
-            profiler_notes=tuple(dict.fromkeys(subject.session_type.profiler_note for subject in profiled)),
+            profiler_notes=tuple(
+                dict.fromkeys(subject.session_type.profiler_note for subject in ready if subject.label in profiled)
+            ),
             profiles={
-                subject.label: _profile(subject, candidates[subject.label], timing.threads, host, scratch, step)
-                for subject in profiled
+                subject.label: _profile(
+                    subject, profiled[subject.label], candidates[subject.label], timing.threads, host, scratch, step
+                )
+                for subject in ready
+                if subject.label in profiled
             },
             skipped=tuple(subject for subject in subjects if isinstance(subject, Skipped)),
             bundles={subject.label: identity_of(subject.manifest) for subject in ready},
@@ -245,11 +251,24 @@ def _time(candidates: dict[str, Candidate], contests: Sequence[Contest], timing:
     )
 
 
-def _profile(subject: Ready, candidate: Candidate, threads: int, host: ThisHost, scratch: Path, step: Step) -> Profile | None:
+def _shapes_of(subject: Ready) -> LoadedModel:
+    """Return a bundle's network for its shapes, which alone matter to a profile, with weights of no meaning.
+
+    Raises:
+        UsageError: its depths and widths are no published variant's.
+    """
+    try:
+        return load_model(ModelOrigin.of(subject.manifest.model, subject.manifest.preprocess))
+    except UsageError as error:
+        raise UsageError(f"--ops cannot tell the parts of {subject.label} ({error}); drop --ops, or that bundle") from error
+
+
+def _profile(
+    subject: Ready, model: LoadedModel, candidate: Candidate, threads: int, host: ThisHost, scratch: Path, step: Step
+) -> Profile | None:
     """Profile a bundle; None where its runtime has no profiler that Python reaches."""
     step(f"profiling {subject.label}")
     manifest, (images,) = subject.manifest, candidate.feeds.values()
-    model = load_model(ModelOrigin.of(manifest.model, manifest.preprocess))  # of a checkpoint only the shapes matter here
     plan = plan_of(manifest, model, host.find_exporter(manifest.target))
     workbench = Workbench(model, host, scratch)
     with candidate.session(threads) as session:

@@ -159,6 +159,24 @@ class TestOps:
         _, printed = bench(capfd, fake_bundle, "--ops")
         assert "from the runtime's own profiler (fake: by hourglass), in a run of its own" in printed
 
+    @pytest.mark.parametrize("others", [(), ("--energy",), ("--against", "original")])
+    def test_a_network_of_no_published_depths_is_refused_before_anything_is_measured(
+        self,
+        fake_target: None,
+        small_bundle: Path,
+        expect_error: Callable[..., str],
+        monkeypatch: pytest.MonkeyPatch,
+        others: tuple[str, ...],
+    ) -> None:
+        measured = []
+        for name in ("make_contests", "benchmark", "measure_host_energy"):
+            monkeypatch.setattr(f"edgevit_deploy.measure.bench.{name}", lambda *_, name=name, **__: measured.append(name))
+        monkeypatch.setattr("edgevit_deploy.measure.bench.find_meters", lambda: ())
+        line = expect_error(2, "bench", small_bundle, "--ops", *others)
+        assert f"--ops cannot tell the parts of {small_bundle} (no model 'edgevit_c36_d1_1_1_1'" in line
+        assert line.endswith("drop --ops, or that bundle")
+        assert measured == []
+
     @pytest.mark.slow
     def test_a_runtime_without_a_profiler_says_so(self, fake_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
         document, printed = bench(capfd, fake_bundle, "--ops")
