@@ -28,6 +28,17 @@ def test_what_the_screen_shows_is_what_was_found(tmp_path: Path) -> None:
     assert re.search(r"OK \(\d+ tests\)", ran.stdout)
 
 
+def test_litert_is_given_what_its_model_takes_or_nothing(tmp_path: Path) -> None:
+    """Its back end over a stand-in for LiteRT, whose models are of any size."""
+    jar, classpath = tmp_path / "litert.jar", core_with_tests()
+    sources = [ROOT / "tests/apps/kotlin/litert", APP / "litert/kotlin/edgevit/app/LiteRtBackend.kt"]
+    done = compile_kotlin(sources, jar, classpath)
+    assert done.returncode == 0, done.stderr
+    ran = run_java("org.junit.runner.JUnitCore", [jar, *classpath], "edgevit.app.LiteRtBackendTest")
+    assert ran.returncode == 0, ran.stdout
+    assert "OK (2 tests)" in ran.stdout
+
+
 def test_memory_that_ncnn_has_not_is_no_place_to_write_to(tmp_path: Path) -> None:
     """Its C++ over stand-ins for Java's native interface and ncnn: a null says that it failed, and the app goes on."""
     need(shutil.which("g++"), "g++")
