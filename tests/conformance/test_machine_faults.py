@@ -125,7 +125,7 @@ def test_little_address_space(tmp_path: Path, target: str, gibibytes: float) -> 
         assert "memory" in the_error(result)
         assert not (tmp_path / "out").exists()
     else:
-        assert gibibytes > 0.8
+        assert gibibytes > 0.55  # what is refused at once; ncnn's small network is converted in 0.8
         assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{target}-fp32"]
 
 
