@@ -108,6 +108,7 @@ def _asking_for(hint: str, tmp_path: Path) -> Path:
     return bundle
 
 
+@pytest.mark.nightly
 def test_bfloat16_of_openvino_becomes_float16_and_is_not_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     code, document = arm64.verify(_asking_for("bf16", tmp_path), capfd)
     if arm64.NATIVE and code == 0:

@@ -31,7 +31,7 @@ def w8(int8: Path) -> Path:
     return int8.with_name("fake-w8")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_bundles_of_one_network_share_one_file_in_float32(
     int8: Path, w8: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

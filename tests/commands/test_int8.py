@@ -97,7 +97,7 @@ def test_decisions_that_are_not_good_enough_fail(
     assert "the lower end must reach 98.00%" in " ".join(capfd.readouterr().err.split())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_calibration_of_another_kind_is_another_verdict(fake_target: None, pictures: Path, tmp_path: Path) -> None:
     """Pictures that are normalised wrongly, here as dark as if divided by 255 twice, show ranges that clip everything.
 
@@ -154,7 +154,7 @@ def test_weights_alone_need_no_pictures(fake_target: None, tmp_path: Path) -> No
     assert conversion.manifest.quantisation.calibration is None
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_ranges_of_pictures_that_were_fed_wrongly_are_found(
     fake_target: None, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

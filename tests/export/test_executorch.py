@@ -96,7 +96,7 @@ def lowered_outside(module: nn.Module) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("graph", ["deployed", "original"])
+@pytest.mark.parametrize("graph", ["deployed", pytest.param("original", marks=pytest.mark.nightly)])
 def test_what_is_recorded_is_what_executorch_itself_reads(request: pytest.FixtureRequest, graph: str) -> None:
     from executorch.exir._serialize._program import deserialize_pte_binary
     from executorch.exir.schema import DelegateCall, KernelCall

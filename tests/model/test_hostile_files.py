@@ -262,7 +262,7 @@ def in_a_child(*paths: str) -> tuple[list[tuple[int, str]], int]:
     return results, peak_bytes
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="a system that does not tell the peak of one process")
 def test_hostile_files_take_little_memory(tmp_path: Path) -> None:
     """Each is refused in one line; the peak of the process that read them all is bounded."""

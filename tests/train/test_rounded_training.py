@@ -124,7 +124,7 @@ def test_another_target_is_not_gone_on_with(data: Path, whole: TrainingRun) -> N
         trained(data, whole.folder, pictures, resume=True)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_command_and_then_the_conversion_by_its_ranges(data: Path, fake_target: None, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     flags = {"finetune": WEIGHTS, "qat": "fake", "epochs": 0.2, "drop_path": 0, "learning_rate": 1e-3, "warmup_epochs": 0}
