@@ -27,7 +27,8 @@ from export.onnx.naive import naive_exports
 from export.onnx.opsets import OPSETS, described
 from export.onnx.ort import ort_notes, refuse_for_ort, save_as_ort
 from export.onnx.simplify import Simplification, largest_errors, make_dry_runs, simplify
-from export.onnx.tracing import tidy, trace
+from export.onnx.tracing import tidy as tidy
+from export.onnx.tracing import trace as trace
 
 if TYPE_CHECKING:
     from onnx import ModelProto

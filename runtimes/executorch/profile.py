@@ -7,7 +7,7 @@ nanoseconds; XNNPACK counts each of its operators in whole microseconds.
 from collections.abc import Iterator
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.formats.executorch import OUTSIDE, FlatTable
+from edgevit_deploy.outside.flat_table import DAMAGED, FlatTable, TooManyError
 from runtimes.executorch import xnnpack as xnnpack_ops
 
 MAGIC = b"ED00"
@@ -38,8 +38,10 @@ def read_etdump(dump: bytes) -> tuple[tuple[tuple[str, float], ...], ...]:
         raise RunError(f"ExecuTorch wrote a profile without {MAGIC.decode()} at its start: not the format of release 1.5")
     try:
         return tuple(tuple(_operators(run)) for run in FlatTable.root(buffer).children(1) if run.text(0) == EXECUTION)
-    except OUTSIDE as error:
+    except DAMAGED as error:
         raise RunError("ExecuTorch wrote a damaged profile: a table of it points outside of it; measure again") from error
+    except TooManyError as error:
+        raise RunError(f"ExecuTorch wrote a damaged profile: {error}; measure again") from error
 
 
 def _operators(run: FlatTable) -> Iterator[tuple[str, float]]:

@@ -10,16 +10,18 @@ import pytest
 
 from edgevit_deploy.process.sysroot import UNDER_EMULATION, open_sysroot
 from export import TARGETS
+from runtimes import RUNTIMES
 from tests.helpers import arm64, cpp, trained
 from tests.helpers.bundles import rehash
 from tests.helpers.shared import shared_bundle
 
 pytestmark = pytest.mark.arm64
 
-TARGETS_THERE = ("onnx", "ncnn", "litert", "openvino", "executorch")
-IN_THE_SAMPLE = ("onnx", "litert", "openvino", "executorch")
 ALONE = ("executorch",)
 """Its Python package needs PyTorch, which the sysroot has not."""
+
+TARGETS_THERE = (*dict.fromkeys(line.target for line in RUNTIMES.values() if line.arm64), *ALONE)
+IN_THE_SAMPLE = ("onnx", "litert", "openvino", "executorch")
 
 ONLY_EMULATED = pytest.mark.skipif(arm64.NATIVE, reason="there is no sysroot on an ARM64 machine")
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.formats.executorch import MAX_ITEMS, MAX_PROGRAM_BYTES, MAX_TEXT_BYTES, read_pte_file
+from edgevit_deploy.formats.executorch import MAX_PROGRAM_BYTES, read_pte_file
+from edgevit_deploy.outside.flat_table import MAX_ITEMS, MAX_TEXT_BYTES
 from tests.helpers.executorch import program_bytes, write_one_convolution
 
 OUTSIDE = "is damaged: a table of its program points outside of it"

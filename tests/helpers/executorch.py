@@ -1,6 +1,6 @@
 """Small ExecuTorch programs for tests: the small network, which takes seconds to lower, and one convolution, which does not."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import flatbuffers
@@ -12,6 +12,7 @@ from edgevit_deploy.formats.executorch import HEADER, HEADER_MAGIC, MAGIC
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.spec import TensorSpec
 from export.executorch import ExecuTorchExporter, ExecuTorchOptions, lower
+from tests.helpers.flat_tables import refer, table, tables, text
 from tests.helpers.targets import SmallTarget
 
 SMALL: SmallTarget[ExecuTorchOptions] = SmallTarget(
@@ -50,36 +51,6 @@ def write_one_convolution(folder: Path) -> Path:
     path = folder / "model.pte"
     path.write_bytes(lower(OneConvolution(), torch.zeros(1, 3, 4, 4)).content)
     return path
-
-
-Place = Callable[[flatbuffers.Builder, int], None]
-"""Puts one field, by its number, into the table that a builder has open."""
-
-
-def table(builder: flatbuffers.Builder, fields: Mapping[int, Place]) -> int:
-    """Write one table of a FlatBuffer; fields are by their number in the schema."""
-    builder.StartObject(max(fields, default=0) + 1)
-    for field, place in fields.items():
-        place(builder, field)
-    return int(builder.EndObject())
-
-
-def refer(offset: int) -> Place:
-    """A field that points to a table, a text or a list."""
-    return lambda builder, field: builder.PrependUOffsetTRelativeSlot(field, offset, 0)
-
-
-def tables(builder: flatbuffers.Builder, offsets: Sequence[int]) -> Place:
-    """A field that is a list of tables."""
-    builder.StartVector(4, len(offsets), 4)
-    for offset in reversed(offsets):
-        builder.PrependUOffsetTRelative(offset)
-    return refer(builder.EndVector())
-
-
-def text(builder: flatbuffers.Builder, content: str) -> Place:
-    """A field that is a text."""
-    return refer(builder.CreateString(content))
 
 
 def program_bytes(

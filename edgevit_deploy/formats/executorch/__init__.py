@@ -11,12 +11,11 @@ import struct
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
-from flatbuffers.number_types import Float32Flags, Uint8Flags, Uint32Flags, Uint64Flags
-from flatbuffers.table import Table
+from flatbuffers.number_types import Uint8Flags, Uint32Flags
 
 from edgevit_deploy.errors import RunError
+from edgevit_deploy.outside.flat_table import DAMAGED, FlatTable, TooManyError
 
 MAGIC = b"ET12"
 HEADER_MAGIC = b"eh00"
@@ -30,13 +29,6 @@ BACKEND = "XnnpackBackend"
 
 MAX_PROGRAM_BYTES = 16 << 20
 """About fifty times what an EdgeViT has; the weights are not in it."""
-
-MAX_ITEMS = 1 << 16
-MAX_TEXT_BYTES = 1 << 10
-"""Of one list and of one text: far more than an EdgeViT has. Items may share their bytes, so that the file's size is no bound."""
-
-OUTSIDE = (struct.error, TypeError, IndexError, UnicodeDecodeError)
-"""What comes out of a buffer whose tables point outside of it: the library has no verifier, and raises the first two itself."""
 
 KERNEL_CALL, DELEGATE_CALL = 1, 2
 """Of the union InstructionArguments; the others move values and jump."""
@@ -80,8 +72,10 @@ def read_pte_file(path: Path) -> PteFile:
     program, data = split(path.name, content)
     try:
         return _read_program(program, len(data))
-    except OUTSIDE as error:
+    except DAMAGED as error:
         raise RunError(f"{path.name} is damaged: a table of its program points outside of it; convert it again") from error
+    except TooManyError as error:
+        raise RunError(str(error)) from error
 
 
 def split(name: str, content: bytes) -> tuple[bytes, bytes]:
@@ -129,66 +123,7 @@ def _read_program(program: bytes, data_bytes: int) -> PteFile:
     )
 
 
-def _only(tables: list["FlatTable"], what: str) -> list["FlatTable"]:
+def _only(tables: list[FlatTable], what: str) -> list[FlatTable]:
     if len(tables) != 1:
         raise RunError(f"it has {len(tables)} {what}, expected one")
     return tables
-
-
-@dataclass(frozen=True, slots=True)
-class FlatTable:
-    """A table of a FlatBuffer, read field by field, by number in the schema. What points outside raises one of `OUTSIDE`."""
-
-    raw: Table
-
-    @classmethod
-    def root(cls, buffer: bytes) -> Self:
-        """Return the table that a buffer starts from."""
-        return cls(Table(buffer, Table(buffer, 0).Indirect(0)))
-
-    def number(self, field: int, kind: Any = Uint64Flags) -> int:
-        """Return a whole number of one of the library's types, 0 where the field is absent."""
-        return int(self.raw.GetSlot(4 + 2 * field, 0, kind))
-
-    def real(self, field: int) -> float:
-        """Return a float32 number, 0 where the field is absent."""
-        return float(self.raw.GetSlot(4 + 2 * field, 0.0, Float32Flags))
-
-    def text(self, field: int) -> str:
-        """Return a text, empty where the field is absent."""
-        return str(self.content(field, MAX_TEXT_BYTES), "utf-8")
-
-    def content(self, field: int, most: int) -> bytes:
-        """Return a list of bytes, at most so many, empty where the field is absent."""
-        start, length = self._vector(field, item_bytes=1, most=most)
-        return bytes(self.raw.Bytes[start : start + length])
-
-    def numbers(self, field: int) -> tuple[int, ...]:
-        """Return a list of whole numbers of 32 bits without a sign, empty where the field is absent."""
-        start, count = self._vector(field, item_bytes=4, most=MAX_ITEMS)
-        return struct.unpack_from(f"<{count}I", self.raw.Bytes, start)
-
-    def child(self, field: int) -> Self:
-        """Return a table that must be there."""
-        if not (offset := self.raw.Offset(4 + 2 * field)):
-            raise IndexError(field)
-        return self._at(self.raw.Pos + offset)
-
-    def children(self, field: int) -> list[Self]:
-        """Return a list of tables, empty where the field is absent."""
-        start, count = self._vector(field, item_bytes=4, most=MAX_ITEMS)
-        return [self._at(start + 4 * item) for item in range(count)]
-
-    def _at(self, place: int) -> Self:
-        return type(self)(Table(self.raw.Bytes, self.raw.Indirect(place)))
-
-    def _vector(self, field: int, item_bytes: int, most: int) -> tuple[int, int]:
-        """Return where its items are and how many; the library would believe any number, and cut off a text at the end."""
-        if not (offset := self.raw.Offset(4 + 2 * field)):
-            return 0, 0
-        start, count = self.raw.Vector(offset), self.raw.VectorLen(offset)
-        if start + count * item_bytes > len(self.raw.Bytes):
-            raise IndexError(count)
-        if count > most:
-            raise RunError(f"it has a list or text of {count} items, expected at most {most}")
-        return start, count

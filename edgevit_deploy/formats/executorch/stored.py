@@ -14,7 +14,8 @@ from flatbuffers.number_types import Int32Flags, Uint8Flags, Uint16Flags, Uint32
 
 from edgevit_deploy.deploy.stored import Stored, StoredWeights
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.formats.executorch import MAX_PROGRAM_BYTES, OUTSIDE, FlatTable, split
+from edgevit_deploy.formats.executorch import MAX_PROGRAM_BYTES, split
+from edgevit_deploy.outside.flat_table import DAMAGED, FlatTable, TooManyError
 
 XNNPACK_HEADER = struct.Struct("<4x4sHIIIQ")
 XNNPACK_MAGIC = b"XH00"
@@ -42,7 +43,7 @@ def read_stored(path: Path) -> Stored:
     program, data = split(path.name, path.read_bytes())
     try:
         found = [_graph(graph, constants) for graph, constants in _delegates(program, data)]
-    except (*OUTSIDE, KeyError, ValueError) as error:
+    except (*DAMAGED, TooManyError, KeyError, ValueError) as error:
         raise RunError(f"{path.name} is damaged: a table of its program points outside of it; convert it again") from error
     return Stored(
         activations=tuple(grid for stored in found for grid in stored.activations),
