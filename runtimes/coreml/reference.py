@@ -6,19 +6,19 @@ result is rounded to the type that the program declares for it, which is the who
 """
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from edgevit_deploy.dataflow import Program, threads
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.formats.coreml import read_package
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, Session
 from runtimes.coreml import check_types
-from runtimes.coreml.mil.program import Program, load_program
+from runtimes.coreml.mil.program import load_program
 
 Ranges = list[tuple[int, int]]
 """The lowest and highest extent of every axis."""
@@ -65,7 +65,7 @@ class MilReferenceSession(Session):
                     f"{self.path.name}: its description does not allow {name!r} to have shape {array.shape}; "
                     "convert again with another --batch, --max-batch, --image-size or --max-side"
                 )
-        with _threads(self.threads):
+        with threads(self.threads):
             values = self._program.evaluate({name: torch.tensor(array) for name, array in feeds.items()})
         # A classifier's probabilities have a name of Core ML's own; an artifact calls them by what they hold.
         renamed = {self._probabilities: self.outputs[0].name}
@@ -109,14 +109,3 @@ def _range(axis: Any) -> tuple[int, int]:
 
 def _fits(shape: tuple[int, ...], ranges: Ranges) -> bool:
     return len(shape) == len(ranges) and all(low <= size <= high for size, (low, high) in zip(shape, ranges, strict=True))
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Compute with that many threads; None leaves PyTorch's setting."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

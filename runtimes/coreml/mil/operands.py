@@ -4,7 +4,8 @@ from typing import NoReturn
 
 from torch import Tensor
 
-from edgevit_deploy.errors import RunError
+from edgevit_deploy.dataflow import ints as ints
+from edgevit_deploy.dataflow import not_implemented
 
 Number = int | float
 Operand = Tensor | Number
@@ -16,9 +17,4 @@ def refuse(op: str, attribute: str, value: object, known: str) -> NoReturn:
     Raises:
         RunError: naming operator, attribute, value and what is implemented.
     """
-    raise RunError(f"MIL op {op}: {attribute}={value!r} is not implemented here; implemented: {known}")
-
-
-def ints(values: Tensor) -> list[int]:
-    """Return a vector of integers as a list."""
-    return [int(value) for value in values.tolist()]
+    not_implemented(f"MIL op {op}", attribute, value, known)
