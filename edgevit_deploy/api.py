@@ -41,6 +41,7 @@ def load_model(
     labels: StrPath | None = None,
     seed: int | None = None,
     preprocess: PreprocessChoice | None = None,
+    task: Task = "classify",
 ) -> LoadedModel:
     """Build a network and fill it from a checkpoint or from a seed.
 
@@ -52,11 +53,12 @@ def load_model(
         labels: text file with one class name a line.
         seed: of the random weights; 0 when None.
         preprocess: what is to be different from what the checkpoint tells, or from what is assumed where it does not.
+        task: what the network is for; `segment` has a head on the feature maps.
 
     Raises:
         UsageError: unreadable checkpoint, unknown name, or a contradiction between the file and the arguments.
     """
-    request = FileRequest(image_size=None if image_size is None else read_image_size(image_size))
+    request = FileRequest(image_size=None if image_size is None else read_image_size(image_size), task=task)
     return loading.load_model(_origin(model, weights, num_classes, request, labels, seed, preprocess))
 
 
@@ -200,4 +202,5 @@ def _origin(
         labels=optional_path(labels),
         seed=seed,
         preprocess=preprocess,
+        task=request.task,
     )

@@ -66,7 +66,7 @@ def convert_network(
     Raises:
         UsageError: refused arguments that are wrong for every target, a bad picture, or a place that cannot be written.
     """
-    loaded = load_model(replace(network.origin, image_size=request.fixed_size()))
+    loaded = load_model(replace(network.origin, image_size=request.fixed_size(), task=request.task))
     plans = plans_of(loaded, request, targets, rounding)
     check_rounding_of_all(plans, rounding, one=targets is not None and len(targets) == 1)
     check_places(network, plans)

@@ -35,7 +35,7 @@ from edgevit_deploy.errors import DeployError, UsageError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
 from edgevit_deploy.parity.decisions import Decisions
 from edgevit_deploy.parity.gate import ParityReport, Status, Truth
-from edgevit_deploy.parity.probes import GOLDEN_PROBES
+from edgevit_deploy.parity.probes import golden_rows
 from edgevit_deploy.spec import BYTES_PER_WEIGHT, VERSION, Precision
 from edgevit_deploy.spec.description import Described
 from edgevit_deploy.workbench import Workbench
@@ -168,7 +168,7 @@ def _write_bundle(
     said = exporter.description(artifact)
     graph_notes = (workbench.deploy_form(plan.form).note(),) if plan.graph == "deploy" else ()
     (folder / LABELS_NAME).write_text("".join(f"{label}\n" for label in model.labels), encoding="utf-8")
-    rows = np.arange(-(-GOLDEN_PROBES // plan.batch) * plan.batch) % len(truth.probes.names)
+    rows = np.arange(golden_rows(plan.batch, [outputs[:1].size for outputs in truth.outputs.values()])) % len(truth.probes.names)
     golden = write_golden(
         folder,
         tuple(truth.probes.names[row] for row in rows),

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 from edgevit_deploy.model.preprocessing import objections as preprocess_objections
 from edgevit_deploy.spec import (
+    DENSE_TASKS,
     INPUTS,
     MAX_BATCH,
     MAX_BLOCKS,
     MAX_CLASSES,
     MAX_FILE_BYTES,
+    MAX_HEAD_CHANNELS,
     MAX_SIDE,
     QUANTISED,
     InputType,
+    OutputKind,
     TensorSpec,
     task_of,
     tensor_bytes,
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from edgevit_deploy.bundle.manifest import Manifest
 
 MAX_PICTURES = 2**40
+CLASS_AXIS: dict[OutputKind, int] = {"logits": 1, "probabilities": 1, "class_maps": 1}
+"""Of what has an output for each class, which axis they are."""
+
 MAX_PROBES = 64
 """Golden inputs; a bundle has a batch of them, or two."""
 
@@ -41,6 +47,8 @@ def objections(manifest: "Manifest") -> Iterator[str]:
     yield from _types(manifest)
     yield from _golden(manifest)
     yield from _classes(manifest)
+    if any(diff.pixels is not None and not diff.pixels.sane for diff in manifest.parity.diffs):
+        yield "its counts of pixels cannot be"
     if (probes := manifest.probes) and min(probes.synthetic, probes.photographs, probes.noisiest) < 0:
         yield "a count of probes is below 0"
     yield from _files(manifest)
@@ -56,12 +64,19 @@ def _model(manifest: "Manifest") -> Iterator[str]:
     if not all(1 <= depth <= MAX_BLOCKS for depth in model.depths):
         yield f"depths {model.depths}, expected 1 to {MAX_BLOCKS}"
     yield from _sides("the image size", model.image_size, MAX_SIDE)
+    if (head := model.head) and not 1 <= min(head.pyramid_channels, head.head_channels) <= max(
+        head.pyramid_channels, head.head_channels
+    ) <= MAX_HEAD_CHANNELS:
+        yield f"a head of {head.pyramid_channels} and {head.head_channels} channels, expected 1 to {MAX_HEAD_CHANNELS}"
     if not all(math.isfinite(eps) and eps > 0 for eps in (model.norm_eps, model.inner_norm_eps)):
         yield "a LayerNorm epsilon is not above 0"
 
 
 def _conversion(manifest: "Manifest") -> Iterator[str]:
-    conversion = manifest.conversion
+    conversion, head = manifest.conversion, manifest.model.head
+    wanted = (DENSE_TASKS[head.kind],) if head else ("classify", "features")
+    if task_of(conversion.returns) not in wanted:
+        yield f"it returns {conversion.returns}, and its network is for {' or '.join(wanted)}"
     if conversion.batch != "dynamic" and not 1 <= conversion.batch <= MAX_BATCH:
         yield f"batch {conversion.batch}, expected 1 to {MAX_BATCH}"
     if conversion.image_size != "dynamic":
@@ -146,14 +161,15 @@ def _rounding(manifest: "Manifest") -> Iterator[str]:
 
 
 def _classes(manifest: "Manifest") -> Iterator[str]:
-    """What classifies has an output for each class, which are looked up by their places."""
-    if task_of(manifest.conversion.returns) != "classify":
+    """What classifies, a picture or its pixels, has an output for each class, which are looked up by their places."""
+    if manifest.conversion.returns not in CLASS_AXIS:
         return
+    axis = CLASS_AXIS[manifest.conversion.returns]
     classes, built_from = manifest.model.num_classes, manifest.built_from
     specs = [*manifest.outputs, *(built_from.outputs if built_from else ())]
     shapes: list[tuple[str, tuple[int | str, ...]]] = [(spec.name, spec.shape) for spec in specs]
     for name, shape in [*shapes, *((array.name, array.shape) for array in manifest.golden.outputs)]:
-        if shape[-1:] != (classes,):
+        if shape[axis : axis + 1] != (classes,):
             yield f"{name!r} has the shape {shape}, expected an output for each of {classes} classes"
 
 

@@ -4,7 +4,7 @@ from edgevit_deploy.bundle.folder import GOLDEN_INPUTS, STORED
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.outside.text import figure
 from edgevit_deploy.parity.gate import OutputDiff, why_not_finite
-from edgevit_deploy.spec import INPUTS, PADDED, InputType, Preprocess, TensorSpec
+from edgevit_deploy.spec import INPUTS, PADDED, InputType, OutputKind, Preprocess, TensorSpec
 
 TEMPLATE = """\
 # {variant}, {target} {precision}
@@ -22,7 +22,7 @@ TEMPLATE = """\
 2. Resize with {interpolation}, antialiased, to {resize}, then {crop}.
 3. {normalisation}
 
-## Load it
+{decoding}## Load it
 {usage}
 
 ## Prove it on your device
@@ -37,6 +37,18 @@ more than {atol} is wrong.
 {verdict}
 
 {notes}"""
+
+DECODING: dict[OutputKind, str] = {
+    "class_maps": """\
+## Decode it
+The class of a pixel is the place of its largest logit along the class axis (argmax; ties go to the lower place), and its name
+that line of `{labels}`; there is no softmax in the file, and none is needed. Pixel (y, x) of the output is pixel (y, x) of the
+input: undo the resizing above to get back to the picture, and drop what was filled. To draw it, give each class a colour of a
+palette and look it up by the class: `palette[logits[0].argmax(0)]` in NumPy.
+
+"""
+}
+"""What an app does with outputs that are no list of classes."""
 
 
 def bundle_readme(manifest: Manifest, usage: str) -> str:
@@ -68,6 +80,7 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         resize=_resize(manifest),
         crop=_crop(manifest.preprocess),
         normalisation=_normalisation(manifest),
+        decoding=DECODING.get(manifest.conversion.returns, "").format(labels=manifest.labels.path),
         usage=_usage(usage.strip(), takes.dtype),
         golden=golden,
         golden_types="raw little-endian float32" if takes.dtype == "float32" else f"raw {takes.dtype} and little-endian float32",
@@ -102,6 +115,9 @@ def _origin(manifest: Manifest) -> str:
 
 
 def _output_row(manifest: Manifest, spec: TensorSpec) -> str:
+    if manifest.conversion.returns == "class_maps":
+        holds = f"a logit for each line of `{manifest.labels.path}` and each pixel of the input"
+        return f"| output | `{spec.name}` | {_shape(spec)} | {spec.dtype} | {holds} |"
     classes = f"{manifest.conversion.returns}, one for each line of `{manifest.labels.path}`"
     holds = "the feature map that this stage ends with" if manifest.conversion.returns == "features" else classes
     return f"| output | `{spec.name}` | {_shape(spec)} | {spec.dtype} | {holds} |"
@@ -156,6 +172,8 @@ def _verdict(manifest: Manifest) -> str:
         if worst
         else ""
     )
+    if parity.pixels:
+        details = f"{details} {parity.pixels.sentence()}"
     if parity.top1:
         details = f"{details} The first class is the truth's on {parity.top1} probes."
     if (bound := manifest.bound_on_pictures) and manifest.probes:

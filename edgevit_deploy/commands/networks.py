@@ -59,7 +59,7 @@ def convert_networks(
     rounding = Rounding(calibration=rounding_flags.calibration_choice(), judge=rounding_flags.judge_choice())
     if len(networks) > 1 or fleet_flags.on is not None:  # a bad one is said before the first is converted, or anything is started
         for network in networks:
-            loaded = load_model(replace(network.origin, image_size=request.fixed_size()))
+            loaded = load_model(replace(network.origin, image_size=request.fixed_size(), task=request.task))
             if fleet_flags.on is None:
                 check_places(network, plans_of(loaded, request, rounding=rounding))
     if fleet_flags.on is not None:

@@ -145,6 +145,8 @@ def _top1(report: "ParityReport", decisions: "Decisions | None", ran: bool, roun
     """Return how many of the labelled pictures are right for a quantised file, of the probes agree for another one."""
     if rounded:
         return f"{decisions.right} of {decisions.pictures}" if decisions and decisions.right is not None else ""
+    if ran and report.pixels:
+        return f"{report.pixels.share:.3%} of pixels"
     return report.top1 if ran else ""
 
 

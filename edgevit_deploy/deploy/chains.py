@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from edgevit_deploy.model.dense import Backbone
 from edgevit_deploy.model.edgevit import EdgeViT, GlobalSparseAttn, LocalAgg, PatchEmbed, SelfAttn
 
 
@@ -142,6 +143,8 @@ def lay_open(network: EdgeViT) -> nn.Sequential:
         blocks = network.get_submodule(f"blocks{stage}").children()
         parts[f"patch_embed{stage}"] = _patch_embed(network.get_submodule(f"patch_embed{stage}"))
         parts[f"blocks{stage}"] = nn.Sequential(*map(_block, blocks))
+    if isinstance(network, Backbone):
+        return chain(parts)
     return chain({**parts, "norm": network.norm, "pool": MeanPool(), "head": network.head})
 
 

@@ -7,7 +7,7 @@ rounded once, at the end. Some always pay; the others are choices, and a form (`
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -32,7 +32,9 @@ from edgevit_deploy.deploy.sampler_forms import sample_by_depthwise, sample_by_s
 from edgevit_deploy.deploy.shuffle_local_prop import shuffle_local_prop
 from edgevit_deploy.deploy.tile_local_prop import tile_local_prop
 from edgevit_deploy.deploy.upsample_local_prop import upsample_local_prop
+from edgevit_deploy.model.dense import DenseNetwork, Network
 from edgevit_deploy.model.edgevit import EdgeViT
+from edgevit_deploy.model.ends import StageFeatures
 
 Rewrite = Callable[[nn.Module], int]
 
@@ -82,9 +84,17 @@ class DeployForm:
         return f"The graph is the published one, rewritten exactly: {applied}."
 
 
-def to_deploy_form(network: EdgeViT, form: Form) -> DeployForm:
-    """Return a rewritten copy of a network in evaluation mode: float64, (batch, 3, height, width) -> (batch, num_classes)."""
-    graph = lay_open(copy.deepcopy(network).double().eval().requires_grad_(False))
+def to_deploy_form(network: Network, form: Form) -> DeployForm:
+    """Return a rewritten copy of a network in evaluation mode: float64, with the same input and outputs.
+
+    Of a network for dense prediction the backbone is rewritten; its head stays as it is.
+    """
+    copied = copy.deepcopy(network).double().eval().requires_grad_(False)
+    if isinstance(copied, DenseNetwork):
+        assert isinstance(copied.encoder, EdgeViT)
+        rewritten = to_deploy_form(copied.encoder, form)
+        return replace(rewritten, network=DenseNetwork(StageFeatures(rewritten.network), copied.head, copied.spec))
+    graph = lay_open(copied)
     applied = {rewrite.__name__.replace("_", " "): rewrite(graph) for rewrite in rewrites_of(form)}
     prune(graph)
     return DeployForm(network=graph, form=form, applied=applied)

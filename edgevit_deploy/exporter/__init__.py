@@ -29,6 +29,7 @@ from edgevit_deploy.spec import (
     Precision,
     Task,
     output_specs,
+    returned_for,
     task_of,
 )
 from edgevit_deploy.spec.description import Description
@@ -188,10 +189,13 @@ class Exporter(ABC, Generic[OptionsT]):
             options: the target's own; its defaults when None.
 
         Raises:
-            UsageError: a rounding that this target cannot write, or of a precision that it does not have.
+            UsageError: a rounding that this target cannot write, or of a precision that it does not have; or a task that the
+                network has no head for.
         """
+        if not spec.can(task):
+            raise UsageError(f"the network is for --task {spec.task}, and has no head for --task {task}; use --task {spec.task}")
         chosen: OptionsT = self.options_type() if options is None else options
-        returns: OutputKind = "features" if task == "features" else self.returns(chosen)
+        returns: OutputKind = self.returns(chosen) if task == "classify" else returned_for(task)
         axis = "batch" if batch == "dynamic" else batch
         kind: Precision = next(iter(self.precisions)) if precision is None else precision
         quantisation = self.quantisation(kind, chosen)
@@ -246,11 +250,13 @@ class Exporter(ABC, Generic[OptionsT]):
         if plan.scheme is not None and plan.dynamic_size:
             raise UsageError(f"{plan.precision} has ranges for one image size; use --image-size N or HxW")
         if task_of(plan.returns) not in self.tasks:
-            raise UsageError(f"{self.target} cannot hold a network that returns {plan.returns}; it has the task {self.tasks[0]}")
-        if plan.scheme is not None and plan.returns == "features":
             raise UsageError(
-                f"{plan.precision} is judged by the classes that it decides for, and feature maps have none; use --precision "
-                f"{' or '.join(self.precisions)}, or --task classify"
+                f"{self.target} cannot hold a network that returns {plan.returns}; it has the task {' or '.join(self.tasks)}"
+            )
+        if plan.scheme is not None and task_of(plan.returns) != "classify":
+            raise UsageError(
+                f"{plan.precision} is judged by a picture's first class, and {plan.returns.replace('_', ' ')} have none; use "
+                f"--precision {' or '.join(self.precisions)}, or --task classify"
             )
         if self.one_image and (plan.dynamic_batch or plan.batch != 1):
             raise UsageError(f"{self.target} has no batch axis and takes one image a run; use --batch 1")

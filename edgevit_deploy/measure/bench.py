@@ -275,5 +275,5 @@ def _profile(
         operations = profile_by_module(session, candidate.feeds, PROFILED_RUNS, lambda: workbench.module(plan))
     if operations is None:
         return None
-    macs = macs_by_part(model.network, len(images), (images.shape[2], images.shape[3]))
+    macs = macs_by_part(model.classifier, len(images), (images.shape[2], images.shape[3]))
     return Profile(parts=time_by_part(operations, macs, measure_peak_gmacs(threads)), kinds=time_by_kind(operations))

@@ -207,7 +207,7 @@ class Examiner:
     def _parts(self, graph: Graph) -> Iterator[PartResult]:
         rewritten = self._workbench.deploy_form(self._plan.form).network
         without: dict[str, Whole] = {}
-        for network in part_networks(self._workbench.model.network, rewritten, graph):
+        for network in part_networks(self._workbench.model.classifier, rewritten, graph):
             self._workbench.step(f"{graph} graph: {network.part}")
             end = type(network.without.get_submodule("end")).__name__
             if end not in without:  # what kinds of operators it has does not depend on its channels

@@ -7,7 +7,7 @@ file leaves open, and what was chosen, converted or ignored, is said in notes.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,23 @@ import torch
 from torch import Tensor
 
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.model import dense
 from edgevit_deploy.model.containers import read_contents
-from edgevit_deploy.model.dialects import Dialect
+from edgevit_deploy.model.dense import Backbone, Network, assumed_preprocess
+from edgevit_deploy.model.dense.reading import HeadWeights, expected_shapes, find_head, refuse_incomplete_head
+from edgevit_deploy.model.dialects import without_wrappers
 from edgevit_deploy.model.edgevit import EdgeViT
-from edgevit_deploy.model.infer import infer, refuse_incomplete
+from edgevit_deploy.model.infer import infer, listed, refuse_incomplete
 from edgevit_deploy.model.preprocessing import Told, settle
 from edgevit_deploy.model.variants import find_variant
 from edgevit_deploy.model.weights import Weights, find_weights
-from edgevit_deploy.spec import ModelSpec
+from edgevit_deploy.spec import ModelSpec, Task
 
 STORED_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 COUNTER = "num_batches_tracked"
+CLASSIFIER = ("norm.", "head.")
+ENCODER, HEAD = "encoder.", "head."
+"""Before the keys of the two parts of a network for dense prediction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +42,7 @@ class Checkpoint:
         spec: the network, its image size and preprocessing, as its file tells or as is assumed.
         told: what of size and preprocessing the file tells.
         state: reference key -> tensor: float32 (counters int64), contiguous, on the CPU, exactly the keys of
-            `EdgeViT(spec).state_dict()`.
+            `EdgeViT(spec).state_dict()`; of a network for dense prediction, of its own.
         dialect: whose key names the file uses (see `dialects`).
         sha256: of the file's bytes, in hex.
         labels: class names in class order; None when the file has none.
@@ -72,20 +78,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from error
 
 
-def load_network(checkpoint: Checkpoint) -> EdgeViT:
+def load_network(checkpoint: Checkpoint) -> Network:
     """Return the network with these weights, in evaluation mode, without gradients; it shares no memory with `checkpoint`."""
     network = _empty_network(checkpoint.spec).to_empty(device="cpu")
     network.load_state_dict(checkpoint.state, strict=True)
     return network.eval().requires_grad_(False)
 
 
-def reconcile(checkpoint: Checkpoint, *, model: str | None, num_classes: int | None) -> None:
+def reconcile(checkpoint: Checkpoint, *, model: str | None, num_classes: int | None, task: Task = "classify") -> None:
     """Refuse a command line that contradicts the file; None means not said.
 
     Raises:
-        UsageError: unknown model name, or another model or class count than the file's; both values are shown.
+        UsageError: unknown model name, or another model, task or class count than the file's; both values are shown.
     """
     spec = checkpoint.spec
+    if not spec.can(task):
+        raise UsageError(_another_task(checkpoint, task))
     if model is not None and model != spec.variant:
         asked, found = _structure(find_variant(model)), _structure(spec)
         raise UsageError(
@@ -98,6 +106,17 @@ def reconcile(checkpoint: Checkpoint, *, model: str | None, num_classes: int | N
         )
 
 
+def _another_task(checkpoint: Checkpoint, task: Task) -> str:
+    if checkpoint.spec.head is not None:
+        return (
+            f"{checkpoint.file} holds a network for --task {checkpoint.spec.task}, not {task}; use --task {checkpoint.spec.task}"
+        )
+    return (
+        f"{checkpoint.file} holds a classifier, without a head for --task {task}; train one (`train --task {task} --finetune "
+        f"{checkpoint.file}`), or drop --weights for random ones"
+    )
+
+
 def _structure(spec: ModelSpec) -> str:
     return f"depths {','.join(map(str, spec.depths))} with channels {','.join(map(str, spec.channels))}"
 
@@ -105,10 +124,15 @@ def _structure(spec: ModelSpec) -> str:
 def _read(path: Path) -> Checkpoint:
     contents = read_contents(path)
     weights = find_weights(contents, path.name)
-    inference = infer(_shapes(weights.known), weights.dialect, weights.extras)
-    state, state_notes = _complete_state(weights, inference.spec)
+    found = None if "head.weight" in weights.known else find_head(weights.others)
+    weights = weights if found is None else _without_classifier(weights, found)
+    inference = infer(_shapes(weights.known), weights.dialect, weights.extras, found.num_classes if found else None)
+    spec = inference.spec
+    if found is not None:
+        spec = replace(assumed_preprocess(spec, inference.told.fields), head=found.head)
+    state, state_notes = _complete_state(weights, spec, found)
     return Checkpoint(
-        spec=inference.spec,
+        spec=spec,
         told=inference.told,
         state=state,
         dialect=weights.dialect.name,
@@ -119,22 +143,45 @@ def _read(path: Path) -> Checkpoint:
     )
 
 
-def _empty_network(spec: ModelSpec) -> EdgeViT:
+def _without_classifier(weights: Weights, found: HeadWeights) -> Weights:
+    """Return the weights of a backbone alone, with notes about what else there is."""
+    mine = set(found.names.values())
+    known = {key: tensor for key, tensor in weights.known.items() if not key.startswith(CLASSIFIER)}
+    unknown = tuple(key for key in weights.unknown if without_wrappers(key) not in mine)
+    beside = [key for key in weights.others if key not in mine and key not in map(without_wrappers, unknown)]
+    notes = [f"a {found.head.kind} head for {found.num_classes} classes"]
+    if len(known) < len(weights.known):
+        notes.append("the norm behind the last stage is not used: the head stands on the stage itself")
+    if beside:
+        notes.append(f"{len(beside)} entries beside the network ignored: {listed(beside)}")
+    said = (note for note in weights.notes if note not in weights.ignored)
+    return replace(weights, known=known, unknown=unknown, notes=(*said, *notes))
+
+
+def _empty_network(spec: ModelSpec) -> Network:
     with torch.device("meta"):
-        return EdgeViT(spec)
+        return EdgeViT(spec) if spec.head is None else dense.build(spec)
 
 
-def _complete_state(weights: Weights, spec: ModelSpec) -> tuple[dict[str, Tensor], list[str]]:
+def _complete_state(weights: Weights, spec: ModelSpec, found: HeadWeights | None) -> tuple[dict[str, Tensor], list[str]]:
     """Return the exact state of the network in float32, and notes about what was converted."""
-    expected = _empty_network(spec).state_dict()
-    known, dialect = weights.known, weights.dialect
+    known, dialect = dict(weights.known), weights.dialect
+    with torch.device("meta"):
+        expected = (EdgeViT(spec) if found is None else Backbone(spec)).state_dict()
     refuse_incomplete(_shapes(known), _shapes(expected), weights.unknown, dialect, COUNTER)
-    _refuse_shared_values(known, dialect)
-    state = {key: _converted(key, known.get(key), dialect) for key in expected}
+    names = {key: str(dialect.to_file(key)) for key in expected}
+    if found is not None:
+        refuse_incomplete_head(found, expected_shapes(spec))
+        names = {ENCODER + key: name for key, name in names.items()}
+        names |= {HEAD + key: found.names[key] for key in found.tensors}
+        known = {ENCODER + key: tensor for key, tensor in known.items()}
+        known |= {HEAD + key: tensor for key, tensor in found.tensors.items()}
+    _refuse_shared_values(known, names)
+    state = {key: _converted(name, key.endswith(COUNTER), known.get(key)) for key, name in names.items()}
     stored = Counter(str(tensor.dtype).removeprefix("torch.") for tensor in known.values() if tensor.is_floating_point())
     notes = [f"{count} tensors stored as {dtype}, computed as float32" for dtype, count in stored.items() if dtype != "float32"]
-    if len(known) < len(expected):
-        notes.append(f"{len(expected) - len(known)} {COUNTER} missing, not used in inference: set to 0")
+    if len(known) < len(names):
+        notes.append(f"{len(names) - len(known)} {COUNTER} missing, not used in inference: set to 0")
     return state, notes
 
 
@@ -142,25 +189,21 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
 
 
-def _refuse_shared_values(known: Mapping[str, Tensor], dialect: Dialect) -> None:
+def _refuse_shared_values(known: Mapping[str, Tensor], names: Mapping[str, str]) -> None:
     """Refuse tensors that use values of the file again and again (strides of 0, one storage for many)."""
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in known.values()}
     claimed_bytes = {key: tensor.numel() * tensor.element_size() for key, tensor in known.items()}
     for key, tensor in known.items():
         if claimed_bytes[key] > tensor.untyped_storage().nbytes():
-            raise UsageError(
-                f"{dialect.to_file(key)} claims {tensor.numel()} values but the file holds fewer; copy or download it again"
-            )
+            raise UsageError(f"{names[key]} claims {tensor.numel()} values but the file holds fewer; copy or download it again")
     if sum(claimed_bytes.values()) > sum(storages.values()):
         raise UsageError("several of its tensors are the same values, which no EdgeViT has; save model.state_dict()")
 
 
-def _converted(key: str, stored: Tensor | None, dialect: Dialect) -> Tensor:
+def _converted(name: str, counter: bool, stored: Tensor | None) -> Tensor:
     """Return a contiguous copy as float32, or int64 for a counter; refuse what has no exact meaning there."""
     if stored is None:
         return torch.zeros((), dtype=torch.int64)
-    name = dialect.to_file(key)
-    counter = key.endswith(COUNTER)
     if stored.is_complex() or (not counter and stored.dtype not in STORED_DTYPES):
         raise UsageError(f"{name} is stored as {stored.dtype}; expected float32, float64, float16 or bfloat16 weights")
     dtype = torch.int64 if counter else torch.float32

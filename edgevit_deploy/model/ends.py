@@ -16,7 +16,8 @@ class PreparedModel(nn.Module):
         network: the published graph or, as one chain, the deploy graph.
         preprocess: whose normalisation it is.
         takes: what of pixels is taken puts the normalisation in front; bytes become floats there first.
-        returns: `features` gives the four stages' maps in place of the head's logits.
+        returns: `features` gives the four stages' maps in place of the head's logits; a network for dense prediction has what
+            its own task returns.
     """
 
     mean: Tensor

@@ -32,7 +32,7 @@ class Inference:
     notes: tuple[str, ...]
 
 
-def infer(shapes: Shapes, dialect: Dialect, extras: Extras) -> Inference:
+def infer(shapes: Shapes, dialect: Dialect, extras: Extras, num_classes: int | None = None) -> Inference:
     """Infer everything about a network from its tensors' shapes and from what its file holds beside them.
 
     Args:
@@ -40,6 +40,7 @@ def infer(shapes: Shapes, dialect: Dialect, extras: Extras) -> Inference:
         dialect: of the file.
         extras: the other entries of the file; Birder's `signature`, `class_to_idx`, `rgb_stats` and `config` are read from
             files in its dialect (birder/common/fs_ops.py), as objects or, from safetensors metadata, as JSON.
+        num_classes: of a head for dense prediction, where the network does not classify.
 
     Raises:
         UsageError: a tensor that decides the structure is missing, no EdgeViT has these channels, or two statements of the
@@ -47,8 +48,8 @@ def infer(shapes: Shapes, dialect: Dialect, extras: Extras) -> Inference:
     """
     channels = _channels(shapes, dialect)
     depths = _depths(shapes, dialect)
-    num_classes = _classes(shapes, dialect)
-    head_bias = "head.bias" in shapes
+    head_bias = num_classes is not None or "head.bias" in shapes
+    num_classes = num_classes or _classes(shapes, dialect)
     notes = _structure_notes(depths, channels, head_bias, dialect)
     if dialect.name == BIRDER.name:
         check_config(extras, depths, channels, HEAD_DIMS[channels])

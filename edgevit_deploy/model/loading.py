@@ -1,6 +1,6 @@
 """Where the weights come from: a checkpoint file, or a seed; with the class names and preprocessing that belong to them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -8,9 +8,20 @@ from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.preprocessing import Told, settle
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.outside.files import read_bounded
-from edgevit_deploy.spec import MAX_LABELS_BYTES, MAX_SEED, ModelSpec, Preprocess, PreprocessChoice, Size
+from edgevit_deploy.spec import (
+    DENSE_TASKS,
+    MAX_LABELS_BYTES,
+    MAX_SEED,
+    HeadSpec,
+    ModelSpec,
+    Preprocess,
+    PreprocessChoice,
+    Size,
+    Task,
+)
 
 if TYPE_CHECKING:
+    from edgevit_deploy.model.dense import Network
     from edgevit_deploy.model.edgevit import EdgeViT
 
 
@@ -19,6 +30,8 @@ class ModelOrigin:
     """What the command line says about the model; None means not said.
 
     `preprocess` is what it says of the preprocessing, or all of it, as a bundle records it: then nothing of the file's is used.
+    `task` is what the network is for: one of dense prediction has a head on its feature maps, which `head` describes where it
+    is known.
     """
 
     model: str | None = None
@@ -28,6 +41,13 @@ class ModelOrigin:
     labels: Path | None = None
     seed: int | None = None
     preprocess: PreprocessChoice | Preprocess | None = None
+    task: Task = "classify"
+    head: HeadSpec | None = None
+
+    @property
+    def wanted_head(self) -> HeadSpec | None:
+        """The head that random weights are drawn for; None of a classifier."""
+        return self.head or next((HeadSpec(kind=kind) for kind, task in DENSE_TASKS.items() if task == self.task), None)
 
     @classmethod
     def of(
@@ -48,6 +68,8 @@ class ModelOrigin:
             labels=labels,
             seed=seed,
             preprocess=preprocess,
+            task=DENSE_TASKS[record.head.kind] if record.head else "classify",
+            head=record.head,
         )
 
 
@@ -59,13 +81,26 @@ class LoadedModel:
     of the preprocessing the checkpoint itself tells.
     """
 
-    network: "EdgeViT"
+    network: "Network"
     spec: ModelSpec
     record: ModelRecord
     labels: tuple[str, ...]
     labels_are_placeholders: bool
     notes: tuple[str, ...]
     told: Told
+
+    @property
+    def classifier(self) -> "EdgeViT":
+        """The network, where it classifies.
+
+        Raises:
+            UsageError: it has a head for dense prediction.
+        """
+        from edgevit_deploy.model.edgevit import EdgeViT
+
+        if not isinstance(self.network, EdgeViT):
+            raise UsageError(f"this is about the parts of a classifier, and the network is for --task {self.spec.task}")
+        return self.network
 
 
 DEFAULT_SEED = 0
@@ -83,6 +118,7 @@ def load_model(source: ModelOrigin) -> LoadedModel:
 
 
 def _random_model(source: ModelOrigin) -> LoadedModel:
+    from edgevit_deploy.model import dense
     from edgevit_deploy.model.random_weights import randomise
     from edgevit_deploy.model.variants import create_model
 
@@ -90,13 +126,15 @@ def _random_model(source: ModelOrigin) -> LoadedModel:
         raise UsageError("no model given; use --model edgevit_xxs (random weights) or --weights FILE")
     seed = DEFAULT_SEED if source.seed is None else source.seed
     check_seed(seed)
-    network = create_model(
-        source.model,
-        num_classes=1000 if source.num_classes is None else source.num_classes,
-        image_size=source.image_size or (224, 224),
-    )
+    num_classes = 1000 if source.num_classes is None else source.num_classes
+    network: Network = create_model(source.model, num_classes=num_classes, image_size=source.image_size or (224, 224))
+    if (head := source.wanted_head) is not None:
+        network = dense.build(replace(dense.assumed_preprocess(network.spec, {}), head=head))
     network.spec, _ = settle(network.spec, Told(), None, source.preprocess)
-    randomise(network, seed)
+    if isinstance(network, dense.DenseNetwork):
+        dense.randomise_dense(network, seed)
+    else:
+        randomise(network, seed)
     note = f"random weights from seed {seed}: right for testing a toolchain, useless for classifying"
     return _loaded(network, source, labels=None, notes=(note,), told=Told(), sha256=None, seed=seed, dialect=None)
 
@@ -107,7 +145,7 @@ def _checkpoint_model(source: ModelOrigin, weights: Path) -> LoadedModel:
     if source.seed is not None:
         raise UsageError("--seed is for random weights and --weights gives real ones; drop one of them")
     checkpoint = read_checkpoint(weights)
-    reconcile(checkpoint, model=source.model, num_classes=source.num_classes)
+    reconcile(checkpoint, model=source.model, num_classes=source.num_classes, task=source.task)
     network = load_network(checkpoint)
     network.spec, preprocess_notes = settle(checkpoint.spec, checkpoint.told, source.image_size, source.preprocess)
     return _loaded(
@@ -123,7 +161,7 @@ def _checkpoint_model(source: ModelOrigin, weights: Path) -> LoadedModel:
 
 
 def _loaded(
-    network: "EdgeViT",
+    network: "Network",
     source: ModelOrigin,
     *,
     labels: tuple[str, ...] | None,
@@ -150,6 +188,7 @@ def _loaded(
         weights_sha256=sha256,
         random_seed=seed,
         dialect=dialect,
+        head=spec.head,
     )
     placeholders = tuple(f"class {index}" for index in range(spec.num_classes))
     return LoadedModel(

@@ -63,10 +63,15 @@ class Weights:
         dialect: of the keys, with the prefix before them.
         extras: what the file holds beside the weights.
         notes: what was chosen, removed and ignored.
+        others: what is not the dialect's among the network's own keys and beside them, by key without wrappers: a head for dense
+            prediction, or nothing that belongs here.
+        ignored: of the notes, the one about what stands beside the network's own keys.
     """
 
     known: Mapping[str, Tensor]
     unknown: tuple[str, ...]
+    others: Mapping[str, object]
+    ignored: tuple[str, ...]
     dialect: Dialect
     extras: Extras
     notes: tuple[str, ...]
@@ -96,7 +101,7 @@ def find_weights(contents: Contents, file: str) -> Weights:
         UsageError: there are none, or there is something among them that is no real tensor or is there twice.
     """
     taken, *others = _candidates(contents.tree)
-    tensors, notes = _own_tensors(taken)
+    tensors, notes, ignored = _own_tensors(taken)
     references = {key: taken.dialect.to_reference(taken.names[key]) for key in tensors}
     renamed = {reference: tensors[key] for key, reference in references.items() if reference is not None}
     known, head_notes = _with_plain_head(renamed, taken.dialect)
@@ -104,9 +109,11 @@ def find_weights(contents: Contents, file: str) -> Weights:
     return Weights(
         known=known,
         unknown=tuple(key for key, reference in references.items() if reference is None),
+        others={name: taken.place.entries[key] for key, name in taken.names.items() if references.get(key) is None},
+        ignored=ignored,
         dialect=taken.dialect,
         extras=_extras(contents, taken.place),
-        notes=(*_choice_notes(taken.place, [other.place for other in others], file), *notes, *head_notes, *foreign),
+        notes=(*_choice_notes(taken.place, [other.place for other in others], file), *notes, *ignored, *head_notes, *foreign),
     )
 
 
@@ -163,8 +170,8 @@ def _is_counter(key: str, value: object) -> bool:
     return key.rpartition(".")[2] in COUNTERS and isinstance(value, Tensor) and value.numel() == 1
 
 
-def _own_tensors(taken: _Candidate) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the tensors at the network's own prefix, under the file's keys, and notes about the rest."""
+def _own_tensors(taken: _Candidate) -> tuple[dict[str, Tensor], list[str], tuple[str, ...]]:
+    """Return the tensors at the network's own prefix, under the file's keys, notes about them, and one about the rest."""
     own = {key: taken.place.entries[key] for key, name in taken.names.items() if name.startswith(taken.dialect.place)}
     beside = [key for key in taken.names if key not in own]
     _refuse_others(own, [key for key in taken.place.entries if not isinstance(key, str)])
@@ -175,10 +182,9 @@ def _own_tensors(taken: _Candidate) -> tuple[dict[str, Tensor], list[str]]:
     notes = [*_wrapper_notes(own, taken.names), *_counter_notes(counters)]
     if taken.dialect.place:
         notes.insert(0, f"prefix `{taken.dialect.place}` removed")
-    if beside:
-        what = "tensors" if all(is_tensor(taken.place.entries[key]) for key in beside) else "entries"
-        notes.append(f"{len(beside)} {what} beside the network ignored: {listed(beside)}")
-    return {key: value for key, value in own.items() if isinstance(value, Tensor)}, notes
+    what = "tensors" if all(is_tensor(taken.place.entries[key]) for key in beside) else "entries"
+    ignored = (f"{len(beside)} {what} beside the network ignored: {listed(beside)}",) if beside else ()
+    return {key: value for key, value in own.items() if isinstance(value, Tensor)}, notes, ignored
 
 
 def _refuse_others(own: Mapping[str, object], keys: list[object]) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgevit_deploy.data.preprocess import Images
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.parity.bounds import NoiseMultiple, Tolerance, measure_of, tolerance_for
+from edgevit_deploy.parity.pixels import PixelAgreement, pixel_agreement
 from edgevit_deploy.parity.probes import Probes
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import Precision, Size, Task
@@ -55,6 +56,7 @@ class OutputDiff:
         sqnr_db: signal to quantisation-noise ratio over all outputs, in dB; None without any error or with a non-finite output.
         cosine: smallest cosine similarity of a probe.
         rms: root of the mean square error; the largest float64 when any output is not finite. Not in reports of earlier versions.
+        pixels: on how many pixels the class is the truth's; None where the task gives pixels no class.
     """
 
     output: str
@@ -69,6 +71,7 @@ class OutputDiff:
     sqnr_db: float | None
     cosine: float
     rms: float | None = None
+    pixels: PixelAgreement | None = None
 
     @property
     def error(self) -> float:
@@ -79,8 +82,8 @@ class OutputDiff:
 
     @property
     def ok(self) -> bool:
-        """Whether the error is within the bound; nothing that is not finite is."""
-        return self.error <= self.tolerance.atol
+        """Whether the error is within the bound, which nothing that is not finite is, and every pixel that is no tie agrees."""
+        return self.error <= self.tolerance.atol and (self.pixels is None or self.pixels.ok)
 
     @property
     def agreeing(self) -> int | None:
@@ -147,6 +150,12 @@ class ParityReport:
         return f"{sum(counts.values())} of {sum(count for _, count, _ in counts)}" if counts else ""
 
     @property
+    def pixels(self) -> PixelAgreement | None:
+        """The comparison with the smallest share of pixels that agree; None where pixels have no class."""
+        found = [diff.pixels for diff in self.diffs if diff.pixels is not None]
+        return min(found, key=lambda pixels: (-pixels.wrong, pixels.share), default=None)
+
+    @property
     def worst(self) -> OutputDiff | None:
         """The comparison with the largest error in units of noise."""
         return max(self.diffs, key=lambda diff: diff.noise_ratio, default=None)
@@ -189,6 +198,10 @@ def compare(name: str, outputs: NDArray[Any], truth: Truth, bound: NoiseMultiple
     worst_row = int(errors.max(axis=1).argmax())
     agreement, margin = _classes(exact, actual) if truth.task == "classify" else (None, None)
     scale = root_mean_square(exact) if measure_of(truth.precision) == "rms" else float(np.abs(exact).max())
+    tolerance = tolerance_for(truth.bound or bound, truth.precision, truth.noise[name], scale)
+    pixels = None
+    if truth.task == "segment":
+        pixels = pixel_agreement(truth.outputs[name], actual.reshape(truth.outputs[name].shape), tolerance.atol)
     return OutputDiff(
         output=name,
         batch=batch,
@@ -196,12 +209,13 @@ def compare(name: str, outputs: NDArray[Any], truth: Truth, bound: NoiseMultiple
         probes=len(truth.probes.names),
         max_abs=float(errors.max()),
         worst_probe=truth.probes.names[worst_row],
-        tolerance=tolerance_for(truth.bound or bound, truth.precision, truth.noise[name], scale),
+        tolerance=tolerance,
         top1_agreement=agreement,
         smallest_margin=margin,
         sqnr_db=_sqnr_db(exact, errors),
         cosine=_smallest_cosine(exact, actual),
         rms=NOT_FINITE if errors.max() == NOT_FINITE else root_mean_square(errors),
+        pixels=pixels,
     )
 
 

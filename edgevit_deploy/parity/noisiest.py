@@ -3,15 +3,18 @@
 How far rounding takes an output is a matter of luck as much as of the picture: change its pixels by a level or two, and the error
 is another draw, several times smaller or larger. A handful of probes is a handful of draws, and among ten thousand pictures there
 are far worse ones. So worse ones are searched for: near those whose error is large there are others whose error is larger. The
-search needs no gradient, and of a network only its logits; so every task, graph and precision has the same probes.
+search needs no gradient, and of a network only what it returns, a classifier its logits; so every graph and precision of it, and
+its feature maps, have the same probes. Of several outputs each counts in units of its own error on the given probes.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgevit_deploy.data.preprocess import normalise
 from edgevit_deploy.parity.probes import Probes
-from edgevit_deploy.parity.reference import Ends, Reference
+from edgevit_deploy.parity.reference import Arithmetic, Outputs, Reference
 from edgevit_deploy.spec import InputKind, Preprocess
 
 KEPT = 2
@@ -23,6 +26,8 @@ ROUNDS, PARENTS, CHILDREN = 3, 4, 2
 PIXELS = 2**17
 """Of all neighbours of a round: eight up to 128 x 128, two of 224 x 224, and one at least. So the time hardly grows with the
 size; and in a larger picture the errors at more positions average out, so that there is less to find."""
+
+ARITHMETICS: tuple[Arithmetic, ...] = ("fp64", "fp32")
 
 LEVELS = 2
 """By how many of 255 levels, at most, a pixel of a neighbour differs."""
@@ -47,31 +52,50 @@ def find_noisiest(
         seed: of the neighbours.
     """
     rng = np.random.default_rng([seed, *probes.size])
-    ends = Ends(takes=takes, returns="logits", outputs=("logits",))
+    ends = reference.own_ends(takes)
     children = min(PARENTS * CHILDREN, max(1, PIXELS // (probes.size[0] * probes.size[1])))
     names = list(probes.names)
-    exact, own = (reference.outputs(probes, ends, arithmetic)["logits"] for arithmetic in ("fp64", "fp32"))
+    given = [reference.outputs(probes, ends, arithmetic) for arithmetic in ARITHMETICS]
+    units = {name: float(np.abs(given[1][name] - given[0][name]).max()) or 1.0 for name in ends.outputs}
+    errors = [_errors(_row(given[0], row), _row(given[1], row), units) for row in range(len(names))]
+    born_outputs: list[tuple[Outputs, Outputs]] = []
     in_double, in_single = reference.runner(ends, "fp64"), reference.runner(ends, "fp32")
     for _ in range(ROUNDS):
-        parents = np.resize(_largest_first(np.sqrt(np.square(own - exact).mean(axis=1)))[:PARENTS], children)
+        parents = np.resize(_largest_first([rms for rms, _ in errors])[:PARENTS], children)
         levels = rng.integers(-LEVELS, LEVELS + 1, (children, *pixels.shape[1:]))
         born = np.clip(pixels[parents] + levels, 0, 255).astype(np.uint8)
         images = np.split(normalise(born, preprocess, takes), children)  # one at a time, as outputs are computed elsewhere
         names += [names[parent] for parent in parents]
         pixels = np.concatenate([pixels, born])
-        exact = np.concatenate([exact, *(in_double(image)["logits"] for image in images)])
-        own = np.concatenate([own, *(in_single(image)["logits"] for image in images)])
+        made = [(in_double(image), in_single(image)) for image in images]
+        errors += [_errors(exact, own, units) for exact, own in made]
+        born_outputs += made
     first = len(probes.names)
-    found = first + _largest_first(np.abs(own - exact).max(axis=1)[first:])[:KEPT]
+    chosen = _largest_first([largest for _, largest in errors[first:]])[:KEPT]
+    found = first + chosen
     noisiest = Probes(
         names=tuple(f"near {names[row]}, {place}" for place, row in enumerate(found, start=1)),
         inputs=normalise(pixels[found], preprocess, takes),
     )
-    reference.remember(noisiest, ends, "fp64", {"logits": exact[found]})
-    reference.remember(noisiest, ends, "fp32", {"logits": own[found]})
+    for place, arithmetic in enumerate(ARITHMETICS):
+        outputs = [born_outputs[row][place] for row in chosen]
+        kept = {name: np.concatenate([each[name] for each in outputs]) for name in ends.outputs}
+        reference.remember(noisiest, ends, arithmetic, kept)
     return noisiest
 
 
-def _largest_first(errors: NDArray[np.float64]) -> NDArray[np.int64]:
+def _row(outputs: Outputs, row: int) -> Outputs:
+    return {name: values[row : row + 1] for name, values in outputs.items()}
+
+
+def _errors(exact: Outputs, own: Outputs, units: dict[str, float]) -> tuple[float, float]:
+    """Return one picture's root mean square error and its largest one, each summed over the outputs in their units."""
+    differences = {name: own[name] - exact[name] for name in exact}
+    rms = sum(float(np.sqrt(np.square(values).mean())) / units[name] for name, values in differences.items())
+    return rms, sum(float(np.abs(values).max()) / units[name] for name, values in differences.items())
+
+
+def _largest_first(errors: Sequence[float]) -> NDArray[np.int64]:
     """Return the places of some errors, largest first; those that are not finite teach nothing and come last."""
-    return np.argsort(-np.where(np.isfinite(errors), errors, -1.0), kind="stable")
+    values = np.array(errors)
+    return np.argsort(-np.where(np.isfinite(values), values, -1.0), kind="stable")

@@ -5,6 +5,7 @@ pictures with a 1/f spectrum (smooth, correlated channels, as a camera gives), c
 clipping, channel order), and the user's own photographs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,20 @@ from edgevit_deploy.spec import INPUTS, InputKind, Preprocess, Size
 
 GOLDEN_PROBES = 2
 """How many probes, counted from the first, a bundle carries as golden data: one natural-like, one noise."""
+
+MAX_GOLDEN_BYTES = 32 * 2**20
+"""Of all golden outputs together: of maps for large images only the first probe is kept, or the first run of a fixed batch."""
+
+
+def golden_rows(batch: int, values: Sequence[int]) -> int:
+    """Return how many probes are golden data: whole runs of `GOLDEN_PROBES` or more, or one where that would be too many bytes.
+
+    Args:
+        batch: images a run.
+        values: how many values each output has for one image.
+    """
+    rows = -(-GOLDEN_PROBES // batch) * batch
+    return rows if rows * sum(values) * 4 <= MAX_GOLDEN_BYTES else batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

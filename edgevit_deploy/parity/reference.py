@@ -11,10 +11,20 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgevit_deploy.data.preprocess import Images
+from edgevit_deploy.model.dense import DenseNetwork
 from edgevit_deploy.model.ends import as_tuple, prepare
 from edgevit_deploy.parity.gate import Truth
 from edgevit_deploy.parity.probes import Probes
-from edgevit_deploy.spec import FloatPrecision, InputKind, OutputKind, Preprocess, task_of
+from edgevit_deploy.spec import (
+    FloatPrecision,
+    InputKind,
+    OutputKind,
+    Preprocess,
+    TensorSpec,
+    output_specs,
+    returned_for,
+    task_of,
+)
 
 Arithmetic = Literal["fp64", "fp32", "fp16", "bf16"]
 
@@ -68,6 +78,11 @@ class Ends:
     outputs: tuple[str, ...]
 
 
+def names_of(specs: tuple[TensorSpec, ...]) -> tuple[str, ...]:
+    """Return the names of some tensors."""
+    return tuple(spec.name for spec in specs)
+
+
 Outputs = dict[str, NDArray[np.float64]]
 """Output name -> float64 (probes, ...)."""
 
@@ -108,6 +123,14 @@ class Reference:
             rows = [run(probes.inputs[start : start + at_once]) for start in starts]
             self._computed[key] = {name: np.concatenate([row[name] for row in rows]) for name in ends.outputs}
         return self._computed[key]
+
+    def own_ends(self, takes: InputKind) -> Ends:
+        """Return the ends at which the network gives what it was made for: a classifier its logits."""
+        if isinstance(self._network, DenseNetwork):
+            spec = self._network.spec
+            returns = returned_for(spec.task)
+            return Ends(takes=takes, returns=returns, outputs=names_of(output_specs(spec, returns, batch=1, size=None)))
+        return Ends(takes=takes, returns="logits", outputs=("logits",))
 
     def runner(self, ends: Ends, arithmetic: Arithmetic) -> Callable[[Images], Outputs]:
         """Return what runs images (n, 3, height, width) in one arithmetic, all at once; nothing of it is kept here."""

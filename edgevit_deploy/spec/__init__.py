@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.spec.dense import MAX_HEAD_CHANNELS as MAX_HEAD_CHANNELS
+from edgevit_deploy.spec.dense import HeadKind as HeadKind
+from edgevit_deploy.spec.dense import HeadSpec as HeadSpec
 from edgevit_deploy.spec.inputs import INPUTS as INPUTS
 from edgevit_deploy.spec.inputs import MAX_TENSOR_BYTES as MAX_TENSOR_BYTES
 from edgevit_deploy.spec.inputs import InputKind as InputKind
@@ -39,8 +42,22 @@ PROGRAM = "convert.py" if IN_A_CHECKOUT else "edgevit-deploy"
 """What people type: `python convert.py` in the project's folder, the console script where a wheel was installed."""
 
 Graph = Literal["original", "deploy"]
-OutputKind = Literal["logits", "probabilities", "features"]
-Task = Literal["classify", "features"]
+OutputKind = Literal["logits", "probabilities", "features", "class_maps"]
+Task = Literal["classify", "features", "segment"]
+
+TASK_OF: dict[OutputKind, Task] = {
+    "logits": "classify",
+    "probabilities": "classify",
+    "features": "features",
+    "class_maps": "segment",
+}
+"""The task whose outputs a file returns: classes, the feature maps of the stages, or a class for every pixel."""
+
+RANK_OF: dict[OutputKind, int] = {"logits": 2, "probabilities": 2, "features": 4, "class_maps": 4}
+"""The number of axes of each of its outputs."""
+
+DENSE_TASKS: dict[HeadKind, Task] = {"semantic_fpn": "segment"}
+"""Which task each head is for; a network has one head, or classifies."""
 
 SIZE_STEP = 32
 """The patch embeddings divide height and width by 4, 2, 2 and 2, so both must be multiples of 32 (paper, section 3)."""
@@ -100,8 +117,13 @@ class Placement:
 
 
 def task_of(returns: OutputKind) -> Task:
-    """Return the task whose outputs a file returns: classes as logits or probabilities, or the feature maps of the stages."""
-    return "features" if returns == "features" else "classify"
+    """Return the task whose outputs a file returns."""
+    return TASK_OF[returns]
+
+
+def returned_for(task: Task) -> OutputKind:
+    """Return what a network gives for its task, a classifier its logits."""
+    return next(returns for returns, found in TASK_OF.items() if found == task)
 
 
 def output_specs(spec: "ModelSpec", returns: OutputKind, *, batch: int | str, size: Size | None) -> tuple[TensorSpec, ...]:
@@ -110,15 +132,19 @@ def output_specs(spec: "ModelSpec", returns: OutputKind, *, batch: int | str, si
     Args:
         spec: of the network.
         returns: `logits` or `probabilities`: one output of that name, float32 (batch, num_classes); `features`: `stage1` to
-            `stage4`, float32 (batch, channels, height / stride, width / stride).
+            `stage4`, float32 (batch, channels, height / stride, width / stride); `class_maps`: `logits`, float32 (batch,
+            num_classes, height, width), of the size of the image.
         batch: the batch axis, a number or a name.
         size: (height, width) in pixels, None where both are free.
     """
+    if returns == "class_maps":
+        sides: Sequence[int | str] = size or ("height", "width")
+        return (TensorSpec(name="logits", shape=(batch, spec.num_classes, *sides), dtype="float32"),)
     if returns != "features":
         return (TensorSpec(name=returns, shape=(batch, spec.num_classes), dtype="float32"),)
     maps = []
     for number, (channels, stride) in enumerate(zip(spec.channels, FEATURE_STRIDES, strict=True), start=1):
-        sides: Sequence[int | str] = [side // stride for side in size] if size else [f"height_{stride}", f"width_{stride}"]
+        sides = [side // stride for side in size] if size else [f"height_{stride}", f"width_{stride}"]
         maps.append(TensorSpec(name=f"stage{number}", shape=(batch, channels, *sides), dtype="float32"))
     return tuple(maps)
 
@@ -135,7 +161,8 @@ class ModelSpec:
 
     `norm_eps` belongs to the LayerNorms around attention and FFN; `inner_norm_eps` to those in the patch embeddings and
     after LocalProp, which the published code leaves at PyTorch's default. `crop_ratio` is what `preprocess.resize` was made of,
-    and is kept for another image size; None where only the pixels are known.
+    and is kept for another image size; None where only the pixels are known. `head` is what stands on the four maps in
+    place of the classifier, for dense prediction; `num_classes` are then that head's.
     """
 
     variant: str
@@ -151,6 +178,16 @@ class ModelSpec:
     image_size: Size = (224, 224)
     preprocess: Preprocess = IMAGENET_224
     crop_ratio: float | None = PUBLISHED_CROP_RATIO
+    head: HeadSpec | None = None
+
+    @property
+    def task(self) -> Task:
+        """What the network is for: its head's task, or to classify."""
+        return DENSE_TASKS[self.head.kind] if self.head else "classify"
+
+    def can(self, task: Task) -> bool:
+        """Say whether it has what a task needs; a classifier gives its feature maps too."""
+        return task == self.task or (self.head is None and task == "features")
 
     def with_image_size(self, size: Size) -> "ModelSpec":
         """Return a copy for another image size (height, width); the crop keeps its share of the resized picture.

@@ -15,7 +15,7 @@ from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.parity.gate import ParityReport, Status
 from edgevit_deploy.parity.reference import Ends
 from edgevit_deploy.process.sysroot import Sysroot
-from edgevit_deploy.spec import TensorSpec, second_size, task_of
+from edgevit_deploy.spec import RANK_OF, TensorSpec, second_size
 from edgevit_deploy.verification.described import check_description
 from edgevit_deploy.verification.golden import GoldenCheck, check_golden, runnable
 from edgevit_deploy.verification.layers import LayerReport, check_layers
@@ -169,7 +169,7 @@ def artifact_of(bundle: Path, manifest: Manifest, host: Host) -> Artifact:
         tools=manifest.tools,
         built_from=built_from,
     )
-    ranks = ([4], [2]) if task_of(manifest.conversion.returns) == "classify" else ([4], [4] * len(manifest.outputs))
+    ranks = ([4], [RANK_OF[manifest.conversion.returns]] * len(manifest.outputs))
     golden = {array.name: array.shape for array in (manifest.golden.input, *manifest.golden.outputs)}
     for part in (artifact, built_from):
         if part is not None and (

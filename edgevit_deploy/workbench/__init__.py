@@ -152,7 +152,7 @@ class Workbench:
         """
         probes = self.probes(self.model.spec.image_size, takes)
         if probes not in self._published_taps:
-            self._published_taps[probes] = self.taps_of(TappedNetwork(self.model.network, "original"), probes, takes, "fp64")
+            self._published_taps[probes] = self.taps_of(TappedNetwork(self.model.classifier, "original"), probes, takes, "fp64")
             ends = Ends(takes=takes, returns="logits", outputs=("logits",))
             self.reference.remember(probes, ends, "fp64", {"logits": self._published_taps[probes]["logits"]})
         return self._published_taps[probes]

@@ -84,7 +84,7 @@ class OnnxExporter(Exporter[OnnxOptions]):
             },
         )
     }
-    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features")
+    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features", "segment")
     packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxsim", "onnxruntime", "onnxscript")
     """ONNX Runtime judges what onnxsim did; onnxscript is for the naive exports."""
 

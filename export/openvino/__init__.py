@@ -108,7 +108,7 @@ class OpenVinoExporter(Exporter[OpenVinoOptions]):
             },
         )
     }
-    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features")
+    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features", "segment")
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
     extra: ClassVar[str | None] = "openvino"
     options_type: ClassVar[type[OpenVinoOptions]] = OpenVinoOptions

@@ -60,7 +60,7 @@ def test_targets_that_cannot_are_skipped_by_name(
         (("--task", "feature"), "features"),
         (
             ("--task", "features", "--precision", "int8", "--calibration", "synthetic"),
-            "feature maps have none; use --precision fp32",
+            "features have none; use --precision fp32",
         ),
     ],
 )

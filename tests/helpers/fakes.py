@@ -55,7 +55,7 @@ class FakeExporter(Exporter[FakeOptions]):
         ),
     }
     options_type = FakeOptions
-    tasks = ("classify", "features")
+    tasks = ("classify", "features", "segment")
     dynamic_size = True
     usage = "Not for an app."
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edgevit_deploy.parity.noisiest import find_noisiest
 from edgevit_deploy.parity.probes import Probes
-from edgevit_deploy.parity.reference import Arithmetic, Ends, Outputs, Reference
+from edgevit_deploy.parity.reference import Arithmetic, Outputs, Reference
 from edgevit_deploy.spec import InputKind, Preprocess
 
 _found: dict[str, tuple[Probes, dict[Arithmetic, Outputs]]] = {}
@@ -32,7 +32,7 @@ def remembered_noisiest(
         key.update(tensor.numpy().tobytes())
     for array in (probes.inputs, pixels):
         key.update(array.tobytes())
-    place, ends = key.hexdigest(), Ends(takes=takes, returns="logits", outputs=("logits",))
+    place, ends = key.hexdigest(), reference.own_ends(takes)
     if place not in _found:
         found = find_noisiest(reference, probes, pixels, preprocess, takes, seed)
         _found[place] = found, {kind: reference.outputs(found, ends, kind) for kind in ("fp64", "fp32")}

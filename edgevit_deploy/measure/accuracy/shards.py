@@ -257,7 +257,7 @@ def _open_network(subject: Subject) -> Iterator[_Opened]:
     loaded = load_model(ModelOrigin(weights=subject.path, image_size=subject.image_size))
     _check_unchanged(subject, weights_identity(loaded.record))
     dtype = torch.float64 if subject.reference == "fp64" else torch.float32
-    module = prepare(loaded.network, subject.preprocess, "tensor", "logits", dtype)
+    module = prepare(loaded.classifier, subject.preprocess, "tensor", "logits", dtype)
     before = torch.get_num_threads()
     torch.set_num_threads(subject.threads or before)
 
