@@ -78,7 +78,7 @@ class DeployForm:
 
     def note(self) -> str:
         """Say in one sentence what was done, for the manifest."""
-        applied = ", ".join(f"{rewrite} ({count})" for rewrite, count in self.applied.items())
+        applied = ", ".join(f"{rewrite} ({count})" for rewrite, count in self.applied.items() if count)
         return f"The graph is the published one, rewritten exactly: {applied}."
 
 

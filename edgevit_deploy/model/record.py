@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
-from edgevit_deploy.spec import Size
+from edgevit_deploy.spec import PUBLISHED_BLOCK, BlockSpec, Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRecord:
-    """The network: exactly one of `weights_sha256` (of the checkpoint file) and `random_seed` is set."""
+    """The network: exactly one of `weights_sha256` (of the checkpoint file) and `random_seed` is set.
+
+    Bundles from before there were ablations have no `block`.
+    """
 
     variant: str
     depths: tuple[int, int, int, int]
@@ -22,3 +25,4 @@ class ModelRecord:
     weights_sha256: str | None
     random_seed: int | None
     dialect: str | None
+    block: BlockSpec = PUBLISHED_BLOCK

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.spec.block import PUBLISHED_BLOCK as PUBLISHED_BLOCK
+from edgevit_deploy.spec.block import BlockSpec as BlockSpec
 from edgevit_deploy.spec.inputs import INPUTS as INPUTS
 from edgevit_deploy.spec.inputs import MAX_TENSOR_BYTES as MAX_TENSOR_BYTES
 from edgevit_deploy.spec.inputs import InputKind as InputKind
@@ -135,7 +137,7 @@ class ModelSpec:
 
     `norm_eps` belongs to the LayerNorms around attention and FFN; `inner_norm_eps` to those in the patch embeddings and
     after LocalProp, which the published code leaves at PyTorch's default. `crop_ratio` is what `preprocess.resize` was made of,
-    and is kept for another image size; None where only the pixels are known.
+    and is kept for another image size; None where only the pixels are known. `block` is what the stages 1 to 3 are made of.
     """
 
     variant: str
@@ -151,6 +153,7 @@ class ModelSpec:
     image_size: Size = (224, 224)
     preprocess: Preprocess = IMAGENET_224
     crop_ratio: float | None = PUBLISHED_CROP_RATIO
+    block: BlockSpec = PUBLISHED_BLOCK
 
     def with_image_size(self, size: Size) -> "ModelSpec":
         """Return a copy for another image size (height, width); the crop keeps its share of the resized picture.
