@@ -14,7 +14,7 @@ from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.outside.text import json_bytes
-from edgevit_deploy.spec import PROGRAM, Preprocess
+from edgevit_deploy.spec import PROGRAM, PUBLISHED_BLOCK, Preprocess
 
 CALIBRATION_NAME = "calibration.json"
 MAX_CALIBRATION_BYTES = 4 * 2**20
@@ -53,9 +53,13 @@ class Calibration:
     seal: str = ""
 
     def sealed(self) -> "Calibration":
-        """Return the same with its seal."""
-        open_ = replace(self, seal="")
-        return replace(open_, seal=hashlib.sha256(json_bytes(open_)).hexdigest())
+        """Return the same with its seal; the published block is no part of it: files from before there were others have none."""
+        content = json_bytes(replace(self, seal=""))
+        if self.model.block == PUBLISHED_BLOCK:
+            document = msgspec.json.decode(content)
+            del document["model"]["block"]
+            content = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+        return replace(self, seal=hashlib.sha256(content).hexdigest())
 
     def sentence(self) -> str:
         """Say of what the ranges are."""

@@ -10,7 +10,7 @@ from edgevit_deploy.commands.console import print_json, print_table, progress, s
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.text import figure
 from edgevit_deploy.request import read_image_size
-from edgevit_deploy.spec import PADDED, ModelSpec, Preprocess, Size
+from edgevit_deploy.spec import PADDED, BlockSpec, ModelSpec, Preprocess, Size
 
 COST_COLUMNS = ("stage", "blocks", "h x w", "C", "k", "r", "million MACs", "counted")
 
@@ -70,14 +70,14 @@ def _checkpoint_facts(file: Path, size: Size | None) -> dict[str, Any]:
         "paper_parameters_million": PAPER_PARAMETERS_MILLION.get(spec.variant),
         "labels": len(checkpoint.labels) if checkpoint.labels else None,
         "sha256": checkpoint.sha256,
-        "notes": (*checkpoint.reading_notes, *notes),
+        "notes": (*checkpoint.reading_notes, *checkpoint.open_notes, *notes),
         "cost": cost,
     }
 
 
 def cost_document(spec: ModelSpec) -> dict[str, Any]:
     """Return what a network costs at its image size, stage by stage: by formula, counted, and with positions mixed otherwise."""
-    from edgevit_deploy.measure.cost import MIXINGS, mixing, network_cost
+    from edgevit_deploy.measure.cost import MIXINGS, network_cost
     from edgevit_deploy.measure.profile import macs_by_stage
 
     cost, counted = network_cost(spec, spec.image_size), macs_by_stage(spec, spec.image_size)
@@ -88,14 +88,16 @@ def cost_document(spec: ModelSpec) -> dict[str, Any]:
             **msgspec.to_builtins(stage.block),
             "macs": stage.macs,
             "counted_macs": counted[f"stage {number}"],
+            "own_mixing_macs": stage.own_mixing_macs,
             "mixing_macs": {name: stage.mixing_macs(name) for name in MIXINGS},
             "embedding_macs": stage.embedding,
-            "terms_of_a_block": msgspec.to_builtins((*mixing("LGL", stage.block), *stage.besides)),
+            "terms_of_a_block": msgspec.to_builtins((*stage.own_mixing, *stage.besides)),
         }
         for number, stage in enumerate(cost.stages, start=1)
     ]
     return {
         "image_size": spec.image_size,
+        "block": msgspec.to_builtins(spec.block),
         "macs": cost.macs,
         "counted_macs": sum(counted.values()),
         "head_macs": cost.head,
@@ -126,9 +128,12 @@ def _print_cost(cost: dict[str, Any]) -> None:
     height, width = cost["image_size"]
     title = f"cost at {height} x {width}: by formula, as PyTorch counts it, and million MACs of mixing positions alone"
     print_table(title, (*COST_COLUMNS, *MIXINGS), rows)
+    words = " ".join(BlockSpec(**cost["block"]).words())
+    own = millions(sum(stage["own_mixing_macs"] for stage in cost["stages"]))
     say(
-        "LGL is what the network has. In its place: LSA, locally grouped attention for LocalAgg; SRA, spatial-reduction "
-        "attention for sparse attention and LocalProp, or for all three; MHSA, attention among all. --json has every term."
+        (f"The network is an ablation ({words}), whose own mixing costs {own}. " if words else "LGL is what the network has. ")
+        + "In place of LGL: LSA, locally grouped attention for LocalAgg; SRA, spatial-reduction attention for sparse attention "
+        "and LocalProp, or for all three; MHSA, attention among all. --json has every term."
     )
 
 

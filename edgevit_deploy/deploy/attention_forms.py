@@ -7,17 +7,24 @@ from edgevit_deploy.deploy.chains import Attention, linear, pointwise, replace_a
 
 
 class PackedAttention(nn.Module):
-    """One linear map to q, k and v side by side."""
+    """One linear map to q, k and v side by side; to k and v where those are of another map."""
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
         self.attention = attention
-        self.qkv = pack(attention)
+        if attention.reduces:
+            self.q, self.kv = attention.q, pack(attention.k, attention.v)
+        else:
+            self.qkv = pack(attention.q, attention.k, attention.v)
         attention.q = attention.k = attention.v = nn.Identity()  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) -> the same shape."""
-        q, k, v = self.qkv(self.attention.tokens(x)).chunk(3, dim=-1)
+        tokens = self.attention.tokens
+        if self.attention.reduces:
+            q, (k, v) = self.q(tokens(x)), self.kv(tokens(self.attention.reduce(x))).chunk(2, dim=-1)
+        else:
+            q, k, v = self.qkv(tokens(x)).chunk(3, dim=-1)
         return self.attention.attend(q, k, v, x)
 
 
@@ -26,17 +33,21 @@ class BatchedAttention(nn.Module):
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
-        self.head_dim, self.scale = attention.head_dim, attention.scale
+        self.head_dim, self.scale, self.reduce = attention.head_dim, attention.scale, attention.reduce
         self.q, self.k, self.v = (pointwise(m) for m in (attention.q, attention.k, attention.v))
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) -> the same shape."""
-        tokens = x.shape[2] * x.shape[3]
-        q, k, v = (m(x).reshape(-1, self.head_dim, tokens) for m in (self.q, self.k, self.v))
+        source = self.reduce(x)
+        q, k, v = (self.heads(m(y)) for m, y in ((self.q, x), (self.k, source), (self.v, source)))
         scores = torch.bmm(q.transpose(1, 2), k)
         if self.scale != 1:
             scores = scores * self.scale
         return self.mix(scores.softmax(dim=-1), v).reshape(x.shape)
+
+    def heads(self, y: Tensor) -> Tensor:
+        """(batch, channels, height, width) -> (batch * heads, head_dim, tokens)."""
+        return y.reshape(-1, self.head_dim, y.shape[2] * y.shape[3])
 
     def mix(self, weights: Tensor, v: Tensor) -> Tensor:
         """(batch * heads, tokens, tokens), (batch * heads, head_dim, tokens) -> (batch * heads, head_dim, tokens)."""
@@ -52,28 +63,39 @@ class EinsumAttention(BatchedAttention):
 
 
 class StackedAttention(nn.Module):
-    """One 1x1 convolution to q, k and v one above the other; heads are what its channels are grouped into already."""
+    """One 1x1 convolution to q, k and v one above the other; heads are what its channels are grouped into already.
+
+    It is one to k and v where those are of another map.
+    """
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
         self.num_heads, self.head_dim, self.scale = attention.num_heads, attention.head_dim, attention.scale
-        self.qkv = pointwise(pack(attention))
+        self.reduce, self.reduces = attention.reduce, attention.reduces
+        if self.reduces:
+            self.q, self.kv = pointwise(attention.q), pointwise(pack(attention.k, attention.v))
+        else:
+            self.qkv = pointwise(pack(attention.q, attention.k, attention.v))
+
+    def heads(self, y: Tensor, maps: int) -> Tensor:
+        """(batch, maps * channels, height, width) -> (batch, maps * heads, head_dim, tokens)."""
+        return y.reshape(y.shape[0], maps * self.num_heads, self.head_dim, -1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) -> the same shape."""
-        batch = x.shape[0]
-        heads = self.qkv(x).reshape(batch, 3 * self.num_heads, self.head_dim, -1)
-        q, k, v = heads.chunk(3, dim=1)
+        if self.reduces:
+            q, (k, v) = self.heads(self.q(x), 1), self.heads(self.kv(self.reduce(x)), 2).chunk(2, dim=1)
+        else:
+            q, k, v = self.heads(self.qkv(x), 3).chunk(3, dim=1)
         scores = q.transpose(-2, -1) @ k
         if self.scale != 1:
             scores = scores * self.scale
         attended = v @ scores.softmax(dim=-1).transpose(-2, -1)
-        return attended.reshape(x.shape)  # type: ignore[no-any-return]
+        return attended.reshape(x.shape)
 
 
-def pack(attention: Attention) -> nn.Linear:
-    """Return the maps to q, k and v as one, (channels) -> (3 channels)."""
-    maps = (attention.q, attention.k, attention.v)
+def pack(*maps: nn.Linear) -> nn.Linear:
+    """Return several maps of the same channels as one, (channels) -> (channels of all)."""
     weights: list[Tensor] = [m.weight for m in maps]
     biases: list[Tensor] = [torch.zeros(len(m.weight), dtype=m.weight.dtype) if m.bias is None else m.bias for m in maps]
     return linear(torch.cat(weights), torch.cat(biases))

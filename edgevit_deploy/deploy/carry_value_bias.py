@@ -5,7 +5,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from edgevit_deploy.deploy.chains import Attention, Spread, chains
+from edgevit_deploy.deploy.chains import Attention, Grouped, Spread, chains
 from edgevit_deploy.deploy.fold_batch_norm import bias_of
 
 
@@ -19,12 +19,8 @@ def carry_value_bias(graph: nn.Module) -> int:
     count = 0
     for chain in chains(graph):
         for index in range(len(chain) - 1):
-            attention, reader = chain[index], _first(chain[index + 1])
-            if (
-                isinstance(attention, Attention)
-                and attention.v.bias is not None
-                and (isinstance(reader, Spread) or _is_affine(reader))
-            ):
+            attention, reader = _attention(chain[index]), _first(chain[index + 1])
+            if attention is not None and attention.v.bias is not None and (isinstance(reader, Spread) or _is_affine(reader)):
                 with torch.no_grad():
                     if isinstance(reader, Spread):
                         reader.absorb(attention.v.bias)
@@ -38,6 +34,12 @@ def carry_value_bias(graph: nn.Module) -> int:
 def apply_weight(convolution: nn.Conv2d, values: Tensor) -> Tensor:
     """Return what a 1x1 convolution without its bias makes of one value a channel: (in) -> (out)."""
     return torch.nn.functional.conv2d(values[None, :, None, None], convolution.weight, groups=convolution.groups).flatten()
+
+
+def _attention(module: nn.Module) -> Attention | None:
+    """Return an attention, also one among groups of positions: what is cut off again has the same bias as the rest."""
+    inner = module.body[-1] if isinstance(module, Grouped) else module
+    return inner if isinstance(inner, Attention) else None
 
 
 def _first(module: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The network laid open: the published computation as a chain of small modules on feature maps, on which rewrites work.
+"""What the network is made of once it is laid open (`lay_open.py`): chains of small modules on feature maps, which rewrites change.
 
 Feature maps are (batch, channels, height, width) throughout; tokens appear only inside `ChannelNorm` and `Attention`. Linear
 maps on tokens are 1x1 convolutions of the feature map, the same sums in another layout. Nothing of rank above 4 is made.
@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from edgevit_deploy.model.dense import Backbone
-from edgevit_deploy.model.edgevit import EdgeViT, GlobalSparseAttn, LocalAgg, PatchEmbed, SelfAttn
+from edgevit_deploy.model.alternatives import LocallyGroupedAttn, SpatialReductionAttn
+from edgevit_deploy.model.edgevit import GlobalSparseAttn
+from edgevit_deploy.model.layout import GROUP_SIDE, from_groups, to_groups
 
 
 class Residual(nn.Module):
@@ -44,11 +45,18 @@ class ChannelNorm(nn.Module):
 
 
 class Sampler(nn.MaxPool2d):
-    """Takes the top-left position of each window: a pool over one element, which every runtime has."""
+    """Takes one position of each window: a pool over one element, which every runtime has.
 
-    def __init__(self, sample_rate: int) -> None:
+    `offset` is its row and column in the window, 0 at the top left; what is before the first one is cut off.
+    """
+
+    def __init__(self, sample_rate: int, offset: int = 0) -> None:
         super().__init__(1, sample_rate)
-        self.sample_rate = sample_rate
+        self.sample_rate, self.offset = sample_rate, offset
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width) -> (batch, channels, height / r, width / r)."""
+        return super().forward(x[:, :, self.offset :, self.offset :] if self.offset else x)  # type: ignore[no-any-return]
 
 
 class LocalProp(nn.ConvTranspose2d):
@@ -95,13 +103,26 @@ class MeanPool(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention among the positions of a feature map; q, k and v are maps of their own, without a fifth axis."""
+    """Multi-head attention among the positions of a feature map; q, k and v are maps of their own, without a fifth axis.
 
-    def __init__(self, attention: GlobalSparseAttn) -> None:
+    Keys and values are of what `reduce` makes of the map: of the map itself, but in spatial-reduction attention.
+    """
+
+    def __init__(self, attention: GlobalSparseAttn | LocallyGroupedAttn | SpatialReductionAttn) -> None:
         super().__init__()
         self.num_heads, self.head_dim, self.scale = attention.num_heads, attention.head_dim, attention.scale
-        weights, biases = attention.qkv.weight.chunk(3), attention.qkv.bias.chunk(3)
-        self.q, self.k, self.v = (linear(weight.clone(), bias.clone()) for weight, bias in zip(weights, biases, strict=True))
+        self.reduce = nn.Sequential()
+        if isinstance(attention, SpatialReductionAttn):
+            self.reduce = chain({"sr": attention.sr, "norm": ChannelNorm(attention.norm)})
+            maps = [(attention.q.weight, attention.q.bias), *_chunks(attention.kv, 2)]
+        else:
+            maps = _chunks(attention.qkv, 3)
+        self.q, self.k, self.v = (linear(weight.clone(), bias.clone()) for weight, bias in maps)
+
+    @property
+    def reduces(self) -> bool:
+        """Whether keys and values are of another map than the queries."""
+        return len(self.reduce) > 0
 
     @property
     def channels(self) -> int:
@@ -111,14 +132,15 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) -> the same shape."""
         tokens = self.tokens(x)
-        return self.attend(self.q(tokens), self.k(tokens), self.v(tokens), x)
+        source = self.tokens(self.reduce(x)) if self.reduces else tokens
+        return self.attend(self.q(tokens), self.k(source), self.v(source), x)
 
     def tokens(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) -> (batch, tokens, channels); by way of channels-last, which undoes a norm's end."""
         return x.permute(0, 2, 3, 1).flatten(1, 2)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, x: Tensor) -> Tensor:
-        """Attend with q, k and v (batch, tokens, channels) -> (batch, channels, height, width), the shape of `x`."""
+        """Attend with q, k and v (batch, tokens, channels), q's tokens those of `x` -> (batch, channels, height, width)."""
         batch, channels, height, width = x.shape
         scores = self.heads(q) @ self.heads(k).transpose(-2, -1)
         if self.scale != 1:
@@ -132,20 +154,19 @@ class Attention(nn.Module):
         return tokens.reshape(batch, count, self.num_heads, self.head_dim).transpose(1, 2)
 
 
-def lay_open(network: EdgeViT) -> nn.Sequential:
-    """Return the same computation as one chain; takes the network's own parameters.
+class Grouped(nn.Module):
+    """A body that works on feature maps, run on each group of GROUP_SIDE x GROUP_SIDE positions for itself."""
 
-    Args:
-        network: in evaluation mode; afterwards it shares its parameters with the result.
-    """
-    parts: dict[str, nn.Module] = {}
-    for stage in range(1, 5):
-        blocks = network.get_submodule(f"blocks{stage}").children()
-        parts[f"patch_embed{stage}"] = _patch_embed(network.get_submodule(f"patch_embed{stage}"))
-        parts[f"blocks{stage}"] = nn.Sequential(*map(_block, blocks))
-    if isinstance(network, Backbone):
-        return chain(parts)
-    return chain({**parts, "norm": network.norm, "pool": MeanPool(), "head": network.head})
+    def __init__(self, body: nn.Sequential) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width) -> the same shape."""
+        height, width = x.shape[2], x.shape[3]
+        groups = to_groups(x.permute(0, 2, 3, 1))
+        maps = groups.reshape(-1, GROUP_SIDE, GROUP_SIDE, groups.shape[2]).permute(0, 3, 1, 2)
+        return from_groups(self.body(maps).permute(0, 2, 3, 1).flatten(1, 2), height, width).permute(0, 3, 1, 2)
 
 
 def chain(modules: Mapping[str, nn.Module]) -> nn.Sequential:
@@ -189,43 +210,9 @@ def chains(graph: nn.Module) -> Iterator[nn.Sequential]:
             yield module
 
 
-def _patch_embed(embed: nn.Module) -> nn.Sequential:
-    assert isinstance(embed, PatchEmbed)
-    return chain({"proj": embed.proj, "norm": ChannelNorm(embed.norm)})
-
-
-def _block(block: nn.Module) -> nn.Sequential:
-    local, attention = block.get_submodule("LocalAgg"), block.get_submodule("SelfAttn")
-    first = {"LocalAgg": _local_agg(local)} if isinstance(local, LocalAgg) else {}
-    return chain({**first, "SelfAttn": _self_attn(attention)})
-
-
-def _local_agg(block: LocalAgg) -> nn.Sequential:
-    gather = chain({"norm": block.norm1, "conv1": block.conv1, "attn": block.attn, "conv2": block.conv2})
-    mlp = chain({"norm": block.norm2, "fc1": block.mlp.fc1, "act": block.mlp.act, "fc2": block.mlp.fc2})
-    return chain({"pos_embed": Residual(block.pos_embed), "gather": Residual(gather), "mlp": Residual(mlp)})
-
-
-def _self_attn(block: nn.Module) -> nn.Sequential:
-    assert isinstance(block, SelfAttn)
-    attention, mlp = block.attn, block.mlp
-    sparse: dict[str, nn.Module] = {"norm1": ChannelNorm(block.norm1)}
-    if attention.sample_rate > 1:
-        sparse["sampler"] = _sampler(attention)
-    sparse["attend"] = Attention(attention)
-    if attention.sample_rate > 1:
-        sparse["LocalProp"] = _local_prop(attention.LocalProp)
-        sparse["norm"] = ChannelNorm(attention.norm)
-    sparse["proj"] = pointwise(attention.proj)
-    tokens = {"norm": ChannelNorm(block.norm2), "fc1": pointwise(mlp.fc1), "act": mlp.act, "fc2": pointwise(mlp.fc2)}
-    return chain({"pos_embed": Residual(block.pos_embed), "attn": Residual(chain(sparse)), "mlp": Residual(chain(tokens))})
-
-
-def _sampler(attention: GlobalSparseAttn) -> nn.Module:
-    """Return the sampler; one that does more than to take the top-left position of each window stays what it is."""
-    sampler = attention.sampler
-    takes_top_left = isinstance(sampler, nn.AvgPool2d) and sampler.kernel_size in (1, (1, 1))
-    return Sampler(attention.sample_rate) if takes_top_left else sampler
+def _chunks(packed: nn.Linear, count: int) -> list[tuple[Tensor, Tensor]]:
+    """Return weights and biases of maps that are packed into one."""
+    return list(zip(packed.weight.chunk(count), packed.bias.chunk(count), strict=True))
 
 
 def pointwise(linear: nn.Linear) -> nn.Conv2d:
@@ -243,10 +230,3 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     if bias is not None:
         result.bias = nn.Parameter(bias, requires_grad=False)
     return result
-
-
-def _local_prop(transposed: nn.ConvTranspose2d) -> LocalProp:
-    rate = int(transposed.stride[0])
-    copied = LocalProp(transposed.in_channels, transposed.out_channels, rate, stride=rate, groups=transposed.groups)
-    copied.weight, copied.bias = transposed.weight, transposed.bias
-    return copied

@@ -2,23 +2,22 @@
 
 A stage has h x w positions of C channels. LocalAgg gathers with a k x k depthwise convolution, the sampler takes one position of
 each r x r window. Only convolutions and matrix products count, as in the paper's table 2 and PyTorch's own counter: no softmax,
-norm, activation, bias or sum. Another way to mix positions is one more function that returns terms, and a row of `MIXINGS`.
+norm, activation, bias, sum, pool or interpolation. Another way to mix positions is one more function that returns terms, and a
+row of `MIXINGS`; which of them the blocks of a network have, `parts_of` says.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgevit_deploy.model.edgevit import PATCH_SIZES
-from edgevit_deploy.spec import FEATURE_STRIDES, ModelSpec, Size
+from edgevit_deploy.model.layout import GROUP_SIDE
+from edgevit_deploy.spec import FEATURE_STRIDES, PUBLISHED_BLOCK, BlockSpec, ModelSpec, Size
 
 GATHER_KERNEL = 5
 """k: of LocalAgg's depthwise convolution."""
 
 POSITION_KERNEL = 3
 """Of the depthwise convolutions that encode positions."""
-
-GROUP_SIDE = 7
-"""Of a group of locally grouped attention (Chu et al., Twins, NeurIPS 2021); groups at the edge are filled up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +117,23 @@ def locally_grouped_attention(block: Block) -> Terms:
     )
 
 
-MIXINGS: dict[str, tuple[Callable[[Block], Terms], ...]] = {
-    "LGL": (local_aggregation, sparse_attention, local_propagation),
-    "LSA": (locally_grouped_attention, sparse_attention, local_propagation),
-    "LocalAgg + SRA": (local_aggregation, spatial_reduction_attention),
-    "SRA": (spatial_reduction_attention,),
+Parts = tuple[Callable[[Block], Terms], ...]
+
+
+def parts_of(block: BlockSpec) -> Parts:
+    """Return what a kind of block mixes positions with. No sampler costs anything here, nor does bilinear upsampling."""
+    local: dict[str, Parts] = {"aggregation": (local_aggregation,), "grouped": (locally_grouped_attention,), "none": ()}
+    if block.attention == "reduced":
+        return (*local[block.local], spatial_reduction_attention)
+    spread: Parts = (local_propagation,) if block.spread == "transposed" else ()
+    return (*local[block.local], sparse_attention, *spread)
+
+
+MIXINGS: dict[str, Parts] = {
+    "LGL": parts_of(PUBLISHED_BLOCK),
+    "LSA": parts_of(BlockSpec(local="grouped")),
+    "LocalAgg + SRA": parts_of(BlockSpec(attention="reduced")),
+    "SRA": parts_of(BlockSpec(local="none", attention="reduced")),
     "MHSA": (self_attention,),
 }
 """How positions are mixed: as the network does it; with locally grouped attention in place of LocalAgg; with spatial-reduction
@@ -132,14 +143,24 @@ are what the paper's table 4 tries."""
 
 def mixing(name: str, block: Block) -> Terms:
     """Return what one of `MIXINGS` costs; where every position is its own delegate (r = 1, stage 4) each is plain attention."""
+    return _terms(MIXINGS[name], block)
+
+
+def _terms(parts: Parts, block: Block) -> Terms:
     if block.sample_rate == 1:
         return self_attention(block)
-    return tuple(term for part in MIXINGS[name] for term in part(block))
+    return tuple(term for part in parts for term in part(block))
 
 
-def beside_the_mixing(block: Block, mlp_ratio: int) -> Terms:
-    """Return what a block has besides: a position encoding and an FFN behind each mixing, one in stage 4, two before it."""
-    count, halves = block.positions, 1 if block.sample_rate == 1 else 2
+def beside_the_mixing(block: Block, mlp_ratio: int, *, local: bool = True) -> Terms:
+    """Return what a block has besides: a position encoding and an FFN behind each mixing.
+
+    Args:
+        block: the sizes.
+        mlp_ratio: how many times wider an FFN is inside.
+        local: whether something local is mixed too, as is never so in stage 4: then there are two of both, else one.
+    """
+    count, halves = block.positions, 2 if local and block.sample_rate > 1 else 1
     encodings = halves * POSITION_KERNEL**2 * count * block.channels
     return (
         Term(part="positional encoding", formula=f"{halves}*3^2hwC", macs=encodings),
@@ -154,23 +175,35 @@ class StageCost:
     Attributes:
         blocks: how many there are.
         block: the sizes of each.
+        kind: what they mix positions with.
         embedding: multiply-accumulates of its patch embedding.
         besides: of one block, what does not mix positions.
     """
 
     blocks: int
     block: Block
+    kind: BlockSpec
     embedding: int
     besides: Terms
 
-    def mixing_macs(self, name: str = "LGL") -> int:
-        """Return what mixing positions costs in all blocks."""
+    def mixing_macs(self, name: str) -> int:
+        """Return what mixing positions would cost in all blocks by one of `MIXINGS`."""
         return self.blocks * sum(term.macs for term in mixing(name, self.block))
+
+    @property
+    def own_mixing(self) -> Terms:
+        """What mixing positions costs in one block, as the network does it."""
+        return _terms(parts_of(self.kind), self.block)
+
+    @property
+    def own_mixing_macs(self) -> int:
+        """The same in all blocks."""
+        return self.blocks * sum(term.macs for term in self.own_mixing)
 
     @property
     def macs(self) -> int:
         """The stage as the network has it, its patch embedding with it."""
-        return self.embedding + self.mixing_macs() + self.blocks * sum(term.macs for term in self.besides)
+        return self.embedding + self.own_mixing_macs + self.blocks * sum(term.macs for term in self.besides)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,8 +240,9 @@ def network_cost(spec: ModelSpec, size: Size) -> NetworkCost:
             StageCost(
                 blocks=spec.depths[index],
                 block=block,
+                kind=spec.block,
                 embedding=patch**2 * before * block.channels * block.positions,
-                besides=beside_the_mixing(block, spec.mlp_ratio),
+                besides=beside_the_mixing(block, spec.mlp_ratio, local=spec.block.local != "none"),
             )
         )
     return NetworkCost(stages=tuple(stages), head=spec.channels[3] * spec.num_classes)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from edgevit_deploy.deploy.chains import Residual, chain
 from edgevit_deploy.model.anatomy import ROWS, Part, Row, modules_alone, part_of, parts_in
-from edgevit_deploy.model.edgevit import EdgeViT, GlobalSparseAttn, to_features, to_tokens
+from edgevit_deploy.model.edgevit import EdgeViT, GlobalSparseAttn
+from edgevit_deploy.model.layout import to_features, to_tokens
 from edgevit_deploy.spec import Graph, Size
 
 STAGE = 3

@@ -3,7 +3,7 @@
 Everything that names a part or looks for one is derived from it: which part a profile's operation belongs to, where the taps of
 parity by layer are, and which modules a network of one part is made of. Another sampler is another path in a row; a network
 without LocalAgg needs the rows of LocalAgg no more. The two graphs themselves are built in `model/edgevit.py` and
-`deploy/chains.py`; what a module is called there is what stands here.
+`deploy/lay_open.py`; what a module is called there is what stands here.
 """
 
 import re

@@ -48,6 +48,7 @@ class Checkpoint:
         labels: class names in class order; None when the file has none.
         reading_notes: what was chosen, converted or ignored.
         file: the file's name, without its folder.
+        alike: the variants that have the very same tensors, where the file does not say which of them it holds; `spec` is of one.
     """
 
     spec: ModelSpec
@@ -58,11 +59,18 @@ class Checkpoint:
     labels: tuple[str, ...] | None
     reading_notes: tuple[str, ...]
     file: str
+    alike: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What must be known of it where a user says nothing about size and preprocessing."""
         return (*self.reading_notes, *settle(self.spec, self.told, None, None)[1])
+
+    @property
+    def open_notes(self) -> tuple[str, ...]:
+        """What must be known of it where a user does not name the model: as which of those alike it is read."""
+        others = ", ".join(name for name in self.alike if name != self.spec.variant)
+        return (f"read as {self.spec.variant}; {others} have the same tensors: to say otherwise: --model",) if others else ()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -85,12 +93,18 @@ def load_network(checkpoint: Checkpoint) -> Network:
     return network.eval().requires_grad_(False)
 
 
-def reconcile(checkpoint: Checkpoint, *, model: str | None, num_classes: int | None, task: Task = "classify") -> None:
-    """Refuse a command line that contradicts the file; None means not said.
+def reconcile(checkpoint: Checkpoint, *, model: str | None, num_classes: int | None, task: Task = "classify") -> Checkpoint:
+    """Refuse a command line that contradicts the file, and let it choose what the file leaves open; None means not said.
 
     Raises:
         UsageError: unknown model name, or another model, task or class count than the file's; both values are shown.
     """
+    if model is not None and model in checkpoint.alike:
+        checkpoint = replace(
+            checkpoint,
+            spec=replace(checkpoint.spec, variant=model, block=find_variant(model).block),
+            alike=(),
+        )
     spec = checkpoint.spec
     if not spec.can(task):
         raise UsageError(_another_task(checkpoint, task))
@@ -104,6 +118,7 @@ def reconcile(checkpoint: Checkpoint, *, model: str | None, num_classes: int | N
         raise UsageError(
             f"--num-classes {num_classes} but the head of {checkpoint.file} has {spec.num_classes} classes; drop --num-classes"
         )
+    return checkpoint
 
 
 def _another_task(checkpoint: Checkpoint, task: Task) -> str:
@@ -118,7 +133,8 @@ def _another_task(checkpoint: Checkpoint, task: Task) -> str:
 
 
 def _structure(spec: ModelSpec) -> str:
-    return f"depths {','.join(map(str, spec.depths))} with channels {','.join(map(str, spec.channels))}"
+    block = "".join(f", {word}" for word in spec.block.words())
+    return f"depths {','.join(map(str, spec.depths))} with channels {','.join(map(str, spec.channels))}{block}"
 
 
 def _read(path: Path) -> Checkpoint:
@@ -140,6 +156,7 @@ def _read(path: Path) -> Checkpoint:
         labels=inference.labels,
         reading_notes=(*weights.notes, *state_notes, *inference.notes),
         file=path.name,
+        alike=inference.alike,
     )
 
 

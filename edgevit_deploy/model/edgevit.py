@@ -2,31 +2,25 @@
 
 Paper: Pan et al., "EdgeViTs: Competing Light-weight CNNs on Mobile Devices with Vision Transformers", ECCV 2022,
 arXiv 2205.03436, section 3. Parameter names and shapes are those of the published code (saic-fi/edgevit, Apache-2.0), so
-that its checkpoints load as they are; hence the capitals in `LocalAgg`, `SelfAttn` and `LocalProp`.
+that its checkpoints load as they are; hence the capitals in `LocalAgg`, `SelfAttn` and `LocalProp`. What its ablations put in
+place of parts is in `alternatives.py`.
 
 Shapes: feature maps are (batch, channels, height, width), tokens (batch, height * width, channels). No size is a Python
 constant in any forward: a trace or an export may keep batch, height and width symbolic.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.spec import ModelSpec, check_image_size
+from edgevit_deploy.model.alternatives import LocallyGroupedAttn, SpatialReductionAttn, make_sampler, make_spread
+from edgevit_deploy.model.layout import to_features, to_tokens
+from edgevit_deploy.spec import PUBLISHED_BLOCK, BlockSpec, ModelSpec, check_image_size
 
 PATCH_SIZES = (4, 2, 2, 2)
-
-
-def to_tokens(features: Tensor) -> Tensor:
-    """(batch, channels, height, width) -> (batch, height * width, channels)."""
-    return features.flatten(2).transpose(1, 2)
-
-
-def to_features(tokens: Tensor, height: int, width: int) -> Tensor:
-    """(batch, height * width, channels) -> (batch, channels, height, width)."""
-    batch, _, channels = tokens.shape
-    return tokens.transpose(1, 2).reshape(batch, channels, height, width)
 
 
 class PatchEmbed(nn.Module):
@@ -95,10 +89,11 @@ class GlobalSparseAttn(nn.Module):
     """Global sparse attention over one delegate token a window, and LocalProp, which spreads the result back.
 
     The sampler takes the top-left token of each sample_rate x sample_rate window; LocalProp is a depthwise transposed
-    convolution with kernel = stride = sample_rate. At sample rate 1 every token is a delegate and both fall away.
+    convolution with kernel = stride = sample_rate. At sample rate 1 every token is a delegate and both fall away. `block` may
+    have another sampler or another way to spread.
     """
 
-    def __init__(self, channels: int, head_dim: int, sample_rate: int, eps: float) -> None:
+    def __init__(self, channels: int, head_dim: int, sample_rate: int, eps: float, block: BlockSpec = PUBLISHED_BLOCK) -> None:
         super().__init__()
         self.num_heads = channels // head_dim
         self.head_dim = head_dim
@@ -107,8 +102,8 @@ class GlobalSparseAttn(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
         if sample_rate > 1:
-            self.sampler = nn.AvgPool2d(1, sample_rate)
-            self.LocalProp = nn.ConvTranspose2d(channels, channels, sample_rate, stride=sample_rate, groups=channels)
+            self.sampler = make_sampler(block.sampler, sample_rate)
+            self.LocalProp = make_spread(block.spread, channels, sample_rate)
             self.norm = nn.LayerNorm(channels, eps=eps)
 
     def forward(self, tokens: Tensor, height: int, width: int) -> Tensor:
@@ -130,37 +125,58 @@ class GlobalSparseAttn(nn.Module):
 
 
 class SelfAttn(nn.Module):
-    """Conditional positional encoding, global sparse attention and FFN, each with a residual connection."""
+    """Conditional positional encoding, attention and FFN, each with a residual connection.
 
-    def __init__(self, channels: int, head_dim: int, mlp_ratio: int, sample_rate: int, spec: ModelSpec) -> None:
+    The attention is `attn`, or `sra` where it is spatial-reduction attention.
+    """
+
+    def __init__(self, channels: int, spec: ModelSpec, make_attention: Callable[[], nn.Module]) -> None:
         super().__init__()
         self.pos_embed = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
         self.norm1 = nn.LayerNorm(channels, eps=spec.norm_eps)
-        self.attn = GlobalSparseAttn(channels, head_dim, sample_rate, spec.inner_norm_eps)
+        attention = make_attention()
+        self.attention_name = "sra" if isinstance(attention, SpatialReductionAttn) else "attn"
+        self.add_module(self.attention_name, attention)
         self.norm2 = nn.LayerNorm(channels, eps=spec.norm_eps)
-        self.mlp = Mlp(channels, channels * mlp_ratio)
+        self.mlp = Mlp(channels, channels * spec.mlp_ratio)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) -> the same shape."""
         x = x + self.pos_embed(x)
         height, width = x.shape[2], x.shape[3]
         tokens = to_tokens(x)
-        tokens = tokens + self.attn(self.norm1(tokens), height, width)
+        tokens = tokens + self.get_submodule(self.attention_name)(self.norm1(tokens), height, width)
         tokens = tokens + self.mlp(self.norm2(tokens))
         return to_features(tokens, height, width)
 
 
 class LGLBlock(nn.Module):
-    """One local-global-local bottleneck; without sampling (stage 4) there is nothing local to aggregate."""
+    """One local-global-local bottleneck; without sampling (stage 4) there is nothing local to aggregate.
+
+    What is local is `LocalAgg`, an identity where there is nothing, or `GroupedAttn`.
+    """
 
     def __init__(self, channels: int, sample_rate: int, spec: ModelSpec) -> None:
         super().__init__()
-        self.LocalAgg = LocalAgg(channels, spec.mlp_ratio) if sample_rate > 1 else nn.Identity()
-        self.SelfAttn = SelfAttn(channels, spec.head_dim, spec.mlp_ratio, sample_rate, spec)
+        block, head_dim = spec.block, spec.head_dim
+        local: nn.Module = nn.Identity()
+        if sample_rate > 1 and block.local == "aggregation":
+            local = LocalAgg(channels, spec.mlp_ratio)
+        elif sample_rate > 1 and block.local == "grouped":
+            local = SelfAttn(channels, spec, lambda: LocallyGroupedAttn(channels, head_dim))
+        self.local_name = "GroupedAttn" if isinstance(local, SelfAttn) else "LocalAgg"
+        self.add_module(self.local_name, local)
+
+        def attention() -> nn.Module:
+            if sample_rate > 1 and block.attention == "reduced":
+                return SpatialReductionAttn(channels, head_dim, sample_rate, spec.inner_norm_eps)
+            return GlobalSparseAttn(channels, head_dim, sample_rate, spec.inner_norm_eps, block)
+
+        self.SelfAttn = SelfAttn(channels, spec, attention)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) -> the same shape."""
-        return self.SelfAttn(self.LocalAgg(x))  # type: ignore[no-any-return]
+        return self.SelfAttn(self.get_submodule(self.local_name)(x))  # type: ignore[no-any-return]
 
 
 class EdgeViT(nn.Module):

@@ -1,19 +1,21 @@
-"""What a checkpoint says about its network: variant, depths, channels, classes, head bias; with `extras` all of its `ModelSpec`.
+"""What a checkpoint says about its network: block, depths, channels, classes, head bias; with `extras` all of its `ModelSpec`.
 
-Shapes give the structure. Three things leave no trace in shapes: the LayerNorm epsilon follows from the dialect, the width of
-an attention head from the channels (36 for XXS, 48 for XS and S, in every known source), and the image size is known only
-where a file carries it beside the weights (`extras`).
+Names and shapes give the structure. Four things leave no trace in them: the LayerNorm epsilon follows from the dialect, the width
+of an attention head from the channels (36 for XXS, 48 for XS and S, in every known source); the image size is known only where a
+file carries it beside the weights (`extras`), and so is the sampler, which is the published one where nobody says otherwise.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import get_args
 
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.dialects import BIRDER, SAIC, STAGES, Dialect
 from edgevit_deploy.model.extras import Extras, Quad, check_config, read_extras
 from edgevit_deploy.model.preprocessing import Told
 from edgevit_deploy.model.variants import VARIANTS
-from edgevit_deploy.spec import MAX_BLOCKS, MAX_CLASSES, ModelSpec
+from edgevit_deploy.spec import MAX_BLOCKS, MAX_CLASSES, PUBLISHED_BLOCK, BlockSpec, ModelSpec
+from edgevit_deploy.spec.block import Local, SamplerKind
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Reference key -> shape."""
@@ -24,9 +26,13 @@ HEAD_DIMS = {spec.channels: spec.head_dim for spec in VARIANTS.values()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inference:
-    """The network that a file holds, what of its preprocessing it tells, its class names in order, and what must be known."""
+    """The network that a file holds, what of its preprocessing it tells, its class names in order, and what must be known.
+
+    `alike` are the registered variants that have the very same tensors, where the file does not say which of them it holds.
+    """
 
     spec: ModelSpec
+    alike: tuple[str, ...]
     told: Told
     labels: tuple[str, ...] | None
     notes: tuple[str, ...]
@@ -50,11 +56,14 @@ def infer(shapes: Shapes, dialect: Dialect, extras: Extras, num_classes: int | N
     depths = _depths(shapes, dialect)
     head_bias = num_classes is not None or "head.bias" in shapes
     num_classes = num_classes or _classes(shapes, dialect)
-    notes = _structure_notes(depths, channels, head_bias, dialect)
+    block = _block(shapes)
     if dialect.name == BIRDER.name:
         check_config(extras, depths, channels, HEAD_DIMS[channels])
-    variant = variant_name(depths, channels)
-    beside = read_extras(extras, dialect, variant, num_classes)
+    blocks = {variant_name(depths, channels, same): same for same in _of_equal_tensors(block)}
+    beside = read_extras(extras, dialect, tuple(blocks), num_classes)
+    variant = beside.variant or next(iter(blocks))
+    registered = [name for name in blocks if name in VARIANTS]
+    alike = tuple(registered) if beside.variant is None and dialect.name == SAIC.name and len(registered) > 1 else ()
     spec = ModelSpec(
         variant=variant,
         depths=depths,
@@ -66,17 +75,20 @@ def infer(shapes: Shapes, dialect: Dialect, extras: Extras, num_classes: int | N
         image_size=beside.preprocess.crop,
         preprocess=beside.preprocess,
         crop_ratio=beside.crop_ratio,
+        block=blocks[variant],
     )
-    return Inference(spec=spec, told=beside.told, labels=beside.labels, notes=(*notes, *beside.notes))
+    notes = (*_structure_notes(spec, dialect), *beside.notes)
+    return Inference(spec=spec, alike=alike, told=beside.told, labels=beside.labels, notes=notes)
 
 
-def variant_name(depths: Quad, channels: Quad) -> str:
-    """Return the published name, or one that says what it is: `edgevit_c36_d1_1_2_2` (first channels, depths).
+def variant_name(depths: Quad, channels: Quad, block: BlockSpec = PUBLISHED_BLOCK) -> str:
+    """Return the registered name, or one that says what it is: `edgevit_c36_d1_1_2_2` (first channels, depths, and the block).
 
-    A pruned or deepened network converts like any other, but never under a published name.
+    A pruned or deepened network converts like any other, but never under a registered name.
     """
-    published = (spec.variant for spec in VARIANTS.values() if (spec.depths, spec.channels) == (depths, channels))
-    return next(published, f"edgevit_c{channels[0]}_d{'_'.join(map(str, depths))}")
+    structure = depths, channels, block
+    registered = (spec.variant for spec in VARIANTS.values() if (spec.depths, spec.channels, spec.block) == structure)
+    return next(registered, "_".join((f"edgevit_c{channels[0]}_d{'_'.join(map(str, depths))}", *block.words())))
 
 
 def refuse_incomplete(shapes: Shapes, expected: Shapes, unknown: Sequence[str], dialect: Dialect, optional: str) -> None:
@@ -113,15 +125,40 @@ def listed(names: Iterable[str], shown: int = 3) -> str:
     return ", ".join(names[:shown]) + rest
 
 
-def _structure_notes(depths: Quad, channels: Quad, head_bias: bool, dialect: Dialect) -> list[str]:
+def _structure_notes(spec: ModelSpec, dialect: Dialect) -> list[str]:
     notes = []
-    if variant_name(depths, channels) not in VARIANTS:
-        notes.append(f"depths {depths} with channels {channels} are no published variant: make sure that no block is missing")
-    if not head_bias:
+    if spec.variant not in VARIANTS:
+        shape = f"depths {spec.depths} with channels {spec.channels}"
+        notes.append(f"{shape} are no published variant: make sure that no block is missing")
+    if spec.block != PUBLISHED_BLOCK:
+        block = ", ".join(f"{part} {kind}" for part, kind in _differences(spec.block))
+        notes.append(f"its blocks are not the published ones but those of an ablation: {block}")
+    if not spec.head_bias:
         notes.append("the head has no bias")
     if dialect.norm_eps != SAIC.norm_eps:
         notes.append(f"LayerNorm epsilon {dialect.norm_eps:g}, as in {dialect.name}'s code; it is not in the file")
     return notes
+
+
+def _differences(block: BlockSpec) -> Iterator[tuple[str, str]]:
+    for part in ("local", "sampler", "spread", "attention"):
+        if getattr(block, part) != getattr(PUBLISHED_BLOCK, part):
+            yield part, getattr(block, part)
+
+
+def _block(shapes: Shapes) -> BlockSpec:
+    """Return the block by the names of its tensors, with the published sampler."""
+    parts = {part for key in shapes if key.startswith("blocks") for part in key.split(".")}
+    local: Local = "grouped" if "GroupedAttn" in parts else "aggregation" if "LocalAgg" in parts else "none"
+    if "sra" in parts:
+        return BlockSpec(local=local, attention="reduced")
+    return BlockSpec(local=local, spread="transposed" if "LocalProp" in parts else "bilinear")
+
+
+def _of_equal_tensors(block: BlockSpec) -> Iterator[BlockSpec]:
+    """Yield every block with the same tensors as one with the published sampler, that one first."""
+    for sampler in get_args(SamplerKind) if block.attention == "sparse" else (block.sampler,):
+        yield replace(block, sampler=sampler)
 
 
 def _first_axis(shapes: Shapes, dialect: Dialect, key: str) -> int:

@@ -144,15 +144,14 @@ def _checkpoint_model(source: ModelOrigin, weights: Path) -> LoadedModel:
 
     if source.seed is not None:
         raise UsageError("--seed is for random weights and --weights gives real ones; drop one of them")
-    checkpoint = read_checkpoint(weights)
-    reconcile(checkpoint, model=source.model, num_classes=source.num_classes, task=source.task)
+    checkpoint = reconcile(read_checkpoint(weights), model=source.model, num_classes=source.num_classes, task=source.task)
     network = load_network(checkpoint)
     network.spec, preprocess_notes = settle(checkpoint.spec, checkpoint.told, source.image_size, source.preprocess)
     return _loaded(
         network,
         source,
         labels=checkpoint.labels,
-        notes=(*checkpoint.reading_notes, *preprocess_notes),
+        notes=(*checkpoint.reading_notes, *checkpoint.open_notes, *preprocess_notes),
         told=checkpoint.told,
         sha256=checkpoint.sha256,
         seed=None,
@@ -179,6 +178,7 @@ def _loaded(
         depths=spec.depths,
         channels=spec.channels,
         head_dim=spec.head_dim,
+        block=spec.block,
         num_classes=spec.num_classes,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         norm_eps=spec.norm_eps,

@@ -16,6 +16,7 @@ GAINS = {
     "conv2.weight": 0.25,
     "fc2.weight": 0.25,
     "attn.proj.weight": 0.25,
+    "sra.proj.weight": 0.25,
     "pos_embed.weight": 0.25,
     "norm1.running_mean": 0.25,
     "norm2.running_mean": 0.25,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edgevit_deploy.spec import HeadSpec, Size
+from edgevit_deploy.spec import PUBLISHED_BLOCK, BlockSpec, HeadSpec, Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,6 +10,7 @@ class ModelRecord:
     """The network: exactly one of `weights_sha256` (of the checkpoint file) and `random_seed` is set.
 
     `head` is what stands on the feature maps of a network for dense prediction; None in a classifier.
+    Bundles from before there were ablations have no `block`.
     """
 
     variant: str
@@ -26,3 +27,4 @@ class ModelRecord:
     random_seed: int | None
     dialect: str | None
     head: HeadSpec | None = None
+    block: BlockSpec = PUBLISHED_BLOCK

@@ -3,18 +3,21 @@
 The published code and the paper's Table 1 give different depths for XS and S. Plain names are the code's, which all known
 checkpoints follow; `_table1` names are the paper's. Heads follow the code in both (head_dim 48, that is 1, 2, 5 and 8):
 Table 1's four heads in stage 3 leave no trace in a checkpoint's shapes and no published weights use them.
+
+`ABLATIONS` are XXS with other blocks (paper, table 4 and A.2). Their depths are those nearest in proportion to XXS's of all that
+cost as much as XXS within 5 %, counted at 224 x 224: `docs/measurements/scripts/ablation_depths.py` finds them again.
 """
 
 from dataclasses import replace
 
 from edgevit_deploy.errors import UsageError, did_you_mean
 from edgevit_deploy.model.edgevit import EdgeViT
-from edgevit_deploy.spec import MAX_CLASSES, ModelSpec, imagenet_preprocess
+from edgevit_deploy.spec import MAX_CLASSES, BlockSpec, ModelSpec, imagenet_preprocess
 
 XXS_CHANNELS = (36, 72, 144, 288)
 XS_CHANNELS = (48, 96, 240, 384)
 
-VARIANTS: dict[str, ModelSpec] = {
+PUBLISHED: dict[str, ModelSpec] = {
     spec.variant: spec
     for spec in (
         ModelSpec(variant="edgevit_xxs", depths=(1, 1, 3, 2), channels=XXS_CHANNELS, head_dim=36),
@@ -24,13 +27,36 @@ VARIANTS: dict[str, ModelSpec] = {
         ModelSpec(variant="edgevit_s_table1", depths=(1, 2, 3, 2), channels=XS_CHANNELS, head_dim=48),
     )
 }
+"""The paper's networks, with its block."""
+
+BASELINE = PUBLISHED["edgevit_xxs"]
+"""What the ablations are compared with."""
+
+ABLATIONS: dict[str, ModelSpec] = {
+    f"{BASELINE.variant}_{'_'.join(block.words())}": replace(
+        BASELINE, variant=f"{BASELINE.variant}_{'_'.join(block.words())}", depths=depths, block=block
+    )
+    for block, depths in (
+        (BlockSpec(local="none", attention="reduced"), (1, 1, 4, 3)),
+        (BlockSpec(local="grouped"), (1, 1, 3, 1)),
+        (BlockSpec(sampler="center"), (1, 1, 3, 2)),
+        (BlockSpec(sampler="avg"), (1, 1, 3, 2)),
+        (BlockSpec(sampler="max"), (1, 1, 3, 2)),
+        (BlockSpec(attention="reduced"), (1, 1, 2, 2)),
+        (BlockSpec(spread="bilinear"), (1, 1, 3, 2)),
+    )
+}
+"""`edgevit_xxs_without_la`, `_lsa`, `_center`, `_avg`, `_max`, `_without_lp` and `_bilinear`."""
+
+VARIANTS: dict[str, ModelSpec] = PUBLISHED | ABLATIONS
+"""Everything that has a name."""
 
 PAPER_PARAMETERS_MILLION = {"edgevit_xxs": 4.1, "edgevit_xs": 6.7, "edgevit_s": 11.1}
 """The paper's parameter counts; the published S has 13.1 million, which its own Table 1 depths do not explain either."""
 
 
 def find_variant(name: str) -> ModelSpec:
-    """Return the spec of a published variant.
+    """Return the spec of a published variant or of an ablation.
 
     Raises:
         UsageError: no variant has this name; the message names the closest.
@@ -60,10 +86,11 @@ def create_model(
     norm_eps: float = 1e-6,
     head_bias: bool = True,
 ) -> EdgeViT:
-    """Build a published variant with freshly initialised weights, in evaluation mode.
+    """Build a variant with freshly initialised weights, in evaluation mode.
 
     Args:
-        name: `edgevit_xxs`, `edgevit_xs`, `edgevit_s`, or `edgevit_xs_table1`, `edgevit_s_table1` for the paper's depths.
+        name: `edgevit_xxs`, `edgevit_xs`, `edgevit_s`, or `edgevit_xs_table1`, `edgevit_s_table1` for the paper's depths; or one
+            of `ABLATIONS`, for example `edgevit_xxs_lsa`.
         num_classes: outputs of the head.
         image_size: the size the model is meant for, a side or (height, width) in pixels; the network itself takes any
             multiple of 32.
@@ -79,4 +106,12 @@ def create_model(
     return EdgeViT(spec.with_image_size(size)).eval()
 
 
-__all__ = ["PAPER_PARAMETERS_MILLION", "VARIANTS", "create_model", "find_variant", "imagenet_preprocess"]
+__all__ = [
+    "ABLATIONS",
+    "PAPER_PARAMETERS_MILLION",
+    "PUBLISHED",
+    "VARIANTS",
+    "create_model",
+    "find_variant",
+    "imagenet_preprocess",
+]

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.spec.block import PUBLISHED_BLOCK as PUBLISHED_BLOCK
+from edgevit_deploy.spec.block import BlockSpec as BlockSpec
 from edgevit_deploy.spec.dense import MAX_HEAD_CHANNELS as MAX_HEAD_CHANNELS
 from edgevit_deploy.spec.dense import HeadKind as HeadKind
 from edgevit_deploy.spec.dense import HeadSpec as HeadSpec
@@ -161,8 +163,8 @@ class ModelSpec:
 
     `norm_eps` belongs to the LayerNorms around attention and FFN; `inner_norm_eps` to those in the patch embeddings and
     after LocalProp, which the published code leaves at PyTorch's default. `crop_ratio` is what `preprocess.resize` was made of,
-    and is kept for another image size; None where only the pixels are known. `head` is what stands on the four maps in
-    place of the classifier, for dense prediction; `num_classes` are then that head's.
+    and is kept for another image size; None where only the pixels are known. `block` is what the stages 1 to 3 are made of.
+    `head` is what stands on the four maps in place of the classifier, for dense prediction; `num_classes` are then that head's.
     """
 
     variant: str
@@ -178,6 +180,7 @@ class ModelSpec:
     image_size: Size = (224, 224)
     preprocess: Preprocess = IMAGENET_224
     crop_ratio: float | None = PUBLISHED_CROP_RATIO
+    block: BlockSpec = PUBLISHED_BLOCK
     head: HeadSpec | None = None
 
     @property

@@ -11,8 +11,16 @@ from torch import Tensor, nn
 
 from edgevit_deploy.train.draws import Purpose, draw
 
-BRANCHES = ("LocalAgg.conv2", "LocalAgg.mlp", "SelfAttn.attn", "SelfAttn.mlp")
-"""The last module of each residual branch of a block."""
+BRANCHES = (
+    "LocalAgg.conv2",
+    "LocalAgg.mlp",
+    "GroupedAttn.attn",
+    "GroupedAttn.mlp",
+    "SelfAttn.attn",
+    "SelfAttn.sra",
+    "SelfAttn.mlp",
+)
+"""The last module of each residual branch that a block may have."""
 
 
 class DropPath:
@@ -26,9 +34,11 @@ class DropPath:
         blocks = [block for name in range(1, 5) for block in network.get_submodule(f"blocks{name}").children()]
         rates = torch.linspace(0, rate, len(blocks)).tolist()
         for block, block_rate in zip(blocks, rates, strict=True):
-            branches = [name for name in BRANCHES if not isinstance(block.get_submodule(name.partition(".")[0]), nn.Identity)]
-            for branch in branches if block_rate > 0 else ():
-                block.get_submodule(branch).register_forward_hook(_Skip(self, len(self.rates)))
+            modules = dict(block.named_modules())
+            for branch in BRANCHES if block_rate > 0 else ():
+                if branch not in modules:
+                    continue
+                modules[branch].register_forward_hook(_Skip(self, len(self.rates)))
                 self.rates.append(block_rate)
 
     def draw(self, places: Tensor, batch_size: int, device: torch.device, *key: int) -> None:

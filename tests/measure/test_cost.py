@@ -71,7 +71,8 @@ def test_mixing_is_what_the_parts_of_lgl_cost() -> None:
     spec = VARIANTS["edgevit_xs"]
     parts = macs_by_part(create_model("edgevit_xs"), 1, (224, 224))
     cost = network_cost(spec, (224, 224))
-    mixed = sum(stage.mixing_macs() for stage in cost.stages)
+    mixed = sum(stage.own_mixing_macs for stage in cost.stages)
+    assert mixed == sum(stage.mixing_macs("LGL") for stage in cost.stages)
     assert mixed == parts["LocalAgg"] + parts["GlobalSparseAttn"] + parts["LocalProp"]
 
 

@@ -150,10 +150,10 @@ def test_other_values_that_make_no_sense_are_not_used_and_said(wrong: dict[str, 
 
 def test_notes_name_the_size_in_use_and_only_what_nobody_told(tmp_path: Path) -> None:
     path = saved(seeded_state(), tmp_path / "weights.pth")
-    assert api.load_model(weights=path, image_size=64).notes == (assumed_at(64),)
+    assert api.load_model("edgevit_xxs", weights=path, image_size=64).notes == (assumed_at(64),)
     said = PreprocessChoice(mean=GREY, std=GREY, crop_ratio=1, interpolation="bilinear", resize_mode="cover")
-    assert api.load_model(weights=path, image_size=64, preprocess=said).notes == ()
-    (note,) = api.load_model(weights=path, image_size=64, preprocess=PreprocessChoice(crop_ratio=1)).notes
+    assert api.load_model("edgevit_xxs", weights=path, image_size=64, preprocess=said).notes == ()
+    (note,) = api.load_model("edgevit_xxs", weights=path, image_size=64, preprocess=PreprocessChoice(crop_ratio=1)).notes
     assert "crop" not in note
 
 

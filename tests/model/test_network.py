@@ -92,7 +92,7 @@ def test_table_1_depths_have_their_own_names() -> None:
     assert VARIANTS["edgevit_xs_table1"].depths == (1, 1, 2, 2)
     assert VARIANTS["edgevit_s"].depths == (1, 2, 5, 3)
     assert VARIANTS["edgevit_s_table1"].depths == (1, 2, 3, 2)
-    assert len({(spec.depths, spec.channels) for spec in VARIANTS.values()}) == len(VARIANTS)
+    assert len({(spec.depths, spec.channels, spec.block) for spec in VARIANTS.values()}) == len(VARIANTS)
 
 
 def test_epsilons_differ_inside_the_network() -> None:

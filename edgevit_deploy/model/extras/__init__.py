@@ -5,7 +5,7 @@ published one its arguments (`args.input_size`), timm its arguments and a model'
 (`meta["CLASSES"]`). A trace that is not what it should be is not used, and a note says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from edgevit_deploy.model.dialects import BIRDER, Dialect
 from edgevit_deploy.model.extras.beside import Beside, Extras, Quad, is_one_line
@@ -16,20 +16,20 @@ from edgevit_deploy.model.extras.traces import read_traces
 __all__ = ["Beside", "Extras", "Quad", "check_config", "read_extras"]
 
 
-def read_extras(extras: Extras, dialect: Dialect, variant: str, num_classes: int) -> Beside:
+def read_extras(extras: Extras, dialect: Dialect, variants: Sequence[str], num_classes: int) -> Beside:
     """Read what stands beside the weights.
 
     Args:
         extras: the other entries of the file.
         dialect: of its tensors.
-        variant: that its tensors are.
+        variants: all that its tensors may be; the first one where nobody says otherwise.
         num_classes: of its head.
 
     Raises:
         UsageError: what our own file or Birder's says contradicts its tensors, or is not what we or Birder write.
     """
     if METADATA_KEY in extras:
-        return read_own(extras, variant, num_classes)
+        return read_own(extras, variants, num_classes)
     if dialect.name == BIRDER.name:
         return read_birder(extras, num_classes)
     traces = read_traces(extras)

@@ -29,6 +29,7 @@ class Beside:
         labels: class names in class order; None when the file has none.
         notes: what else the file said.
         crop_ratio: as `spec.ModelSpec` has it.
+        variant: of all that its tensors may be, the one that the file names; None where it names none.
     """
 
     preprocess: Preprocess
@@ -36,6 +37,7 @@ class Beside:
     labels: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     crop_ratio: float | None = PUBLISHED_CROP_RATIO
+    variant: str | None = None
 
 
 def read_entry(extras: Extras, name: str, kind: type[T], writer: str) -> T | None:

@@ -1,5 +1,6 @@
 """Our own checkpoints: safetensors whose metadata hold, as JSON, everything that a conversion needs beside the weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgevit_deploy.errors import UsageError
@@ -31,7 +32,7 @@ class OwnMetadata:
     trained_for: TrainedFor | None = None
 
 
-def read_own(extras: Extras, variant: str, num_classes: int) -> Beside:
+def read_own(extras: Extras, variants: Sequence[str], num_classes: int) -> Beside:
     """Read the metadata of one of our own files.
 
     Raises:
@@ -42,8 +43,8 @@ def read_own(extras: Extras, variant: str, num_classes: int) -> Beside:
     if metadata is None or metadata.version != METADATA_VERSION:
         version = metadata and metadata.version
         raise UsageError(f"its {where} entry is of version {version}, and this program reads {METADATA_VERSION}; upgrade it")
-    if metadata.variant != variant:
-        raise UsageError(f"its {where} entry says {metadata.variant} but its tensors are those of {variant}")
+    if metadata.variant not in variants:
+        raise UsageError(f"its {where} entry says {metadata.variant} but its tensors are those of {variants[0]}")
     if len(metadata.labels) != num_classes:
         raise UsageError(f"its {where} entry names {len(metadata.labels)} classes but its head has {num_classes}")
     broken = next((label for label in metadata.labels if not is_one_line(label)), None)
@@ -63,6 +64,7 @@ def read_own(extras: Extras, variant: str, num_classes: int) -> Beside:
         labels=metadata.labels,
         notes=_trained_for(metadata.trained_for),
         crop_ratio=PUBLISHED_CROP_RATIO if published else None,
+        variant=metadata.variant,
     )
 
 
