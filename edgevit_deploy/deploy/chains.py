@@ -1,4 +1,4 @@
-"""What the network is made of once it is laid open (`lay_open.py`): chains of small modules on feature maps, which rewrites change.
+"""What the network is once it is laid open (`lay_open.py`): chains of small modules on feature maps, which rewrites change.
 
 Feature maps are (batch, channels, height, width) throughout; tokens appear only inside `ChannelNorm` and `Attention`. Linear
 maps on tokens are 1x1 convolutions of the feature map, the same sums in another layout. Nothing of rank above 4 is made.
