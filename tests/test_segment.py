@@ -32,7 +32,7 @@ def workbench(tmp_path: Path) -> Workbench:
     return Workbench(segmenter(), THIS_HOST, tmp_path / "scratch")
 
 
-REAL = [pytest.param(target, marks=pytest.mark.slow) for target in ("onnx", "openvino")]
+REAL = [pytest.param(target, marks=pytest.mark.slow) for target in ("onnx", "openvino", "coreml")]
 
 
 @pytest.mark.parametrize("target", ["fake", *REAL])

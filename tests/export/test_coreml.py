@@ -104,7 +104,7 @@ def test_the_description_says_what_a_person_needs(plain: Artifact) -> None:
 @pytest.mark.parametrize("takes", ["tensor", "image"])
 def test_only_a_classifier_of_pictures_is_announced_to_the_preview(classifier: bool, takes: Any) -> None:
     """Xcode's preview gives a picture, and shows labels."""
-    shown = to_be_shown(SMALL.plan_of(options=options(classifier=classifier), takes=takes), "probabilities")
+    shown = to_be_shown(SMALL.plan_of(options=options(classifier=classifier), takes=takes))
     assert shown.own.get("com.apple.coreml.model.preview.type") == (
         "imageClassifier" if classifier and takes == "image" else None
     )

@@ -54,6 +54,20 @@ def pool_by_hand(x, kernel, strides, reduce):
     return result
 
 
+def interpolated_by_hand(x, axis, factor, aligned):
+    """The grid of MIL's documentation along one axis, and the straight line between the two nearest values."""
+    before, after = x.shape[axis], x.shape[axis] * factor
+    result = []
+    for i in range(after):
+        spacing = (before - 1) / (after - 1) if aligned else before / after
+        point = i * spacing if aligned else i * spacing + 0.5 * spacing - 0.5
+        point = min(before - 1, max(0, point))
+        low = min(int(point), before - 2)
+        first, second = x.take(low, axis).astype(np.float64), x.take(low + 1, axis)
+        result.append(first + (second - first) * (point - low))
+    return np.stack(result, axis)
+
+
 def softmax_by_hand(x, axis):
     e = np.exp(x.astype(np.float64) - x.max(axis=axis, keepdims=True))
     return e / e.sum(axis=axis, keepdims=True)
@@ -77,6 +91,8 @@ def arithmetic_cases() -> dict[str, list[Case]]:
         "pow": [({"x": positive, "y": 2.5}, positive**2.5), ({"x": a, "y": 2.0}, a * a)],
         "sqrt": [({"x": positive}, np.sqrt(positive))],
         "rsqrt": [({"x": positive, "epsilon": 0.25}, (positive + 0.25) ** -0.5)],
+        "square": [({"x": a}, a * a)],
+        "relu": [({"x": a}, np.maximum(a, 0))],
         "sigmoid": [({"x": a}, 1 / (1 + np.exp(-a)))],
         "cast": [({"x": a, "dtype": "fp16"}, a), ({"x": 3, "dtype": "int32"}, 3)],
         "identity": [({"x": a}, a)],
@@ -144,12 +160,29 @@ def layer_cases() -> dict[str, list[Case]]:
             ({"x": x, "axes": ints(2), "keep_dims": True}, wide.mean(2, keepdims=True)),
             ({"x": x, "keep_dims": False}, wide.mean()),
         ],
+        "reduce_sum": [
+            ({"x": x, "axes": ints(-1, 1), "keep_dims": False}, wide.sum((1, 3))),
+            ({"x": x, "axes": ints(0), "keep_dims": True}, wide.sum(0, keepdims=True)),
+        ],
         "pixel_shuffle": [({"x": shuffled, "upscale_factor": 2}, by_hand)],
         "upsample_nearest_neighbor": [
             (
                 {"x": x, "scale_factor_height": 2, "scale_factor_width": 3.0},
                 [[[[x[n, c, i // 2, j // 3] for j in range(12)] for i in range(10)] for c in range(3)] for n in range(2)],
             )
+        ],
+        "upsample_bilinear": [
+            (
+                {
+                    "x": x,
+                    "scale_factor_height": 2,
+                    "scale_factor_width": 3.0,
+                    "align_corners": aligned,
+                    "half_pixel_centers": half,
+                },
+                interpolated_by_hand(interpolated_by_hand(x, 2, 2, aligned), 3, 3, aligned),
+            )
+            for aligned, half in ((True, None), (False, None), (True, False), (False, True))
         ],
     }
 
@@ -236,6 +269,7 @@ def shape_cases() -> dict[str, list[Case]]:
             ({"values": (x, x[:, :1]), "axis": 1, "interleave": False}, np.concatenate([x, x[:, :1]], 1)),
             ({"values": (ints(5)[0], 7), "axis": 0, "interleave": False}, [5, 7]),
         ],
+        "stack": [({"values": (x, 2 * x), "axis": 1}, np.stack([x, 2 * x], 1))],
         "split": [
             ({"x": x, "axis": -1, "num_splits": 2}, (x[..., :2], x[..., 2:])),
             ({"x": x, "axis": 2, "split_sizes": ints(1, 3), "num_splits": 2}, (x[..., :1], x[..., 1:])),

@@ -127,6 +127,11 @@ def reduce_mean(*, x: Tensor, axes: Tensor | None = None, keep_dims: bool) -> Te
     return x.mean(dim=list(range(x.ndim)) if axes is None else ints(axes), keepdim=keep_dims)
 
 
+def reduce_sum(*, x: Tensor, axes: Tensor | None = None, keep_dims: bool) -> Tensor:
+    """Sum over the axes; over all without them."""
+    return x.sum(dim=list(range(x.ndim)) if axes is None else ints(axes), keepdim=keep_dims)
+
+
 def pixel_shuffle(*, x: Tensor, upscale_factor: int) -> Tensor:
     """(batch, channels * factor^2, height, width) -> (batch, channels, height * factor, width * factor)."""
     return F.pixel_shuffle(x, upscale_factor)
@@ -138,6 +143,25 @@ def upsample_nearest_neighbor(*, x: Tensor, scale_factor_height: Number, scale_f
         if factor != int(factor):
             refuse("upsample_nearest_neighbor", name, factor, "whole factors")
     return x.repeat_interleave(int(scale_factor_height), -2).repeat_interleave(int(scale_factor_width), -1)
+
+
+def upsample_bilinear(
+    *,
+    x: Tensor,
+    scale_factor_height: Number,
+    scale_factor_width: Number,
+    align_corners: bool,
+    half_pixel_centers: bool | None = None,
+) -> Tensor:
+    """Interpolate rows and columns (the last two axes) linearly, a whole number of times as many of them."""
+    _check_2d("upsample_bilinear", x)
+    for name, factor in (("scale_factor_height", scale_factor_height), ("scale_factor_width", scale_factor_width)):
+        if factor != int(factor):
+            refuse("upsample_bilinear", name, factor, "whole factors")
+    if half_pixel_centers not in (None, not align_corners):
+        refuse("upsample_bilinear", "half_pixel_centers", half_pixel_centers, f"{not align_corners}, as align_corners leaves it")
+    size = x.shape[-2] * int(scale_factor_height), x.shape[-1] * int(scale_factor_width)
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
 
 
 def _check_2d(op: str, x: Tensor) -> None:

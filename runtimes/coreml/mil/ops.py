@@ -60,6 +60,16 @@ def rsqrt(*, x: Tensor, epsilon: float) -> Tensor:
     return 1 / (x + epsilon).sqrt()
 
 
+def square(*, x: Tensor) -> Tensor:
+    """Return x * x."""
+    return x * x
+
+
+def relu(*, x: Tensor) -> Tensor:
+    """Return x where it is above 0, else 0."""
+    return x.relu()
+
+
 def sigmoid(*, x: Tensor) -> Tensor:
     """Return the logistic function."""
     return x.sigmoid()
@@ -142,6 +152,11 @@ def concat(*, values: Sequence[Operand], axis: int, interleave: bool) -> Tensor:
     return torch.cat([tensor[None] if tensor.ndim == 0 else tensor for tensor in tensors], dim=axis)
 
 
+def stack(*, values: Sequence[Operand], axis: int) -> Tensor:
+    """Join along a new axis."""
+    return torch.stack([torch.as_tensor(value) for value in values], dim=axis)
+
+
 def split(*, x: Tensor, axis: int, num_splits: int | None = None, split_sizes: Tensor | None = None) -> tuple[Tensor, ...]:
     """Cut along an axis, into given sizes or into equal parts."""
     size = x.shape[axis]
@@ -184,13 +199,14 @@ def classify(*, probabilities: Tensor, classes: Sequence[str]) -> tuple[str, Ten
 Result = Tensor | tuple[Tensor, ...] | tuple[str, Tensor]
 
 FUNCTIONS: tuple[Callable[..., Result], ...] = (
-    *(add, sub, mul, real_div, floor_div, sqrt, rsqrt, sigmoid, cast, identity),
+    *(add, sub, mul, real_div, floor_div, sqrt, rsqrt, square, relu, sigmoid, cast, identity),
     *(layers.gelu, layers.softmax, layers.linear, layers.matmul, layers.scaled_dot_product_attention),
     *(layers.conv, layers.conv_transpose, layers.avg_pool, layers.max_pool, layers.batch_norm, layers.layer_norm),
-    *(layers.reduce_mean, layers.pixel_shuffle, layers.upsample_nearest_neighbor),
+    *(layers.reduce_mean, layers.reduce_sum, layers.pixel_shuffle),
+    *(layers.upsample_nearest_neighbor, layers.upsample_bilinear),
     *(rounding.quantize, rounding.dequantize, rounding.constexpr_affine_dequantize),
     *(rounding.constexpr_blockwise_shift_scale, rounding.constexpr_lut_to_dense),
-    *(shape, reshape, transpose, slice_by_index, gather, concat, split, squeeze, expand_dims, tile, classify),
+    *(shape, reshape, transpose, slice_by_index, gather, concat, stack, split, squeeze, expand_dims, tile, classify),
 )
 
 OPS = {function.__name__: function for function in FUNCTIONS} | {"pow": power}

@@ -85,6 +85,17 @@ PAIR = {"x": real(2, 3), "axis": 0}
         ("gelu", {"x": real(2), "mode": "EXACTLY"}, "gelu: mode='EXACTLY' .* EXACT, TANH_APPROXIMATION, SIGMOID"),
         ("real_div", {"x": ints(4), "y": 2}, "real_div: x=torch.int32"),
         ("upsample_nearest_neighbor", {"x": real(1, 1, 2, 2), "scale_factor_height": 1.5, "scale_factor_width": 1}, "height=1.5"),
+        (
+            "upsample_bilinear",
+            {"x": real(1, 1, 2, 2), "scale_factor_height": 2, "scale_factor_width": 1.5, "align_corners": True},
+            "scale_factor_width=1.5",
+        ),
+        (
+            "upsample_bilinear",
+            {"x": real(1, 1, 2, 2), "scale_factor_height": 2, "scale_factor_width": 2, "align_corners": True}
+            | {"half_pixel_centers": True},
+            "half_pixel_centers=True",
+        ),
         ("reshape", {"x": real(2, 3), "shape": ints(0, 3, 1)}, r"reshape: shape=\[0, 3, 1\]"),
         ("slice_by_index", {"x": real(3), "begin": ints(2), "end": ints(0), "stride": ints(-1)}, r"stride=\[-1\] .* positive"),
         ("gather", {**PAIR, "indices": 2}, r"gather: indices=\(2, 2, False\) .* 0 to 1"),
