@@ -97,6 +97,30 @@ def read_picture(path: Path) -> "Image":
         raise UsageError(f"{path}: damaged, cannot be read as a picture ({first_line(error)}); copy it again") from error
 
 
+def read_indices(path: Path) -> "Image":
+    """Decode the numbers of an indexed or grey picture of 8 bits, as they are stored: a mask, whose numbers are classes.
+
+    Raises:
+        UsageError: no PNG of that kind, or a damaged one.
+        OSError: as `read_picture`, and so for `MemoryError`.
+    """
+    from PIL import Image
+
+    try:
+        with _opened(path) as image:
+            if image.format != "PNG" or image.mode not in ("P", "L"):
+                raise UsageError(f"{path}: a mask is a PNG, indexed or grey with 8 bits, and this is {image.format} {image.mode}")
+            return Image.fromarray(np.asarray(image).astype(np.uint8))
+    except UsageError:
+        raise
+    except NoPictureError as error:
+        raise UsageError(f"{path}: cannot be read as a mask ({error}); give a PNG, indexed or grey with 8 bits") from error
+    except Exception as error:  # of a decoder on arbitrary bytes; no list of them is complete
+        if is_of_the_machine(error):
+            raise
+        raise UsageError(f"{path}: damaged, cannot be read as a mask ({first_line(error)}); copy it again") from error
+
+
 def why_not(path: Path) -> str:
     """Say in a few words why a file is not run, as far as its header tells; nothing for a picture."""
     if path.name.startswith("."):

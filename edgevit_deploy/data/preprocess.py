@@ -103,12 +103,20 @@ def _resize_and_crop(picture: "Image", preprocess: Preprocess) -> "Image":
 
 
 def _padded(picture: "Image", preprocess: Preprocess) -> "Image":
+    return place_in_image(picture, preprocess, preprocess.padding())
+
+
+def place_in_image(resized: "Image", preprocess: Preprocess, fill: int | tuple[int, ...]) -> "Image":
+    """Return the image, of the crop's size, with a resized picture (or mask) where the preprocessing puts it, else filled."""
     from PIL import Image
 
     height, width = preprocess.crop
-    image = Image.new("RGB", (width, height), preprocess.padding())
-    left_over = (width - picture.width, height - picture.height)
-    image.paste(picture, (left_over[0] // 2, left_over[1] // 2) if preprocess.fit == "letterbox" else (0, 0))
+    image = Image.new(resized.mode, (width, height), fill)
+    if preprocess.fit in PADDED:
+        left_over = (width - resized.width, height - resized.height)
+        image.paste(resized, (left_over[0] // 2, left_over[1] // 2) if preprocess.fit == "letterbox" else (0, 0))
+    else:
+        image.paste(resized, (-round((resized.width - width) / 2), -round((resized.height - height) / 2)))
     return image
 
 

@@ -68,7 +68,7 @@ class ModelOrigin:
             labels=labels,
             seed=seed,
             preprocess=preprocess,
-            task=DENSE_TASKS[record.head.kind] if record.head else "classify",
+            task=record.task,
             head=record.head,
         )
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edgevit_deploy.spec import PUBLISHED_BLOCK, BlockSpec, HeadSpec, Size
+from edgevit_deploy.spec import DENSE_TASKS, PUBLISHED_BLOCK, BlockSpec, HeadSpec, Size, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,3 +28,8 @@ class ModelRecord:
     dialect: str | None
     head: HeadSpec | None = None
     block: BlockSpec = PUBLISHED_BLOCK
+
+    @property
+    def task(self) -> Task:
+        """What the network is for: its head's task, or to classify."""
+        return DENSE_TASKS[self.head.kind] if self.head else "classify"

@@ -8,6 +8,8 @@ from cyclopts import Parameter
 
 from edgevit_deploy.commands.console import print_json, progress, say
 from edgevit_deploy.commands.evaluate.files import DOCUMENT_NAME, PAGE_NAME, write_files
+from edgevit_deploy.commands.evaluate.segmentation import document as document_of
+from edgevit_deploy.commands.evaluate.segmentation import gives_pixels_classes, print_segmentation, refuse_other_flags
 from edgevit_deploy.commands.evaluate.view import document, print_evaluation
 from edgevit_deploy.commands.fleet import FleetFlags
 from edgevit_deploy.errors import MissingError
@@ -38,9 +40,12 @@ def evaluate_bundles(
 ) -> int:
     """Measure top-1 and top-5 of bundles on labelled pictures, paired with the network they were made from.
 
+    Bundles of --task segment are measured in mIoU and pixel accuracy, on a folder with images/ and masks/.
+
     Args:
         bundles: Folders written by a conversion. Each is re-hashed first.
-        data: Folder of labelled pictures: one subfolder a class, or pictures beside labels.csv (file,label).
+        data: Folder of labelled pictures: one subfolder a class, or pictures beside labels.csv (file,label). For bundles of
+            --task segment: images/NAME.jpg and masks/NAME.png with the class of each pixel, 255 for none.
         weights: The checkpoint that the bundles were made from: the network is evaluated too, and each bundle compared with it.
         labels: Text file with one class name a line, in class order, by which the folders are named. [default: the checkpoint's,
             else the bundles']
@@ -64,6 +69,32 @@ def evaluate_bundles(
     from edgevit_deploy.measure.accuracy.record import check_recordable, record_in_bundles
 
     fleet_flags.check()
+    if gives_pixels_classes(bundles):
+        refuse_other_flags(
+            min_agreement=min_agreement,
+            max_drop=max_drop,
+            output=output,
+            workers=workers,
+            record=record,
+            on=fleet_flags.on,
+        )
+        segmentation = api.evaluate_segmentation(
+            *bundles,
+            data=data,
+            weights=weights,
+            labels=labels,
+            limit=limit,
+            seed=seed,
+            reference=reference,
+            batch=batch,
+            threads=threads,
+            strict=strict,
+            progress=progress,
+        )
+        print_segmentation(segmentation)
+        if json:
+            print_json(document_of(segmentation))
+        return _exit_code([row.status for row in segmentation.rows])
     if record:
         check_recordable(bundles)
     evaluation = api.evaluate(
@@ -94,11 +125,16 @@ def evaluate_bundles(
     if record:  # last, so that a place that can no longer be written costs no result
         with progress("evaluate") as step:
             record_in_bundles(evaluation, data, step)
-    if any(row.status == "failed" or not all(gate.ok for gate in row.gates) for row in evaluation.rows):
+    if not all(gate.ok for row in evaluation.rows for gate in row.gates):
         return 1
-    if any(row.status == "not run" for row in evaluation.rows):
-        return MissingError.exit_code
-    return 0 if evaluation.ok else 1
+    return _exit_code([row.status for row in evaluation.rows]) or (0 if evaluation.ok else 1)
+
+
+def _exit_code(statuses: Sequence[str]) -> int:
+    """Return 1 where something failed, what stands for missing where something did not run, else 0."""
+    if "failed" in statuses:
+        return 1
+    return MissingError.exit_code if "not run" in statuses else 0
 
 
 def _runner(flags: FleetFlags) -> "RunShards":

@@ -17,7 +17,7 @@ from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model, r
 from edgevit_deploy.model.preprocessing import completed
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.outside.files import real_path
-from edgevit_deploy.spec import Preprocess, task_of
+from edgevit_deploy.spec import Preprocess, Task, task_of
 from edgevit_deploy.verification.bundle import artifact_of, check_same_weights
 from edgevit_deploy.verification.golden import most_allowed
 from edgevit_deploy.workbench import promised_batches
@@ -87,11 +87,21 @@ class Field:
         return (*self.networks(), *(each.subject for each in self.contestants))
 
 
-def read_field(bundles: Sequence[Path], weights: Path | None, labels: Path | None, way: Way, host: ThisHost) -> Field:
+def read_field(
+    bundles: Sequence[Path], weights: Path | None, labels: Path | None, way: Way, host: ThisHost, task: Task = "classify"
+) -> Field:
     """Open bundles and prove that they can be compared.
 
+    Args:
+        bundles: the folders.
+        weights: the checkpoint that they were made from.
+        labels: file with the names of the classes in class order.
+        way: how they are run.
+        host: finds runtimes.
+        task: that all of them must have.
+
     Raises:
-        UsageError: no bundle, one given twice, one that does not classify, of other weights or classes, or classes without names.
+        UsageError: no bundle, one given twice, one that has another task, of other weights or classes, or classes without names.
         BundleError: a damaged bundle.
     """
     if not bundles:
@@ -102,8 +112,9 @@ def read_field(bundles: Sequence[Path], weights: Path | None, labels: Path | Non
             raise UsageError(f"{bundle} is given twice; give it once")
     manifests = {bundle: open_bundle(bundle) for bundle in bundles}
     for bundle, manifest in manifests.items():
-        if task_of(manifest.conversion.returns) != "classify":
-            raise UsageError(f"{bundle} returns {manifest.conversion.returns}, so it has no accuracy; drop it")
+        if task_of(manifest.conversion.returns) != task:
+            other = "so it has no accuracy" if task == "classify" else f"and the others are for --task {task}"
+            raise UsageError(f"{bundle} returns {manifest.conversion.returns}, {other}; drop it")
     models = _models(manifests, weights)
     return Field(
         contestants=tuple(
@@ -131,7 +142,9 @@ def _models(manifests: dict[Path, Manifest], weights: Path | None) -> dict[Model
 
 def _origin(record: ModelRecord, weights: Path) -> ModelOrigin:
     """Return the network of a bundle as its checkpoint has it: the preprocessing is the checkpoint's, not the bundle's."""
-    return ModelOrigin(model=record.variant, weights=weights, num_classes=record.num_classes, image_size=record.image_size)
+    return ModelOrigin(
+        model=record.variant, weights=weights, num_classes=record.num_classes, image_size=record.image_size, task=record.task
+    )
 
 
 def _contestant(
@@ -193,6 +206,7 @@ def _network(model: LoadedModel, preprocess: Preprocess, weights: Path, way: Way
         batch=way.batch or NETWORK_BATCH,
         reference=way.reference,
         threads=way.threads,
+        task=model.spec.task,
     )
 
 
@@ -224,6 +238,8 @@ def _classes(manifests: dict[Path, Manifest], model: LoadedModel | None, labels:
         source, names = "the checkpoint", model.labels
     elif named:
         source, names = str(next(iter(named))), next(iter(named.values()))
+    elif manifests[first].model.head is not None:  # masks have numbers, so names are for people only
+        return read_labels(first, manifests[first])
     else:
         raise UsageError(f"{first} does not know the names of its classes; give them in class order with --labels FILE")
     if twice := [name for name, times in Counter(names).items() if times > 1]:

@@ -21,7 +21,7 @@ from edgevit_deploy.measure.accuracy.identity import Tools, digest_of, identity_
 from edgevit_deploy.measure.machine import check_threads
 from edgevit_deploy.outside.text import writable
 from edgevit_deploy.parity.gate import run_in_batches
-from edgevit_deploy.spec import Preprocess, Size
+from edgevit_deploy.spec import Preprocess, Size, Task, returned_for
 from edgevit_deploy.verification.bundle import artifact_of
 
 Reference = Literal["fp32", "fp64"]
@@ -50,6 +50,7 @@ class Subject:
         batch: pictures a run.
         reference: arithmetic of the network.
         threads: of the runtime, or of PyTorch; None leaves their own default.
+        task: of the network.
     """
 
     kind: Literal["bundle", "network"]
@@ -61,6 +62,7 @@ class Subject:
     batch: int
     reference: Reference = "fp32"
     threads: int | None = None
+    task: Task = "classify"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +137,8 @@ RunShards = Callable[[Sequence[Shard]], Iterator[ShardLogits]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
-    """A subject that is ready: uint8 (n, height, width, 3) -> float32 (n, classes)."""
+class Opened:
+    """A subject that is ready: uint8 (n, height, width, 3) -> float32 (n, classes), or (n, classes, height, width)."""
 
     runtime: str
     tools: Tools
@@ -159,10 +161,10 @@ def run_in_turn(shards: Sequence[Shard]) -> Iterator[ShardLogits]:
     """Run shards one after the other in this process: one subject is open at a time, for all of its shards in a row."""
     for subject, group in groupby(shards, key=lambda shard: shard.subject):
         with ExitStack() as stack:
-            opened: _Opened | None = None
+            opened: Opened | None = None
             for shard in group:
                 try:
-                    opened = opened or stack.enter_context(_open(subject))
+                    opened = opened or stack.enter_context(open_subject(subject))
                     result = _run(shard, opened)
                 except MissingError as error:
                     result = ShardLogits.without(shard, "not run", str(error))
@@ -173,7 +175,7 @@ def run_in_turn(shards: Sequence[Shard]) -> Iterator[ShardLogits]:
                     break
 
 
-def _run(shard: Shard, opened: _Opened) -> ShardLogits:
+def _run(shard: Shard, opened: Opened) -> ShardLogits:
     start = time.perf_counter()
     stream = PictureStream(
         path=shard.picture,
@@ -211,7 +213,7 @@ def _named_in(data: Path, item: PassedOver) -> PassedOver:
 
 
 @contextmanager
-def _open(subject: Subject) -> Iterator[_Opened]:
+def open_subject(subject: Subject) -> Iterator[Opened]:
     """Open a subject.
 
     Raises:
@@ -223,7 +225,7 @@ def _open(subject: Subject) -> Iterator[_Opened]:
 
 
 @contextmanager
-def _open_bundle(subject: Subject) -> Iterator[_Opened]:
+def _open_bundle(subject: Subject) -> Iterator[Opened]:
     manifest = open_bundle(subject.path)
     _check_unchanged(subject, identity_of(manifest))
     session_type = THIS_HOST.find_session(manifest.target)
@@ -239,7 +241,7 @@ def _open_bundle(subject: Subject) -> Iterator[_Opened]:
             (outputs,) = run_in_batches(session, inputs, subject.batch).values()
             return np.asarray(outputs, dtype=np.float32)
 
-        yield _Opened(runtime=session_type.name, tools=tools_with(session_type.packages), run=run)
+        yield Opened(runtime=session_type.name, tools=tools_with(session_type.packages), run=run)
 
 
 def _check_unchanged(subject: Subject, identity: str) -> None:
@@ -248,16 +250,16 @@ def _check_unchanged(subject: Subject, identity: str) -> None:
 
 
 @contextmanager
-def _open_network(subject: Subject) -> Iterator[_Opened]:
+def _open_network(subject: Subject) -> Iterator[Opened]:
     import torch
 
     from edgevit_deploy.model.ends import prepare
     from edgevit_deploy.model.loading import ModelOrigin, load_model
 
-    loaded = load_model(ModelOrigin(weights=subject.path, image_size=subject.image_size))
+    loaded = load_model(ModelOrigin(weights=subject.path, image_size=subject.image_size, task=subject.task))
     _check_unchanged(subject, weights_identity(loaded.record))
     dtype = torch.float64 if subject.reference == "fp64" else torch.float32
-    module = prepare(loaded.classifier, subject.preprocess, "tensor", "logits", dtype)
+    module = prepare(loaded.network, subject.preprocess, "tensor", returned_for(subject.task), dtype)
     before = torch.get_num_threads()
     torch.set_num_threads(subject.threads or before)
 
@@ -268,6 +270,6 @@ def _open_network(subject: Subject) -> Iterator[_Opened]:
         return np.concatenate(rows)
 
     try:
-        yield _Opened(runtime=f"PyTorch {subject.reference}", tools=tools_with(["torch"]), run=run)
+        yield Opened(runtime=f"PyTorch {subject.reference}", tools=tools_with(["torch"]), run=run)
     finally:
         torch.set_num_threads(before)

@@ -1,0 +1,142 @@
+"""A folder of pictures with a class for each of their pixels, and a mask that goes through the same geometry as its picture.
+
+    DIR/images/street.jpg     DIR/masks/street.png     8 bits a pixel, indexed or grey: the number is the class, 255 is none
+
+Only names are read when a folder is listed. A mask has the size of its picture as it is stored; whole numbers are never mixed.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevit_deploy.data.pictures import MAX_PIXELS, PassedOver, picture_size, read_indices
+from edgevit_deploy.data.preprocess import place_in_image, read_pixels, resized_size
+from edgevit_deploy.errors import UsageError
+from edgevit_deploy.outside.files import is_folder
+from edgevit_deploy.spec import Preprocess
+
+IMAGES, MASKS = "images", "masks"
+IGNORED = 255
+"""The number of a pixel that belongs to no class; it is neither trained on nor judged."""
+
+MAX_CLASSES = IGNORED
+LAYOUT = f"expected {IMAGES}/NAME.jpg (or another picture) and {MASKS}/NAME.png with the class of each pixel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskFolder:
+    """Pictures with masks, sorted by name.
+
+    Attributes:
+        root: the folder.
+        images: of each picture, relative to `root`.
+        masks: of each mask, in the same order.
+        passed_over: what has no partner, and what is hidden.
+    """
+
+    root: Path
+    images: tuple[str, ...]
+    masks: tuple[str, ...]
+    passed_over: tuple[PassedOver, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def digest(self) -> str:
+        """Return a SHA-256 over names and sizes of all files; contents are not read."""
+        state = hashlib.sha256()
+        for file in (*self.images, *self.masks):
+            state.update(f"{file}\0{(self.root / file).stat().st_size}\n".encode("utf-8", "surrogateescape"))
+        return state.hexdigest()
+
+    def sample(self, count: int, seed: int) -> NDArray[np.int64]:
+        """Return the positions of a seeded sample, sorted."""
+        if count >= len(self):
+            return np.arange(len(self))
+        return np.sort(np.random.default_rng(seed).permutation(len(self))[:count])
+
+    def read(self, position: int, preprocess: Preprocess, classes: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Decode one picture and its mask.
+
+        Returns:
+            uint8 (height, width, 3), and the classes, uint8 (height, width), 255 where there is none.
+
+        Raises:
+            UsageError: one cannot be read, they have different sizes, or the mask has a class that the network has not.
+        """
+        picture, mask = self.root / self.images[position], self.root / self.masks[position]
+        return read_pixels(picture, preprocess), read_mask(mask, picture, preprocess, classes)
+
+
+def open_mask_folder(root: Path, flag: str = "--data") -> MaskFolder:
+    """List a folder of pictures with masks.
+
+    Raises:
+        UsageError: no such folder, not this layout, a picture without a mask, or two pictures of one name.
+    """
+    for part in (IMAGES, MASKS):
+        if not is_folder(root / part):
+            raise UsageError(f"{flag} {root}: no folder {part!r} in it; {LAYOUT}")
+    images, hidden = _listed(root / IMAGES, flag)
+    masks, hidden_masks = _listed(root / MASKS, flag)
+    if not images:
+        raise UsageError(f"{flag} {root}: no picture in {root / IMAGES}; {LAYOUT}")
+    if missing := sorted(set(images) - set(masks)):
+        raise UsageError(f"{flag} {root}: {images[missing[0]]} has no {MASKS}/{missing[0]}.png; add it, or remove the picture")
+    alone = [PassedOver(file=masks[name], why=f"no picture in {IMAGES}") for name in sorted(set(masks) - set(images))]
+    return MaskFolder(
+        root=root,
+        images=tuple(images[name] for name in sorted(images)),
+        masks=tuple(masks[name] for name in sorted(images)),
+        passed_over=(*hidden, *hidden_masks, *alone),
+    )
+
+
+def _listed(folder: Path, flag: str) -> tuple[dict[str, str], list[PassedOver]]:
+    """Return name without its ending -> file relative to the folder above, and what is hidden."""
+    found: dict[str, str] = {}
+    hidden = []
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"{flag} {folder}: cannot be read ({error.strerror}); check its permissions") from error
+    for path in paths:
+        file = f"{folder.name}/{path.name}"
+        if path.name.startswith("."):
+            hidden.append(PassedOver(file=file, why="hidden"))
+        elif (first := found.setdefault(path.stem, file)) != file:
+            raise UsageError(f"{flag} {folder.parent}: {first} and {file} have one name; rename one with its mask")
+    return found, hidden
+
+
+def read_mask(path: Path, picture: Path, preprocess: Preprocess, classes: int) -> NDArray[np.uint8]:
+    """Decode a mask and put it where the preprocessing puts its picture; what the picture does not cover is 255.
+
+    Args:
+        path: of the mask.
+        picture: whose mask it is.
+        preprocess: of the picture; the mask is resized to the nearest pixel.
+        classes: of the network.
+
+    Raises:
+        UsageError: no such mask, another size than the picture's, or a class beyond the network's.
+    """
+    from PIL.Image import Resampling
+
+    mask, size = read_indices(path), picture_size(picture)
+    if (mask.height, mask.width) != size:
+        has = f"has {size[0]} x {size[1]}" if size else "cannot be read"
+        raise UsageError(f"{path}: {mask.height} x {mask.width} pixels, and its picture {has}; make them of one size")
+    height, width = resized_size((mask.height, mask.width), preprocess)
+    if height * width > MAX_PIXELS:
+        raise UsageError(f"{path}: it would be resized to {height} x {width} pixels; cut the strip")
+    placed = np.asarray(place_in_image(mask.resize((width, height), Resampling.NEAREST), preprocess, IGNORED))
+    found = np.unique(placed)
+    if beyond := [int(value) for value in found if classes <= value != IGNORED]:
+        raise UsageError(
+            f"{path}: it has the class {beyond[0]}, and there are {classes}, numbered from 0; {IGNORED} is for pixels of none"
+        )
+    return placed.astype(np.uint8)
