@@ -1,4 +1,4 @@
-"""The network laid open: the published computation as a chain of small modules on feature maps, on which rewrites work.
+"""What a network is laid open into (`lay_open.py`): chains of small modules on feature maps, on which rewrites work.
 
 Feature maps are (batch, channels, height, width) throughout; tokens appear only inside `ChannelNorm` and `Attention`. Linear
 maps on tokens are 1x1 convolutions of the feature map, the same sums in another layout. Nothing of rank above 4 is made.
@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from edgevit_deploy.model.alternatives import CenterSampler, LocallyGroupedAttn, SpatialReductionAttn
-from edgevit_deploy.model.edgevit import EdgeViT, GlobalSparseAttn, LGLBlock, LocalAgg, PatchEmbed, SelfAttn
+from edgevit_deploy.model.alternatives import LocallyGroupedAttn, SpatialReductionAttn
+from edgevit_deploy.model.edgevit import GlobalSparseAttn
 from edgevit_deploy.model.layout import GROUP_SIDE, from_groups, to_groups
 
 
@@ -169,20 +169,6 @@ class Grouped(nn.Module):
         return from_groups(self.body(maps).permute(0, 2, 3, 1).flatten(1, 2), height, width).permute(0, 3, 1, 2)
 
 
-def lay_open(network: EdgeViT) -> nn.Sequential:
-    """Return the same computation as one chain; takes the network's own parameters.
-
-    Args:
-        network: in evaluation mode; afterwards it shares its parameters with the result.
-    """
-    parts: dict[str, nn.Module] = {}
-    for stage in range(1, 5):
-        blocks = network.get_submodule(f"blocks{stage}").children()
-        parts[f"patch_embed{stage}"] = _patch_embed(network.get_submodule(f"patch_embed{stage}"))
-        parts[f"blocks{stage}"] = nn.Sequential(*map(_block, blocks))
-    return chain({**parts, "norm": network.norm, "pool": MeanPool(), "head": network.head})
-
-
 def chain(modules: Mapping[str, nn.Module]) -> nn.Sequential:
     """Return modules that run one after another, under their names."""
     return nn.Sequential(OrderedDict(modules))
@@ -224,65 +210,6 @@ def chains(graph: nn.Module) -> Iterator[nn.Sequential]:
             yield module
 
 
-def _patch_embed(embed: nn.Module) -> nn.Sequential:
-    assert isinstance(embed, PatchEmbed)
-    return chain({"proj": embed.proj, "norm": ChannelNorm(embed.norm)})
-
-
-def _block(block: nn.Module) -> nn.Sequential:
-    assert isinstance(block, LGLBlock)
-    local = block.get_submodule(block.local_name)
-    parts: dict[str, nn.Module] = {}
-    if isinstance(local, LocalAgg):
-        parts[block.local_name] = _local_agg(local)
-    elif isinstance(local, SelfAttn):
-        parts[block.local_name] = _self_attn(local)
-    return chain({**parts, "SelfAttn": _self_attn(block.SelfAttn)})
-
-
-def _local_agg(block: LocalAgg) -> nn.Sequential:
-    gather = chain({"norm": block.norm1, "conv1": block.conv1, "attn": block.attn, "conv2": block.conv2})
-    mlp = chain({"norm": block.norm2, "fc1": block.mlp.fc1, "act": block.mlp.act, "fc2": block.mlp.fc2})
-    return chain({"pos_embed": Residual(block.pos_embed), "gather": Residual(gather), "mlp": Residual(mlp)})
-
-
-def _self_attn(block: SelfAttn) -> nn.Sequential:
-    mlp, name = block.mlp, block.attention_name
-    attend = chain({"norm1": ChannelNorm(block.norm1), **_attention(block.get_submodule(name))})
-    tokens = {"norm": ChannelNorm(block.norm2), "fc1": pointwise(mlp.fc1), "act": mlp.act, "fc2": pointwise(mlp.fc2)}
-    return chain({"pos_embed": Residual(block.pos_embed), name: Residual(attend), "mlp": Residual(chain(tokens))})
-
-
-def _attention(attention: nn.Module) -> dict[str, nn.Module]:
-    assert isinstance(attention, GlobalSparseAttn | LocallyGroupedAttn | SpatialReductionAttn)
-    attend, proj = Attention(attention), pointwise(attention.proj)
-    if isinstance(attention, LocallyGroupedAttn):
-        return {"groups": Grouped(chain({"attend": attend})), "proj": proj}
-    if isinstance(attention, SpatialReductionAttn) or attention.sample_rate == 1:
-        return {"attend": attend, "proj": proj}
-    return {
-        "sampler": _sampler(attention),
-        "attend": attend,
-        "LocalProp": _local_prop(attention.LocalProp),
-        "norm": ChannelNorm(attention.norm),
-        "proj": proj,
-    }
-
-
-def _sampler(attention: GlobalSparseAttn) -> nn.Module:
-    """Return the sampler; one that does more than to take one position of each window stays what it is."""
-    sampler = attention.sampler
-    if isinstance(sampler, CenterSampler):
-        return Sampler(attention.sample_rate, sampler.offset)
-    takes_top_left = isinstance(sampler, nn.AvgPool2d) and sampler.kernel_size in (1, (1, 1))
-    return Sampler(attention.sample_rate) if takes_top_left else sampler
-
-
-def _chunks(packed: nn.Linear, count: int) -> list[tuple[Tensor, Tensor]]:
-    """Return weights and biases of maps that are packed into one."""
-    return list(zip(packed.weight.chunk(count), packed.bias.chunk(count), strict=True))
-
-
 def pointwise(linear: nn.Linear) -> nn.Conv2d:
     """Return a linear map on tokens as a 1x1 convolution of the feature map."""
     convolution = nn.Conv2d(linear.in_features, linear.out_features, 1, bias=linear.bias is not None, dtype=linear.weight.dtype)
@@ -300,11 +227,6 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     return result
 
 
-def _local_prop(spread: nn.Module) -> nn.Module:
-    """Return what spreads the delegates; what is no transposed convolution stays what it is."""
-    if not isinstance(spread, nn.ConvTranspose2d):
-        return spread
-    rate = int(spread.stride[0])
-    copied = LocalProp(spread.in_channels, spread.out_channels, rate, stride=rate, groups=spread.groups)
-    copied.weight, copied.bias = spread.weight, spread.bias
-    return copied
+def _chunks(packed: nn.Linear, count: int) -> list[tuple[Tensor, Tensor]]:
+    """Return weights and biases of maps that are packed into one."""
+    return list(zip(packed.weight.chunk(count), packed.bias.chunk(count), strict=True))

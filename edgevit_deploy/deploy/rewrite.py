@@ -1,6 +1,6 @@
 """The deploy form: the published network rewritten, exactly, into operators that runtimes run well.
 
-`chains.py` lays the network open as chains of small modules; each other file holds one rewrite, with the identity that it rests
+`lay_open.py` makes the network chains of small modules; each other file holds one rewrite, with the identity that it rests
 on. A rewrite changes the graph in place and returns how often it applied; all of them compute in float64, so that weights are
 rounded once, at the end. Some always pay; the others are choices, and a form (`form.py`) is one choice for each part.
 """
@@ -14,7 +14,7 @@ from torch import nn
 from edgevit_deploy.deploy.attention_forms import batch_attention, einsum_attention, pack_attention, stack_attention
 from edgevit_deploy.deploy.carry_value_bias import carry_value_bias
 from edgevit_deploy.deploy.centre_patch_embed import centre_patch_embed
-from edgevit_deploy.deploy.chains import lay_open, prune
+from edgevit_deploy.deploy.chains import prune
 from edgevit_deploy.deploy.channels_last import to_channels_last
 from edgevit_deploy.deploy.drop_key_bias import drop_key_bias
 from edgevit_deploy.deploy.feed_forward_on_tokens import feed_forward_on_tokens
@@ -24,6 +24,7 @@ from edgevit_deploy.deploy.fold_head_norm import fold_head_norm
 from edgevit_deploy.deploy.fold_norm_affine import fold_norm_affine
 from edgevit_deploy.deploy.fold_position import fold_position
 from edgevit_deploy.deploy.form import Form
+from edgevit_deploy.deploy.lay_open import lay_open
 from edgevit_deploy.deploy.multiply_local_prop import multiply_local_prop
 from edgevit_deploy.deploy.norm_forms import norm_by_convolutions, norm_by_means
 from edgevit_deploy.deploy.pool_two_axes import pool_two_axes

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from edgevit_deploy.deploy.chains import Attention, ChannelNorm, LocalProp, chains, lay_open, refill
+from edgevit_deploy.deploy.chains import Attention, ChannelNorm, LocalProp, chains, refill
 from edgevit_deploy.deploy.fold_batch_norm import bias_of
 from edgevit_deploy.deploy.form import Form
+from edgevit_deploy.deploy.lay_open import lay_open
 from edgevit_deploy.deploy.norm_forms import MeanNorm
 from edgevit_deploy.deploy.quantised import QuantisedOperator, quantised, rounded_operators
 from edgevit_deploy.deploy.ranges import Ranges

@@ -10,7 +10,7 @@ from edgevit_deploy import create_model
 from edgevit_deploy.deploy.attention_forms import batch_attention, einsum_attention, pack_attention, stack_attention
 from edgevit_deploy.deploy.carry_value_bias import carry_value_bias
 from edgevit_deploy.deploy.centre_patch_embed import centre_patch_embed
-from edgevit_deploy.deploy.chains import Attention, ChannelNorm, LocalProp, MeanPool, Residual, Sampler, chain, lay_open
+from edgevit_deploy.deploy.chains import Attention, ChannelNorm, LocalProp, MeanPool, Residual, Sampler, chain
 from edgevit_deploy.deploy.channels_last import to_channels_last
 from edgevit_deploy.deploy.drop_key_bias import drop_key_bias
 from edgevit_deploy.deploy.feed_forward_on_tokens import feed_forward_on_tokens
@@ -20,6 +20,7 @@ from edgevit_deploy.deploy.fold_head_norm import fold_head_norm
 from edgevit_deploy.deploy.fold_norm_affine import fold_norm_affine
 from edgevit_deploy.deploy.fold_position import fold_position
 from edgevit_deploy.deploy.form import CHOICES, Form
+from edgevit_deploy.deploy.lay_open import lay_open
 from edgevit_deploy.deploy.multiply_local_prop import multiply_local_prop
 from edgevit_deploy.deploy.norm_forms import LastAxisNorm, norm_by_convolutions, norm_by_means
 from edgevit_deploy.deploy.pool_two_axes import pool_two_axes
