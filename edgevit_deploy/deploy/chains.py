@@ -1,4 +1,4 @@
-"""What the network is once it is laid open (`lay_open.py`): chains of small modules on feature maps, which rewrites change.
+"""What a network is laid open into (`lay_open.py`): chains of small modules on feature maps, on which rewrites work.
 
 Feature maps are (batch, channels, height, width) throughout; tokens appear only inside `ChannelNorm` and `Attention`. Linear
 maps on tokens are 1x1 convolutions of the feature map, the same sums in another layout. Nothing of rank above 4 is made.
@@ -210,11 +210,6 @@ def chains(graph: nn.Module) -> Iterator[nn.Sequential]:
             yield module
 
 
-def _chunks(packed: nn.Linear, count: int) -> list[tuple[Tensor, Tensor]]:
-    """Return weights and biases of maps that are packed into one."""
-    return list(zip(packed.weight.chunk(count), packed.bias.chunk(count), strict=True))
-
-
 def pointwise(linear: nn.Linear) -> nn.Conv2d:
     """Return a linear map on tokens as a 1x1 convolution of the feature map."""
     convolution = nn.Conv2d(linear.in_features, linear.out_features, 1, bias=linear.bias is not None, dtype=linear.weight.dtype)
@@ -230,3 +225,8 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     if bias is not None:
         result.bias = nn.Parameter(bias, requires_grad=False)
     return result
+
+
+def _chunks(packed: nn.Linear, count: int) -> list[tuple[Tensor, Tensor]]:
+    """Return weights and biases of maps that are packed into one."""
+    return list(zip(packed.weight.chunk(count), packed.bias.chunk(count), strict=True))

@@ -1,4 +1,4 @@
-"""The published network taken apart into the chains of `chains.py`, one function a part."""
+"""The network laid open: the published computation, or an ablation's, as one chain of the modules in `chains.py`."""
 
 from torch import nn
 

@@ -1,6 +1,6 @@
 """The deploy form: the published network rewritten, exactly, into operators that runtimes run well.
 
-`chains.py` lays the network open as chains of small modules; each other file holds one rewrite, with the identity that it rests
+`lay_open.py` makes the network chains of small modules; each other file holds one rewrite, with the identity that it rests
 on. A rewrite changes the graph in place and returns how often it applied; all of them compute in float64, so that weights are
 rounded once, at the end. Some always pay; the others are choices, and a form (`form.py`) is one choice for each part.
 """

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from edgevit_deploy.deploy.chains import Residual, chain
-from edgevit_deploy.model.anatomy import ROWS, Part, Row, modules_alone, part_of, parts_in
+from edgevit_deploy.model.anatomy import Part, Row, modules_alone, part_of, parts_in, rows_of
 from edgevit_deploy.model.edgevit import EdgeViT, GlobalSparseAttn
 from edgevit_deploy.model.layout import to_features, to_tokens
 from edgevit_deploy.spec import Graph, Size
@@ -81,6 +81,18 @@ class PublishedAttention(nn.Module):
         return self.attention.proj(self.attention.attend(delegates))  # type: ignore[no-any-return]
 
 
+class OfSize(nn.Module):
+    """Tells an attention among tokens of how many rows and columns they are."""
+
+    def __init__(self, attention: nn.Module, size: Size) -> None:
+        super().__init__()
+        self.attention, self.size = attention, size
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(batch, height * width, channels) -> the same shape."""
+        return self.attention(tokens, *self.size)  # type: ignore[no-any-return]
+
+
 class PublishedHead(nn.Module):
     """Everything behind the last block, as published."""
 
@@ -93,16 +105,19 @@ class PublishedHead(nn.Module):
         return self.head(self.norm(x).flatten(2).mean(-1))  # type: ignore[no-any-return]
 
 
-def part_networks(network: EdgeViT, rewritten: nn.Module, graph: Graph, rows: Sequence[Row] = ROWS) -> Iterator[PartNetwork]:
+def part_networks(
+    network: EdgeViT, rewritten: nn.Module, graph: Graph, rows: Sequence[Row] | None = None
+) -> Iterator[PartNetwork]:
     """Yield a network for each part, in the order of the table, to be run at the size of `network.spec`.
 
     Args:
         network: the published network.
         rewritten: the same in a form of the deploy graph.
         graph: which of the two the parts are taken from.
-        rows: the anatomy of the network.
+        rows: the anatomy of the network; by its spec where none is given.
     """
     spec = network.spec
+    rows = rows_of(spec.block) if rows is None else rows
     for part in parts_in(rows):
         body = _published(network, part, rows) if graph == "original" else _rewritten(rewritten, part, rows)
         channels = spec.channels[{"patch embedding": STAGE - 2, "head": STAGE}.get(part, STAGE - 1)]
@@ -136,6 +151,9 @@ def _published(network: EdgeViT, part: Part, rows: Sequence[Row]) -> nn.Module:
         height, width = network.spec.image_size
         own = [path.rpartition(".")[2] for path in paths]
         return OnTokens(PublishedAttention(attention, own, (height // STRIDE, width // STRIDE)))
+    if part in ("LSA", "SRA"):
+        height, width = network.spec.image_size
+        return OnTokens(OfSize(network.get_submodule(paths[0].rpartition(".")[0]), (height // STRIDE, width // STRIDE)))
     body = _one_after_another({path: network.get_submodule(path) for path in paths})
     if part in ("positional encoding", "LocalAgg", "FFN"):
         body = Residual(body)

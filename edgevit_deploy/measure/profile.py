@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import conv2d
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgevit_deploy.model.anatomy import PARTS, STAGE, part_of
+from edgevit_deploy.model.anatomy import ALL_PARTS, STAGE, part_of
 from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.session import OpTime
 from edgevit_deploy.spec import ModelSpec, Size
@@ -28,7 +28,7 @@ class PartTime:
     """What one part of the network took in a run.
 
     Attributes:
-        part: of `model.anatomy.PARTS`, or `BETWEEN`.
+        part: of `model.anatomy.ALL_PARTS`, or `BETWEEN`.
         time_ms: the sum of its operations' times.
         share: of the sum of all operations.
         operations: how many the runtime executed for it.
@@ -86,7 +86,7 @@ def time_by_part(ops: Sequence[OpTime], macs: dict[str, int], peak_gmacs: float)
     """
     total_ms = sum(op.time_ms for op in ops)
     rows = []
-    for part in (*PARTS, BETWEEN):
+    for part in (*ALL_PARTS, BETWEEN):
         mine = [op for op in ops if (part_of(op.name) or BETWEEN) == part]
         if not mine:
             continue

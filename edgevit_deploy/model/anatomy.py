@@ -1,141 +1,22 @@
 """The anatomy of EdgeViT: one table of parts, with their places in the published and in the deploy graph.
 
 Everything that names a part or looks for one is derived from it: which part a profile's operation belongs to, where the taps of
-parity by layer are, and which modules a network of one part is made of. Another sampler is another path in a row; a network
-without LocalAgg needs the rows of LocalAgg no more. The two graphs themselves are built in `model/edgevit.py` and
-`deploy/lay_open.py`; what a module is called there is what stands here.
+parity by layer are, and which modules a network of one part is made of. The table is in `anatomy_table.py`. The two graphs
+themselves are built in `model/edgevit.py` and `deploy/lay_open.py`; what a module is called there is what stands in the table.
 """
 
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from edgevit_deploy.model.anatomy_table import ALL_ROWS as ALL_ROWS
+from edgevit_deploy.model.anatomy_table import BOTH as BOTH
+from edgevit_deploy.model.anatomy_table import ROWS as ROWS
+from edgevit_deploy.model.anatomy_table import Part as Part
+from edgevit_deploy.model.anatomy_table import Row as Row
+from edgevit_deploy.model.anatomy_table import at as at
+from edgevit_deploy.model.anatomy_table import rows_of as rows_of
 from edgevit_deploy.spec import Graph
-
-Part = Literal["patch embedding", "positional encoding", "LocalAgg", "GlobalSparseAttn", "LocalProp", "FFN", "norms", "head"]
-
-BOTH: tuple[Graph, ...] = ("original", "deploy")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a row's modules are in one graph; in paths, `patch_embed` and `blocks` stand for those of any stage and block.
-
-    Attributes:
-        modules: in the order of computation.
-        after: the module whose output is the value behind them; the last of them if nothing is said.
-        before: modules whose input is that value, for where no module has it as its output; the first one that the block has.
-    """
-
-    modules: tuple[str, ...]
-    after: str = ""
-    before: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One stretch of the data's way, which belongs to one part.
-
-    Attributes:
-        part: as the paper calls it. `norms` are the LayerNorms. The BatchNorms inside LocalAgg count with what they stand before,
-            into which a fold makes them vanish.
-        published: its place in the published graph.
-        deploy: its place in the deploy graph.
-        rest_of: the module whose remaining operations (sums with a residual, changes of layout) count with this part as well.
-        shared: the two graphs have the same numbers behind this row.
-        tapped: parity by layer looks at the value behind this row.
-        name: of the tap; without one it is the path of the module where it is.
-        computes: what the tap says was computed, where that is less than the part.
-        alone: the graphs in which the part's own network is made of these modules; of what a block has more than once, it takes
-            one, and which one it is makes no difference to what is seen there.
-    """
-
-    part: Part
-    published: Place
-    deploy: Place
-    rest_of: str = ""
-    shared: bool = False
-    tapped: bool = True
-    name: str = ""
-    computes: str = ""
-    alone: tuple[Graph, ...] = BOTH
-
-    def place(self, graph: Graph) -> Place:
-        """Return the place in one of the graphs."""
-        return self.published if graph == "original" else self.deploy
-
-
-def at(*modules: str, after: str = "", before: tuple[str, ...] = ()) -> Place:
-    """Return a place, written short enough for a table."""
-    return Place(modules=modules, after=after, before=before)
-
-
-ROWS: tuple[Row, ...] = (
-    Row(
-        part="patch embedding",
-        published=at("patch_embed.proj", after="patch_embed"),
-        deploy=at("patch_embed.proj", after="patch_embed"),
-        rest_of="patch_embed",
-        shared=True,
-    ),
-    Row(part="positional encoding", published=at("blocks.LocalAgg.pos_embed"), deploy=at("blocks.LocalAgg.pos_embed"), alone=()),
-    Row(part="positional encoding", published=at("blocks.SelfAttn.pos_embed"), deploy=at("blocks.SelfAttn.pos_embed")),
-    Row(
-        part="LocalAgg",
-        published=at(
-            "blocks.LocalAgg.norm1",
-            "blocks.LocalAgg.conv1",
-            "blocks.LocalAgg.attn",
-            "blocks.LocalAgg.conv2",
-            before=("blocks.LocalAgg.norm2",),
-        ),
-        deploy=at("blocks.LocalAgg.gather"),
-        rest_of="blocks.LocalAgg",
-        shared=True,
-        name="blocks.LocalAgg.gather",
-    ),
-    Row(
-        part="GlobalSparseAttn",
-        published=at("blocks.SelfAttn.attn.sampler"),
-        deploy=at("blocks.SelfAttn.attn.body.sampler"),
-        computes="sampler",
-    ),
-    Row(
-        part="GlobalSparseAttn",
-        published=at("blocks.SelfAttn.attn.qkv", before=("blocks.SelfAttn.attn.LocalProp", "blocks.SelfAttn.attn.proj")),
-        deploy=at("blocks.SelfAttn.attn.body.attend"),
-        name="blocks.SelfAttn.attn.attend",
-        computes="attention",
-    ),
-    Row(
-        part="GlobalSparseAttn",
-        published=at("blocks.SelfAttn.attn.proj", after="blocks.SelfAttn.attn"),
-        deploy=at("blocks.SelfAttn.attn.body.proj", after="blocks.SelfAttn.attn"),
-        rest_of="blocks.SelfAttn.attn",
-    ),
-    Row(part="LocalProp", published=at("blocks.SelfAttn.attn.LocalProp"), deploy=at("blocks.SelfAttn.attn.body.LocalProp")),
-    Row(
-        part="FFN",
-        published=at("blocks.LocalAgg.norm2", "blocks.LocalAgg.mlp", after="blocks.LocalAgg"),
-        deploy=at("blocks.LocalAgg.mlp", after="blocks.LocalAgg"),
-        shared=True,
-        alone=(),
-    ),
-    Row(
-        part="FFN",
-        published=at("blocks.SelfAttn.mlp", after="blocks.SelfAttn"),
-        deploy=at("blocks.SelfAttn.mlp", after="blocks.SelfAttn"),
-        shared=True,
-    ),
-    Row(part="norms", published=at("patch_embed.norm"), deploy=at("patch_embed.norm"), tapped=False, alone=()),
-    Row(part="norms", published=at("blocks.SelfAttn.norm1"), deploy=at("blocks.SelfAttn.attn.body.norm1"), alone=("original",)),
-    Row(part="norms", published=at("blocks.SelfAttn.attn.norm"), deploy=at("blocks.SelfAttn.attn.body.norm"), alone=()),
-    Row(part="norms", published=at("blocks.SelfAttn.norm2"), deploy=at("blocks.SelfAttn.mlp.body.norm"), alone=("deploy",)),
-    Row(part="head", published=at("norm", "head"), deploy=at("pool", "head"), tapped=False),
-)
-"""Part by part, in the order of `PARTS`. In both graphs a block ends with the FFN of SelfAttn, and a stage with its last block:
-that tap is the stage's too. Behind the head are the logits, which the network returns anyway."""
 
 STAGE = re.compile(r"(patch_embed|blocks)\d")
 
@@ -148,10 +29,13 @@ def parts_in(rows: Sequence[Row]) -> tuple[Part, ...]:
 
 
 PARTS: tuple[Part, ...] = parts_in(ROWS)
-"""In the order of the data's way through the network; the norms, which are all over it, before the head."""
+"""Of the published networks, in the order of the data's way through them; the norms, which are all over them, before the head."""
+
+ALL_PARTS: tuple[Part, ...] = parts_in(ALL_ROWS)
+"""Of these and of the ablations, likewise."""
 
 
-def part_of(path: str, rows: Sequence[Row] = ROWS) -> Part | None:
+def part_of(path: str, rows: Sequence[Row] = ALL_ROWS) -> Part | None:
     """Return the part of a module, None for what is between the parts: sums with a residual, changes of layout.
 
     Of the paths in the table whose names all occur in this one, in their order, the longest tells the part.
@@ -197,7 +81,7 @@ class TapPlace:
     shared: bool
 
 
-def tap_places(modules: Collection[str], graph: Graph, rows: Sequence[Row] = ROWS) -> Iterator[TapPlace]:
+def tap_places(modules: Collection[str], graph: Graph, rows: Sequence[Row] = ALL_ROWS) -> Iterator[TapPlace]:
     """Yield where the taps of a network are; a row of which a block has no module has no tap there.
 
     Args:
@@ -208,6 +92,8 @@ def tap_places(modules: Collection[str], graph: Graph, rows: Sequence[Row] = ROW
     for block in filter(BLOCK.fullmatch, modules):
         for row in rows:
             place = row.place(graph)
+            if not place.modules:
+                continue
             candidates = place.before or (place.after or place.modules[-1],)
             path = next((path for path in (_inside(block, known) for known in candidates) if path and path in modules), None)
             if row.tapped and path is not None:
@@ -216,7 +102,7 @@ def tap_places(modules: Collection[str], graph: Graph, rows: Sequence[Row] = ROW
                 yield TapPlace(path=path, takes_input=bool(place.before), name=name, computes=computes, shared=row.shared)
 
 
-def modules_alone(part: Part, graph: Graph, stage: int, rows: Sequence[Row] = ROWS) -> tuple[str, ...]:
+def modules_alone(part: Part, graph: Graph, stage: int, rows: Sequence[Row] = ALL_ROWS) -> tuple[str, ...]:
     """Return the paths of the modules that a part's own network is made of, in the order of computation.
 
     Args:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from edgevit_deploy.model.anatomy import ROWS, Row, TapPlace, tap_places
+from edgevit_deploy.model.anatomy import ALL_ROWS, Row, TapPlace, tap_places
 from edgevit_deploy.spec import Graph, Size
 
 HEAD = "head"
@@ -61,7 +61,7 @@ class TappedNetwork(nn.Module):
         rows: the anatomy of the network.
     """
 
-    def __init__(self, network: nn.Module, graph: Graph, rows: Sequence[Row] = ROWS) -> None:
+    def __init__(self, network: nn.Module, graph: Graph, rows: Sequence[Row] = ALL_ROWS) -> None:
         super().__init__()
         self.network = copy.deepcopy(network)
         modules = [path for path, module in network.named_modules() if not isinstance(module, nn.Identity)]

@@ -13,7 +13,7 @@ from edgevit_deploy.deploy.chains import Sampler, chains, refill
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.rewrite import to_deploy_form
 from edgevit_deploy.measure.part_networks import part_networks
-from edgevit_deploy.model.anatomy import BOTH, PARTS, ROWS, Part, Row, TapPlace, at, part_of, parts_in, tap_places
+from edgevit_deploy.model.anatomy import ALL_PARTS, BOTH, PARTS, ROWS, Part, Row, TapPlace, at, part_of, parts_in, tap_places
 from edgevit_deploy.model.edgevit import EdgeViT, GlobalSparseAttn, LGLBlock, to_features, to_tokens
 from edgevit_deploy.parity.taps import TappedNetwork
 from edgevit_deploy.spec import Graph
@@ -57,7 +57,8 @@ def test_every_module_with_weights_has_a_part(graph: str) -> None:
 
 
 def test_the_parts_are_those_of_the_type() -> None:
-    assert get_args(Part) == PARTS
+    assert get_args(Part) == ALL_PARTS
+    assert set(ALL_PARTS) - set(PARTS) == {"LSA", "SRA"}
 
 
 @pytest.mark.parametrize("graph", BOTH)

@@ -18,13 +18,15 @@ HEADINGS = {
     "patch embedding": "patch",
     "positional encoding": "position",
     "LocalAgg": "LocalAgg",
+    "LSA": "LSA",
     "GlobalSparseAttn": "attention",
+    "SRA": "SRA",
     "LocalProp": "LocalProp",
     "FFN": "FFN",
     "norms": "norms",
     "head": "head",
 }
-"""Part -> its column: eight of them have to fit a terminal."""
+"""Part -> its column: those that a network has, at most eight, have to fit a terminal."""
 
 STYLES: "dict[Outcome, str]" = {
     "native": "green",
@@ -111,28 +113,36 @@ def _target(found: "Friendliness") -> dict[str, Any]:
 
 
 def _tables(matrix: Matrix) -> Iterator[Table]:
+    columns = _columns(matrix)
     graphs = list(dict.fromkeys(graph for found in matrix.targets for graph in found.graphs))
     for graph in dict.fromkeys(graph for found in matrix.targets for graph in found.parts):
         parts = [row for found in matrix.targets for row in _part_rows(found, found.parts[graph])]
-        yield Table(title=f"{graph} graph, by part", columns=("runtime", *HEADINGS.values()), rows=parts)
+        yield Table(title=f"{graph} graph, by part", columns=("runtime", *columns.values()), rows=parts)
     rows = [row for found in matrix.targets for row in _whole_rows(found, graphs)]
     yield Table(title="whole graphs", columns=("runtime", *graphs), rows=rows)
     if any(found.time_shares for found in matrix.targets):
         from edgevit_deploy.measure.profile import BETWEEN
 
         times = [
-            (f"{found.target}, {graph}", *(f"{shares[part]:.0%}" if part in shares else "" for part in (*HEADINGS, BETWEEN)))
+            (f"{found.target}, {graph}", *(f"{shares[part]:.0%}" if part in shares else "" for part in (*columns, BETWEEN)))
             for found in matrix.targets
             for graph, shares in found.time_shares.items()
         ]
-        yield Table(title="share of the time, by part", columns=("runtime", *HEADINGS.values(), "between"), rows=times)
+        yield Table(title="share of the time, by part", columns=("runtime", *columns.values(), "between"), rows=times)
+
+
+def _columns(matrix: Matrix) -> dict[str, str]:
+    """Return the parts that the network has, each with its heading."""
+    own = {result.part for found in matrix.targets for results in found.parts.values() for result in results}
+    return {part: heading for part, heading in HEADINGS.items() if part in own}
 
 
 def _part_rows(found: "Friendliness", results: "tuple[PartResult, ...]") -> Iterator[tuple[str | Text, ...]]:
     by_part = {result.part: result for result in results}
-    yield found.target, *(_cell(by_part[part]) for part in HEADINGS)
+    own = [part for part in HEADINGS if part in by_part]
+    yield found.target, *(_cell(by_part[part]) for part in own)
     for name in found.partitioners:
-        yield f"- {name}", *(_taken(by_part[part], name) for part in HEADINGS)
+        yield f"- {name}", *(_taken(by_part[part], name) for part in own)
 
 
 def _cell(result: "PartResult") -> Text:
