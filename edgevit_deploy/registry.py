@@ -1,11 +1,13 @@
 """The lines of the two registries, targets and runtimes: a name, where its class is, and what must be installed for it."""
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -113,6 +115,21 @@ def requires(*modules: str, extra: str | None = None) -> Availability:
     if not missing:
         return Availability(ok=True, detail=", ".join(modules))
     return Availability(ok=False, detail=f"{', '.join(missing)} not installed", fix=install_command(extra))
+
+
+@cache
+def distribution_of(package: str) -> str:
+    """Return the name under which a package index has an import package: with hyphens for underscores, or another, where that is.
+
+    Another name is known only where it is installed.
+    """
+    usual = package.replace("_", "-")
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version(usual)
+        return usual
+    if importlib.util.find_spec(package) is None:
+        return usual
+    return next(iter(importlib.metadata.packages_distributions().get(package, [usual])))
 
 
 def install_command(extra: str | None = None) -> str:

@@ -29,6 +29,12 @@ LINES: tuple[Target[Exporter[Any]], ...] = (
         isolated=True,
     ),
     Target(
+        name="coreai",
+        location="export.coreai:CoreAIExporter",
+        summary="Core AI (.aimodel), for iOS 27 and macOS 27",
+        isolated=True,
+    ),
+    Target(
         name="ncnn",
         location="export.ncnn:NcnnExporter",
         summary="ncnn (.param and .bin), for Android, iOS and embedded CPUs",

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from edgevit_deploy.commands.console import print_json, print_table, say, status
 from edgevit_deploy.host import RUNTIMES, TARGETS
-from edgevit_deploy.registry import Availability, Line
+from edgevit_deploy.registry import Availability, Line, distribution_of
 from edgevit_deploy.spec import VERSION, Precision
 
 OWN_PACKAGES = ("torch", "numpy", "timm")
@@ -40,7 +40,7 @@ def doctor(
     """
     targets = {name: _probe(entry) for name, entry in TARGETS.items()}
     runtimes = {name: _probe(entry) for name, entry in RUNTIMES.items()}
-    versions = {_distribution(name): _version(_distribution(name)) for name in package_names()}
+    versions = {distribution_of(name): _version(distribution_of(name)) for name in package_names()}
     allowed = [row for entry in TARGETS.values() for row in _bounds(entry)] if bounds else []
     host = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, edgevit-deploy {VERSION}"
     say(host)
@@ -61,10 +61,6 @@ def package_names() -> tuple[str, ...]:
     entries: list[Line[Any]] = [*TARGETS.values(), *RUNTIMES.values()]
     classes = [entry.load() for entry in entries]
     return tuple(dict.fromkeys([*OWN_PACKAGES, *(name for each in classes for name in each.packages)]))
-
-
-def _distribution(package: str) -> str:
-    return package.replace("_", "-")
 
 
 def _probe(entry: Line[Any]) -> Availability:

@@ -13,7 +13,7 @@ from typing import Any
 from edgevit_deploy.bundle.place import is_clutter
 from edgevit_deploy.host import RUNTIMES, TARGETS, load_exporter, load_session
 from edgevit_deploy.measure.machine import read_machine
-from edgevit_deploy.registry import Line
+from edgevit_deploy.registry import Line, distribution_of
 from edgevit_deploy.spec import VERSION
 
 Asked = frozenset[str]
@@ -120,7 +120,7 @@ def _versions() -> dict[str, str]:
     """Return what must be the same; of a version only what is public, since `+cpu` is of one machine."""
     lines: list[Line[Any]] = [*TARGETS.values(), *RUNTIMES.values()]
     converters = [package for line in lines for package in line.load().packages]
-    names = dict.fromkeys([*ALIKE, *(package.replace("_", "-") for package in converters)])
+    names = dict.fromkeys([*ALIKE, *(distribution_of(package) for package in converters)])
     found = {name: version.partition("+")[0] for name in names if (version := _installed(name))}
     python = ".".join(platform.python_version_tuple()[:2])
     return {"edgevit-deploy": VERSION, "source": source_hash(ROOT), "python": python, **found}

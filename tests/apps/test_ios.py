@@ -16,7 +16,8 @@ from edgevit_deploy.spec import QUANTISED
 from tests.helpers.bundles import edit_manifest
 from tests.helpers.swift import SAMPLE, faults_of, faults_of_project, read_project
 
-SOURCES = {"coreml": SAMPLE / "Sources/EdgeViTCoreML", "onnx": SAMPLE / "Sources/EdgeViTONNX"}
+NAMES = {"coreml": "EdgeViTCoreML", "coreai": "EdgeViTCoreAI", "onnx": "EdgeViTONNX"}
+SOURCES = {target: SAMPLE / "Sources" / name for target, name in NAMES.items()}
 CORE = SAMPLE / "Sources/EdgeViTCore"
 SWIFT = sorted(SAMPLE.rglob("*.swift"))
 PROJECT = SAMPLE / "EdgeViT.xcodeproj/project.pbxproj"
@@ -50,7 +51,7 @@ def test_no_back_end_is_missing() -> None:
         (source,) = folder.glob("*.swift")
         assert f'public let target = "{target}"' in source.read_text()
         assert "public func openModel(_ file: URL, _ manifest: Manifest) throws -> any Model {" in source.read_text()
-        assert f'"Sources/{folder.name}"' in package
+        assert f'"{target}": "{folder.name}"' in package
     (version,) = re.findall(r'exact: "([\d.]+)"', package)
     assert sample.backends["onnx"].library.endswith(f" {version}")
 
@@ -60,14 +61,14 @@ def test_every_file_belongs_to_a_target_and_the_page_names_its_folder() -> None:
     folders = {path.parent.relative_to(SAMPLE).as_posix() for path in SWIFT} - {"."}
     assert folders == {
         "App",
-        *(f"Sources/EdgeViT{name}" for name in ("Core", "CoreML", "ONNX")),
+        *(f"Sources/{name}" for name in ("EdgeViTCore", *NAMES.values())),
         *(f"Tests/EdgeViT{name}Tests" for name in ("Core", "Runtime")),
     }
     for folder in folders:
         assert f"`{folder}`" in page
         name = folder.partition("/")[2]
-        assert f"path = {folder};" in project if folder == "App" else f'"{folder}"' in package or f'name: "{name}"' in package
-    assert f'path: onnx ? "Sources/{SOURCES["onnx"].name}" : "Sources/{SOURCES["coreml"].name}"' in package
+        assert f"path = {folder};" in project if folder == "App" else f'"{name}"' in package
+    assert 'path: "Sources/\\(source)"' in package
 
 
 def test_the_core_knows_no_apple_framework() -> None:

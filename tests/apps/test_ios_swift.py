@@ -145,6 +145,8 @@ def test_every_core_ml_bundle_is_read(on_linux: Path, tmp_path: Path, precision:
         ("EdgeViTONNX/ONNXModel.swift", "session.inputNames()", "session.names()"),
         ("EdgeViTCoreML/CoreMLModel.swift", "try MLModel.compileModel", "MLModel.compileModel"),
         ("EdgeViTCoreML/CoreMLModel.swift", ".multiArrayValue.map", ".multiArrayValue.flat"),
+        ("EdgeViTCoreAI/CoreAIModel.swift", "try await AIModel(", "try AIModel("),
+        ("EdgeViTCoreAI/CoreAIModel.swift", "loadFunction(named:", "loadFunction(called:"),
         ("Screens/Camera.swift", "session.addInput(input)", "session.addInput(device)"),
         ("Screens/Screen.swift", "AVCaptureDevice.requestAccess(for", "AVCaptureDevice.askForAccess(for"),
     ],

@@ -16,6 +16,7 @@ SNIPPETS = [
     ("litert", "kotlin", "android/app/src/litert/kotlin/edgevit/app/LiteRtBackend.kt", ("load",)),
     ("executorch", "kotlin", "android/app/src/executorch/kotlin/edgevit/app/ExecuTorchBackend.kt", ("load",)),
     ("onnx", "swift", "ios/Sources/EdgeViTONNX/ONNXModel.swift", ("load",)),
+    ("coreai", "swift", "ios/Sources/EdgeViTCoreAI/CoreAIModel.swift", ("load",)),
     *(("coreml", "swift", "ios/Sources/EdgeViTCoreML/CoreMLModel.swift", (name,)) for name in ("load", "image", "classifier")),
     *(
         (target, "cpp", f"cpp/src/backends/{target}.cpp", ("load", "run"))

@@ -9,7 +9,7 @@ import pytest
 
 from edgevit_deploy.cli import run
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.registry import Availability, Line
+from edgevit_deploy.registry import Availability, Line, distribution_of
 from tests.helpers.fakes import FakeExporter
 
 
@@ -35,9 +35,11 @@ def test_doctor_lists_every_package_that_a_target_or_a_runtime_names(capfd: pyte
     entries: list[Line[Any]] = [*export.LINES, *runtimes.LINES]
     named = {package for entry in entries for package in entry.load().packages}
     assert {"onnx", "coremltools", "ncnn", "pnnx", "litert_torch", "openvino", "tensorrt_rtx"} <= named
-    assert {package.replace("_", "-") for package in named} <= set(versions)
+    assert {distribution_of(package) for package in named} <= set(versions)
+    assert distribution_of("PIL") == "pillow"  # installed under another name than it is imported by
+    assert distribution_of("no_such_package") == "no-such-package"
     for package in named:
-        assert bool(versions[package.replace("_", "-")]) == (find_spec(package) is not None), package
+        assert bool(versions[distribution_of(package)]) == (find_spec(package) is not None), package
 
 
 def test_doctor_lists_the_bounds(only_fake: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -43,7 +43,7 @@ def write_on_linux(folder: Path) -> Path:
     need(HEADERS.is_dir(), "headers of ONNX Runtime")
     shutil.copytree(STAND_INS, folder)
     sample = write_sample(folder / "App")
-    for name in ("EdgeViTONNX", "EdgeViTCoreML"):
+    for name in ("EdgeViTONNX", "EdgeViTCoreML", "EdgeViTCoreAI"):
         shutil.copytree(sample / "Sources" / name, folder / name)
     shutil.copytree(sample / "App", folder / "Screens")
     shutil.copytree(sample / "Tests/EdgeViTRuntimeTests", folder / "Tests/EdgeViTRuntimeTests")

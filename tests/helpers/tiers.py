@@ -47,8 +47,8 @@ SLOW_TO_START = ("executorch", "litert")
 """Targets whose converters take 10 s to import: their tests share a worker, and with it what has been imported and built."""
 
 
-SLOW_TO_CONVERT = (*SLOW_TO_START, "coreml")
-"""Those, and the one whose files are judged here by operators of our own."""
+SLOW_TO_CONVERT = (*SLOW_TO_START, *{line.target for line in runtimes.LINES if not line.load().executes_target})
+"""Those, and the ones whose files are judged here by operators of our own."""
 
 
 def slow_or_nightly(target: str, precision: Precision = "fp32") -> pytest.MarkDecorator:

@@ -22,7 +22,9 @@ let package = Package(
 
 // Linux has none of the runtimes: there the package is `EdgeViTCore` and its tests, and needs no network.
 #if os(macOS)
-let onnx = targetOfBundle() == "onnx"
+let sources = ["coreml": "EdgeViTCoreML", "coreai": "EdgeViTCoreAI", "onnx": "EdgeViTONNX"]
+let source = sources[targetOfBundle() ?? ""] ?? "EdgeViTCoreML"
+let onnx = source == "EdgeViTONNX"
 let library = "onnxruntime-swift-package-manager"
 
 if onnx {
@@ -33,7 +35,7 @@ package.targets += [
     .target(
         name: "EdgeViTRuntime",
         dependencies: onnx ? ["EdgeViTCore", .product(name: "onnxruntime", package: library)] : ["EdgeViTCore"],
-        path: onnx ? "Sources/EdgeViTONNX" : "Sources/EdgeViTCoreML"
+        path: "Sources/\(source)"
     ),
     .testTarget(name: "EdgeViTRuntimeTests", dependencies: ["EdgeViTCore", "EdgeViTRuntime"]),
 ]

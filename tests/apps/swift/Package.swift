@@ -33,6 +33,12 @@ let package = Package(
             dependencies: [.product(name: "EdgeViTCore", package: "App"), "CoreML"],
             path: "EdgeViTCoreML"
         ),
+        .target(name: "CoreAI", path: "CoreAI"),
+        .target(
+            name: "EdgeViTCoreAI",
+            dependencies: [.product(name: "EdgeViTCore", package: "App"), "CoreAI"],
+            path: "EdgeViTCoreAI"
+        ),
         .target(name: "UIKit", dependencies: ["CoreGraphics"], path: "UIKit"),
         .target(name: "ImageIO", dependencies: ["CoreGraphics"], path: "ImageIO"),
         .target(name: "SwiftUI", dependencies: ["UIKit"], path: "SwiftUI"),
