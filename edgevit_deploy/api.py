@@ -54,7 +54,7 @@ def load_model(
         labels: text file with one class name a line.
         seed: of the random weights; 0 when None.
         preprocess: what is to be different from what the checkpoint tells, or from what is assumed where it does not.
-        task: what the network is for; `segment` has a head on the feature maps.
+        task: what the network is for; `segment` and `detect` have a head on the feature maps.
 
     Raises:
         UsageError: unreadable checkpoint, unknown name, or a contradiction between the file and the arguments.

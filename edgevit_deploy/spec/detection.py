@@ -20,6 +20,9 @@ RATIOS = (0.5, 1.0, 2.0)
 ANCHORS = len(OCTAVES) * len(RATIOS)
 """At each position."""
 
+DELTAS = 4
+"""Numbers of each anchor: dx, dy, dw, dh."""
+
 AnchorRule = Literal["torchvision", "mmdet"]
 """Whose anchors and decoding a detector was trained with; nothing of them is in its tensors."""
 
@@ -47,6 +50,11 @@ class Level:
     grid: Size
     stride: Size
     anchors: tuple[tuple[float, float], ...]
+
+    @property
+    def rows(self) -> int:
+        """Of either output, for one image."""
+        return self.grid[0] * self.grid[1] * len(self.anchors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +88,17 @@ def level_sizes(size: Size) -> tuple[Size, ...]:
     for _ in LEVELS[3:]:
         sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
     return tuple(sizes)
+
+
+def detection_outputs(size: Size | None, num_classes: int) -> dict[str, tuple[int | str, int]]:
+    """Return the name of each output and its axes behind the batch: the logits of all levels, then their deltas."""
+    counts: list[int | str] = [f"anchors_p{level}" for level in LEVELS]
+    if size is not None:
+        counts = [rows * columns * ANCHORS for rows, columns in level_sizes(size)]
+    logits, deltas = zip(*map(output_names, LEVELS), strict=True)
+    return dict(zip(logits, ((count, num_classes) for count in counts), strict=True)) | dict(
+        zip(deltas, ((count, DELTAS) for count in counts), strict=True)
+    )
 
 
 def output_names(level: int) -> tuple[str, str]:
