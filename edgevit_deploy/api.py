@@ -17,6 +17,7 @@ from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.every_target import Attempts, Network, Rounding, check_rounding, convert_network, place_of
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.accuracy.library import evaluate as evaluate
+from edgevit_deploy.measure.detection.library import evaluate_detection as evaluate_detection
 from edgevit_deploy.measure.energy.library import energy as energy
 from edgevit_deploy.measure.library import bench as bench
 from edgevit_deploy.measure.segmentation.library import evaluate_segmentation as evaluate_segmentation

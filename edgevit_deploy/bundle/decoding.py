@@ -18,7 +18,7 @@ all of the figures below.
    above {threshold:g}.
 3. With an anchor's centre (cx, cy), width w and height h and its deltas (dx, dy, dw, dh), the box has the centre
    (cx + dx * w, cy + dy * h), the width w * exp(dw) and the height h * exp(dh); dw and dh are cut {cut} before. Cut the box at
-   the borders of the image.
+   the borders of what the image shows of the picture, without what was filled, and drop it if nothing is left.
 4. Over all levels, for each class by itself, from the largest score down: drop a box whose overlap with a kept one (intersection
    over union) is above {iou:g}. Of all classes together keep the {most} boxes with the largest scores.
 5. {undo}

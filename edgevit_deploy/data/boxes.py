@@ -3,7 +3,7 @@
 Exact in NumPy, in float64, as `spec.detection.Decoding` says: the one implementation that `evaluate` uses and that apps follow.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,10 +51,14 @@ def decode_boxes(deltas: NDArray[Any], anchors: Boxes, scale_range: tuple[float 
     return np.stack([x - halves[0], y - halves[1], x + halves[0], y + halves[1]], axis=1)
 
 
-def clipped(boxes: Boxes, size: Size) -> Boxes:
-    """Return boxes cut at the borders of an image (height, width)."""
-    height, width = size
-    return np.clip(boxes, 0, (width, height, width, height))
+Region = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels."""
+
+
+def clipped(boxes: Boxes, region: Region) -> Boxes:
+    """Return boxes cut at the borders of a region."""
+    left, top, right, bottom = region
+    return np.clip(boxes, (left, top, left, top), (right, bottom, right, bottom))
 
 
 def suppress(boxes: Boxes, scores: NDArray[np.float64], classes: NDArray[np.int64], iou_threshold: float) -> NDArray[np.int64]:
@@ -77,23 +81,22 @@ def suppress(boxes: Boxes, scores: NDArray[np.float64], classes: NDArray[np.int6
     return np.array(kept, dtype=np.int64)
 
 
-def decode(outputs: Mapping[str, NDArray[Any]], decoding: Decoding, image_size: Size) -> list[Detections]:
+def decode(outputs: Mapping[str, NDArray[Any]], decoding: Decoding, regions: Sequence[Region]) -> list[Detections]:
     """Return what was found in each image of a batch, in pixels of the image (not of the picture that it was made from).
 
-    Where a number of an anchor is not finite, nothing is found.
+    Where a number of an anchor is not finite, or a box has no area left within its region, nothing is found.
 
     Args:
         outputs: of the detector, by name: logits (batch, anchors, classes) and deltas (batch, anchors, 4) of each level.
         decoding: of the bundle.
-        image_size: (height, width) in pixels.
+        regions: of each image, the part that shows its picture; boxes are cut at its borders.
     """
     anchors = [anchors_of(level) for level in decoding.levels]
-    batch = len(outputs[decoding.levels[0].logits])
-    return [_of_one(outputs, decoding, anchors, image_size, row) for row in range(batch)]
+    return [_of_one(outputs, decoding, anchors, region, row) for row, region in enumerate(regions)]
 
 
 def _of_one(
-    outputs: Mapping[str, NDArray[Any]], decoding: Decoding, anchors: list[Boxes], image_size: Size, row: int
+    outputs: Mapping[str, NDArray[Any]], decoding: Decoding, anchors: list[Boxes], region: Region, row: int
 ) -> Detections:
     found = []
     for level, own in zip(decoding.levels, anchors, strict=True):
@@ -103,8 +106,9 @@ def _of_one(
         places = places[np.argsort(-scores[places], kind="stable")[: decoding.candidates]]
         places = places[np.isfinite(outputs[level.deltas][row][places // logits.shape[1]]).all(axis=1)]
         rows, classes = np.divmod(places, logits.shape[1])
-        boxes = decode_boxes(outputs[level.deltas][row][rows], own[rows], decoding.scale_range)
-        found.append((clipped(boxes, image_size), scores[places], classes))
+        boxes = clipped(decode_boxes(outputs[level.deltas][row][rows], own[rows], decoding.scale_range), region)
+        there = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        found.append((boxes[there], scores[places][there], classes[there]))
     boxes, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
     kept = suppress(boxes, scores, classes, decoding.iou_threshold)[: decoding.most]
     return Detections(boxes=boxes[kept], scores=scores[kept], classes=classes[kept])
@@ -115,15 +119,30 @@ def _sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(1 / (1 + np.exp(-values)))
 
 
+def shown_in(size: Size, preprocess: Preprocess) -> Region:
+    """Return the part of an image that shows the picture (height, width) it was made from; all of it where nothing is filled."""
+    left, top = _corner(size, preprocess)
+    height, width = resized_size(size, preprocess)
+    bottom, right = min(preprocess.crop[0], top + height), min(preprocess.crop[1], left + width)
+    return max(0, left), max(0, top), right, bottom
+
+
 def in_picture(boxes: Boxes, size: Size, preprocess: Preprocess) -> Boxes:
     """Return boxes of an image in pixels of the upright picture (height, width) that it was made from, cut at its borders."""
+    left, top = _corner(size, preprocess)
     height, width = resized_size(size, preprocess)
-    left_over = preprocess.crop[0] - height, preprocess.crop[1] - width
-    if preprocess.fit == "pad":
-        top, left = 0, 0
-    elif preprocess.fit in PADDED:
-        top, left = left_over[0] // 2, left_over[1] // 2
-    else:  # the crop's corner within the resized picture, as it is rounded there
-        top, left = -round(-left_over[0] / 2), -round(-left_over[1] / 2)
     scale = size[1] / width, size[0] / height
-    return clipped((boxes - (left, top, left, top)) * (*scale, *scale), size)
+    return clipped((boxes - (left, top, left, top)) * (*scale, *scale), (0, 0, size[1], size[0]))
+
+
+def _corner(size: Size, preprocess: Preprocess) -> tuple[int, int]:
+    """Return where in the image the left top corner of the resized picture is; of a cropped one that is outside of it."""
+    height, width = resized_size(size, preprocess)
+    left_over = preprocess.crop[1] - width, preprocess.crop[0] - height
+    if preprocess.fit == "pad":
+        return 0, 0
+    if preprocess.fit in PADDED:
+        return left_over[0] // 2, left_over[1] // 2
+    return -round(-left_over[0] / 2), -round(
+        -left_over[1] / 2
+    )  # the crop's corner in the resized picture, as it is rounded there

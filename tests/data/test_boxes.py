@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from edgevit_deploy.data.boxes import Detections, anchors_of, decode, decode_boxes, in_picture, suppress
+from edgevit_deploy.data.boxes import Detections, Region, anchors_of, decode, decode_boxes, in_picture, shown_in, suppress
 from edgevit_deploy.data.preprocess import read_pixels
 from edgevit_deploy.model.peers import make_torchvision_importable
 from edgevit_deploy.spec import Preprocess
@@ -116,11 +116,11 @@ def outputs_for(decoding: Decoding, classes: int, *, value: float = -20.0) -> di
     return outputs
 
 
-def found_at(level: int, anchor: int, label: int) -> Detections:
+def found_at(level: int, anchor: int, label: int, region: Region = (0, 0, 256, 256)) -> Detections:
     decoding = decoding_of("mmdet", (256, 256))
     outputs = outputs_for(decoding, classes=5)
     outputs[decoding.levels[level].logits][0, anchor, label] = 3.0
-    (found,) = decode(outputs, decoding, (256, 256))
+    (found,) = decode(outputs, decoding, [region])
     return found
 
 
@@ -131,7 +131,10 @@ def test_one_large_logit_is_one_box_of_its_anchor() -> None:
     np.testing.assert_allclose(found.boxes, [[112 - 32, 80 - 32, 112 + 32, 80 + 32]])
     assert found.classes.tolist() == [4]
     assert found.scores == pytest.approx([1 / (1 + math.exp(-3))])
-    assert found_at(2, 8, label=0).boxes[0, 0] == 0, "cut at the image's border"
+    assert found_at(2, 8, label=0).boxes[0, 0] == 0, "cut at the border of what is shown"
+    assert len(found_at(1, (row * level.grid[1] + column) * 9 + anchor, label=4, region=(0, 0, 256, 48)).boxes) == 0, (
+        "all below it"
+    )
 
 
 def test_a_score_at_the_threshold_and_numbers_that_are_none_are_no_boxes() -> None:
@@ -141,7 +144,7 @@ def test_a_score_at_the_threshold_and_numbers_that_are_none_are_no_boxes() -> No
     outputs["logits_p3"][0, 1, 0] = np.nan
     outputs["logits_p4"][0, 0, 1] = 9.0
     outputs["deltas_p4"][0, 0, 0] = np.inf
-    (found,) = decode(outputs, decoding, (64, 64))
+    (found,) = decode(outputs, decoding, [(0, 0, 64, 64)])
     assert len(found.boxes) == 0
 
 
@@ -149,7 +152,7 @@ def test_at_most_so_many_boxes_and_candidates() -> None:
     decoding = decoding_of("mmdet", (256, 256))
     outputs = outputs_for(decoding, classes=40)
     outputs["logits_p3"][:] = np.random.default_rng(0).normal(size=outputs["logits_p3"].shape)
-    (found,) = decode(outputs, decoding, (256, 256))
+    (found,) = decode(outputs, decoding, [(0, 0, 256, 256)])
     assert len(found.boxes) == decoding.most == 100
     assert (np.diff(found.scores) <= 0).all()
 
@@ -167,6 +170,16 @@ def test_a_box_is_put_back_where_the_picture_has_it(fit: str, picture: tuple[int
     preprocess = Preprocess(resize=resize, crop=(128, 128), fit=fit, mean=(0.0, 0.0, 0.0), interpolation="bilinear")  # type: ignore[arg-type]
     rows, columns = np.nonzero(read_pixels(tmp_path / "a.png", preprocess)[..., 0] > 127)
     seen = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], dtype=np.float64)
+    left, top, right, bottom = shown_in(picture, preprocess)
+    assert (left, top) <= (columns.min(), rows.min()), "all of it is in what is shown"
+    assert (right, bottom) >= (columns.max() + 1, rows.max() + 1)
+    if fit in ("letterbox", "pad"):
+        white = np.full((*picture, 3), 255, np.uint8)
+        Image.fromarray(white).save(tmp_path / "white.png")
+        there = np.nonzero(read_pixels(tmp_path / "white.png", preprocess)[..., 0])
+        assert (left, top, right, bottom) == (there[1].min(), there[0].min(), there[1].max() + 1, there[0].max() + 1)
+    else:
+        assert (left, top, right, bottom) == (0, 0, 128, 128)
     back = in_picture(seen, picture, preprocess)
     pixel = max(height, width) / 128 + 0.5
     assert np.abs(back - rectangle).max() <= pixel, (back, rectangle)
