@@ -17,6 +17,7 @@ from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.every_target import Attempts, Network, Rounding, check_rounding, convert_network, place_of
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.accuracy.library import evaluate as evaluate
+from edgevit_deploy.measure.detection.library import evaluate_detection as evaluate_detection
 from edgevit_deploy.measure.energy.library import energy as energy
 from edgevit_deploy.measure.library import bench as bench
 from edgevit_deploy.measure.segmentation.library import evaluate_segmentation as evaluate_segmentation
@@ -54,7 +55,7 @@ def load_model(
         labels: text file with one class name a line.
         seed: of the random weights; 0 when None.
         preprocess: what is to be different from what the checkpoint tells, or from what is assumed where it does not.
-        task: what the network is for; `segment` has a head on the feature maps.
+        task: what the network is for; `segment` and `detect` have a head on the feature maps.
 
     Raises:
         UsageError: unreadable checkpoint, unknown name, or a contradiction between the file and the arguments.

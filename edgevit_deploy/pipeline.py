@@ -38,6 +38,7 @@ from edgevit_deploy.parity.gate import ParityReport, Status, Truth
 from edgevit_deploy.parity.probes import golden_rows
 from edgevit_deploy.spec import BYTES_PER_WEIGHT, VERSION, Precision
 from edgevit_deploy.spec.description import Described
+from edgevit_deploy.spec.detection import decoding_of
 from edgevit_deploy.workbench import Workbench
 from edgevit_deploy.workbench.results import Progress, silent
 
@@ -165,7 +166,7 @@ def _write_bundle(
     judged: Judged,
 ) -> Manifest:
     folder, model, exporter = staged.folder, workbench.model, workbench.host.find_exporter(plan.target)
-    said = exporter.description(artifact)
+    said, head = exporter.description(artifact), model.spec.head
     graph_notes = (workbench.deploy_form(plan.form).note(),) if plan.graph == "deploy" else ()
     (folder / LABELS_NAME).write_text("".join(f"{label}\n" for label in model.labels), encoding="utf-8")
     rows = np.arange(golden_rows(plan.batch, [outputs[:1].size for outputs in truth.outputs.values()])) % len(truth.probes.names)
@@ -203,6 +204,7 @@ def _write_bundle(
         quantisation=_quantisation_record(workbench, plan, calibration),
         decisions=judged.decisions,
         described=None if said is None else Described.by(said),
+        decoding=decoding_of(head.anchors, plan.image_size) if plan.returns == "detections" and head else None,
     )
     (folder / README_NAME).write_text(bundle_readme(manifest, exporter.usage), encoding="utf-8")
     manifest = replace(manifest, files=record_files(folder))

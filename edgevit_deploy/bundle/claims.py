@@ -22,6 +22,7 @@ from edgevit_deploy.spec import (
     tensor_bytes,
     too_large,
 )
+from edgevit_deploy.spec.detection import DELTAS, decoding_objections
 
 if TYPE_CHECKING:
     from edgevit_deploy.bundle.manifest import Manifest
@@ -47,6 +48,7 @@ def objections(manifest: "Manifest") -> Iterator[str]:
     yield from _types(manifest)
     yield from _golden(manifest)
     yield from _classes(manifest)
+    yield from _decoding(manifest)
     if any(diff.pixels is not None and not diff.pixels.sane for diff in manifest.parity.diffs):
         yield "its counts of pixels cannot be"
     if (probes := manifest.probes) and min(probes.synthetic, probes.photographs, probes.noisiest) < 0:
@@ -171,6 +173,23 @@ def _classes(manifest: "Manifest") -> Iterator[str]:
     for name, shape in [*shapes, *((array.name, array.shape) for array in manifest.golden.outputs)]:
         if shape[axis : axis + 1] != (classes,):
             yield f"{name!r} has the shape {shape}, expected an output for each of {classes} classes"
+
+
+def _decoding(manifest: "Manifest") -> Iterator[str]:
+    """What detects says how its outputs become boxes, and each output is there with a row for each anchor."""
+    decoding = manifest.decoding
+    if (manifest.conversion.returns == "detections") != (decoding is not None):
+        yield f"it returns {manifest.conversion.returns}, which does not go together with whether it says how boxes are decoded"
+    if decoding is None:
+        return
+    if objection := next(decoding_objections(decoding), None):
+        yield objection
+        return
+    rows = {level.logits: (level.rows, manifest.model.num_classes) for level in decoding.levels}
+    rows |= {level.deltas: (level.rows, DELTAS) for level in decoding.levels}
+    found = {spec.name: spec.shape[1:] for spec in manifest.outputs}
+    if found != rows:
+        yield f"its outputs are {found}, and are decoded as {rows}"
 
 
 def _files(manifest: "Manifest") -> Iterator[str]:

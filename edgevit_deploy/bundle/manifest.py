@@ -18,6 +18,7 @@ from edgevit_deploy.parity.decisions import Decisions
 from edgevit_deploy.parity.gate import ParityReport
 from edgevit_deploy.spec import Graph, InputKind, OutputKind, Placement, Precision, Preprocess, Size, TensorSpec
 from edgevit_deploy.spec.description import Described
+from edgevit_deploy.spec.detection import Decoding
 
 ARITHMETIC_ONLY = "passed (arithmetic), decisions not judged"
 """The verdict on a quantised file that computes what it should, where nobody asked whether that still decides as the network."""
@@ -147,7 +148,8 @@ class Manifest:
     """The whole file; field names are the JSON's. `options` are the target's own, `facts` are for people to read.
 
     `probes` is not in bundles of earlier versions. `quantisation` is there where the precision is quantised, `decisions` where
-    the file was judged by them too, `described` (what the file was found to say of itself) where its format has a place for it.
+    the file was judged by them too, `described` (what the file was found to say of itself) where its format has a place for it,
+    `decoding` where the file detects.
     """
 
     schema_version: int
@@ -174,6 +176,7 @@ class Manifest:
     quantisation: QuantisationRecord | None = None
     decisions: Decisions | None = None
     described: Described | None = None
+    decoding: Decoding | None = None
 
     @property
     def failure(self) -> str:

@@ -1,5 +1,6 @@
 """The README.md inside a bundle: what the file is, what to feed it, and how to prove it on the device."""
 
+from edgevit_deploy.bundle.decoding import decoding_text, output_meaning
 from edgevit_deploy.bundle.folder import GOLDEN_INPUTS, STORED
 from edgevit_deploy.bundle.manifest import Manifest
 from edgevit_deploy.outside.text import figure
@@ -80,7 +81,7 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         resize=_resize(manifest),
         crop=_crop(manifest.preprocess),
         normalisation=_normalisation(manifest),
-        decoding=DECODING.get(manifest.conversion.returns, "").format(labels=manifest.labels.path),
+        decoding=_decoding(manifest),
         usage=_usage(usage.strip(), takes.dtype),
         golden=golden,
         golden_types="raw little-endian float32" if takes.dtype == "float32" else f"raw {takes.dtype} and little-endian float32",
@@ -92,6 +93,12 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         verdict=_verdict(manifest),
         notes="".join(f"- {note}\n" for note in manifest.notes),
     )
+
+
+def _decoding(manifest: Manifest) -> str:
+    if manifest.decoding is not None:
+        return decoding_text(manifest.decoding, manifest.labels.path, manifest.preprocess)
+    return DECODING.get(manifest.conversion.returns, "").format(labels=manifest.labels.path)
 
 
 def _usage(usage: str, dtype: InputType) -> str:
@@ -115,6 +122,9 @@ def _origin(manifest: Manifest) -> str:
 
 
 def _output_row(manifest: Manifest, spec: TensorSpec) -> str:
+    if manifest.decoding is not None:
+        meaning = output_meaning(spec, manifest.decoding, manifest.labels.path)
+        return f"| output | `{spec.name}` | {_shape(spec)} | {spec.dtype} | {meaning} |"
     if manifest.conversion.returns == "class_maps":
         holds = f"a logit for each line of `{manifest.labels.path}` and each pixel of the input"
         return f"| output | `{spec.name}` | {_shape(spec)} | {spec.dtype} | {holds} |"

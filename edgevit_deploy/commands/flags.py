@@ -170,7 +170,7 @@ class FileFlags:
         batch: Images a run, or dynamic.
         input: tensor takes normalised float32; image and uint8 take 0 to 255, as float32 or bytes, and normalise in the model.
         task: classify gives classes; features the maps that the four stages end with, for a dense network behind it; segment
-            puts a Semantic FPN on them, which gives every pixel a class.
+            puts a Semantic FPN on them, which gives every pixel a class; detect a RetinaNet, whose raw outputs become boxes.
         graph: deploy is the published graph rewritten exactly into the operators that the target runs best; original is as it is.
         form: File that `tune` wrote, with the exact way to write each part of the deploy graph. [default: the target's own]
         images: Folder of photographs, or tree with a subfolder a class, that are run to top-5; at most 32 join the parity probes.

@@ -262,6 +262,8 @@ class Exporter(ABC, Generic[OptionsT]):
             raise UsageError(f"{self.target} has no batch axis and takes one image a run; use --batch 1")
         if plan.dynamic_batch and not self.dynamic_batch:
             raise UsageError(f"{self.target} cannot have a dynamic batch; use --batch N")
+        if plan.dynamic_size and task_of(plan.returns) == "detect":
+            raise UsageError("the anchors of a detector are for one image size; use --image-size N or HxW")
         if plan.dynamic_size and not self.dynamic_size:
             raise UsageError(f"{self.target} cannot have a dynamic image size; use --image-size N or HxW")
         refused = self.refused_inputs(plan.precision)

@@ -17,9 +17,9 @@ from torch import Tensor
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model import dense
 from edgevit_deploy.model.containers import read_contents
-from edgevit_deploy.model.dense import Backbone, Network, assumed_preprocess
+from edgevit_deploy.model.dense import Backbone, Network, with_head
 from edgevit_deploy.model.dense.reading import HeadWeights, expected_shapes, find_head, refuse_incomplete_head
-from edgevit_deploy.model.dialects import without_wrappers
+from edgevit_deploy.model.dialects import SAIC, without_wrappers
 from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.model.infer import infer, listed, refuse_incomplete
 from edgevit_deploy.model.preprocessing import Told, settle
@@ -73,15 +73,19 @@ class Checkpoint:
         return (f"read as {self.spec.variant}; {others} have the same tensors: to say otherwise: --model",) if others else ()
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, task: Task = "classify") -> Checkpoint:
     """Read a checkpoint of any known wrapper and dialect.
+
+    Args:
+        path: of the file.
+        task: what the network is wanted for, where the file has a classifier and a head for dense prediction.
 
     Raises:
         UsageError: missing, empty, damaged or foreign file; tensors that are missing, unexpected, of another shape, quantised,
             complex or not finite; contradictory statements. One line that begins with the path.
     """
     try:
-        return _read(path)
+        return _read(path, task)
     except UsageError as error:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from error
 
@@ -126,10 +130,10 @@ def _another_task(checkpoint: Checkpoint, task: Task) -> str:
         return (
             f"{checkpoint.file} holds a network for --task {checkpoint.spec.task}, not {task}; use --task {checkpoint.spec.task}"
         )
-    return (
-        f"{checkpoint.file} holds a classifier, without a head for --task {task}; train one (`train --task {task} --finetune "
-        f"{checkpoint.file}`), or drop --weights for random ones"
-    )
+    one = f"train one (`train --task {task} --finetune {checkpoint.file}`)"
+    if task == "detect":
+        one = "give a RetinaNet of torchvision or mmdetection"
+    return f"{checkpoint.file} holds a classifier, without a head for --task {task}; {one}, or drop --weights for random ones"
 
 
 def _structure(spec: ModelSpec) -> str:
@@ -137,15 +141,16 @@ def _structure(spec: ModelSpec) -> str:
     return f"depths {','.join(map(str, spec.depths))} with channels {','.join(map(str, spec.channels))}{block}"
 
 
-def _read(path: Path) -> Checkpoint:
+def _read(path: Path, task: Task) -> Checkpoint:
     contents = read_contents(path)
     weights = find_weights(contents, path.name)
-    found = None if "head.weight" in weights.known else find_head(weights.others)
+    classifies = "head.weight" in weights.known and task in ("classify", "features")
+    found = None if classifies else find_head(weights.others)
     weights = weights if found is None else _without_classifier(weights, found)
     inference = infer(_shapes(weights.known), weights.dialect, weights.extras, found.num_classes if found else None)
     spec = inference.spec
     if found is not None:
-        spec = replace(assumed_preprocess(spec, inference.told.fields), head=found.head)
+        spec = with_head(spec, found.head, inference.told.fields)
     state, state_notes = _complete_state(weights, spec, found)
     return Checkpoint(
         spec=spec,
@@ -164,15 +169,16 @@ def _without_classifier(weights: Weights, found: HeadWeights) -> Weights:
     """Return the weights of a backbone alone, with notes about what else there is."""
     mine = set(found.names.values())
     known = {key: tensor for key, tensor in weights.known.items() if not key.startswith(CLASSIFIER)}
+    dialect = weights.dialect if found.dialect is None else replace(weights.dialect, name=found.dialect, norm_eps=SAIC.norm_eps)
     unknown = tuple(key for key in weights.unknown if without_wrappers(key) not in mine)
     beside = [key for key in weights.others if key not in mine and key not in map(without_wrappers, unknown)]
-    notes = [f"a {found.head.kind} head for {found.num_classes} classes"]
+    notes = [f"a {found.head.kind} head for {found.num_classes} classes", *found.notes]
     if len(known) < len(weights.known):
         notes.append("the norm behind the last stage is not used: the head stands on the stage itself")
     if beside:
         notes.append(f"{len(beside)} entries beside the network ignored: {listed(beside)}")
     said = (note for note in weights.notes if note not in weights.ignored)
-    return replace(weights, known=known, unknown=unknown, notes=(*said, *notes))
+    return replace(weights, known=known, unknown=unknown, dialect=dialect, notes=(*said, *notes))
 
 
 def _empty_network(spec: ModelSpec) -> Network:

@@ -1,6 +1,6 @@
 """Where the weights come from: a checkpoint file, or a seed; with the class names and preprocessing that belong to them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -129,7 +129,7 @@ def _random_model(source: ModelOrigin) -> LoadedModel:
     num_classes = 1000 if source.num_classes is None else source.num_classes
     network: Network = create_model(source.model, num_classes=num_classes, image_size=source.image_size or (224, 224))
     if (head := source.wanted_head) is not None:
-        network = dense.build(replace(dense.assumed_preprocess(network.spec, {}), head=head))
+        network = dense.build(dense.with_head(network.spec, head, {}))
     network.spec, _ = settle(network.spec, Told(), None, source.preprocess)
     if isinstance(network, dense.DenseNetwork):
         dense.randomise_dense(network, seed)
@@ -144,7 +144,8 @@ def _checkpoint_model(source: ModelOrigin, weights: Path) -> LoadedModel:
 
     if source.seed is not None:
         raise UsageError("--seed is for random weights and --weights gives real ones; drop one of them")
-    checkpoint = reconcile(read_checkpoint(weights), model=source.model, num_classes=source.num_classes, task=source.task)
+    checkpoint = read_checkpoint(weights, source.task)
+    checkpoint = reconcile(checkpoint, model=source.model, num_classes=source.num_classes, task=source.task)
     network = load_network(checkpoint)
     network.spec, preprocess_notes = settle(checkpoint.spec, checkpoint.told, source.image_size, source.preprocess)
     return _loaded(

@@ -6,6 +6,7 @@ same on every machine: fan-in scaled weights, random affine terms and statistics
 """
 
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -27,23 +28,24 @@ STREAM_SCALE = 0.2
 """Scale of each patch embedding's LayerNorm and so of the stream: small enough that every LayerNorm epsilon shows."""
 
 
-def randomise(model: nn.Module, seed: int) -> None:
+def randomise(model: nn.Module, seed: int, gains: Mapping[str, float] = GAINS) -> None:
     """Overwrite every parameter and buffer of `model` in place.
 
     Args:
-        model: any EdgeViT; only names and shapes matter.
+        model: any EdgeViT, or a head for dense prediction; only names and shapes matter.
         seed: 0 or larger.
+        gains: ending of a name -> what its values are multiplied by.
     """
     state = model.state_dict()
-    model.load_state_dict({name: _draw(name, tensor, seed) for name, tensor in state.items()})
+    model.load_state_dict({name: _draw(name, tensor, seed, gains) for name, tensor in state.items()})
 
 
-def _draw(name: str, like: torch.Tensor, seed: int) -> torch.Tensor:
+def _draw(name: str, like: torch.Tensor, seed: int, gains: Mapping[str, float]) -> torch.Tensor:
     if not like.is_floating_point():
         return torch.zeros_like(like)
     shape = tuple(like.shape)
     normal = np.random.Generator(np.random.PCG64([seed, zlib.crc32(name.encode())])).standard_normal(shape)
-    gain = next((gain for ending, gain in GAINS.items() if name.endswith(ending)), 1.0)
+    gain = next((gain for ending, gain in gains.items() if name.endswith(ending)), 1.0)
     if name.endswith("running_var"):
         values = 0.5 + np.abs(normal)
     elif len(shape) >= 2:

@@ -11,6 +11,7 @@ from edgevit_deploy.spec.block import BlockSpec as BlockSpec
 from edgevit_deploy.spec.dense import MAX_HEAD_CHANNELS as MAX_HEAD_CHANNELS
 from edgevit_deploy.spec.dense import HeadKind as HeadKind
 from edgevit_deploy.spec.dense import HeadSpec as HeadSpec
+from edgevit_deploy.spec.detection import detection_outputs
 from edgevit_deploy.spec.inputs import INPUTS as INPUTS
 from edgevit_deploy.spec.inputs import MAX_TENSOR_BYTES as MAX_TENSOR_BYTES
 from edgevit_deploy.spec.inputs import InputKind as InputKind
@@ -44,21 +45,22 @@ PROGRAM = "convert.py" if IN_A_CHECKOUT else "edgevit-deploy"
 """What people type: `python convert.py` in the project's folder, the console script where a wheel was installed."""
 
 Graph = Literal["original", "deploy"]
-OutputKind = Literal["logits", "probabilities", "features", "class_maps"]
-Task = Literal["classify", "features", "segment"]
+OutputKind = Literal["logits", "probabilities", "features", "class_maps", "detections"]
+Task = Literal["classify", "features", "segment", "detect"]
 
 TASK_OF: dict[OutputKind, Task] = {
     "logits": "classify",
     "probabilities": "classify",
     "features": "features",
     "class_maps": "segment",
+    "detections": "detect",
 }
-"""The task whose outputs a file returns: classes, the feature maps of the stages, or a class for every pixel."""
+"""The task whose outputs a file returns: classes, the feature maps of the stages, a class for every pixel, or boxes."""
 
-RANK_OF: dict[OutputKind, int] = {"logits": 2, "probabilities": 2, "features": 4, "class_maps": 4}
+RANK_OF: dict[OutputKind, int] = {"logits": 2, "probabilities": 2, "features": 4, "class_maps": 4, "detections": 3}
 """The number of axes of each of its outputs."""
 
-DENSE_TASKS: dict[HeadKind, Task] = {"semantic_fpn": "segment"}
+DENSE_TASKS: dict[HeadKind, Task] = {"semantic_fpn": "segment", "retinanet": "detect"}
 """Which task each head is for; a network has one head, or classifies."""
 
 SIZE_STEP = 32
@@ -135,13 +137,17 @@ def output_specs(spec: "ModelSpec", returns: OutputKind, *, batch: int | str, si
         spec: of the network.
         returns: `logits` or `probabilities`: one output of that name, float32 (batch, num_classes); `features`: `stage1` to
             `stage4`, float32 (batch, channels, height / stride, width / stride); `class_maps`: `logits`, float32 (batch,
-            num_classes, height, width), of the size of the image.
+            num_classes, height, width), of the size of the image; `detections`: of each level of a pyramid `logits_p3` and so on,
+            float32 (batch, anchors, num_classes), then `deltas_p3` and so on, float32 (batch, anchors, 4).
         batch: the batch axis, a number or a name.
         size: (height, width) in pixels, None where both are free.
     """
     if returns == "class_maps":
         sides: Sequence[int | str] = size or ("height", "width")
         return (TensorSpec(name="logits", shape=(batch, spec.num_classes, *sides), dtype="float32"),)
+    if returns == "detections":
+        rows = detection_outputs(size, spec.num_classes)
+        return tuple(TensorSpec(name=name, shape=(batch, *axes), dtype="float32") for name, axes in rows.items())
     if returns != "features":
         return (TensorSpec(name=returns, shape=(batch, spec.num_classes), dtype="float32"),)
     maps = []

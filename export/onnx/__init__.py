@@ -84,7 +84,7 @@ class OnnxExporter(Exporter[OnnxOptions]):
             },
         )
     }
-    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features", "segment")
+    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features", "segment", "detect")
     packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxsim", "onnxruntime", "onnxscript")
     """ONNX Runtime judges what onnxsim did; onnxscript is for the naive exports."""
 

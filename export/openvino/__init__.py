@@ -108,7 +108,7 @@ class OpenVinoExporter(Exporter[OpenVinoOptions]):
             },
         )
     }
-    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features", "segment")
+    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features", "segment", "detect")
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
     extra: ClassVar[str | None] = "openvino"
     options_type: ClassVar[type[OpenVinoOptions]] = OpenVinoOptions

@@ -14,7 +14,7 @@ import runtimes
 from edgevit_deploy.registry import Line, distribution_of
 
 ROOT = Path(__file__).parent.parent.parent
-OTHERS = {"timm", "PIL", "sklearn", "cuda", "dask", "distributed", "segmentation_models_pytorch"}
+OTHERS = {"timm", "PIL", "sklearn", "cuda", "dask", "distributed", "segmentation_models_pytorch", "torchvision", "pycocotools"}
 """Heavy libraries that no target or runtime needs to work."""
 
 

@@ -55,7 +55,7 @@ class FakeExporter(Exporter[FakeOptions]):
         ),
     }
     options_type = FakeOptions
-    tasks = ("classify", "features", "segment")
+    tasks = ("classify", "features", "segment", "detect")
     dynamic_size = True
     usage = "Not for an app."
 

@@ -1,4 +1,7 @@
-"""`convert.py evaluate BUNDLE... --data DIR`: how often bundles are right, and what each has lost against its network."""
+"""`convert.py evaluate BUNDLE... --data DIR`: how often bundles are right, and what each has lost against its network.
+
+Of detectors that is average precision, of segmenters mIoU, of everything else top-1.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from edgevit_deploy.commands.console import print_json, progress, say
+from edgevit_deploy.commands.evaluate.detection import detect, refuse_flags, report_detection
 from edgevit_deploy.commands.evaluate.files import DOCUMENT_NAME, PAGE_NAME, write_files
 from edgevit_deploy.commands.evaluate.segmentation import document as document_of
 from edgevit_deploy.commands.evaluate.segmentation import gives_pixels_classes, print_segmentation, refuse_other_flags
@@ -40,19 +44,22 @@ def evaluate_bundles(
 ) -> int:
     """Measure top-1 and top-5 of bundles on labelled pictures, paired with the network they were made from.
 
-    Bundles of --task segment are measured in mIoU and pixel accuracy, on a folder with images/ and masks/.
+    Bundles of --task segment are measured in mIoU and pixel accuracy, on a folder with images/ and masks/; those of --task detect
+    in average precision, on a folder in COCO's layout.
 
     Args:
         bundles: Folders written by a conversion. Each is re-hashed first.
         data: Folder of labelled pictures: one subfolder a class, or pictures beside labels.csv (file,label). For bundles of
-            --task segment: images/NAME.jpg and masks/NAME.png with the class of each pixel, 255 for none.
+            --task segment: images/NAME.jpg and masks/NAME.png with the class of each pixel, 255 for none. For bundles of
+            --task detect: a folder in COCO's layout (annotations.json beside images), or its file of annotations.
         weights: The checkpoint that the bundles were made from: the network is evaluated too, and each bundle compared with it.
         labels: Text file with one class name a line, in class order, by which the folders are named. [default: the checkpoint's,
             else the bundles']
         limit: How many pictures, drawn by --seed with each class's share. [default: all]
         seed: Seed of the sample.
         min_agreement: Exit code 1 unless the lower end of the 95 % interval of the agreement with the network reaches this share.
-        max_drop: Exit code 1 unless the upper end of the 95 % interval of the loss of top-1 is at most this share.
+        max_drop: Exit code 1 unless the upper end of the 95 % interval of the loss of top-1 (of detectors, of average precision)
+            is at most this share.
         output: Folder for evaluation.json, evaluation.html, and finished shards: the same command goes on where it was.
         preprocess: How the network's pictures are prepared: as its checkpoint says (a bundle's way where it does not), or as
             each bundle prepares its own.
@@ -95,6 +102,24 @@ def evaluate_bundles(
         if json:
             print_json(document_of(segmentation))
         return _exit_code([row.status for row in segmentation.rows])
+    if detect(bundles):
+        refuse_flags(min_agreement=min_agreement is not None, record=record, on=fleet_flags.on is not None)
+        found = api.evaluate_detection(
+            *bundles,
+            data=data,
+            weights=weights,
+            labels=labels,
+            limit=limit,
+            seed=seed,
+            max_drop=max_drop,
+            reference=reference,
+            batch=batch,
+            threads=threads,
+            workers=workers,
+            strict=strict,
+            progress=progress,
+        )
+        return report_detection(found, output, json=json)
     if record:
         check_recordable(bundles)
     evaluation = api.evaluate(

@@ -1,17 +1,22 @@
 """Networks for dense prediction: the four stages of an EdgeViT, and a head on the feature maps that they end with."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from torch import Tensor, nn
 
 from edgevit_deploy.model.edgevit import EdgeViT, check_images
-from edgevit_deploy.model.random_weights import randomise
-from edgevit_deploy.spec import HeadKind, ModelSpec, PreprocessChoice
+from edgevit_deploy.model.random_weights import GAINS, randomise
+from edgevit_deploy.spec import HeadKind, HeadSpec, ModelSpec, PreprocessChoice
 
 Outputs = Tensor | tuple[Tensor, ...]
 
-SHOWN_WHOLE = PreprocessChoice(resize_mode="letterbox")
-"""What is assumed of the preprocessing where nobody says otherwise: nothing of a picture is cut off, and its shape is kept."""
+SHOWN_WHOLE: Mapping[HeadKind, PreprocessChoice] = {
+    "semantic_fpn": PreprocessChoice(resize_mode="letterbox"),
+    "retinanet": PreprocessChoice(resize_mode="pad", interpolation="bilinear"),
+}
+"""What is assumed of the preprocessing where nobody says otherwise: nothing of a picture is cut off, and its shape is kept.
+Detectors are trained on pictures that are filled to the right and below (torchvision, mmdetection)."""
 
 
 class Backbone(EdgeViT):
@@ -55,8 +60,27 @@ def _semantic_fpn(spec: ModelSpec) -> nn.Module:
     return SemanticFPN(spec)
 
 
-HEADS: Mapping[HeadKind, Callable[[ModelSpec], nn.Module]] = {"semantic_fpn": _semantic_fpn}
+def _retinanet(spec: ModelSpec) -> nn.Module:
+    from edgevit_deploy.model.dense.retinanet import RetinaNet
+
+    return RetinaNet(spec)
+
+
+HEADS: Mapping[HeadKind, Callable[[ModelSpec], nn.Module]] = {"semantic_fpn": _semantic_fpn, "retinanet": _retinanet}
 """What builds each head; the libraries of a head are imported when one is built."""
+
+
+HEAD_GAINS: Mapping[HeadKind, Mapping[str, float]] = {
+    "retinanet": {
+        **{f"inner_blocks.{level}.0.weight": 2.0 for level in range(3)},
+        **{f"conv.{place}.0.weight": 1.5 for place in range(4)},
+        "p6.weight": 3.0,
+        "p7.weight": 2.5,
+        "cls_logits.weight": 2.0,
+        "bbox_reg.weight": 0.5,
+    }
+}
+"""Of random weights, where those of a classifier would leave little of the maps behind convolutions and ReLUs without norms."""
 
 
 def build(spec: ModelSpec) -> DenseNetwork:
@@ -75,10 +99,12 @@ def build(spec: ModelSpec) -> DenseNetwork:
 
 def randomise_dense(network: DenseNetwork, seed: int) -> None:
     """Overwrite all weights as `randomise` does; those of the backbone are a classifier's of the same seed."""
+    assert network.spec.head is not None
     randomise(network.encoder, seed)
-    randomise(network.head, seed)
+    randomise(network.head, seed, HEAD_GAINS.get(network.spec.head.kind, GAINS))
 
 
-def assumed_preprocess(spec: ModelSpec, told: Mapping[str, str]) -> ModelSpec:
-    """Return a network whose pictures are shown whole, unless its file tells how they are resized."""
-    return spec if {"resize_mode", "crop_ratio"} & set(told) else spec.with_preprocess(SHOWN_WHOLE)
+def with_head(spec: ModelSpec, head: HeadSpec, told: Mapping[str, str]) -> ModelSpec:
+    """Return a network with a head, whose pictures are shown whole unless its file tells how they are resized."""
+    spec = replace(spec, head=head)
+    return spec if {"resize_mode", "crop_ratio"} & set(told) else spec.with_preprocess(SHOWN_WHOLE[head.kind])

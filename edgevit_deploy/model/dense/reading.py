@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.model.dense import HEADS, semantic_fpn
+from edgevit_deploy.model.dense import HEADS, detectors, semantic_fpn
 from edgevit_deploy.model.infer import listed
 from edgevit_deploy.spec import HeadSpec, ModelSpec
 
@@ -21,12 +21,16 @@ class HeadWeights:
         num_classes: likewise.
         tensors: key in the state of the head's module -> tensor.
         names: the same key -> key in the file, without wrappers.
+        notes: what the file leaves open.
+        dialect: of the backbone's keys, where the head tells it.
     """
 
     head: HeadSpec
     num_classes: int
     tensors: Mapping[str, Tensor]
     names: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    dialect: str | None = None
 
 
 def find_head(others: Mapping[str, object]) -> HeadWeights | None:
@@ -84,4 +88,22 @@ def _semantic_fpn(others: Mapping[str, object]) -> HeadWeights | None:
     return HeadWeights(head=head, num_classes=num_classes, tensors=tensors, names=names)
 
 
-READERS: tuple[Callable[[Mapping[str, object]], HeadWeights | None], ...] = (_semantic_fpn,)
+def _retinanet(others: Mapping[str, object]) -> HeadWeights | None:
+    """Find the pyramid and the heads of torchvision's or mmdetection's RetinaNet."""
+    found = detectors.find_names(list(others))
+    if found is None:
+        return None
+    library, names = found
+    tensors = {key: tensor for key, name in names.items() if isinstance(tensor := others[name], Tensor)}
+    head, num_classes = detectors.inferred(library, {key: tuple(tensor.shape) for key, tensor in tensors.items()}, names)
+    return HeadWeights(
+        head=head,
+        num_classes=num_classes,
+        tensors=tensors,
+        names=names,
+        notes=(library.unsaid,),
+        dialect=library.dialect,
+    )
+
+
+READERS: tuple[Callable[[Mapping[str, object]], HeadWeights | None], ...] = (_semantic_fpn, _retinanet)

@@ -1,0 +1,1 @@
+"""How well detectors find what is in pictures: average precision as COCO counts it, beside the network, with intervals."""
