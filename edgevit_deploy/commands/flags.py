@@ -26,7 +26,8 @@ class NetworkFlags:
     """Which network, whatever its weights.
 
     Attributes:
-        model: Published variant: edgevit_xxs, edgevit_xs, edgevit_s, or _table1 for the paper's depths.
+        model: Published variant: edgevit_xxs, edgevit_xs, edgevit_s, or _table1 for the paper's depths; or an ablation of XXS:
+            _without_la, _lsa, _center, _avg, _max, _without_lp, _bilinear.
         num_classes: Classes of the head; with --weights it is read from the file.
         labels: Text file with one class name a line.
         seed: Seed of the random weights. [default: 0]

@@ -150,7 +150,15 @@ def training_graph(network: EdgeViT, form: Form) -> nn.Sequential:
     Args:
         network: the published one.
         form: of the files; its position is kept.
+
+    Raises:
+        UsageError: the network is an ablation whose attention has no way back to its own keys.
     """
+    if network.spec.block.local == "grouped" or network.spec.block.attention == "reduced":
+        raise UsageError(
+            f"--qat: {network.spec.variant} has locally grouped or spatial-reduction attention, whose rounding is not trained "
+            "here; train it without --qat"
+        )
     parts = Form(local_prop="kept", norm_affine=form.norm_affine, patch_embed=form.patch_embed, position="kept")
     graph = to_deploy_form(network, parts).network
     assert isinstance(graph, nn.Sequential)

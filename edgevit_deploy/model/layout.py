@@ -27,10 +27,10 @@ def to_groups(x: Tensor) -> Tensor:
     Height and width are filled up with zeros at the bottom and on the right to whole groups. No tensor has more than four axes.
     """
     batch, height, width, channels = x.shape
-    below, beside = -height % GROUP_SIDE, -width % GROUP_SIDE
+    rows, columns = _groups(height), _groups(width)
+    below, beside = rows * GROUP_SIDE - height, columns * GROUP_SIDE - width
     if _may_be_any(below, beside):
         x = pad(x, (0, 0, 0, beside, 0, below))
-    rows, columns = (height + below) // GROUP_SIDE, (width + beside) // GROUP_SIDE
     bands = x.reshape(batch * rows, GROUP_SIDE, columns, GROUP_SIDE * channels).transpose(1, 2)
     return bands.reshape(batch * rows * columns, GROUP_SIDE**2, channels)
 
@@ -38,11 +38,16 @@ def to_groups(x: Tensor) -> Tensor:
 def from_groups(groups: Tensor, height: int, width: int) -> Tensor:
     """(batch * groups, GROUP_SIDE^2, channels) -> (batch, height, width, channels), without what was filled up."""
     channels = groups.shape[2]
-    below, beside = -height % GROUP_SIDE, -width % GROUP_SIDE
-    rows, columns = (height + below) // GROUP_SIDE, (width + beside) // GROUP_SIDE
+    rows, columns = _groups(height), _groups(width)
+    below, beside = rows * GROUP_SIDE - height, columns * GROUP_SIDE - width
     bands = groups.reshape(-1, columns, GROUP_SIDE, GROUP_SIDE * channels).transpose(1, 2)
     x = bands.reshape(-1, rows * GROUP_SIDE, columns * GROUP_SIDE, channels)
     return x[:, :height, :width] if _may_be_any(below, beside) else x
+
+
+def _groups(side: int) -> int:
+    """Return how many groups a side has; of what the oldest mobile runtimes compute with sizes."""
+    return (side + GROUP_SIDE - 1) // GROUP_SIDE
 
 
 def _may_be_any(*filled: int) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from edgevit_deploy.deploy.form import Form, form_beside
-from edgevit_deploy.errors import ExportError, RunError
+from edgevit_deploy.errors import ExportError, RunError, UsageError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
 from edgevit_deploy.formats.ncnn import BIN_NAME, ENDS, PARAM_NAME, NcnnModel, ask_for_bf16_storage, read_ncnn_model
 from edgevit_deploy.parity.bounds import NoiseMultiple
@@ -58,6 +58,10 @@ BF16_STORAGE_NOTE = (
 )
 IMAGE_IN_BF16 = "in bf16 ncnn normalises pixels in bfloat16, which costs too much"
 OPTIONS: dict[Precision, str] = {"fp32": OPTIONS_OFF, "fp16": HALF_STORAGE, "bf16": BF16_STORAGE_NOTE}
+GROUPED = (
+    "ncnn has no batch axis, and locally grouped attention puts its groups there: pnnx writes "
+    "its Reshape and what reads it as lines that are no layers; convert edgevit_xxs, or another ablation than edgevit_xxs_lsa"
+)
 ONE_SIZE = "Batch 1 and {height} x {width} only: ncnn has no batch axis, and model.param has this size in its reshapes."
 NAMES = "ncnn calls the input in0 and the output out0: in the manifest `{input}` and `{output}`, with a batch axis of 1 in front."
 
@@ -108,6 +112,16 @@ class NcnnExporter(Exporter[NcnnOptions]):
         On the trained network the error was 2.9 times that of bfloat16 itself.
         """
         return {**self.cannot_take, "image": IMAGE_IN_BF16} if precision == "bf16" else self.cannot_take
+
+    def refuse(self, plan: ExportPlan[NcnnOptions]) -> None:
+        """Refuse groups of positions as well.
+
+        Raises:
+            UsageError: as every exporter; or the network has locally grouped attention.
+        """
+        super().refuse(plan)
+        if plan.spec.block.local == "grouped":
+            raise UsageError(GROUPED)
 
     def export(self, module: "nn.Module", plan: ExportPlan[NcnnOptions], folder: Path) -> Artifact:
         """Write `model.ncnn/` into `folder` and read back what was written.

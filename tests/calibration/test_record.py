@@ -1,6 +1,7 @@
 """`calibration.json`: read back as it was written, and refused if anything in it was changed or is of something else."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,17 @@ def calibration() -> Calibration:
 
 def test_it_is_read_as_it_was_written(calibration: Calibration, tmp_path: Path) -> None:
     assert read_calibration(written(tmp_path / "a.json", calibration)) == calibration
+
+
+def test_a_file_from_before_blocks_were_recorded_still_fits_its_seal(calibration: Calibration, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.json", calibration)
+    text, count = re.subn(r',\s*"block": \{[^}]*\}', "", path.read_text())
+    assert count == 1
+    path.write_text(text)
+    assert read_calibration(path) == calibration
+    path.write_text(text.replace('"dialect": "saic-fi"', '"dialect": "saic-fi", "block": {"sampler": "center"}'))
+    with pytest.raises(UsageError, match="its seal does not fit"):
+        read_calibration(path)
 
 
 def planted(key: str, value: Any) -> Callable[[dict[str, Any]], None]:

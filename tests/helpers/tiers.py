@@ -23,6 +23,7 @@ CORE = (
     "measure",
     "model",
     "outside",
+    "parity/test_ablation_controls.py",
     "parity/test_decisions.py",
     "parity/test_judging.py",
     "parity/test_negative_controls.py",

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -12,6 +13,7 @@ from torch import Tensor
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model
+from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.model.variants import ABLATIONS, find_variant
 from edgevit_deploy.spec import PUBLISHED_BLOCK, BlockSpec, ModelSpec
 from tests.helpers.checkpoints import refusal, seeded_state
@@ -65,6 +67,22 @@ def test_where_the_file_does_not_say_the_user_does(name: str, tmp_path: Path) ->
     said = f"read as edgevit_xxs; {', '.join(SAMPLERS)} have the same tensors: to say otherwise: --model"
     assert said in open_.notes
     assert said not in load(path, "edgevit_xxs").notes
+
+
+@pytest.mark.parametrize("name", ["edgevit_xxs", *ABLATIONS])
+def test_a_record_of_it_is_read_back_and_an_old_one_is_of_the_published_block(name: str) -> None:
+    record = load_model(ModelOrigin(model=name)).record
+    text = msgspec.json.encode(record)
+    assert msgspec.json.decode(text, type=ModelRecord) == record
+    old = msgspec.json.decode(text)
+    del old["block"]
+    before = msgspec.convert(old, ModelRecord)
+    assert before == replace(record, block=PUBLISHED_BLOCK)
+    assert (before == record) == (name == "edgevit_xxs")
+    with pytest.raises(msgspec.ValidationError, match="Invalid enum value 'pooled'"):
+        msgspec.convert(
+            msgspec.json.decode(text.replace(b'"transposed"', b'"pooled"').replace(b'"bilinear"', b'"pooled"')), ModelRecord
+        )
 
 
 @pytest.mark.parametrize(
