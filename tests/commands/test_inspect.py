@@ -29,7 +29,9 @@ def test_a_size_can_be_asked_for(tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert facts["image_size"] == [64, 96]
     assert facts["preprocess"]["resize"] == [73, 109]  # type: ignore[index] # 64 * 8 / 7 and 96 * 8 / 7
     assert "64 x 96" in str(facts["pictures"])
-    assert facts_of(capfd, path, "--image-size", 64)["notes"] == [assumed_at(64)]
+    alike, assumed = facts_of(capfd, path, "--image-size", 64)["notes"]  # type: ignore[misc] # a list
+    assert alike.startswith("read as edgevit_xxs; edgevit_xxs_center,")
+    assert assumed == assumed_at(64)
     assert facts_of(capfd, path)["image_size"] == [224, 224]
 
 
@@ -56,6 +58,18 @@ def test_a_checkpoints_cost_is_shown_by_formula_and_counted(tmp_path: Path, capf
     assert f"{cost['macs'] / 1e6:.1f}" in err
     wide = facts_of(capfd, path, "--image-size", "64x96")["cost"]
     assert wide["image_size"] == [64, 96]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("name", "macs"), [("edgevit_xxs_lsa", 0.560e9), ("edgevit_xxs_without_la", 0.540e9)])
+def test_an_ablations_own_cost_is_its_own(name: str, macs: float, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    facts = facts_of(capfd, saved(seeded_state(name), tmp_path / "weights.pth"))
+    assert facts["variant"] == name
+    cost = facts["cost"]
+    assert cost["macs"] == cost["counted_macs"] == pytest.approx(macs, rel=0.002)  # type: ignore[index]
+    own = {"edgevit_xxs_lsa": "LSA", "edgevit_xxs_without_la": "SRA"}[name]
+    for stage in cost["stages"]:  # type: ignore[index]
+        assert stage["own_mixing_macs"] == stage["mixing_macs"][own]
+        assert (stage["own_mixing_macs"] != stage["mixing_macs"]["LGL"]) == (stage["stage"] != 4)
 
 
 def test_a_bundle_has_its_size(fake_bundle: Path, expect_error: Callable[..., str], capfd: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from edgevit_deploy import create_model
 from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.observe import observe
 from edgevit_deploy.deploy.quantised import quantised, rounded_operators
@@ -111,7 +112,7 @@ def test_the_comparison_finds_what_is_not_the_same(fault: Callable[[RoundedNetwo
     assert rms(trained, file_of(published, quantisation, trained.ranges)) > 1e-3 * rms(trained, trained.unrounded())
 
 
-@pytest.mark.parametrize("variant", ["edgevit_xxs", "edgevit_xs", "edgevit_s"])
+@pytest.mark.parametrize("variant", ["edgevit_xxs", "edgevit_xs", "edgevit_s", "edgevit_xxs_center", "edgevit_xxs_bilinear"])
 @pytest.mark.parametrize("head_bias", [True, False])
 def test_the_way_there_and_back_keeps_the_function(variant: str, head_bias: bool) -> None:
     spec = dataclasses.replace(find_variant(variant), depths=(1, 1, 1, 1), num_classes=10, head_bias=head_bias)
@@ -126,6 +127,12 @@ def test_the_way_there_and_back_keeps_the_function(variant: str, head_bias: bool
         with torch.no_grad():
             assert (published(INPUTS.double()) - rounded.unrounded()(INPUTS.double())).abs().max() < 1e-12
         assert list(published.state_dict()) == list(EdgeViT(dataclasses.replace(spec, head_bias=True)).state_dict())
+
+
+@pytest.mark.parametrize("variant", ["edgevit_xxs_lsa", "edgevit_xxs_without_la", "edgevit_xxs_without_lp"])
+def test_attention_without_a_way_back_is_refused(variant: str) -> None:
+    with pytest.raises(UsageError, match=f"--qat: {variant} has .* train it without --qat"):
+        training_graph(create_model(variant, num_classes=10), Form())
 
 
 def test_gradients_go_straight_through_and_every_parameter_has_one() -> None:

@@ -44,6 +44,24 @@ def test_rates_grow_from_block_to_block() -> None:
     assert rates == pytest.approx([0.1] * 4 + [0.2] * 4 + [0.3] * 4 + [0.4] * 4 + [0.5] * 2 + [0.6] * 2)
 
 
+@pytest.mark.parametrize(
+    ("name", "branches"),
+    [
+        ("edgevit_xxs_lsa", 4 * 4 + 2),
+        ("edgevit_xxs_without_la", 8 * 2),
+        ("edgevit_xxs_without_lp", 3 * 4 + 2 * 2),
+        ("edgevit_xxs_center", 4 * 4 + 2 * 2),
+    ],
+)
+def test_every_branch_of_an_ablation_is_dropped_too(name: str, branches: int) -> None:
+    """Of each block but the first, whose rate is 0: two where nothing is local, as in stage 4, else four."""
+    model = create_model(name, num_classes=10, image_size=64).train()
+    masks = DropPath(model, 0.9)
+    assert len(masks.rates) == branches
+    masks.draw(torch.arange(BATCH), BATCH, CPU, 0, 0)
+    assert model(torch.zeros(BATCH, 3, 64, 64)).shape == (BATCH, 10)
+
+
 def test_a_branch_that_is_skipped_counts_for_nothing_and_one_that_is_kept_for_more() -> None:
     model = network().train()
     masks = DropPath(model, 0.9)
