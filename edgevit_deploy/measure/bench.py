@@ -7,6 +7,7 @@ from typing import Literal
 
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import ThisHost
+from edgevit_deploy.measure.ablations import check_unablated
 from edgevit_deploy.measure.accuracy.identity import identity_of
 from edgevit_deploy.measure.align_names import profile_by_module
 from edgevit_deploy.measure.benchmark import Candidate, benchmark
@@ -150,6 +151,8 @@ def bench(
         for subject in ready:
             _check_precision(subject, against)
             _check_task(subject, against)
+            if against == "ablations":
+                check_unablated(subject.label, subject.manifest)
         if timing.protocol == "paper":
             _check_paper(ready, host)
         profiled = {subject.label: _shapes_of(subject) for subject in ready} if ops else {}

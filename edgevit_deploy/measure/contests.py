@@ -1,7 +1,7 @@
 """`bench --against`: makes the baselines of bundles, and says how the bundles stand among them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.exporter import ExportPlan, shown
 from edgevit_deploy.host import ThisHost
+from edgevit_deploy.measure.ablations import NetworkFacts, ablations, facts_beside
 from edgevit_deploy.measure.accuracy.identity import question_of
 from edgevit_deploy.measure.baselines import Baseline, Rejected, in_float32, naive_exports, peers
 from edgevit_deploy.measure.benchmark import Candidate
@@ -25,7 +26,7 @@ from edgevit_deploy.verification.bundle import check_same_weights
 from edgevit_deploy.verification.replan import plan_of, plan_of_float32
 from edgevit_deploy.workbench import Step, Workbench
 
-Against = Literal["original", "peers", "fp32"]
+Against = Literal["original", "peers", "fp32", "ablations"]
 
 NOISE_SEED = 0
 
@@ -77,16 +78,19 @@ class Contest:
 
     Attributes:
         against: original: naive exports of the same weights, for one bundle; fp32: the same network's file in float32, for
-            bundles of one network; peers: the paper's networks, for bundles that are rounded alike.
+            bundles of one network; peers: the paper's networks, for bundles that are rounded alike; ablations: the paper's, for
+            one bundle of the network that they are of.
         subjects: the bundles.
         baselines: files that compute the right numbers.
         rejected: baselines that there are not, with the reason.
+        networks: what each ablation is, by its label, and the bundle's own network; empty for others.
     """
 
     against: Against
     subjects: tuple[Ready, ...]
     baselines: tuple[Baseline, ...]
     rejected: tuple[Rejected, ...]
+    networks: dict[str, NetworkFacts] = field(default_factory=dict)
 
     def candidates(self, like: Candidate) -> list[Candidate]:
         """Return the baselines as candidates: files of the same network take the bundle's images, peers noise of their size."""
@@ -190,8 +194,8 @@ def make_contests(
 
     Args:
         subjects: the bundles.
-        against: naive exports of each bundle's own weights; its file in float32, once for each target and network; or peers, once
-            for each target, precision and way to round.
+        against: naive exports of each bundle's own weights; its file in float32, once for each target and network; peers, once
+            for each target, precision and way to round; or the ablations of each bundle's network.
         weights: the checkpoint that the bundles were made from; None where they have random weights.
         peer: the only one of the peers; None for all.
         batch: images a run.
@@ -208,9 +212,12 @@ def make_contests(
         groups.setdefault(_group(subject, against), []).append(subject)
     contests = []
     for number, members in enumerate(groups.values()):
+        suffix = f" ({_name(members[0], subjects, against)})" if len(groups) > 1 else ""
+        if against == "ablations":
+            contests.append(_of_ablations(members[0], batch, host, scratch / str(number), suffix, step))
+            continue
         model = _load(members[0], weights, against)
         workbench = Workbench(model, host, scratch / str(number), step)
-        suffix = f" ({_name(members[0], subjects, against)})" if len(groups) > 1 else ""
         plan = _plan(members[0].manifest, against, model, host, batch)
         contests.append(_contest(members, against, workbench, plan, peer, suffix))
     return contests
@@ -219,7 +226,7 @@ def make_contests(
 def _group(subject: Ready, against: Against) -> object:
     """Return what bundles have in common that share their baselines."""
     manifest = subject.manifest
-    if against == "original":
+    if against in ("original", "ablations"):
         return subject.label
     return (manifest.target, manifest.precision, _scheme(subject)) if against == "peers" else question_of(manifest)
 
@@ -252,6 +259,17 @@ def _contest(
         made = peers(workbench, plan, tuple(PEERS) if peer is None else (peer,))
     else:
         made = naive_exports(workbench, plan) if against == "original" else in_float32(workbench, plan)
+    return _made(subjects, against, made, suffix)
+
+
+def _of_ablations(subject: Ready, batch: int, host: ThisHost, scratch: Path, suffix: str, step: Step) -> Contest:
+    made = ablations(subject.manifest, batch, host, scratch, step)
+    networks = {entry.label + suffix: facts for entry, facts in made}
+    own = {subject.label: facts_beside(subject.manifest.model)}
+    return replace(_made([subject], "ablations", [entry for entry, _ in made], suffix), networks=own | networks)
+
+
+def _made(subjects: Sequence[Ready], against: Against, made: Sequence[Baseline | Rejected], suffix: str) -> Contest:
     named = [replace(entry, label=entry.label + suffix) for entry in made]
     return Contest(
         against=against,

@@ -35,7 +35,8 @@ def bench(
         runs: timed runs of each bundle, rounded up to whole blocks; 50 when None.
         regime: steady times 4 runs in a row after 2 warm ones; mixed changes the bundle after every run.
         protocol: paper is the EdgeViT paper's.
-        against: original: naive exports of the same weights; fp32: their file in float32; peers: others, in that precision.
+        against: original: naive exports of the same weights; fp32: their file in float32; peers: others, in that precision;
+            ablations: the paper's, of the bundles' network.
         weights: the checkpoint that the bundles were made from, for `original` and `fp32`.
         peer: for `peers`, the only one to time.
         ops: profile each bundle as well.

@@ -1,15 +1,17 @@
 """`bench.json` read back, with distrust: who shows a benchmark later needs its raw times, and which bundles were timed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.measure.ablations import NetworkFacts
 from edgevit_deploy.measure.machine import Machine
 from edgevit_deploy.measure.result import MAX_RUNS, MIN_BLOCKS, Benchmark, BenchmarkResult, Regime
 from edgevit_deploy.outside.files import is_folder, read_bounded
+from edgevit_deploy.outside.text import shortened
 from edgevit_deploy.spec import PROGRAM
 
 DOCUMENT_NAME = "bench.json"
@@ -19,6 +21,23 @@ MAX_RESULTS = 256
 
 LONGEST_MS = 1e8
 """Of one run: a day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedContest:
+    """What is needed of one contest of it: labels of bundles and of what they are compared with.
+
+    Attributes:
+        against: what was timed beside the bundles.
+        bundles: their labels.
+        base: the label of what ratios are of.
+        networks: what each network is, by its label, where ablations were timed; empty for others.
+    """
+
+    against: str
+    bundles: tuple[str, ...]
+    base: str
+    networks: dict[str, NetworkFacts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +52,7 @@ class SavedBench:
         control: a second session of the first file.
         bundles: label of a result -> identity of its bundle; plain conversions and peers have none.
         worker: of a scheduler, that timed; empty where the machine itself was asked.
+        against: what bundles were timed against.
     """
 
     machine: Machine
@@ -42,6 +62,7 @@ class SavedBench:
     control: BenchmarkResult
     bundles: dict[str, str]
     worker: str = ""
+    against: tuple[SavedContest, ...] = ()
 
     @property
     def benchmark(self) -> Benchmark:
@@ -84,12 +105,19 @@ def _completed(document: object) -> object:
         return document
     regime = document.get("regime")
     regime = {"sittings": 1, **regime} if isinstance(regime, dict) else regime
-    return {"bundles": {}, **document, "regime": regime}
+    return {"bundles": {}, **document, "regime": regime, "against": []}  # of these it has no networks
 
 
 def _objections(saved: SavedBench) -> Iterator[str]:
     if not 1 <= len(saved.results) <= MAX_RESULTS:
         yield f"{len(saved.results)} results"
+    for contest in saved.against:
+        if unknown := {contest.base, *contest.bundles} - {result.label for result in saved.results}:
+            yield f"a comparison with {shortened(min(unknown))!r}, which it has not timed"
+        if contest.networks and contest.base not in contest.networks:
+            yield "ablations of no network"
+        if any(facts.macs <= 0 for facts in contest.networks.values()):
+            yield "a network that computes nothing"
     for result in (*saved.results, saved.control):
         runs = len(result.raw_ms)  # each is drawn thousands of times for an interval
         if result.calls_per_block != saved.regime.timed_calls or not _whole_blocks(runs, result.calls_per_block):

@@ -25,7 +25,7 @@ def bench_bundles(
     runs: int | None = None,
     regime: Literal["steady", "mixed"] | None = None,
     protocol: Literal["interleaved", "paper"] = "interleaved",
-    against: Literal["original", "fp32", "peers"] | None = None,
+    against: Literal["original", "fp32", "peers", "ablations"] | None = None,
     weights: Path | None = None,
     peer: str | None = None,
     ops: Annotated[bool, Parameter(negative="")] = False,
@@ -44,8 +44,8 @@ def bench_bundles(
         regime: steady times 4 runs in a row after 2 warm ones; mixed changes the bundle after every run. [default: steady]
         protocol: paper is the EdgeViT paper's: the mean of 50 passes of TorchScript lite, float32, batch 1, on one thread.
         against: original: naive exports of the same weights; fp32: their file in float32; peers: the networks that the paper
-            compares with, in the bundles' precision (needs timm). They are converted now, judged by the same parity gate, and
-            timed in the same run.
+            compares with, in the bundles' precision (needs timm); ablations: the paper's, for bundles of edgevit_xxs. They are
+            converted now, judged by the same parity gate, and timed in the same run.
         weights: The checkpoint that the bundles were made from, for --against original and fp32.
         peer: For --against peers, the only one to time: MobileNetV2, for example. [default: all of them]
         ops: Also run each bundle under its runtime's own profiler: time by part of the network, and share of the machine's peak.

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from edgevit_deploy.commands.bench.ablations import ablation_columns, ablation_rows, ablation_words, ms_a_gmac
 from edgevit_deploy.commands.pages import Table
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ TITLES: "dict[Against, str]" = {
     "original": "naive exports of the same weights",
     "fp32": "float32 of the same weights",
     "peers": "peers",
+    "ablations": "the paper's ablations",
 }
 ROUNDED_PEERS = (
     "peers are rounded as the bundle is (which operators, in which steps), by ranges of drawn pictures, with BatchNorm and ReLU "
@@ -39,12 +41,19 @@ def contest_document(contest: "Contest", benchmark: "Benchmark") -> dict[str, ob
                 "cpu_ratio": entry.cpu_ratio,
                 "given": entry.given,
                 "noise_ratio": entry.noise_ratio,
+                **_network_document(contest, entry.result),
             }
             for entry in contest.standings(benchmark)
         ],
         "best_naive_over_bundle": None if best is None else comparison_document(best),
         "rejected": [asdict(entry) for entry in contest.rejected],
+        "networks": contest.networks,
     }
+
+
+def _network_document(contest: "Contest", result: "BenchmarkResult") -> dict[str, object]:
+    facts = contest.networks.get(result.label)
+    return {} if facts is None else {"ms_a_gmac": ms_a_gmac(result.median_ms, result.batch, facts)}
 
 
 def _gain_document(gain: "Gain") -> dict[str, object]:
@@ -75,6 +84,9 @@ def contest_table(contest: "Contest", benchmark: "Benchmark") -> Table:
     if gains := contest.gains(benchmark):
         return Table(title=title, columns=GAIN_COLUMNS, rows=[_single_cells(gains[0].single), *map(_gain_cells, gains)])
     base = contest.base(benchmark).label
+    if contest.networks:
+        networks = contest.networks
+        return Table(title=title, columns=ablation_columns(networks, base), rows=ablation_rows(networks, base, benchmark))
     return Table(
         title=title,
         columns=[column.format(base=base) for column in STANDING_COLUMNS],
@@ -155,6 +167,8 @@ def contest_lines(contest: "Contest", benchmark: "Benchmark") -> list[str]:
     if contest.against == "peers":
         lines.append("peers: timm, random weights, 224x224, converted by the same exporter; nobody rewrote their graphs.")
         lines += [ROUNDED_PEERS] if contest.rounded else []
+    if contest.against == "ablations":
+        lines.append(ablation_words())
     return [*lines, *(f"not timed: {entry.label}: {entry.reason}" for entry in contest.rejected)]
 
 

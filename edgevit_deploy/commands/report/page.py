@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from edgevit_deploy.bundle.manifest import ARITHMETIC_ONLY, ARITHMETIC_SAMPLED, FileRecord, GoldenRecord, Manifest
 from edgevit_deploy.calibration.record import Calibration
 from edgevit_deploy.commands.pages import write_beside
+from edgevit_deploy.commands.report.ablations import AblationView, ablation_views
 from edgevit_deploy.commands.report.accuracy import AccuracyView, accuracy_view, accuracy_views
 from edgevit_deploy.commands.report.axis import Axis, Tick, axis_for
 from edgevit_deploy.commands.report.costs import CostView, cost_view
@@ -24,6 +25,7 @@ from edgevit_deploy.commands.report.facts import Pairs, interface_facts, model_f
 from edgevit_deploy.commands.report.flips import Seen
 from edgevit_deploy.commands.report.rounding import RoundingView, rounding_view
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.measure.accuracy.identity import identity_of
 from edgevit_deploy.measure.accuracy.record import EvaluationRecord
 from edgevit_deploy.measure.saved import SavedBench
 from edgevit_deploy.outside.text import figure
@@ -122,6 +124,7 @@ class Page:
     ticks: tuple[Tick, ...]
     bundles: tuple[Card, ...]
     costs: CostView | None
+    ablations: tuple[AblationView, ...]
 
     @property
     def shows_pictures(self) -> bool:
@@ -173,6 +176,7 @@ def page_about(subjects: Sequence[Subject], saved: SavedBench | None = None) -> 
         ticks=axis.ticks(),
         bundles=tuple(_card(anchor, subject, axis) for anchor, subject in anchored),
         costs=cost_view([(anchor, subject.label, subject.manifest) for anchor, subject in anchored], saved),
+        ablations=ablation_views({identity_of(subject.manifest) for subject in subjects}, saved),
     )
 
 
