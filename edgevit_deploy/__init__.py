@@ -14,10 +14,32 @@ from typing import TYPE_CHECKING
 from edgevit_deploy.spec import VERSION, PreprocessChoice
 
 if TYPE_CHECKING:
-    from edgevit_deploy.api import bench, convert, convert_all, energy, evaluate, load_model, targets, train_model, verify
+    from edgevit_deploy.api import (
+        bench,
+        convert,
+        convert_all,
+        energy,
+        evaluate,
+        load_model,
+        targets,
+        train_ablations,
+        train_model,
+        verify,
+    )
     from edgevit_deploy.model.variants import create_model
 
-_FUNCTIONS = ("bench", "convert", "convert_all", "energy", "evaluate", "load_model", "targets", "train_model", "verify")
+_FUNCTIONS = (
+    "bench",
+    "convert",
+    "convert_all",
+    "energy",
+    "evaluate",
+    "load_model",
+    "targets",
+    "train_ablations",
+    "train_model",
+    "verify",
+)
 
 __all__ = [
     "PreprocessChoice",
@@ -30,6 +52,7 @@ __all__ = [
     "evaluate",
     "load_model",
     "targets",
+    "train_ablations",
     "train_model",
     "verify",
 ]
