@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         evaluate_detection,
         load_model,
         targets,
+        train_ablations,
         train_model,
         verify,
     )
@@ -37,6 +38,7 @@ _FUNCTIONS = (
     "evaluate_detection",
     "load_model",
     "targets",
+    "train_ablations",
     "train_model",
     "verify",
 )
@@ -53,6 +55,7 @@ __all__ = [
     "evaluate_detection",
     "load_model",
     "targets",
+    "train_ablations",
     "train_model",
     "verify",
 ]

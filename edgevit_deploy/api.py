@@ -21,6 +21,7 @@ from edgevit_deploy.measure.detection.library import evaluate_detection as evalu
 from edgevit_deploy.measure.energy.library import energy as energy
 from edgevit_deploy.measure.library import bench as bench
 from edgevit_deploy.measure.segmentation.library import evaluate_segmentation as evaluate_segmentation
+from edgevit_deploy.measure.trained_ablations import train_ablations as train_ablations
 from edgevit_deploy.model import loading
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin
 from edgevit_deploy.outside.files import StrPath, optional_path

@@ -8,6 +8,8 @@ from edgevit_deploy.commands.console import print_json, progress
 from edgevit_deploy.commands.flags import PreprocessFlags
 from edgevit_deploy.commands.train.flags import RecipeFlags, TrainFlags, choices, rounding_of
 
+INTERRUPTED = "interrupted; to go on from the last saved state, add --resume to the same command"
+
 
 def train(
     *,
@@ -33,6 +35,8 @@ def train(
     from edgevit_deploy.train.world import SaidElsewhereError, launched
     from edgevit_deploy.workbench.results import silent
 
+    if flags.ablations:
+        return _train_ablations(flags, preprocess_flags, recipe_flags)
     rounding = rounding_of(flags)
     started = launched()
     speaks = started is None or started.rank == 0
@@ -66,13 +70,52 @@ def train(
     except SaidElsewhereError as error:  # the first process says it
         return error.exit_code
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("interrupted; to go on from the last saved state, add --resume to the same command") from None
+        raise KeyboardInterrupt(INTERRUPTED) from None
     if not speaks:
         return 0
     write_plot(run)
     print_run(run)
     if flags.json:
         print_json(document(run))
+    return 0
+
+
+def _train_ablations(flags: TrainFlags, preprocess_flags: PreprocessFlags, recipe_flags: Any) -> int:
+    """Train the network and its ablations, and show how they compare."""
+    from edgevit_deploy.api import train_ablations
+    from edgevit_deploy.commands.train.ablations import check_flags, show, study_document
+    from edgevit_deploy.commands.train.view import say_epoch, write_plot
+    from edgevit_deploy.train.library import named_recipe
+    from edgevit_deploy.train.recipe import changed
+
+    check_flags(flags)
+    try:
+        study = train_ablations(
+            flags.data,
+            recipe=changed(named_recipe(flags.recipe, finetunes=False, rounds=False), choices(recipe_flags)),
+            labels=flags.labels,
+            preprocess=preprocess_flags.choice(),
+            val_share=flags.val_share,
+            output=flags.output,
+            resume=flags.resume,
+            processes=flags.processes,
+            workers=flags.workers,
+            device=flags.device,
+            compiled=flags.compile,
+            strict=flags.strict,
+            log_every=flags.log_every,
+            checkpoint_every=flags.checkpoint_every,
+            evaluate_every=flags.evaluate_every,
+            tensorboard=flags.tensorboard,
+            progress=progress,
+            on_epoch=say_epoch,
+            on_trained=write_plot,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(INTERRUPTED) from None
+    show(study)
+    if flags.json:
+        print_json(study_document(study))
     return 0
 
 

@@ -46,9 +46,11 @@ class TrainFlags:
         finetune: Checkpoint of any trainer to begin with; a new head is made unless the classes are the same.
         recipe: deit (published), finetune, small (small pictures on a CPU) or qat. [default: qat with --qat, finetune with
             --finetune, else deit]
+        ablations: Train edgevit_xxs and each of the paper's ablations of it, one after another, each in its folder of --output,
+            and compare them; with --resume, those that have ended are not trained again.
         labels: Text file with one class name a line, in class order. [default: the sorted folder names]
         val_share: Share of the pictures to hold out where there is no val folder, such as 0.1.
-        output: Folder of the run. [default: build/train/MODEL]
+        output: Folder of the run. [default: build/train/MODEL, build/train/ablations with --ablations]
         resume: Go on from the last saved state of the run in --output.
         processes: Processes that train on this machine. [default: as many as share a batch evenly, of 16 pictures or more each]
         workers: Processes that decode for each of them. [default: 0 on a CPU]
@@ -69,6 +71,7 @@ class TrainFlags:
     model: str | None = None
     finetune: Path | None = None
     recipe: str | None = None
+    ablations: Annotated[bool, Parameter(negative="")] = False
     labels: Path | None = None
     val_share: float | None = None
     output: Path | None = None
