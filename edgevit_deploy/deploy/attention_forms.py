@@ -26,17 +26,26 @@ class BatchedAttention(nn.Module):
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
-        self.head_dim, self.scale = attention.head_dim, attention.scale
+        self.head_dim, self.scale, self.centred = attention.head_dim, attention.scale, attention.centred
         self.q, self.k, self.v = (pointwise(m) for m in (attention.q, attention.k, attention.v))
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) -> the same shape."""
-        tokens = x.shape[2] * x.shape[3]
-        q, k, v = (m(x).reshape(-1, self.head_dim, tokens) for m in (self.q, self.k, self.v))
+        q, k, v = self.q(x), self.k(x), self.v(x)
+        if not self.centred:
+            return self.attend(q, k, v)
+        mean = v.mean((2, 3), keepdim=True)  # of a feature map, as XNNPACK takes it; see `centre_values`
+        attended: Tensor = self.attend(q, k, v - mean) + mean
+        return attended
+
+    def attend(self, *maps: Tensor) -> Tensor:
+        """Attend with q, k and v (batch, channels, height, width) -> the same shape."""
+        shape = maps[0].shape
+        q, k, v = (m.reshape(-1, self.head_dim, shape[2] * shape[3]) for m in maps)
         scores = torch.bmm(q.transpose(1, 2), k)
         if self.scale != 1:
             scores = scores * self.scale
-        return self.mix(scores.softmax(dim=-1), v).reshape(x.shape)
+        return self.mix(scores.softmax(dim=-1), v).reshape(shape)
 
     def mix(self, weights: Tensor, v: Tensor) -> Tensor:
         """(batch * heads, tokens, tokens), (batch * heads, head_dim, tokens) -> (batch * heads, head_dim, tokens)."""
@@ -57,6 +66,7 @@ class StackedAttention(nn.Module):
     def __init__(self, attention: Attention) -> None:
         super().__init__()
         self.num_heads, self.head_dim, self.scale = attention.num_heads, attention.head_dim, attention.scale
+        self.centred = attention.centred
         self.qkv = pointwise(pack(attention))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,8 +77,11 @@ class StackedAttention(nn.Module):
         scores = q.transpose(-2, -1) @ k
         if self.scale != 1:
             scores = scores * self.scale
-        attended = v @ scores.softmax(dim=-1).transpose(-2, -1)
-        return attended.reshape(x.shape)  # type: ignore[no-any-return]
+        columns = scores.softmax(dim=-1).transpose(-2, -1)
+        if not self.centred:
+            return (v @ columns).reshape(x.shape)  # type: ignore[no-any-return]
+        mean = v.mean(-1, keepdim=True)
+        return ((v - mean) @ columns + mean).reshape(x.shape)  # type: ignore[no-any-return]
 
 
 def pack(attention: Attention) -> nn.Linear:
