@@ -22,6 +22,7 @@ from edgevit_deploy.spec import (
     Precision,
     Size,
     TensorSpec,
+    output_specs,
     second_size,
 )
 
@@ -75,6 +76,12 @@ class ExportPlan(Generic[OptionsT]):
         """An input to trace with: zeros, of the traced sizes."""
         return zeros((self.batch, 3, *self.image_size), self.input_spec().dtype)
 
+    def purpose(self) -> str:
+        """What the network does, as a part of a sentence for people; for formats in which a file says so."""
+        if self.returns == "features":
+            return "gives the feature maps of its four stages (strides 4, 8, 16 and 32) for an RGB image"
+        return f"classifies an RGB image into {self.spec.num_classes} classes"
+
     def proven_batches(self) -> tuple[int, ...]:
         """The batch sizes at which the file must be right."""
         return DYNAMIC_BATCHES if self.dynamic_batch else (self.batch,)
@@ -82,6 +89,12 @@ class ExportPlan(Generic[OptionsT]):
     def proven_sizes(self) -> tuple[Size, ...]:
         """The image sizes at which the file must be right; the first is the traced one."""
         return (self.image_size, second_size(self.image_size)) if self.dynamic_size else (self.image_size,)
+
+    def outputs_at(self, batch: int, size: Size) -> tuple[tuple[int, ...], ...]:
+        """The shape of each output at one batch and image size."""
+        maps = self.returns == "features"
+        specs = output_specs(self.spec, self.returns, batch=batch, size=size) if maps else self.outputs
+        return tuple((batch, *(int(axis) for axis in spec.shape[1:])) for spec in specs)
 
     def batch_axis(self) -> int | str:
         """The batch axis as it appears in a TensorSpec."""

@@ -22,7 +22,7 @@ from edgevit_deploy.formats.coreml import (
 )
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.process.scratch import scratch_beside
-from edgevit_deploy.spec import DYNAMIC_BATCHES, INPUT_NAME, SIZE_STEP, InputKind, OutputKind, Precision
+from edgevit_deploy.spec import DYNAMIC_BATCHES, INPUT_NAME, SIZE_STEP, InputKind, OutputKind, Precision, Task
 from edgevit_deploy.spec.description import Description
 from export.coreml.convert import OLDEST, CoreMLOptions, TargetOS, convert, system_of, trace
 from export.coreml.eight_bits import EIGHT_BITS, FEWER_BITS, FEWER_BITS_LOSE, NOTES
@@ -65,6 +65,7 @@ class CoreMLExporter(Exporter[CoreMLOptions]):
     """Converting needs no Apple hardware."""
 
     options_type: ClassVar[type[CoreMLOptions]] = CoreMLOptions
+    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features")
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = True
     cannot_take: ClassVar[Mapping[InputKind, str]] = {
@@ -92,6 +93,8 @@ class CoreMLExporter(Exporter[CoreMLOptions]):
         _check_system(plan)
         if plan.takes == "image" and not single:
             raise UsageError("a Core ML image input holds one picture; use --batch 1, or --input tensor")
+        if options.classifier and plan.returns == "features":
+            raise UsageError("--classifier returns classes, and --task features none; leave one of them out")
         if options.classifier and not single:
             raise UsageError("a Core ML classifier answers for one picture; use --batch 1, or leave --classifier out")
         if options.classifier:
@@ -115,19 +118,18 @@ class CoreMLExporter(Exporter[CoreMLOptions]):
             ExportError: coremltools could not convert, the fp16 program is not its fp32 twin, or the written package is not
                 what was asked for.
         """
-        returns = plan.returns
         path = folder / PACKAGE_NAME
         with scratch_beside(folder) as scratch:
             traced = trace(module, plan)
             raw = scratch / "raw.mlpackage"
-            convert(traced, plan, "fp32" if plan.precision == "fp32" else "fp16", returns, raw)
+            convert(traced, plan, "fp32" if plan.precision == "fp32" else "fp16", raw)
             spec = read_package(raw)
-            describe(spec, to_be_shown(plan, returns))
+            describe(spec, to_be_shown(plan))
             write_package(spec, raw / DATA_FOLDER / WEIGHTS_PATH, path)
-            operators, facts = _check_written(path, plan, returns)
+            operators, facts = check_written(path, plan)
             if plan.precision != "fp32":
                 twin = scratch / "twin.mlpackage"
-                convert(traced, plan, "fp32", returns, twin)
+                convert(traced, plan, "fp32", twin)
                 facts["same_as_fp32_but_rounded"] = asdict(compare_with_twin(path, twin))
             if plan.scheme is not None:
                 facts["rounded"] = check_rounded(path, plan.scheme, rounded_operators(module))
@@ -181,23 +183,34 @@ def _check_labels(plan: ExportPlan[CoreMLOptions]) -> None:
         )
 
 
-def _check_written(path: Path, plan: ExportPlan[CoreMLOptions], returns: OutputKind) -> tuple[dict[str, int], dict[str, object]]:
-    """Read the package back and compare it with what was asked for; return its operators, type -> count, and what else it is."""
+def check_written(path: Path, plan: ExportPlan[CoreMLOptions]) -> tuple[dict[str, int], dict[str, object]]:
+    """Read the package back and compare it with what was asked for.
+
+    Returns:
+        Its operators, type -> count, and what else it is.
+
+    Raises:
+        ExportError: naming what is otherwise.
+    """
     spec = read_package(path)
     description = spec.description
     asked = {
         "specification version": SPECIFICATION_VERSIONS[system_of(plan)],
         "inputs": [(INPUT_NAME, "imageType" if plan.takes == "image" else "multiArrayType")],
-        "outputs": [LABEL_OUTPUT, PROBABILITIES_OUTPUT] if plan.options.classifier else [returns],
+        "outputs": [LABEL_OUTPUT, PROBABILITIES_OUTPUT] if plan.options.classifier else [spec.name for spec in plan.outputs],
+        "output shapes": _shapes(plan),
         "labels": plan.labels if plan.options.classifier else (),
         "half-precision inputs and outputs": [],
-        "description": to_be_shown(plan, returns),
+        "description": to_be_shown(plan),
     }
     features = [*description.input, *description.output]
     found = {
         "specification version": spec.specificationVersion,
         "inputs": [(feature.name, feature.type.WhichOneof("Type")) for feature in description.input],
         "outputs": [feature.name for feature in description.output],
+        "output shapes": {
+            feature.name: shape for feature in description.output if (shape := tuple(feature.type.multiArrayType.shape))
+        },
         "labels": class_labels(spec),
         "half-precision inputs and outputs": [
             feature.name
@@ -219,6 +232,14 @@ def _check_written(path: Path, plan: ExportPlan[CoreMLOptions], returns: OutputK
         "outputs": found["outputs"],
         "weights_bytes": weights.stat().st_size,
     }
+
+
+def _shapes(plan: ExportPlan[CoreMLOptions]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each output that a description states: coremltools states none of a classifier or with free axes."""
+    if plan.options.classifier or plan.dynamic_batch or plan.dynamic_size:
+        return {}
+    shapes = plan.outputs_at(plan.batch, plan.image_size)
+    return {spec.name: shape for spec, shape in zip(plan.outputs, shapes, strict=True)}
 
 
 def _notes(plan: ExportPlan[CoreMLOptions]) -> Iterator[str]:

@@ -18,7 +18,7 @@ import numpy as np
 from edgevit_deploy.errors import ExportError, first_line
 from edgevit_deploy.exporter import ExportPlan
 from edgevit_deploy.formats.coreml import import_coremltools
-from edgevit_deploy.spec import INPUT_NAME, SIZE_STEP, FloatPrecision, OutputKind, Precision
+from edgevit_deploy.spec import INPUT_NAME, SIZE_STEP, FloatPrecision, Precision
 from export.coreml.rounding import register_rounding
 
 if TYPE_CHECKING:
@@ -69,14 +69,13 @@ def trace(module: "nn.Module", plan: ExportPlan[CoreMLOptions]) -> Any:
         return torch.jit.trace(module, plan.example(), check_trace=False)  # type: ignore[no-untyped-call]
 
 
-def convert(traced: Any, plan: ExportPlan[CoreMLOptions], precision: FloatPrecision, returns: OutputKind, package: Path) -> None:
+def convert(traced: Any, plan: ExportPlan[CoreMLOptions], precision: FloatPrecision, package: Path) -> None:
     """Convert a trace and let coremltools write its package.
 
     Args:
         traced: what `trace` returned.
         plan: what to build.
         precision: of the arithmetic where nothing is rounded to eight bits; the plan's own, or fp32 for the twin.
-        returns: name of the output.
         package: where to write, ending in .mlpackage.
 
     Raises:
@@ -92,7 +91,7 @@ def convert(traced: Any, plan: ExportPlan[CoreMLOptions], precision: FloatPrecis
                 source="pytorch",
                 convert_to="mlprogram",
                 inputs=[_input_type(ct, plan)],
-                outputs=[ct.TensorType(name=returns, dtype=np.float32)],
+                outputs=[ct.TensorType(name=spec.name, dtype=np.float32) for spec in plan.outputs],
                 classifier_config=ct.ClassifierConfig(list(plan.labels)) if plan.options.classifier else None,
                 minimum_deployment_target=ct.target[system_of(plan)],
                 compute_precision=_compute_precision(ct, precision),

@@ -24,6 +24,7 @@ INPUT_MEANING: dict[InputKind, str] = {
 OUTPUT_MEANING: dict[OutputKind, str] = {
     "logits": "One logit for each class, in the order of the labels",
     "probabilities": "Probability of each class",
+    "features": "Feature map that this stage ends with",
 }
 
 
@@ -52,14 +53,10 @@ def shown_by(spec: Any) -> Shown:
     )
 
 
-def to_be_shown(plan: ExportPlan[Any], returns: OutputKind) -> Shown:
+def to_be_shown(plan: ExportPlan[Any]) -> Shown:
     """Return what is to be shown of the package of a plan.
 
     Xcode's preview gives pictures to a classifier, so that only a classifier that takes pictures is announced to it.
-
-    Args:
-        plan: what is built.
-        returns: what the output holds.
     """
     model = plan.spec
     own = {
@@ -69,12 +66,12 @@ def to_be_shown(plan: ExportPlan[Any], returns: OutputKind) -> Shown:
     }
     if plan.options.classifier and plan.takes == "image":
         own[PREVIEW] = PREVIEW_OF_CLASSIFIERS
-    meaning = OUTPUT_MEANING[returns]
+    meaning = OUTPUT_MEANING[plan.returns]
     classifier = {LABEL_OUTPUT: "The most probable class", PROBABILITIES_OUTPUT: meaning}
     return Shown(
         texts={
             "shortDescription": (
-                f"EdgeViT ({model.variant}): classifies an RGB image into {model.num_classes} classes; {plan.precision}, "
+                f"EdgeViT ({model.variant}): {plan.purpose()}; {plan.precision}, "
                 f"depths {model.depths}, LayerNorm epsilon {model.norm_eps:g} and {model.inner_norm_eps:g}"
             ),
             "author": "EdgeViT: J. Pan et al., ECCV 2022 (arXiv 2205.03436); converted by edgevit-deploy",
@@ -82,7 +79,8 @@ def to_be_shown(plan: ExportPlan[Any], returns: OutputKind) -> Shown:
             "versionString": VERSION,
         },
         own=own,
-        ends={INPUT_NAME: INPUT_MEANING[plan.takes]} | (classifier if plan.options.classifier else {returns: meaning}),
+        ends={INPUT_NAME: INPUT_MEANING[plan.takes]}
+        | (classifier if plan.options.classifier else {spec.name: meaning for spec in plan.outputs}),
     )
 
 

@@ -104,12 +104,17 @@ def test_the_description_says_what_a_person_needs(plain: Artifact) -> None:
 @pytest.mark.parametrize("takes", ["tensor", "image"])
 def test_only_a_classifier_of_pictures_is_announced_to_the_preview(classifier: bool, takes: Any) -> None:
     """Xcode's preview gives a picture, and shows labels."""
-    shown = to_be_shown(SMALL.plan_of(options=options(classifier=classifier), takes=takes), "probabilities")
+    shown = to_be_shown(SMALL.plan_of(options=options(classifier=classifier), takes=takes))
     assert shown.own.get("com.apple.coreml.model.preview.type") == (
         "imageClassifier" if classifier and takes == "image" else None
     )
-    assert list(shown.ends) == ["input", *(["classLabel", "classLabel_probs"] if classifier else ["probabilities"])]
+    assert list(shown.ends) == ["input", *(["classLabel", "classLabel_probs"] if classifier else ["logits"])]
     assert ("0 to 255" in shown.ends["input"]) == (takes == "image")
+
+
+def test_a_classifier_of_feature_maps_is_refused() -> None:
+    with pytest.raises(UsageError, match="--classifier returns classes, and --task features none"):
+        SMALL.exporter.refuse(SMALL.plan_of(options=options(classifier=True), returns="features"))
 
 
 @pytest.mark.slow
