@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.formats.ncnn import BIN_NAME, ENDS, INPUT_BLOB, OUTPUT_BLOB, PARAM_NAME, NcnnModel, read_ncnn_model
+from edgevit_deploy.formats.ncnn import BIN_NAME, INPUT_BLOB, OUTPUT_BLOB, PARAM_NAME, NcnnModel, ends_of, read_ncnn_model
 from edgevit_deploy.registry import Availability, requires
 from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import Precision
@@ -103,8 +103,8 @@ class NcnnSession(Session):
     def _model(self) -> NcnnModel:
         """Read the folder without ncnn, which trusts what it finds there."""
         model = read_ncnn_model(self.path)
-        if model.ends() != ENDS:
-            raise RunError(f"it has the inputs and outputs {model.ends()}, expected {ENDS}")
+        if model.ends() != (expected := ends_of(len(self.outputs))):
+            raise RunError(f"it has the inputs and outputs {model.ends()}, expected {expected}")
         return model
 
     def _read(self, model: NcnnModel, allocator: "ncnn.Allocator | None" = None) -> "ncnn.Net":
@@ -130,10 +130,14 @@ class NcnnSession(Session):
         extractor = self._net.create_extractor()
         if status := extractor.input(INPUT_BLOB, ncnn.Mat(image)):
             raise RunError(f"ncnn answered {status} to its input")
-        status, output = extractor.extract(OUTPUT_BLOB)
-        if status:
-            raise RunError(f"ncnn answered {status} when it was run")
-        return {self.outputs[0].name: np.array(output)[None]}
+        _, blobs = ends_of(len(self.outputs))
+        outputs = {}
+        for spec, blob in zip(self.outputs, blobs, strict=True):  # what one needs of the layers before is computed once
+            status, output = extractor.extract(blob)
+            if status:
+                raise RunError(f"ncnn answered {status} when it was run")
+            outputs[spec.name] = np.array(output)[None]
+        return outputs
 
     def profile(self, feeds: Mapping[str, Array], runs: int) -> tuple[OpTime, ...]:
         """Compute one layer after the other by asking for what each of them returns; ncnn has no profiler of its own.

@@ -53,12 +53,15 @@ class TorchLiteSession(Session):
 
         with torch.inference_mode():
             try:
-                output = self._program(*(torch.from_numpy(feeds[spec.name]) for spec in self.inputs))
+                outputs = self._program(*(torch.from_numpy(feeds[spec.name]) for spec in self.inputs))
             except RuntimeError as error:
                 raise RunError(first_line(error)) from error
-        if not isinstance(output, torch.Tensor):
-            raise RunError(f"it returned {type(output).__name__}, expected one tensor")
-        return {self.outputs[0].name: output.numpy()}
+        found = (outputs,) if isinstance(outputs, torch.Tensor) else outputs
+        tensors = isinstance(found, tuple) and all(isinstance(output, torch.Tensor) for output in found)
+        if not tensors or len(found) != len(self.outputs):
+            what = f"tensors: {len(found)}" if tensors else type(outputs).__name__
+            raise RunError(f"it returned {what}, expected tensors: {len(self.outputs)}")
+        return {spec.name: output.numpy() for spec, output in zip(self.outputs, found, strict=True)}
 
     def profile(self, feeds: Mapping[str, Array], runs: int) -> tuple[OpTime, ...]:
         """Run under PyTorch's profiler; the operators that the interpreter called itself, in the order of execution."""

@@ -4,8 +4,9 @@ Nothing on that way may assume one output of two axes.
 """
 
 import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,16 +14,18 @@ import torch
 
 from edgevit_deploy.bundle.folder import read_golden
 from edgevit_deploy.bundle.manifest import read_manifest
-from edgevit_deploy.errors import UsageError
+from edgevit_deploy.errors import RunError, UsageError
 from edgevit_deploy.exporter import Exporter
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.model.loading import ModelOrigin, load_model
+from edgevit_deploy.parity.gate import ParityReport, check_session
 from edgevit_deploy.pipeline import convert
-from edgevit_deploy.verification.bundle import verify
+from edgevit_deploy.verification.bundle import artifact_of, verify
 from edgevit_deploy.workbench import Workbench
 from tests.helpers.fakes import FakeExporter
 from tests.helpers.hosts import HostWith
-from tests.helpers.small import SMALL_SIZE
+from tests.helpers.small import SMALL_SIZE, tiny_weights
+from tests.helpers.tiers import slow_or_nightly
 
 SHAPES = [(1, 36, 16, 16), (1, 72, 8, 8), (1, 144, 4, 4), (1, 288, 2, 2)]
 """Of XXS at 64 x 64: channels of paper table 1, strides 4, 8, 16 and 32."""
@@ -31,10 +34,12 @@ REAL = [
     pytest.param(target, graph, marks=pytest.mark.slow) for target in ("onnx", "openvino") for graph in ("original", "deploy")
 ]
 
+TARGETS = [pytest.param(target, marks=slow_or_nightly(target)) for target in THIS_HOST.targets()]
+
 
 @pytest.fixture
 def workbench(tmp_path: Path) -> Workbench:
-    model = load_model(ModelOrigin(model="edgevit_xxs", num_classes=10, image_size=SMALL_SIZE, seed=5))
+    model = load_model(ModelOrigin(weights=tiny_weights(), image_size=SMALL_SIZE))
     return Workbench(model, THIS_HOST, tmp_path / "scratch")
 
 
@@ -92,11 +97,86 @@ def test_a_fault_in_one_map_fails_the_gate(fake_target: None, workbench: Workben
     assert [diff.ok for diff in report.diffs] == 2 * [True, False, False, False]
 
 
-@pytest.mark.parametrize("target", [name for name in THIS_HOST.targets() if THIS_HOST.find_exporter(name).tasks == ("classify",)])
-def test_a_target_without_the_task_refuses_it(workbench: Workbench, target: str) -> None:
+class OneAlone(FakeExporter):
+    """Adds so little to one map that in another one, whose noise is larger, it would be within the bound."""
+
+    added: ClassVar[dict[str, float]] = {}
+
+    def export(self, module: torch.nn.Module, plan: Any, folder: Path) -> Any:
+        class Shifted(torch.nn.Module):
+            def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+                return tuple(y + OneAlone.added.get(spec.name, 0) for spec, y in zip(plan.outputs, module(x), strict=True))
+
+        return super().export(Shifted(), plan, folder)
+
+
+def test_a_fault_in_one_map_fails_though_the_bound_of_another_is_wider(
+    fake_target: None, workbench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = FakeExporter().plan(workbench.model.spec, task="features", graph="original")
+    narrow, wide, off = between(convert(workbench, plan, tmp_path / "good").report)
+    monkeypatch.setattr(OneAlone, "added", {narrow: off})
+    workbench.host = HostWith(OneAlone())
+    diffs = convert(workbench, plan, tmp_path / "bundle").report.diffs[:4]
+    assert {diff.output for diff in diffs if not diff.ok} == {narrow}
+    assert max(diff.error for diff in diffs) < wide
+
+
+def between(report: ParityReport) -> tuple[str, float, float]:
+    """The map with the narrowest bound, the widest bound, and an error between them."""
+    bounds = {diff.output: diff.tolerance.atol for diff in report.diffs[:4]}
+    narrow, wide = min(bounds, key=bounds.__getitem__), max(bounds.values())
+    assert wide > 1.5 * bounds[narrow]
+    return narrow, wide, bounds[narrow] + 0.4 * (wide - bounds[narrow])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_returns_the_maps_and_each_has_a_bound_of_its_own(tmp_path: Path, target: str) -> None:
+    """The file passes, with a wrong truth for the first map it fails, and shapes that are other maps' are refused."""
+    exporter = THIS_HOST.find_exporter(target)
+    if not exporter.probe().ok:
+        pytest.skip(exporter.probe().detail)
+    model = load_model(ModelOrigin(weights=tiny_weights(), image_size=(64, 96)))
+    workbench = Workbench(model, THIS_HOST, tmp_path / "scratch")
+    plan = exporter.plan(model.spec, task="features")
+    conversion = convert(workbench, plan, tmp_path / "bundle")
+    manifest = read_manifest(conversion.bundle)
+    assert [(spec.name, spec.shape) for spec in manifest.outputs] == [
+        (f"stage{number}", (1, 36 * 2**number // 2, 64 >> number + 1, 96 >> number + 1)) for number in range(1, 5)
+    ]
+    if conversion.report.status == "built, not run":
+        assert all(diff.ok for diff in conversion.report.diffs)
+        return
+    assert conversion.report.ok, conversion.report
+    truth, bound = workbench.truths(plan)[0], exporter.bound("fp32")
+    narrow, wide, off = between(conversion.report)
+    wrong = {**truth.outputs, narrow: truth.outputs[narrow] + off}
+    artifact = artifact_of(conversion.bundle, manifest, THIS_HOST)
+    runtime = THIS_HOST.find_session(target)
+    assert runtime is not None
+    with runtime(artifact.path, inputs=artifact.inputs, outputs=artifact.outputs) as session:
+        report = check_session(session, [replace(truth, outputs=wrong)], bound, [1])
+    assert {diff.output for diff in report.diffs if not diff.ok} == {narrow}
+    assert max(diff.error for diff in report.diffs) < wide, "one bound for all maps would not have seen it"
+    shapes = [spec.shape for spec in reversed(artifact.outputs)]
+    swapped = tuple(replace(spec, shape=shape) for spec, shape in zip(artifact.outputs, shapes, strict=True))
+    with pytest.raises(RunError), runtime(artifact.path, inputs=artifact.inputs, outputs=swapped) as session:
+        session.run({artifact.inputs[0].name: truth.probes.inputs[:1]})
+
+
+@pytest.mark.parametrize(
+    ("target", "precision"),
+    [(target, precision) for target in THIS_HOST.targets() for precision in THIS_HOST.find_exporter(target).quantised],
+)
+def test_eight_bits_which_classes_judge_are_refused(workbench: Workbench, target: str, precision: Any) -> None:
     exporter: Exporter[Any] = THIS_HOST.find_exporter(target)
-    with pytest.raises(UsageError, match="cannot hold a network that returns features"):
-        exporter.refuse(exporter.plan(workbench.model.spec, task="features"))
+    with pytest.raises(UsageError, match=r"feature maps have none; use --precision fp32|Core ML"):
+        exporter.refuse(exporter.plan(workbench.model.spec, task="features", precision=precision))
+
+
+def test_maps_have_no_class_names(workbench: Workbench) -> None:
+    plan = FakeExporter().plan(workbench.model.spec, task="features", labels=("a", "b"))
+    assert plan.labels == ()
 
 
 def test_a_free_size_has_an_axis_of_its_own_for_every_stride(workbench: Workbench) -> None:

@@ -33,17 +33,28 @@ class BatchedAttention(nn.Module):
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
-        self.head_dim, self.scale, self.reduce = attention.head_dim, attention.scale, attention.reduce
+        self.head_dim, self.scale = attention.head_dim, attention.scale
+        self.reduce, self.centred = attention.reduce, attention.centred
         self.q, self.k, self.v = (pointwise(m) for m in (attention.q, attention.k, attention.v))
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, height, width) -> the same shape."""
         source = self.reduce(x)
-        q, k, v = (self.heads(m(y)) for m, y in ((self.q, x), (self.k, source), (self.v, source)))
+        q, k, v = self.q(x), self.k(source), self.v(source)
+        if not self.centred:
+            return self.attend(q, k, v)
+        mean = v.mean((2, 3), keepdim=True)  # of a feature map, as XNNPACK takes it; see `centre_values`
+        attended: Tensor = self.attend(q, k, v - mean) + mean
+        return attended
+
+    def attend(self, *maps: Tensor) -> Tensor:
+        """Attend with q, k and v (batch, channels, height, width), q of the shape of the result."""
+        shape = maps[0].shape
+        q, k, v = (self.heads(m) for m in maps)
         scores = torch.bmm(q.transpose(1, 2), k)
         if self.scale != 1:
             scores = scores * self.scale
-        return self.mix(scores.softmax(dim=-1), v).reshape(x.shape)
+        return self.mix(scores.softmax(dim=-1), v).reshape(shape)
 
     def heads(self, y: Tensor) -> Tensor:
         """(batch, channels, height, width) -> (batch * heads, head_dim, tokens)."""
@@ -71,7 +82,7 @@ class StackedAttention(nn.Module):
     def __init__(self, attention: Attention) -> None:
         super().__init__()
         self.num_heads, self.head_dim, self.scale = attention.num_heads, attention.head_dim, attention.scale
-        self.reduce, self.reduces = attention.reduce, attention.reduces
+        self.reduce, self.reduces, self.centred = attention.reduce, attention.reduces, attention.centred
         if self.reduces:
             self.q, self.kv = pointwise(attention.q), pointwise(pack(attention.k, attention.v))
         else:
@@ -90,8 +101,11 @@ class StackedAttention(nn.Module):
         scores = q.transpose(-2, -1) @ k
         if self.scale != 1:
             scores = scores * self.scale
-        attended = v @ scores.softmax(dim=-1).transpose(-2, -1)
-        return attended.reshape(x.shape)
+        columns = scores.softmax(dim=-1).transpose(-2, -1)
+        if not self.centred:
+            return (v @ columns).reshape(x.shape)
+        mean = v.mean(-1, keepdim=True)
+        return ((v - mean) @ columns + mean).reshape(x.shape)
 
 
 def pack(*maps: nn.Linear) -> nn.Linear:

@@ -111,6 +111,7 @@ class Attention(nn.Module):
     def __init__(self, attention: GlobalSparseAttn | LocallyGroupedAttn | SpatialReductionAttn) -> None:
         super().__init__()
         self.num_heads, self.head_dim, self.scale = attention.num_heads, attention.head_dim, attention.scale
+        self.centred = False
         self.reduce = nn.Sequential()
         if isinstance(attention, SpatialReductionAttn):
             self.reduce = chain({"sr": attention.sr, "norm": ChannelNorm(attention.norm)})
@@ -145,8 +146,15 @@ class Attention(nn.Module):
         scores = self.heads(q) @ self.heads(k).transpose(-2, -1)
         if self.scale != 1:
             scores = scores * self.scale
-        attended = (scores.softmax(dim=-1) @ self.heads(v)).transpose(1, 2)
+        attended = self.mix(scores.softmax(dim=-1), self.heads(v)).transpose(1, 2)
         return attended.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+
+    def mix(self, weights: Tensor, v: Tensor) -> Tensor:
+        """(batch, heads, tokens, tokens), (batch, heads, tokens, head_dim) -> (batch, heads, tokens, head_dim)."""
+        if not self.centred:
+            return weights @ v
+        mean = v.mean(-2, keepdim=True)  # see `centre_values`
+        return weights @ (v - mean) + mean
 
     def heads(self, tokens: Tensor) -> Tensor:
         """(batch, tokens, channels) -> (batch, heads, tokens, head_dim)."""

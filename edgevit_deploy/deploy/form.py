@@ -47,6 +47,7 @@ class Form:
         norm_affine: weight and bias of a LayerNorm kept, or folded into the maps that read it.
         patch_embed: the patch embeddings' convolutions kept, or with the centring of their LayerNorm folded in.
         sampler: a pool over one element, a strided slice, or a depthwise 1x1 convolution with stride.
+        values: mixed by attention as they are, or without their mean over the tokens, which is added behind.
         attention: q, k and v by three maps with 4-D matrix products, by one packed map, by one 1x1 convolution without moving any
             axis, by three 1x1 convolutions with batches of 3-D products, or those with an einsum for the second product.
         feed_forward: two 1x1 convolutions, or products on channels-last tokens.
@@ -60,6 +61,7 @@ class Form:
     norm_affine: Literal["kept", "folded"] = "kept"
     patch_embed: Literal["kept", "centred"] = "kept"
     sampler: Literal["max_pool", "slice", "depthwise"] = "max_pool"
+    values: Literal["kept", "centred"] = "kept"
     attention: Literal["split", "packed", "stacked", "bmm", "einsum"] = "split"
     feed_forward: Literal["conv", "tokens"] = "conv"
     norm: Literal["channels_last", "mean", "convolutions"] = "channels_last"

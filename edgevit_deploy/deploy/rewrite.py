@@ -14,6 +14,7 @@ from torch import nn
 from edgevit_deploy.deploy.attention_forms import batch_attention, einsum_attention, pack_attention, stack_attention
 from edgevit_deploy.deploy.carry_value_bias import carry_value_bias
 from edgevit_deploy.deploy.centre_patch_embed import centre_patch_embed
+from edgevit_deploy.deploy.centre_values import centre_values
 from edgevit_deploy.deploy.chains import prune
 from edgevit_deploy.deploy.channels_last import to_channels_last
 from edgevit_deploy.deploy.drop_key_bias import drop_key_bias
@@ -48,6 +49,7 @@ REWRITE_OF: dict[tuple[str, str], Rewrite] = {
     ("patch_embed", "centred"): centre_patch_embed,
     ("sampler", "slice"): sample_by_slice,
     ("sampler", "depthwise"): sample_by_depthwise,
+    ("values", "centred"): centre_values,
     ("attention", "packed"): pack_attention,
     ("attention", "stacked"): stack_attention,
     ("attention", "bmm"): batch_attention,

@@ -185,7 +185,7 @@ class Exporter(ABC, Generic[OptionsT]):
             rounding: what of the precision's scheme is otherwise; nothing when None.
             takes: what the input holds.
             task: what the network is asked for.
-            labels: class names, empty where nobody gave any.
+            labels: class names, empty where nobody gave any; of feature maps there are none.
             options: the target's own; its defaults when None.
 
         Raises:
@@ -212,7 +212,7 @@ class Exporter(ABC, Generic[OptionsT]):
             takes=takes,
             returns=returns,
             outputs=output_specs(spec, returns, batch=axis, size=None if dynamic_size else spec.image_size),
-            labels=labels,
+            labels=labels if task == "classify" else (),
             options=chosen,
             scheme=quantisation.scheme if quantisation else None,
         )

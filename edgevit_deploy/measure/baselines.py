@@ -15,9 +15,18 @@ from edgevit_deploy.calibration.choice import SYNTHETIC, CalibrationChoice
 from edgevit_deploy.calibration.source import open_calibration
 from edgevit_deploy.deploy.observe import observe, operators_of
 from edgevit_deploy.deploy.quantised import emulation
-from edgevit_deploy.errors import DeployError
+from edgevit_deploy.errors import DeployError, UsageError
 from edgevit_deploy.exporter import Artifact, ExportPlan
-from edgevit_deploy.model.peers import PEER_CLASSES, PEER_SIZE, ChannelsLast, Peer, fold_for_rounding, make_peer
+from edgevit_deploy.model.peers import (
+    PEER_CLASSES,
+    PEER_SIZE,
+    Backbone,
+    ChannelsLast,
+    Peer,
+    fold_for_rounding,
+    make_backbone,
+    make_peer,
+)
 from edgevit_deploy.parity.gate import Truth
 from edgevit_deploy.parity.integers import quantised_truths
 from edgevit_deploy.parity.natural import natural_probes, pictures_for
@@ -89,7 +98,17 @@ def peers(workbench: Workbench, plan: ExportPlan[Any], names: Sequence[str]) -> 
         plan: of the target, in the precision and batch that the peers get too; what it rounds of its network it rounds of theirs.
         names: of `PEERS`.
     """
-    return [baseline for name in names for baseline in _peer(workbench, plan_of_peer(plan), make_peer(name, PEER_SEED))]
+    return [baseline for name in names for baseline in _named_peer(workbench, plan, name)]
+
+
+def _named_peer(workbench: Workbench, plan: ExportPlan[Any], name: str) -> list[Baseline | Rejected]:
+    if plan.returns != "features":
+        return _peer(workbench, plan_of_peer(plan), make_peer(name, PEER_SEED))
+    try:
+        peer = make_backbone(name, PEER_SEED, plan.image_size)
+    except UsageError as error:
+        return [Rejected(label=name, reason=str(error))]
+    return _peer(workbench, plan_of_backbone(plan, peer), peer)
 
 
 def plan_of_peer(plan: ExportPlan[Any]) -> ExportPlan[Any]:
@@ -106,12 +125,22 @@ def plan_of_peer(plan: ExportPlan[Any]) -> ExportPlan[Any]:
     )
 
 
+def plan_of_backbone(plan: ExportPlan[Any], peer: Peer) -> ExportPlan[Any]:
+    """Return a plan for a peer's feature maps, at the image size of EdgeViT's."""
+    first, second, third, fourth = peer.channels
+    spec = replace(plan.spec, channels=(first, second, third, fourth))
+    maps = output_specs(spec, "features", batch=plan.batch_axis(), size=plan.image_size)
+    return replace(plan, spec=spec, takes="tensor", outputs=maps)
+
+
 def _peer(workbench: Workbench, plan: ExportPlan[Any], peer: Peer) -> list[Baseline | Rejected]:
     exporter = workbench.host.find_exporter(plan.target)
     plan = replace(plan, graph=exporter.graphs[0], options=exporter.options_type())  # a graph that it takes; a peer has no other
     layouts: dict[str, nn.Module] = {peer.name: peer.network}
     if exporter.strided:
         layouts[f"{peer.name}, channels-last"] = ChannelsLast(peer.network)
+    if plan.returns == "features":
+        layouts = {label: Backbone(network) for label, network in layouts.items()}
     results = []
     for label, network in layouts.items():
         workbench.step(f"converting {label}")
@@ -167,7 +196,7 @@ def _named(label: str, given: str, result: Passed | Refused) -> Baseline | Rejec
 
 def _truth_of_peer(network: nn.Module, plan: ExportPlan[Any]) -> Truth:
     """Return a peer's own float64 outputs on noise and its noise in the plan's precision."""
-    images = torch.randn(PEER_PROBES, 3, *PEER_SIZE, generator=torch.Generator().manual_seed(PEER_SEED)).numpy()
+    images = torch.randn(PEER_PROBES, 3, *plan.image_size, generator=torch.Generator().manual_seed(PEER_SEED)).numpy()
     probes = Probes(names=tuple(f"noise {number}" for number in range(PEER_PROBES)), inputs=images)
     return Reference(network, plan.spec.preprocess).truth(probes, ends_of(plan), floating(plan.precision, "noise of PyTorch"))
 

@@ -150,7 +150,6 @@ def bench(
         ready = [subject for subject in subjects if isinstance(subject, Ready)]
         for subject in ready:
             _check_precision(subject, against)
-            _check_task(subject, against)
             if against == "ablations":
                 check_unablated(subject.label, subject.manifest)
         if timing.protocol == "paper":
@@ -191,15 +190,6 @@ def check_bundles(bundles: Sequence[Path]) -> None:
     for index, bundle in enumerate(bundles):
         if real_path(bundle) in resolved[:index]:
             raise UsageError(f"{bundle} is given twice; give it once: the first bundle is always timed against itself too")
-
-
-def _check_task(subject: Ready, against: Against | None) -> None:
-    """Refuse a comparison of feature maps with whole classifiers."""
-    if against == "peers" and subject.manifest.conversion.returns == "features":
-        raise UsageError(
-            f"--against peers: {subject.label} returns feature maps, and the peers are whole classifiers; give a bundle of "
-            "--task classify, or use --against original"
-        )
 
 
 def _check_precision(subject: Ready, against: Against | None) -> None:

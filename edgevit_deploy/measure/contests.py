@@ -21,7 +21,7 @@ from edgevit_deploy.measure.subjects import Ready
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model
 from edgevit_deploy.model.peers import PEER_SIZE, PEERS, REFERENCE_PEER
 from edgevit_deploy.session import Array
-from edgevit_deploy.spec import QUANTISED
+from edgevit_deploy.spec import QUANTISED, Size
 from edgevit_deploy.verification.bundle import check_same_weights
 from edgevit_deploy.verification.replan import plan_of, plan_of_float32
 from edgevit_deploy.workbench import Step, Workbench
@@ -106,11 +106,21 @@ class Contest:
             for baseline in self.baselines
         ]
 
+    @property
+    def backbones(self) -> bool:
+        """Whether the bundles, and so their peers, return feature maps."""
+        return self.subjects[0].manifest.conversion.returns == "features"
+
+    @property
+    def peer_size(self) -> Size:
+        """Height and width of what the peers are given: the bundles' own where they are backbones."""
+        return _maps_at(self.subjects[0].manifest) or PEER_SIZE
+
     def _images(self, like: Candidate) -> Array:
         (images,) = like.feeds.values()
         if self.against != "peers":
             return images
-        shape = (len(images), 3, *PEER_SIZE)
+        shape = (len(images), 3, *self.peer_size)
         return np.random.default_rng(NOISE_SEED).standard_normal(shape, dtype=np.float32)
 
     def standings(self, benchmark: Benchmark) -> list[Standing]:
@@ -228,7 +238,14 @@ def _group(subject: Ready, against: Against) -> object:
     manifest = subject.manifest
     if against in ("original", "ablations"):
         return subject.label
-    return (manifest.target, manifest.precision, _scheme(subject)) if against == "peers" else question_of(manifest)
+    if against == "peers":
+        return (manifest.target, manifest.precision, _scheme(subject), _maps_at(manifest))
+    return question_of(manifest)
+
+
+def _maps_at(manifest: Manifest) -> Size | None:
+    """Return the image size of feature maps, at which the peers give theirs; None of a classifier."""
+    return manifest.model.image_size if manifest.conversion.returns == "features" else None
 
 
 def _scheme(subject: Ready) -> Scheme | None:
@@ -244,7 +261,8 @@ def _name(subject: Ready, others: Sequence[Ready], against: Against) -> str:
     schemes = [_scheme(other) for other in others if (other.manifest.target, other.manifest.precision) == kind]
     apart = [part.name for part in fields(Scheme) if len({getattr(scheme, part.name, None) for scheme in schemes}) > 1]
     choices = [f"{part} {shown(getattr(_scheme(subject), part))}" for part in apart]
-    return ", ".join([" ".join(kind), *choices])
+    maps = [f"maps at {size[0]}x{size[1]}"] if (size := _maps_at(subject.manifest)) else []
+    return ", ".join([" ".join(kind), *choices, *maps])
 
 
 def _plan(manifest: Manifest, against: Against, model: LoadedModel, host: ThisHost, batch: int) -> ExportPlan[Any]:

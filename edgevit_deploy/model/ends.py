@@ -1,6 +1,7 @@
 """The module that is exported and, in float64, the truth it is compared with: the network between its two ends."""
 
 import copy
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,14 @@ class PreparedModel(nn.Module):
         return y.softmax(dim=-1) if self.returns_probabilities and isinstance(y, Tensor) else y
 
 
+class Pyramid(nn.Module, ABC):
+    """A network of another kind that gives four feature maps."""
+
+    @abstractmethod
+    def features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(batch, 3, height, width) -> four times (batch, channels, height / stride, width / stride)."""
+
+
 class StageFeatures(nn.Module):
     """The feature maps that the four stages of a network end with (strides 4, 8, 16 and 32), as a dense backbone gives them."""
 
@@ -54,7 +63,7 @@ class StageFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(batch, 3, height, width) -> four times (batch, channels, height / stride, width / stride)."""
-        if isinstance(self.network, EdgeViT):
+        if isinstance(self.network, EdgeViT | Pyramid):
             return self.network.features(x)
         maps = []
         for name, module in self.network.named_children():

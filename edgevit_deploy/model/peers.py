@@ -6,16 +6,19 @@ as EdgeViT, with the same simplification and folding, but nobody has rewritten t
 
 import copy
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from edgevit_deploy.errors import MissingError, RunError, UsageError, did_you_mean
+from edgevit_deploy.errors import MissingError, RunError, UsageError, did_you_mean, first_line
+from edgevit_deploy.model.ends import Pyramid
 from edgevit_deploy.registry import requires
+from edgevit_deploy.spec import FEATURE_STRIDES, Size
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -41,6 +44,9 @@ PEERS = {
 }
 """The paper's name -> timm's."""
 
+SIZED = ("Swin-T",)
+"""Peers that are built for one image size."""
+
 PEER_SIZE = (224, 224)
 PEER_CLASSES = 1000
 
@@ -49,11 +55,15 @@ _declared: list[torch.library.Library] = []
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A network by its name in the paper, and what was done to it beyond a plain conversion."""
+    """A network by its name in the paper, and what was done to it beyond a plain conversion.
+
+    `channels` has those of its feature maps, where it is a backbone.
+    """
 
     name: str
     network: nn.Module
     given: str
+    channels: tuple[int, ...] = ()
 
 
 class ChannelsLast(nn.Module):
@@ -63,9 +73,21 @@ class ChannelsLast(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, 3, height, width) -> (batch, classes)."""
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        """(batch, 3, height, width) -> (batch, classes), or feature maps."""
         return self.network(x.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+
+
+class Backbone(Pyramid):
+    """A network of timm's that was made with `features_only`, as what is asked for feature maps."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(batch, 3, height, width) -> its maps, largest first."""
+        return tuple(self.network(x))
 
 
 def check_peer(name: str, *others: str) -> None:
@@ -88,16 +110,64 @@ def make_peer(name: str, seed: int) -> Peer:
     Raises:
         MissingError: timm is not installed.
     """
+    return _fused(name, _create(name, seed))
+
+
+def make_backbone(name: str, seed: int, size: Size) -> Peer:
+    """Build one of `PEERS` as a backbone: it gives the maps of the strides that EdgeViT's have, and has no head.
+
+    Args:
+        name: as the paper has it.
+        seed: of its weights.
+        size: height and width of the images.
+
+    Raises:
+        MissingError: timm is not installed.
+        UsageError: timm has no such maps of it, at this size.
+    """
+    timm = _timm()
+    try:
+        strides = timm.create_model(PEERS[name], pretrained=False, features_only=True).feature_info.reduction()
+        indices = tuple(strides.index(stride) for stride in FEATURE_STRIDES)
+    except ValueError as error:
+        raise UsageError(
+            f"timm's {name} has feature maps of the strides {_listed(strides)}, not {_listed(FEATURE_STRIDES)}"
+        ) from error
+    except (RuntimeError, AttributeError) as error:
+        raise UsageError(f"timm's {name} gives no feature maps ({first_line(error)})") from error
+    asked: dict[str, Any] = {"features_only": True, "out_indices": indices}
+    if name in SIZED:
+        asked["img_size"] = size
+    peer = _fused(name, _create(name, seed, **asked))
+    with torch.no_grad():
+        try:
+            shapes = [tuple(each.shape) for each in peer.network(torch.zeros(1, 3, *size))]
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f"timm's {name} takes no images of {size[0]}x{size[1]} ({first_line(error)})") from error
+    expected = [(size[0] // stride, size[1] // stride) for stride in FEATURE_STRIDES]
+    if [shape[2:] for shape in shapes] != expected:
+        raise UsageError(f"timm's {name} gives feature maps {_listed(shapes)}, which should end in {_listed(expected)}")
+    return replace(peer, channels=tuple(shape[1] for shape in shapes))
+
+
+def _listed(items: Iterable[object]) -> str:
+    return ", ".join(map(str, items))
+
+
+def _create(name: str, seed: int, **asked: Any) -> nn.Module:
     timm = _timm()
     fused = timm.layers.use_fused_attn()
     timm.layers.set_fused_attn(False)  # written out: PyTorch Mobile has no fused attention, and other converters take it apart
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network: nn.Module = timm.create_model(PEERS[name], pretrained=False)
+            network: nn.Module = timm.create_model(PEERS[name], pretrained=False, **asked)
     finally:
         timm.layers.set_fused_attn(fused)
-    network.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False)
+
+
+def _fused(name: str, network: nn.Module) -> Peer:
     fusable = [module for module in network.modules() if callable(getattr(module, "fuse", None))]
     if not fusable:
         return Peer(name=name, network=network, given="as timm builds it")

@@ -22,7 +22,7 @@ from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Quantisation
 from edgevit_deploy.formats.executorch import PteFile, read_pte_file
 from edgevit_deploy.formats.executorch.stored import read_stored
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.spec import Placement, Precision
+from edgevit_deploy.spec import Placement, Precision, Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,6 +42,7 @@ SOME_OUTSIDE = (
 )
 CAST_OUTSIDE = "One of them makes floats of the input's bytes: XNNPACK's partitioner takes no such conversion."
 INTEGER_WEIGHT, QUANTISE, DEQUANTISE = "dequantize_per_channel", "quantize_per_tensor", "dequantize_per_tensor"
+ORDER = "The method returns its outputs without names, in the order of the manifest: {names}."
 ONE_SHAPE = "Batch {batch} and {height} x {width} only: ExecuTorch plans its memory for one shape."
 
 
@@ -78,6 +79,7 @@ class ExecuTorchExporter(Exporter[ExecuTorchOptions]):
     packages: ClassVar[tuple[str, ...]] = ("executorch",)
     extra: ClassVar[str | None] = "executorch"
     options_type: ClassVar[type[ExecuTorchOptions]] = ExecuTorchOptions
+    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features")
     dynamic_batch: ClassVar[bool] = False
     dynamic_size: ClassVar[bool] = False
     usage: ClassVar[str] = usage_beside(__file__)
@@ -93,7 +95,7 @@ class ExecuTorchExporter(Exporter[ExecuTorchOptions]):
         path = folder / FILE_NAME
         lowered = lower(module if plan.scheme is None else _with_integers(module), plan.example())
         path.write_bytes(lowered.content)
-        written = check_written(path, lowered)
+        written = check_written(path, lowered, plan.outputs_at(plan.batch, plan.image_size))
         return Artifact(
             target=self.target,
             path=path,
@@ -164,11 +166,11 @@ def count_operators(graph: Any) -> dict[str, int]:
     return dict(Counter(names).most_common())
 
 
-def check_written(path: Path, lowered: Lowered) -> PteFile:
+def check_written(path: Path, lowered: Lowered, outputs: tuple[tuple[int, ...], ...]) -> PteFile:
     """Read a written program back and compare it with the graph that it was made from.
 
     Raises:
-        ExportError: another number of delegates, another backend, or what the runtime would refuse.
+        ExportError: another number of delegates, another backend, other outputs, or what the runtime would refuse.
     """
     try:
         written = read_pte_file(path)
@@ -178,6 +180,8 @@ def check_written(path: Path, lowered: Lowered) -> PteFile:
         raise ExportError(f"ExecuTorch wrote what could not be run: {'; '.join(objections)}")
     if written.delegate_calls != lowered.delegates:
         raise ExportError(f"{path.name} has {written.delegate_calls} delegates, its graph had {lowered.delegates}")
+    if written.outputs != outputs:
+        raise ExportError(f"{path.name}: outputs in the written file: {written.outputs}, asked for: {outputs}")
     return written
 
 
@@ -204,6 +208,8 @@ def _notes(written: PteFile, plan: ExportPlan[ExecuTorchOptions], operators: dic
             yield CAST_OUTSIDE
     else:
         yield ALL_DELEGATED
+    if len(plan.outputs) > 1:
+        yield ORDER.format(names=", ".join(spec.name for spec in plan.outputs))
     yield ONE_SHAPE.format(batch=plan.batch, height=height, width=width)
     yield FP32_ONLY if plan.scheme is None else _rounded(operators, plan.input_spec().dtype)
 

@@ -18,7 +18,7 @@ from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Quantisation
 from edgevit_deploy.formats.litert import SIGNATURE, read_stored
 from edgevit_deploy.formats.litert.metadata import read_description
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.spec import Placement, Precision, TensorSpec
+from edgevit_deploy.spec import Placement, Precision, Task, TensorSpec
 from edgevit_deploy.spec.description import Description
 from export.litert.convert import Integers, Written, convert_in_child
 from export.litert.metadata import add_metadata
@@ -31,13 +31,14 @@ TOOLS = ("litert-torch", "litert-converter", "ai-edge-litert")
 
 ONE_SHAPE = "Batch {batch} and {height} x {width} only: the shapes are fixed in the file."
 NAMES = (
-    "The signature `{signature}` calls the input `{input}` and the output `{output}`, with the shapes of the manifest; names "
-    "of tensors are the converter's own."
+    "The signature `{signature}` calls the input `{input}` and the {outputs}, with the shapes of the manifest; names of "
+    "tensors are the converter's own."
 )
 METADATA = (
     "It has TensorFlow Lite's metadata: description, normalisation of pixels, labels. The input is planar: the Task Library's "
     "image classes, and code that is generated from metadata, hand over interleaved pixels, so neither runs this file."
 )
+WITHOUT_LABELS = METADATA.replace(", normalisation of pixels, labels.", " and normalisation of pixels.")
 NO_LABELS = "No labels are in them, since nobody named the classes."
 ONE_PARTITION = (
     "XNNPACK runs all {operators} operators as one partition (ai-edge-litert {version}, on the CPU that converted it)."
@@ -109,6 +110,7 @@ class LiteRTExporter(Exporter[LiteRTOptions]):
 
     extra: ClassVar[str | None] = "litert"
     options_type: ClassVar[type[LiteRTOptions]] = LiteRTOptions
+    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features")
     dynamic_batch: ClassVar[bool] = False
     dynamic_size: ClassVar[bool] = False
     usage: ClassVar[str] = usage_beside(__file__)
@@ -124,7 +126,7 @@ class LiteRTExporter(Exporter[LiteRTOptions]):
         path = folder / FILE_NAME
         inputs, outputs = (plan.input_spec(),), plan.outputs
         integers = None if plan.scheme is None else Integers(scheme=plan.scheme, ranges=plan.ranges)
-        written = convert_in_child(module, path, inputs[0], outputs[0].name, integers=integers)
+        written = convert_in_child(module, path, inputs[0], tuple(output.name for output in outputs), integers=integers)
         check_written(written, inputs, outputs)
         add_metadata(path, plan)
         if plan.scheme is not None:
@@ -137,7 +139,7 @@ class LiteRTExporter(Exporter[LiteRTOptions]):
             tools={name: version(name) for name in (*TOOLS, *(["ai-edge-quantizer"] if integers else []))},
             operators=written.operators,
             placements={"XNNPACK": Placement(partitions=written.partitions, outside=written.outside)},
-            notes=tuple(_notes(plan, written, outputs[0].name)),
+            notes=tuple(_notes(plan, written)),
         )
 
     def stored(self, artifact: Artifact) -> Stored:
@@ -181,11 +183,16 @@ def check_rounded(written: Written, module: "nn.Module", scheme: Scheme) -> None
         raise ExportError(f"{FILE_NAME}: {written.rounded} operators are rounded in the written file, {asked} were to be")
 
 
-def _notes(plan: ExportPlan[LiteRTOptions], written: Written, output_name: str) -> Iterator[str]:
+def _notes(plan: ExportPlan[LiteRTOptions], written: Written) -> Iterator[str]:
     height, width = plan.image_size
     yield ONE_SHAPE.format(batch=plan.batch, height=height, width=width)
-    yield NAMES.format(signature=SIGNATURE, input=plan.input_spec().name, output=output_name)
-    yield METADATA if plan.labels else f"{METADATA} {NO_LABELS}"
+    names = ", ".join(f"`{output.name}`" for output in plan.outputs)
+    called = f"output{'s' if len(plan.outputs) > 1 else ''} {names}"
+    yield NAMES.format(signature=SIGNATURE, input=plan.input_spec().name, outputs=called)
+    if plan.returns == "features":
+        yield WITHOUT_LABELS
+    else:
+        yield METADATA if plan.labels else f"{METADATA} {NO_LABELS}"
     runtime = version("ai-edge-litert")
     if written.outside or written.partitions != 1:
         outside = ", ".join(f"{count} {name}" for name, count in written.outside.items()) or "nothing"

@@ -46,7 +46,7 @@ class Written:
 
     Attributes:
         inputs: of its one signature.
-        outputs: of its one signature.
+        outputs: of its one signature, in the order of the file's, by which metadata describe them.
         operators: how many there are of each, before any delegate takes them.
         partitions: how many pieces of the graph XNNPACK runs.
         outside: operators that are left to the interpreter's own kernels.
@@ -73,17 +73,17 @@ def convert_in_child(
     module: "nn.Module",
     path: Path,
     input_spec: TensorSpec,
-    output_name: str,
+    output_names: tuple[str, ...],
     code: str = CHILD,
     integers: Integers | None = None,
 ) -> Written:
     """Convert a module to a `.tflite` in a child process and return what the file holds.
 
     Args:
-        module: evaluation mode, with one input and one output.
+        module: evaluation mode, with one input, and one output or a tuple.
         path: where to write.
         input_spec: of the input, all sizes fixed; its name becomes the signature's.
-        output_name: the signature's name of the output.
+        output_names: the signature's names of the outputs.
         code: what the child runs.
         integers: to what it is rounded; None leaves it in floating point.
 
@@ -95,7 +95,8 @@ def convert_in_child(
     with scratch_beside(path.parent) as scratch:
         source, raw, answer = (scratch / name for name in ("module.pt", path.name, "answer.json"))
         torch.save((module, integers), source)
-        arguments = [str(source), str(raw), str(answer), msgspec.json.encode(input_spec).decode(), output_name]
+        ends = [msgspec.json.encode(end).decode() for end in (input_spec, output_names)]
+        arguments = [str(source), str(raw), str(answer), *ends]
         try:
             ended = run_once(python(code, *arguments), timeout_s=CONVERT_TIMEOUT_S)
         except ChildFailure as failure:
@@ -109,30 +110,33 @@ def convert_in_child(
     return said.written
 
 
-def serve(source: str, destination: str, answer: str, input_spec: str, output_name: str) -> None:
+def serve(source: str, destination: str, answer: str, input_spec: str, output_names: str) -> None:
     """Be the child: convert the module of a file that the parent wrote, look at the result, and write one answer."""
     import torch
 
     from edgevit_deploy.model.peers import make_torchvision_importable
 
-    spec, path = msgspec.json.decode(input_spec, type=TensorSpec), Path(destination)
+    spec, names = msgspec.json.decode(input_spec, type=TensorSpec), msgspec.json.decode(output_names, type=tuple[str, ...])
+    path = Path(destination)
     make_torchvision_importable()  # the module may be a peer, whose classes are timm's
     try:
         module, integers = torch.load(source, weights_only=False)  # the parent's own, from its scratch folder
         if integers is None:
-            convert(module, path, spec, output_name)
+            convert(module, path, spec, names)
         else:
-            convert_rounded(module, path, spec, output_name, integers)
+            convert_rounded(module, path, spec, names, integers)
         said = Answer(written=look_at(path))
     except Exception as error:  # noqa: BLE001 - the converter has no exception of its own; whatever it raises is the answer
         said = Answer(error=f"{type(error).__name__}: {first_line(error)}")
     Path(answer).write_bytes(msgspec.json.encode(said))
 
 
-def convert(module: "nn.Module", destination: Path, input_spec: TensorSpec, output_name: str) -> None:
+def convert(module: "nn.Module", destination: Path, input_spec: TensorSpec, output_names: tuple[str, ...]) -> None:
     """Convert a module; the names of a signature come from those of keyword arguments and of a dictionary."""
     import litert_torch
     import torch
+
+    from edgevit_deploy.model.ends import as_tuple
 
     class Named(torch.nn.Module):
         def __init__(self, module: torch.nn.Module) -> None:
@@ -140,18 +144,20 @@ def convert(module: "nn.Module", destination: Path, input_spec: TensorSpec, outp
             self.module = module
 
         def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-            return {output_name: self.module(*inputs.values())}
+            return dict(zip(output_names, as_tuple(self.module(*inputs.values())), strict=True))
 
     example = zeros([int(size) for size in input_spec.shape], input_spec.dtype)
     litert_torch.convert(Named(module).eval(), sample_kwargs={input_spec.name: example}).export(str(destination))
 
 
-def convert_rounded(module: "nn.Module", destination: Path, input_spec: TensorSpec, output_name: str, integers: Integers) -> None:
+def convert_rounded(
+    module: "nn.Module", destination: Path, input_spec: TensorSpec, output_names: tuple[str, ...], integers: Integers
+) -> None:
     """Convert a module to a float file beside the destination, and round that."""
     from export.litert.quantise import quantise
 
     floats = destination.with_suffix(".float.tflite")
-    convert(module, floats, input_spec, output_name)
+    convert(module, floats, input_spec, output_names)
     quantise(floats, destination, module.get_submodule("network"), integers.scheme, integers.ranges)
 
 
@@ -163,16 +169,14 @@ def look_at(path: Path) -> Written:
     interpreter.allocate_tensors()  # only now the delegate takes its operators
     nodes = interpreter._get_ops_details()
     signature = find_signature(interpreter)
+    places = [int(detail["index"]) for detail in interpreter.get_output_details()]
+    outputs = sorted(signature.get_output_details().items(), key=lambda output: places.index(int(output[1]["index"])))
     return Written(
         inputs=read_ends(signature.get_input_details()),
-        outputs=read_ends(signature.get_output_details()),
+        outputs=read_ends(dict(outputs)),
         operators=_count(node for node in nodes if node["op_name"] != DELEGATE),
         partitions=sum(node["op_name"] == DELEGATE for node in nodes),
-        outside=_count(
-            node
-            for node in executed(nodes, {int(detail["index"]) for detail in interpreter.get_output_details()})
-            if node["op_name"] != DELEGATE
-        ),
+        outside=_count(node for node in executed(nodes, set(places)) if node["op_name"] != DELEGATE),
         rounded=sum(operator.scales is not None for operator in read_operators(path)),
     )
 

@@ -51,6 +51,7 @@ PLANAR = (
 MEANINGS = {
     "logits": "One logit for each class, in the order of the labels; a softmax gives probabilities",
     "probabilities": "Probability of each class, in the order of the labels",
+    "features": "Feature map that this stage ends with: (batch, channel, height, width)",
 }
 
 Offset = int
@@ -168,14 +169,14 @@ def metadata_of(plan: ExportPlan[Any]) -> bytes:
     """Return the metadata of a file: its name, what it takes and gives."""
     import flatbuffers
 
-    spec, (output,) = plan.spec, plan.outputs
+    spec = plan.spec
     builder = flatbuffers.Builder(2048)
     about = (
-        f"EdgeViT ({spec.variant}): classifies an RGB image into {spec.num_classes} classes; {plan.precision}. manifest.json "
-        "beside the file has what of the preprocessing cannot be said here."
+        f"EdgeViT ({spec.variant}): {plan.purpose()}; {plan.precision}. manifest.json beside the file has what of the "
+        "preprocessing cannot be said here."
     )
-    source, result = _source(builder, plan), _result(builder, plan, output.name)
-    graph = _table(builder, 4, {2: _tables(builder, [source]), 3: _tables(builder, [result])})
+    source, results = _source(builder, plan), [_result(builder, plan, output.name) for output in plan.outputs]
+    graph = _table(builder, 4, {2: _tables(builder, [source]), 3: _tables(builder, results)})
     texts = {0: spec.variant, 1: about, 2: VERSION, 4: AUTHOR, 5: LICENSE, 7: PARSER}
     fields = {field: builder.CreateString(text) for field, text in texts.items()}
     builder.Finish(_table(builder, 8, {**fields, 3: _tables(builder, [graph])}), file_identifier=METADATA_IDENTIFIER)
@@ -204,7 +205,7 @@ def _source(builder: Any, plan: ExportPlan[Any]) -> Offset:
 
 
 def _result(builder: Any, plan: ExportPlan[Any], name: str) -> Offset:
-    """Describe the output, and name the file of its labels."""
+    """Describe an output, and name the file of its labels."""
     content = _union(builder, FEATURE_PROPERTIES, _table(builder, 0, {}), 3)
     fields = {0: builder.CreateString(name), 1: builder.CreateString(MEANINGS[plan.returns]), 3: content}
     if plan.labels:

@@ -6,7 +6,7 @@ does not load. So what it says is read, and what it writes is counted, layer by 
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, ClassVar
 from edgevit_deploy.deploy.form import Form, form_beside
 from edgevit_deploy.errors import ExportError, RunError, UsageError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
-from edgevit_deploy.formats.ncnn import BIN_NAME, ENDS, PARAM_NAME, NcnnModel, ask_for_bf16_storage, read_ncnn_model
+from edgevit_deploy.formats.ncnn import BIN_NAME, PARAM_NAME, NcnnModel, ask_for_bf16_storage, ends_of, read_ncnn_model
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.process.child import ChildFailure, NotStarted, how_it_ended, run_once
 from edgevit_deploy.process.scratch import scratch_beside
 from edgevit_deploy.registry import install_command
-from edgevit_deploy.spec import Graph, InputKind, Precision, Size
+from edgevit_deploy.spec import Graph, InputKind, Precision, Size, Task, TensorSpec
 from export.torchscript import trace
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ GROUPED = (
     "its Reshape and what reads it as lines that are no layers; convert edgevit_xxs, or another ablation than edgevit_xxs_lsa"
 )
 ONE_SIZE = "Batch 1 and {height} x {width} only: ncnn has no batch axis, and model.param has this size in its reshapes."
-NAMES = "ncnn calls the input in0 and the output out0: in the manifest `{input}` and `{output}`, with a batch axis of 1 in front."
+NAMES = "ncnn calls the input in0 and the {outputs}: {manifest}, with a batch axis of 1 in front."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +95,7 @@ class NcnnExporter(Exporter[NcnnOptions]):
 
     extra: ClassVar[str | None] = "ncnn"
     options_type: ClassVar[type[NcnnOptions]] = NcnnOptions
+    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features")
     graphs: ClassVar[tuple[Graph, ...]] = ("deploy",)
     one_image: ClassVar[bool] = True
     dynamic_batch: ClassVar[bool] = False
@@ -145,7 +146,7 @@ class NcnnExporter(Exporter[NcnnOptions]):
             path.mkdir()
             for name in (PARAM_NAME, BIN_NAME):
                 (written / name).rename(path / name)
-        model = check_written(path, plan.precision)
+        model = check_written(path, plan.precision, len(plan.outputs))
         return Artifact(
             target=self.target,
             path=path,
@@ -154,7 +155,7 @@ class NcnnExporter(Exporter[NcnnOptions]):
             tools={"pnnx": version("pnnx")},
             operators=model.operator_counts(),
             facts=_facts(path, model),
-            notes=tuple(_notes(plan, plan.returns)),
+            notes=tuple(_notes(plan)),
         )
 
 
@@ -230,7 +231,7 @@ def check_same_layers(half: Path, single: Path) -> None:
             raise ExportError(f"pnnx wrote another layer in fp16 ({line.strip()}) than in fp32 ({twin.strip()})")
 
 
-def check_written(path: Path, precision: Precision) -> NcnnModel:
+def check_written(path: Path, precision: Precision, outputs: int = 1) -> NcnnModel:
     """Read a written model back, and compare it with what was asked for.
 
     Raises:
@@ -241,7 +242,7 @@ def check_written(path: Path, precision: Precision) -> NcnnModel:
     except RunError as error:
         raise ExportError(f"pnnx wrote what ncnn could not run: {error}") from error
     found = {"weights": set(model.tagged), "inputs and outputs": model.ends(), "bf16 storage": model.bf16_storage}
-    asked = {"weights": {STORAGES[precision]}, "inputs and outputs": ENDS, "bf16 storage": precision == "bf16"}
+    asked = {"weights": {STORAGES[precision]}, "inputs and outputs": ends_of(outputs), "bf16 storage": precision == "bf16"}
     for what, value in asked.items():
         if found[what] != value:
             raise ExportError(f"{path.name}: {what} in the written files: {found[what]}, asked for: {value}")
@@ -267,8 +268,19 @@ def _list(objections: list[str]) -> str:
     return f": {objections[0]}{more}"
 
 
-def _notes(plan: ExportPlan[NcnnOptions], output_name: str) -> Iterator[str]:
+def _notes(plan: ExportPlan[NcnnOptions]) -> Iterator[str]:
     height, width = plan.image_size
     yield OPTIONS[plan.precision]
     yield ONE_SIZE.format(height=height, width=width)
-    yield NAMES.format(input=plan.input_spec().name, output=output_name)
+    yield _names(plan.input_spec(), plan.outputs)
+
+
+def _names(source: TensorSpec, outputs: tuple[TensorSpec, ...]) -> str:
+    """Say what ncnn calls the ends of a model."""
+    (_, blobs), names = ends_of(len(outputs)), [f"`{spec.name}`" for spec in outputs]
+    called = [f"output{'s' if len(blobs) > 1 else ''} {_and(blobs)}", f"in the manifest `{source.name}` and {_and(names)}"]
+    return NAMES.format(outputs=called[0], manifest=called[1])
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

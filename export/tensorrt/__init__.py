@@ -18,7 +18,7 @@ from edgevit_deploy.formats.tensorrt.library import LIBRARIES, Flavor, Library, 
 from edgevit_deploy.formats.tensorrt.probe import Capability, capability, describe
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.registry import Availability
-from edgevit_deploy.spec import DYNAMIC_BATCHES, SIZE_STEP, Placement, Precision
+from edgevit_deploy.spec import DYNAMIC_BATCHES, SIZE_STEP, Placement, Precision, Task
 from export.onnx import OnnxExporter, OnnxOptions
 from export.tensorrt.engine import BuildSettings, build_engine, inspect_engine
 
@@ -135,6 +135,7 @@ class TensorRTExporter(Exporter[TensorRTOptions]):
 
     extra = "tensorrt-rtx"
     options_type = TensorRTOptions
+    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features")
     smallest_side = 2 * SIZE_STEP
     """TensorRT-RTX cannot build one step (`refuse`); the full TensorRT can."""
 

@@ -15,7 +15,7 @@ from edgevit_deploy.errors import ExportError, UsageError, first_line
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, usage_beside
 from edgevit_deploy.formats.torchscript import NEWEST_BYTECODE, count_calls, read_lite_file
 from edgevit_deploy.parity.bounds import NoiseMultiple
-from edgevit_deploy.spec import Precision
+from edgevit_deploy.spec import Precision, Task
 from export.torchscript.write import Promise, quiet, write_file, write_in_child
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ OPTIMISED = (
     "optimize_for_mobile was applied: convolutions and linear maps are prepacked for XNNPACK, and only a runtime with XNNPACK "
     "loads the file."
 )
+ORDER = "The file returns a tuple without names, in the order of the manifest: {names}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,7 @@ class TorchScriptExporter(Exporter[TorchScriptOptions]):
     )
     packages: ClassVar[tuple[str, ...]] = ("torch",)
     options_type: ClassVar[type[TorchScriptOptions]] = TorchScriptOptions
+    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features")
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = True
     strided: ClassVar[bool] = True
@@ -130,10 +132,11 @@ class TorchScriptExporter(Exporter[TorchScriptOptions]):
 
 def make_promise(plan: ExportPlan[TorchScriptOptions]) -> Promise:
     """Return every input shape at which the file must run: the traced one, and others along each free axis."""
+    proven = [(batch, size) for size in plan.proven_sizes() for batch in plan.proven_batches()]
     return Promise(
-        shapes=tuple((batch, 3, *size) for size in plan.proven_sizes() for batch in plan.proven_batches()),
+        shapes=tuple((batch, 3, *size) for batch, size in proven),
+        outputs=tuple(plan.outputs_at(batch, size) for batch, size in proven),
         dtype=plan.input_spec().dtype,
-        values=int(plan.outputs[0].shape[1]),
         bundled_inputs=plan.options.bundled_inputs,
     )
 
@@ -181,6 +184,8 @@ def _has_xnnpack() -> bool:
 def _notes(plan: ExportPlan[TorchScriptOptions]) -> Iterator[str]:
     yield f"Bytecode version {NEWEST_BYTECODE} at most and only operators that PyTorch Mobile 1.13 has: read back from the file."
     yield DEPRECATED
+    if len(plan.outputs) > 1:
+        yield ORDER.format(names=", ".join(spec.name for spec in plan.outputs))
     yield OPTIMISED if plan.options.optimize_for_mobile else NOT_OPTIMISED
     if not (plan.dynamic_batch and plan.dynamic_size):
         yield ANY_SIZE

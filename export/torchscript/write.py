@@ -1,14 +1,15 @@
 """Writing a `.ptl`: PyTorch's deprecated lite writer, what is left out of its archive, and the checks of what was written."""
 
 import io
-import json
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from edgevit_deploy.errors import ExportError, first_line
 from edgevit_deploy.exporter import zeros
@@ -24,11 +25,14 @@ CHILD_TIMEOUT_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """What a written file must do: run on each input shape of a type (the first is bundled, if asked), return (batch, values)."""
+    """What a written file must do: run on each input shape of a type, and return outputs of such shapes for it, in that order.
+
+    The first input is bundled, if asked.
+    """
 
     shapes: tuple[Shape, ...]
+    outputs: tuple[tuple[Shape, ...], ...]
     dtype: str
-    values: int
     bundled_inputs: bool
 
 
@@ -79,6 +83,8 @@ def run_as_promised(path: Path, promise: Promise) -> None:
     import torch
     from torch.jit import mobile
 
+    from edgevit_deploy.model.ends import as_tuple
+
     def refuse_unless_equal(what: str, found: object, expected: object) -> None:
         if found != expected:
             raise ExportError(f"{path.name}: {what} should be {expected}, the written file has {found}")
@@ -86,9 +92,9 @@ def run_as_promised(path: Path, promise: Promise) -> None:
     with torch.inference_mode():
         try:
             program = mobile._load_for_lite_interpreter(str(path))  # type: ignore[no-untyped-call]
-            for shape in promise.shapes:
-                output = program(zeros(shape, promise.dtype))
-                refuse_unless_equal(f"the output for {shape}", tuple(output.shape), (shape[0], promise.values))
+            for shape, expected in zip(promise.shapes, promise.outputs, strict=True):
+                outputs = as_tuple(program(zeros(shape, promise.dtype)))
+                refuse_unless_equal(f"what it returns for {shape}", tuple(tuple(output.shape) for output in outputs), expected)
             if promise.bundled_inputs:
                 bundled = [(tuple(example.shape), example.dtype) for (example,) in program.run_method("get_all_bundled_inputs")]
                 refuse_unless_equal("the bundled inputs", bundled, [(promise.shapes[0], getattr(torch, promise.dtype))])
@@ -107,7 +113,9 @@ def write_in_child(program: Any, path: Path, promise: Promise, code: str = CHILD
         with quiet():
             program.save(str(source))
         try:
-            ended = run_once(python(code, str(source), str(path), json.dumps(asdict(promise))), timeout_s=CHILD_TIMEOUT_S)
+            ended = run_once(
+                python(code, str(source), str(path), msgspec.json.encode(promise).decode()), timeout_s=CHILD_TIMEOUT_S
+            )
         except ChildFailure as failure:
             raise ExportError(f"optimize_for_mobile {failure}; leave out --optimize-for-mobile") from failure
     if ended.status:
@@ -119,10 +127,8 @@ def optimise_and_write(source: str, destination: str, promise: str) -> None:
     import torch
     from torch.utils.mobile_optimizer import optimize_for_mobile
 
-    terms = json.loads(promise)
-    shapes = tuple(tuple(shape) for shape in terms["shapes"])
     program = optimize_for_mobile(torch.jit.load(source))  # type: ignore[no-untyped-call]
-    write_file(program, Path(destination), Promise(**{**terms, "shapes": shapes}))
+    write_file(program, Path(destination), msgspec.json.decode(promise, type=Promise))
 
 
 @contextmanager

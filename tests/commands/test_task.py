@@ -80,5 +80,19 @@ def test_other_commands_take_such_a_bundle_or_say_that_they_need_classes(
         assert run([*tokens, str(bundle)]) == 0
     assert "this bundle returns features; drop --images" in expect_error(2, "verify", bundle, "--images", pictures)
     assert "returns features" in expect_error(2, "evaluate", bundle, "--data", pictures)
-    message = expect_error(2, "bench", bundle, "--against", "peers", "--peer", "MobileNetV2")
-    assert "returns feature maps, and the peers are whole classifiers" in message
+    message = expect_error(2, "app", "cpp", bundle, "--output", tmp_path / "app")
+    assert "the cpp sample loads" in message or "a sample shows classes" in message
+
+
+@pytest.mark.nightly
+def test_bench_times_backbones_beside_the_peers_of_the_same_size_and_names_those_without(
+    fake_target: None, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgevit_deploy.measure.contests.PEERS", {"MobileNetV2": "", "DeiT-Ti": ""})
+    assert run([*FEATURES, "--output", str(tmp_path)]) == 0
+    bundle = str(tmp_path / "fake-fp32")
+    capfd.readouterr()
+    assert run(["bench", bundle, "--against", "peers", "--runs", "20", "--json"]) == 0
+    (contest,) = json.loads(capfd.readouterr().out)["against"]
+    assert {entry["label"] for entry in contest["standings"]} == {bundle, "MobileNetV2"}
+    assert [entry["label"] for entry in contest["rejected"]] == ["DeiT-Ti"]

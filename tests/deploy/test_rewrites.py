@@ -10,6 +10,7 @@ from edgevit_deploy import create_model
 from edgevit_deploy.deploy.attention_forms import batch_attention, einsum_attention, pack_attention, stack_attention
 from edgevit_deploy.deploy.carry_value_bias import carry_value_bias
 from edgevit_deploy.deploy.centre_patch_embed import centre_patch_embed
+from edgevit_deploy.deploy.centre_values import centre_values
 from edgevit_deploy.deploy.chains import Attention, ChannelNorm, LocalProp, MeanPool, Residual, Sampler, chain
 from edgevit_deploy.deploy.channels_last import to_channels_last
 from edgevit_deploy.deploy.drop_key_bias import drop_key_bias
@@ -67,7 +68,7 @@ def expected_counts(model: EdgeViT) -> dict[Rewrite, int]:
         sample_first: sampled,
         **dict.fromkeys((shuffle_local_prop, tile_local_prop, upsample_local_prop, multiply_local_prop), sampled),
         **dict.fromkeys((sample_by_slice, sample_by_depthwise), sampled),
-        **dict.fromkeys((pack_attention, stack_attention, batch_attention, einsum_attention), blocks),
+        **dict.fromkeys((centre_values, pack_attention, stack_attention, batch_attention, einsum_attention), blocks),
         **dict.fromkeys((norm_by_means, norm_by_convolutions), 4 + 2 * blocks + sampled),
         **dict.fromkeys((feed_forward_on_tokens, to_channels_last), sampled + blocks),
         fold_norm_affine: 2 * blocks,  # before the delegates are sampled first; after that, each one's norm too
@@ -117,9 +118,17 @@ def test_each_rewrite_alone_is_exact(rewrite: Rewrite) -> None:
 
 EXTREMES = (
     Form(norm="mean", norm_affine="folded", local_prop="multiply"),
-    Form(norm="mean", patch_embed="centred", norm_affine="folded", attention="bmm", sampler="slice"),
+    Form(norm="mean", patch_embed="centred", norm_affine="folded", values="centred", attention="bmm", sampler="slice"),
     Form(norm="convolutions", patch_embed="centred", attention="packed", sampler="depthwise", local_prop="tile"),
-    Form(local_prop="kept", norm_affine="folded", attention="packed", feed_forward="tokens", memory="channels_last"),
+    Form(local_prop="shuffle", values="centred", attention="stacked", pool="two_axes"),
+    Form(
+        local_prop="kept",
+        norm_affine="folded",
+        values="centred",
+        attention="packed",
+        feed_forward="tokens",
+        memory="channels_last",
+    ),
 )
 
 
@@ -142,6 +151,7 @@ def test_every_choice_has_a_rewrite_or_is_how_the_graph_is_laid_open() -> None:
         ("norm_affine", "kept"),
         ("patch_embed", "kept"),
         ("sampler", "max_pool"),
+        ("values", "kept"),
         ("attention", "split"),
         ("feed_forward", "conv"),
         ("norm", "channels_last"),
@@ -150,6 +160,15 @@ def test_every_choice_has_a_rewrite_or_is_how_the_graph_is_laid_open() -> None:
         ("position", "kept"),
         ("memory", "contiguous"),
     }
+
+
+def test_what_a_softmax_sums_up_wrongly_does_not_reach_centred_values_that_are_alike() -> None:
+    """A kernel that adds up a thousand products, each sum rounded the same way, is as one whose weights do not sum to 1."""
+    attention = Attention(small_network(0).get_submodule("blocks4.0.SelfAttn.attn"))
+    weights, values = torch.full((1, 1, 4, 4), 0.25 * (1 + 1e-4)), torch.full((1, 1, 4, 2), 3.0)
+    assert torch.allclose(attention.mix(weights, values), values * (1 + 1e-4), rtol=1e-6, atol=0)
+    centre_values(nn.Sequential(attention))
+    assert torch.equal(attention.mix(weights, values), values)
 
 
 def test_a_head_without_a_bias_gets_one() -> None:
@@ -218,7 +237,7 @@ class TestWhereRewritesDoNotApply:
         assert sample_by_slice(nn.Sequential(nn.MaxPool2d(2, 2))) == 0  # the largest of four, not the first
         assert sample_by_depthwise(nn.Sequential(Sampler(2))) == 0  # nothing says how many channels
 
-    @pytest.mark.parametrize("rewrite", [pack_attention, stack_attention, batch_attention, einsum_attention])
+    @pytest.mark.parametrize("rewrite", [centre_values, pack_attention, stack_attention, batch_attention, einsum_attention])
     def test_attention_forms(self, rewrite: Rewrite) -> None:
         assert rewrite(nn.Sequential(nn.MultiheadAttention(8, 2))) == 0
 

@@ -108,8 +108,13 @@ def test_only_a_classifier_of_pictures_is_announced_to_the_preview(classifier: b
     assert shown.own.get("com.apple.coreml.model.preview.type") == (
         "imageClassifier" if classifier and takes == "image" else None
     )
-    assert list(shown.ends) == ["input", *(["classLabel", "classLabel_probs"] if classifier else ["probabilities"])]
+    assert list(shown.ends) == ["input", *(["classLabel", "classLabel_probs"] if classifier else ["logits"])]
     assert ("0 to 255" in shown.ends["input"]) == (takes == "image")
+
+
+def test_a_classifier_of_feature_maps_is_refused() -> None:
+    with pytest.raises(UsageError, match="--classifier returns classes, and --task features none"):
+        SMALL.exporter.refuse(SMALL.plan_of(options=options(classifier=True), returns="features"))
 
 
 @pytest.mark.slow

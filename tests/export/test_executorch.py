@@ -113,13 +113,15 @@ def test_what_is_recorded_is_what_executorch_itself_reads(request: pytest.Fixtur
 @pytest.mark.slow
 def test_another_number_of_delegates_is_refused(deployed: Artifact, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"model\.pte has 1 delegates, its graph had 2"):
-        check_written(deployed.path, Lowered(content=b"", delegates=2, operators={}))
+        check_written(deployed.path, Lowered(content=b"", delegates=2, operators={}), ((1, 10),))
+    with pytest.raises(ExportError, match=r"outputs in the written file: \(\(1, 10\),\), asked for: \(\(1, 10\), \(1, 10\)\)"):
+        check_written(deployed.path, Lowered(content=b"", delegates=1, operators={}), ((1, 10), (1, 10)))
     (tmp_path / "model.pte").write_bytes(deployed.path.read_bytes().replace(b"XnnpackBackend", b"AnotherBackend"))
     with pytest.raises(ExportError, match=r"could not be run: it has a delegate for 'AnotherBackend'"):
-        check_written(tmp_path / "model.pte", Lowered(content=b"", delegates=1, operators={}))
+        check_written(tmp_path / "model.pte", Lowered(content=b"", delegates=1, operators={}), ((1, 10),))
     (tmp_path / "model.pte").write_bytes(b"no program")
     with pytest.raises(ExportError, match=r"wrote what it could not run: model\.pte is no ExecuTorch program"):
-        check_written(tmp_path / "model.pte", Lowered(content=b"", delegates=1, operators={}))
+        check_written(tmp_path / "model.pte", Lowered(content=b"", delegates=1, operators={}), ((1, 10),))
 
 
 class Undecided(nn.Module):

@@ -42,7 +42,7 @@ def spec(*shape: int) -> TensorSpec:
 
 
 def written(module: nn.Module, folder: Path, *shape: int) -> Written:
-    return convert_in_child(module.eval().requires_grad_(False), folder / "model.tflite", spec(*shape), "logits")
+    return convert_in_child(module.eval().requires_grad_(False), folder / "model.tflite", spec(*shape), ("logits",))
 
 
 def error_of(artifact: Artifact, path: Path) -> float:
@@ -213,14 +213,14 @@ def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(tmp_path: Path)
 )
 def test_a_child_that_fails_is_one_line(tmp_path: Path, code: str, message: str) -> None:
     with pytest.raises(ExportError, match=message):
-        convert_in_child(nn.Identity(), tmp_path / "model.tflite", spec(1, 2), "logits", code)
+        convert_in_child(nn.Identity(), tmp_path / "model.tflite", spec(1, 2), ("logits",), code)
     assert left_in(tmp_path) == []
 
 
 def test_a_child_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(converting, "CONVERT_TIMEOUT_S", 1.0)
     with pytest.raises(ExportError, match=r"litert-torch did not end within 1 s$"):
-        convert_in_child(nn.Identity(), tmp_path / "model.tflite", spec(1, 2), "logits", "import time; time.sleep(60)")
+        convert_in_child(nn.Identity(), tmp_path / "model.tflite", spec(1, 2), ("logits",), "import time; time.sleep(60)")
     assert left_in(tmp_path) == []
 
 

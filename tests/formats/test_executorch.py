@@ -32,6 +32,7 @@ def test_a_good_file_is_counted(whole: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.pte").write_bytes(whole)
     read = read_pte_file(tmp_path / "model.pte")
     assert read.method == "forward"
+    assert read.outputs == ((1, 2, 4, 4),)
     assert read.backends == ("XnnpackBackend",)
     assert read.delegate_calls == 1
     assert read.operators_outside == {"aten::native_layer_norm.out": 1}

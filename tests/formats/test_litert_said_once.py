@@ -121,3 +121,17 @@ def test_a_second_entry_of_metadata_is_refused(tmp_path: Path, takes: Any) -> No
     path.write_bytes(metadata.with_labels(twice, LABELS))
     with pytest.raises(RunError, match=r"\(ValueError: 2 entries of metadata, expected one\)"):
         read_description(path)
+
+
+def test_several_outputs_have_no_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Feature maps are described one by one; labels of one of several outputs are none that is ever written."""
+    path = tmp_path / "model.tflite"
+    content = write_handwritten(path).read_bytes()
+    path.write_bytes(metadata.with_buffer(content, metadata.metadata_of(plan((), returns="features"))))
+    said = read_description(path)
+    assert said.labels == ()
+    assert said.normalisation is not None
+    named = metadata.metadata_of(plan(returns="features"))
+    path.write_bytes(metadata.with_labels(metadata.with_buffer(content, named), LABELS))
+    with pytest.raises(RunError, match="4 outputs, and labels of one"):
+        read_description(path)

@@ -78,6 +78,24 @@ def test_peers_are_converted_and_judged_in_both_layouts_where_there_are_two(
         assert baseline.artifact.outputs[0].shape == (1, 1000)
 
 
+@pytest.mark.parametrize(("strided", "labels"), [(False, ["MobileNetV2"]), (True, ["MobileNetV2", "MobileNetV2, channels-last"])])
+def test_peers_of_feature_maps_are_backbones_of_the_same_size_and_strides(
+    fake_target: None, workbench: Workbench, monkeypatch: pytest.MonkeyPatch, strided: bool, labels: list[str]
+) -> None:
+    monkeypatch.setattr(FakeExporter, "strided", strided)
+    maps = FakeExporter().plan(workbench.model.spec, task="features")
+    baselines = peers(workbench, maps, ["MobileNetV2", "LeViT-384"])
+    assert [baseline.label for baseline in baselines] == [*labels, "LeViT-384"]
+    for baseline in baselines[:-1]:
+        assert isinstance(baseline, Baseline), baseline
+        assert baseline.artifact.inputs[0].shape == (1, 3, 64, 64)
+        shapes = [(1, 24, 16, 16), (1, 32, 8, 8), (1, 96, 4, 4), (1, 320, 2, 2)]
+        assert [spec.shape for spec in baseline.artifact.outputs] == shapes
+    refused = baselines[-1]
+    assert isinstance(refused, Rejected)
+    assert refused.reason == "timm's LeViT-384 has feature maps of the strides 16, 32, 64, not 4, 8, 16, 32"
+
+
 @pytest.mark.slow
 def test_a_peer_that_computes_other_numbers_is_not_timed(
     fake_target: None, workbench: Workbench, monkeypatch: pytest.MonkeyPatch

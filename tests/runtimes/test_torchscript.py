@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,13 @@ def error_of(artifact: Artifact, inputs: np.ndarray) -> float:
 def test_it_computes_what_float64_does(artifact: Artifact, shape: tuple[int, int, int]) -> None:
     inputs = images(*shape)
     assert error_of(artifact, inputs) <= K * truth_and_noise(NETWORK, inputs)[1]
+
+
+def test_another_number_of_outputs_is_refused(artifact: Artifact) -> None:
+    two = (artifact.outputs[0], replace(artifact.outputs[0], name="more"))
+    message = "it returned tensors: 1, expected tensors: 2"
+    with session(replace(artifact, outputs=two)) as opened, pytest.raises(RunError, match=message):
+        opened.run({"input": images()})
 
 
 def test_a_fault_in_the_weights_is_seen(tmp_path: Path) -> None:

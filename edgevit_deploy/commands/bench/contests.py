@@ -165,7 +165,9 @@ def contest_lines(contest: "Contest", benchmark: "Benchmark") -> list[str]:
         spread = abs(benchmark.control_cpu_ratio - 1)
         lines.append(f"by CPU time: other programs disturb it less; one file against itself differs by {spread:.1%} in it.")
     if contest.against == "peers":
-        lines.append("peers: timm, random weights, 224x224, converted by the same exporter; nobody rewrote their graphs.")
+        size = "x".join(map(str, contest.peer_size))
+        kind = "as backbones (features_only, strides 4 to 32), " if contest.backbones else ""
+        lines.append(f"peers: timm, {kind}random weights, {size}, converted by the same exporter; nobody rewrote their graphs.")
         lines += [ROUNDED_PEERS] if contest.rounded else []
     if contest.against == "ablations":
         lines.append(ablation_words())

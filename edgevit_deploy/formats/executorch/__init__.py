@@ -30,6 +30,9 @@ BACKEND = "XnnpackBackend"
 MAX_PROGRAM_BYTES = 16 << 20
 """About fifty times what an EdgeViT has; the weights are not in it."""
 
+TENSOR = 5
+"""Of the union KernelTypes, which values of a program are of."""
+
 KERNEL_CALL, DELEGATE_CALL = 1, 2
 """Of the union InstructionArguments; the others move values and jump."""
 
@@ -40,6 +43,7 @@ class PteFile:
 
     Attributes:
         method: its only entry point.
+        outputs: the shape of each of its outputs, in order; they have no names.
         backends: the backend of each delegate.
         delegate_calls: how often the program enters a delegate.
         operators_outside: operator with its overload -> how often the program calls it, outside every delegate.
@@ -47,6 +51,7 @@ class PteFile:
     """
 
     method: str
+    outputs: tuple[tuple[int, ...], ...]
     backends: tuple[str, ...]
     delegate_calls: int
     operators_outside: dict[str, int]
@@ -104,6 +109,7 @@ def _read_program(program: bytes, data_bytes: int) -> PteFile:
     (chain,) = _only(plan.children(5), "chains of instructions")
     names = [".".join(filter(None, (operator.text(0), operator.text(1)))) for operator in plan.children(6)]
     backends = tuple(delegate.text(0) for delegate in plan.children(7))
+    values = plan.children(2)
     calls: Counter[str] = Counter()
     delegate_calls = 0
     for instruction in chain.children(2):
@@ -116,11 +122,18 @@ def _read_program(program: bytes, data_bytes: int) -> PteFile:
             delegate_calls += 1
     return PteFile(
         method=plan.text(0),
+        outputs=tuple(_shape(values[place]) for place in plan.numbers(4)),
         backends=backends,
         delegate_calls=delegate_calls,
         operators_outside=dict(calls.most_common()),
         program_bytes=len(program),
     )
+
+
+def _shape(value: FlatTable) -> tuple[int, ...]:
+    if value.number(0, Uint8Flags) != TENSOR:
+        raise RunError("it has an output that is no tensor; convert it again")
+    return value.child(1).numbers(2)
 
 
 def _only(tables: list[FlatTable], what: str) -> list[FlatTable]:

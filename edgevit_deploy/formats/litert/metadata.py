@@ -165,11 +165,16 @@ def _description(content: Content) -> Description:
         raise ValueError(metadata[4:8])
     root = Table.root(metadata)
     graph = _only(root.tables(3), "graphs")
-    source, result = _only(graph.tables(2), "inputs"), _only(graph.tables(3), "outputs")
-    for table, fields in ((root, (6,)), (graph, (4, 5, 6)), (source, (6,)), (result, (4,))):
+    source, results = _only(graph.tables(2), "inputs"), graph.tables(3)
+    if not results:
+        raise ValueError("0 outputs, expected one or more")
+    for table, fields in ((root, (6,)), (graph, (4, 5, 6)), (source, (6,)), *((result, (4,)) for result in results)):
         if any(table.tables(field) for field in fields):
             raise ValueError("they name files or steps where none are written")
-    return Description(labels=_labels(content, result.tables(6)), normalisation=_normalisation(source.tables(4)))
+    files = [file for result in results for file in result.tables(6)]
+    if files and len(results) > 1:
+        raise ValueError(f"{len(results)} outputs, and labels of one")
+    return Description(labels=_labels(content, files), normalisation=_normalisation(source.tables(4)))
 
 
 def _normalisation(units: list[Table]) -> Normalisation | None:

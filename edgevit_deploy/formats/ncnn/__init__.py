@@ -21,8 +21,7 @@ PARAM_NAME = "model.param"
 BIN_NAME = "model.bin"
 
 INPUT_BLOB, OUTPUT_BLOB = "in0", "out0"
-ENDS = ((INPUT_BLOB,), (OUTPUT_BLOB,))
-"""The names that pnnx gives, and that an app asks for."""
+"""The names that pnnx gives, and that an app asks for; of several outputs `out0`, `out1` and so on, in their order."""
 
 BF16_STORAGE = "use_bf16_storage"
 """The name of the option, and of the input layer of a model that is to be run with it: ncnn does not look at a layer's name, and
@@ -80,6 +79,11 @@ class NcnnModel:
         made = [name for layer in self.layers for name in layer.outputs]
         inputs = tuple(name for layer in self.layers if layer.kind == "Input" for name in layer.outputs)
         return inputs, tuple(name for name in made if name not in read)
+
+
+def ends_of(outputs: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the input and of so many outputs, as `NcnnModel.ends` does."""
+    return (INPUT_BLOB,), tuple(f"out{place}" for place in range(outputs))
 
 
 def read_ncnn_model(folder: Path) -> NcnnModel:
