@@ -92,15 +92,55 @@ class EmulatedHost(ThisHost):
         return [emulated(line.load(), line.location, self.sysroot) for line in runtimes_for(target) if line.arm64]
 
 
+class ChosenHost(ThisHost):
+    """This host with one of its runtimes in place of the first that works: every runtime of a target can judge its files."""
+
+    def __init__(self, runtime: str) -> None:
+        self._line = lookup("runtime", runtime, RUNTIMES)
+
+    def find_session(self, target: str) -> "type[Session] | None":
+        """Return the chosen runtime where it works.
+
+        Raises:
+            UsageError: it runs the files of another target.
+        """
+        session = self._session(target)
+        return session if session.probe().ok else None
+
+    def why_not_run(self, target: str) -> str:
+        """Say why the chosen runtime does not work here and what would change that."""
+        availability = self._session(target).probe()
+        return f"{self._line.name}: {availability.detail}" + (f" ({availability.fix})" if availability.fix else "")
+
+    def _session(self, target: str) -> "type[Session]":
+        if self._line.target != target:
+            others = " or ".join(line.name for line in runtimes_for(target)) or "(none)"
+            raise UsageError(
+                f"{self._line.name} runs files of {self._line.target}, this one is of {target}; use --runtime {others}"
+            )
+        return load_session(self._line)
+
+
 THIS_HOST = ThisHost()
 
 
-def host_on(arm64: Path | None) -> ThisHost:
+def host_on(arm64: Path | None, runtime: str | None = None) -> ThisHost:
     """Return this host, with the runtimes of a sysroot in place of its own if one is given and this machine is no ARM64 one.
+
+    Args:
+        arm64: the sysroot.
+        runtime: which of a target's runtimes is meant; None for the first that works.
 
     Raises:
         MissingError: no such sysroot.
+        UsageError: no such runtime, or a sysroot as well.
     """
+    if runtime is not None and arm64 is not None:
+        raise UsageError(
+            "--runtime names one of this machine's runtimes, and --on-arm64 takes those of a sysroot; use one of them"
+        )
+    if runtime is not None:
+        return ChosenHost(runtime)
     return THIS_HOST if arm64 is None or is_arm64() else EmulatedHost(open_sysroot(arm64))
 
 

@@ -35,6 +35,7 @@ def verify_bundles(
     layers: Annotated[bool, Parameter(negative="")] = False,
     calibration: Path | None = None,
     on_arm64: Path | None = None,
+    runtime: str | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Re-hash, load, run and compare bundles with their golden outputs.
@@ -51,6 +52,7 @@ def verify_bundles(
         calibration: The pictures that a rounded file was calibrated on: whether they show the ranges that it keeps.
         on_arm64: Run them on ARM64 kernels, emulated, in this folder, which .ci/install-arm64 makes; parity only, no latency. On
             an ARM64 machine they run natively and the folder is not looked at.
+        runtime: Run them by this runtime, by its name in `doctor`. [default: the first of the target's that works here]
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy import api
@@ -67,6 +69,7 @@ def verify_bundles(
             layers=layers,
             calibration=calibration,
             on_arm64=on_arm64,
+            runtime=runtime,
             progress=progress,
         )
         for bundle in bundles
@@ -102,7 +105,7 @@ def verify_bundles(
         return 1
     not_run = [result for result in results if result.status == "built, not run"]
     for result in not_run:
-        why = result.golden.substitute or host_on(on_arm64).why_not_run(result.manifest.target)
+        why = result.golden.substitute or host_on(on_arm64, runtime).why_not_run(result.manifest.target)
         say(f"{result.bundle}: not run is not passed. {why}")
     return MissingError.exit_code if not_run else 0
 

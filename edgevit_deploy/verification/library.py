@@ -29,6 +29,7 @@ def verify(
     layers: bool = False,
     calibration: StrPath | None = None,
     on_arm64: StrPath | None = None,
+    runtime: str | None = None,
     progress: Progress = silent,
 ) -> Verification:
     """Re-hash, load, run and compare one bundle with its golden outputs, wherever it is now.
@@ -43,10 +44,12 @@ def verify(
         layers: convert the graph once more with taps after every part, and compare each with float64.
         calibration: the pictures that a rounded file was calibrated on: whether they show the ranges that it keeps.
         on_arm64: run it on ARM64 kernels, by the runtimes of this sysroot; on an ARM64 machine by its own.
+        runtime: run it by this one of its target's registered runtimes; by the first that works when None.
         progress: shows each step; nothing by default.
 
     Raises:
-        UsageError: not a bundle that this version reads, weights that are not the bundle's, or no picture that can be read.
+        UsageError: not a bundle that this version reads, weights that are not the bundle's, no picture that can be read, or a
+            runtime that is not of its target.
         MissingError: no such sysroot, or no emulator in it.
         BundleError: a file is missing, changed or unrecorded.
         RunError: the runtime could not load or run the file.
@@ -58,7 +61,7 @@ def verify(
     if labels is not None and weights is None and seed is None:
         raise UsageError("--labels belongs to the weights, which are not given; add --weights FILE or --seed N, or drop --labels")
     bundle, pictures = Path(bundle), pictures_of(optional_path(images), strict=strict)
-    host = host_on(optional_path(on_arm64))
+    host = host_on(optional_path(on_arm64), runtime)
     with progress(str(bundle)) as step:
         check = partial(verify_on, bundle, host, step, pictures=pictures, sysroot=host.sysroot)
         if weights is None and seed is None:

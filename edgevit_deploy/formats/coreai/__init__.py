@@ -54,7 +54,7 @@ def check_asset(asset: Path) -> dict[str, Any]:
     if found != sorted(FILES):
         raise RunError(f"{asset.name}: holds {', '.join(found[:6]) or 'nothing'}, expected {', '.join(FILES)}; convert again")
     for name in FILES:
-        if not is_regular(asset / name):
+        if (asset / name).is_symlink() or not is_regular(asset / name):
             raise RunError(f"{asset.name}: {name} is no plain file; do not use this asset")
     try:
         written = read_bounded(asset / HASH, HASH_BYTES)
