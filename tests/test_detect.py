@@ -22,6 +22,7 @@ from edgevit_deploy.workbench import Workbench
 from tests.helpers.detectors import detector
 from tests.helpers.fakes import FakeExporter
 from tests.helpers.hosts import HostWith
+from tests.helpers.tiers import slow_or_nightly
 
 ROWS = {3: 576, 4: 144, 5: 36, 6: 9, 7: 9}
 """Anchors of each level at 64 x 64: nine at each of 8 x 8, 4 x 4, 2 x 2, 1 x 1 and 1 x 1 positions."""
@@ -30,7 +31,7 @@ SHAPES = {f"logits_p{level}": (1, rows, 5) for level, rows in ROWS.items()} | {
     f"deltas_p{level}": (1, rows, 4) for level, rows in ROWS.items()
 }
 
-REAL = [pytest.param(target, marks=pytest.mark.slow) for target in ("onnx", "openvino")]
+REAL = [pytest.param(target, marks=slow_or_nightly(target)) for target in ("onnx", "openvino", "coreml")]
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from edgevit_deploy.spec import (
     TensorSpec,
     output_specs,
     second_size,
+    task_of,
 )
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class ExportPlan(Generic[OptionsT]):
             return "gives the feature maps of its four stages (strides 4, 8, 16 and 32) for an RGB image"
         if self.returns == "class_maps":
             return f"gives each pixel of an RGB image a logit for each of {self.spec.num_classes} classes"
+        if self.returns == "detections":
+            return f"gives the anchors of an RGB image a logit for each of {self.spec.num_classes} classes, and deltas of a box"
         return f"classifies an RGB image into {self.spec.num_classes} classes"
 
     def proven_batches(self) -> tuple[int, ...]:
@@ -94,7 +97,7 @@ class ExportPlan(Generic[OptionsT]):
 
     def outputs_at(self, batch: int, size: Size) -> tuple[tuple[int, ...], ...]:
         """The shape of each output at one batch and image size."""
-        maps = self.returns in ("features", "class_maps")
+        maps = task_of(self.returns) != "classify"
         specs = output_specs(self.spec, self.returns, batch=batch, size=size) if maps else self.outputs
         return tuple((batch, *(int(axis) for axis in spec.shape[1:])) for spec in specs)
 

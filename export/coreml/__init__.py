@@ -65,7 +65,7 @@ class CoreMLExporter(Exporter[CoreMLOptions]):
     """Converting needs no Apple hardware."""
 
     options_type: ClassVar[type[CoreMLOptions]] = CoreMLOptions
-    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features", "segment")
+    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features", "segment", "detect")
     dynamic_batch: ClassVar[bool] = True
     dynamic_size: ClassVar[bool] = True
     cannot_take: ClassVar[Mapping[InputKind, str]] = {

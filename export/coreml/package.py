@@ -26,6 +26,7 @@ OUTPUT_MEANING: dict[OutputKind, str] = {
     "probabilities": "Probability of each class",
     "features": "Feature map that this stage ends with",
     "class_maps": "One logit for each class and pixel, classes in the order of the labels",
+    "detections": "Raw numbers for each anchor: logits (classes in the order of the labels) or dx, dy, dw, dh",
 }
 
 
