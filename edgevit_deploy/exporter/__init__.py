@@ -208,7 +208,7 @@ class Exporter(ABC, Generic[OptionsT]):
             image_size=spec.image_size,
             dynamic_size=dynamic_size,
             graph=graph,
-            form=form or (quantisation.form if quantisation else self.form),
+            form=form or (quantisation.form if quantisation else self.form_of(spec)),
             takes=takes,
             returns=returns,
             outputs=output_specs(spec, returns, batch=axis, size=None if dynamic_size else spec.image_size),
@@ -229,6 +229,10 @@ class Exporter(ABC, Generic[OptionsT]):
     def rounded_as(self, plan: ExportPlan[OptionsT], scheme: Scheme) -> ExportPlan[OptionsT]:
         """Return a plan with another scheme; a target whose options say some of it changes them as well."""
         return replace(plan, scheme=scheme)
+
+    def form_of(self, spec: ModelSpec) -> Form:  # noqa: ARG002 - most have one for all networks
+        """Return the target's own form for a network in floating point."""
+        return self.form
 
     def refused_inputs(self, precision: Precision) -> Mapping[InputKind, str]:  # noqa: ARG002 - most take the same in each
         """Return what the input of its files cannot be in a precision, and why, as a sentence without its end."""

@@ -22,7 +22,7 @@ from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.process.child import ChildFailure, NotStarted, how_it_ended, run_once
 from edgevit_deploy.process.scratch import scratch_beside
 from edgevit_deploy.registry import install_command
-from edgevit_deploy.spec import Graph, InputKind, Precision, Size, Task, TensorSpec
+from edgevit_deploy.spec import Graph, InputKind, ModelSpec, Precision, Size, Task, TensorSpec
 from export.torchscript import trace
 
 if TYPE_CHECKING:
@@ -113,6 +113,10 @@ class NcnnExporter(Exporter[NcnnOptions]):
         On the trained network the error was 2.9 times that of bfloat16 itself.
         """
         return {**self.cannot_take, "image": IMAGE_IN_BF16} if precision == "bf16" else self.cannot_take
+
+    def form_of(self, spec: ModelSpec) -> Form:
+        """Return the target's own form; a sampler that takes another position than the first one without ncnn's Crop."""
+        return self.form.change("sampler", "depthwise") if spec.block.sampler == "center" else self.form
 
     def refuse(self, plan: ExportPlan[NcnnOptions]) -> None:
         """Refuse groups of positions as well.
