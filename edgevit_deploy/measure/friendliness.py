@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from edgevit_deploy.errors import DeployError, MissingError
+from edgevit_deploy.errors import DeployError, MissingError, UsageError
 from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.host import ThisHost
 from edgevit_deploy.measure.align_names import profile_by_module
@@ -203,6 +203,15 @@ class Examiner:
             parts={graph: tuple(self._parts(graph)) for graph in GRAPHS},
             time_shares={graph: share for graph, share in shares.items() if share},
         )
+
+    def whole(self) -> tuple[Whole, dict[str, str]]:
+        """Convert the deploy graph, whole; return what it became, and the versions of the tools that did it."""
+        try:
+            self._exporter.refuse(self._plan)
+            found, artifact = self._convert(self._workbench.network("deploy", self._plan.form), self._plan)
+        except UsageError as error:
+            return Whole(rejected=" ".join(str(error).split())), {}
+        return found, artifact.tools if artifact is not None else {}
 
     def _parts(self, graph: Graph) -> Iterator[PartResult]:
         rewritten = self._workbench.deploy_form(self._plan.form).network

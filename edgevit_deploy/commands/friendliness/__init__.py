@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -15,7 +15,7 @@ from edgevit_deploy.host import THIS_HOST, check_target
 from edgevit_deploy.outside.text import json_bytes
 from edgevit_deploy.request import FileRequest
 
-NO_PEER = "none"
+NO_PEER, DEFAULT_PEER = "none", "Swin-T"
 MARKDOWN_NAME, JSON_NAME = "friendliness.md", "friendliness.json"
 
 
@@ -24,7 +24,8 @@ def friendliness(
     model_flags: Annotated[ModelFlags, Parameter(name="*")] = ModelFlags(),  # noqa: B008 - frozen
     targets: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="", show_default=False)] = (),
     image_size: str | None = None,
-    peer: str = "Swin-T",
+    peer: str | None = None,
+    against: Literal["ablations"] | None = None,
     output: Path = Path("build/friendliness"),
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -34,11 +35,13 @@ def friendliness(
         model_flags: Which network.
         targets: Only these targets (comma separated). [default: every target]
         image_size: Side or HEIGHTxWIDTH. [default: the checkpoint's, else 224]
-        peer: A network of the paper's tables to put beside it, converted whole at 224x224; or none. Needs timm.
+        peer: A network of the paper's tables to put beside it, converted whole at 224x224; or none. Needs timm. [default: Swin-T]
+        against: ablations: put the paper's ablations beside edgevit_xxs, whole deploy graphs only; nothing is examined by part.
         output: Folder for friendliness.md and friendliness.json.
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy.measure.friendliness import examine_targets
+    from edgevit_deploy.measure.friendly_ablations import examine_ablations
     from edgevit_deploy.model.loading import load_model
     from edgevit_deploy.model.peers import check_peer
 
@@ -46,16 +49,23 @@ def friendliness(
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output {output} is not a folder; give a folder for {MARKDOWN_NAME} and {JSON_NAME}")
     request = FileRequest(image_size=image_size)
-    if peer != NO_PEER:
-        check_peer(peer, NO_PEER)
+    if against is not None and peer not in (None, NO_PEER):
+        raise UsageError("--peer is no ablation; drop it, or --against ablations")
+    beside = NO_PEER if against is not None else peer or DEFAULT_PEER
+    if beside != NO_PEER:
+        check_peer(beside, NO_PEER)
     if image_size == "dynamic":
         raise UsageError("friendliness looks at one shape; use --image-size N or HxW")
     with progress("friendliness") as step:
         step("loading the model")
-        model = load_model(model_flags.origin(request.fixed_size()))
-        survey = examine_targets(THIS_HOST, model, request, chosen, None if peer == NO_PEER else peer, step)
+        origin = model_flags.origin(request.fixed_size())
+        model = load_model(origin)
+        if against is None:
+            survey = examine_targets(THIS_HOST, model, request, chosen, None if beside == NO_PEER else beside, step)
+        else:
+            survey = examine_ablations(THIS_HOST, origin, request, chosen, step)
     matrix = Matrix(
-        command=_command(model_flags, targets, image_size, peer),
+        command=_command(model_flags, targets, image_size, beside if against is None else None, against),
         model=model.spec.variant,
         image_size=model.spec.image_size,
         notes=model.notes,
@@ -75,7 +85,9 @@ def _read_targets(targets: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names)) or list(THIS_HOST.targets())
 
 
-def _command(model_flags: ModelFlags, targets: Sequence[str], image_size: str | None, peer: str) -> str:
+def _command(
+    model_flags: ModelFlags, targets: Sequence[str], image_size: str | None, peer: str | None, against: str | None
+) -> str:
     """Return what to type for the same result; of the checkpoint only the name, so that no machine path is recorded."""
     given = {
         "--model": model_flags.model,
@@ -85,6 +97,7 @@ def _command(model_flags: ModelFlags, targets: Sequence[str], image_size: str | 
         "--targets": ",".join(targets) or None,
         "--image-size": image_size,
         "--peer": peer,
+        "--against": against,
     }
     return "python convert.py friendliness " + " ".join(f"{flag} {value}" for flag, value in given.items() if value is not None)
 

@@ -83,7 +83,7 @@ def markdown(matrix: Matrix) -> str:
             *(table.markdown() for table in _tables(matrix)),
             "## What the words mean, and the reasons\n",
             *(f"- {markdown_text(line)}" for line in _lines(matrix)),
-            "\n## What decomposed parts become\n",
+            *(["\n## What decomposed parts become\n"] if decompositions else []),
             *(f"- {markdown_text(line)}" for line in decompositions),
             "",
         ]
@@ -180,11 +180,12 @@ def _placed(placement: "Placement | None") -> str:
 def _lines(matrix: Matrix) -> Iterator[str]:
     from edgevit_deploy.measure.friendliness import DEFINITIONS
 
-    for word, meaning in DEFINITIONS.items():
-        yield f"{word}: {meaning}."
-    yield TAKEN
+    if any(found.parts for found in matrix.targets):
+        for word, meaning in DEFINITIONS.items():
+            yield f"{word}: {meaning}."
+        yield TAKEN
     peers = [graph for found in matrix.targets for graph in found.graphs if graph not in found.parts]
-    if peers:
+    if peers and matrix.peer_given:
         yield PEER_NOTE.format(peer=peers[0], given=matrix.peer_given)
     if any(found.time_shares for found in matrix.targets):
         yield TIME_NOTE

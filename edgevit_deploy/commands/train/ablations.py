@@ -90,8 +90,8 @@ def study_lines(study: "AblationStudy") -> list[str]:
         f"{ABBREVIATIONS}. The depths cost what the published network does at 224x224; MACs here are of {side}x{side}.",
         "Intervals are of the pictures: top-1 by Wilson, the difference picture by picture. Another seed moves top-1 too, and no "
         "interval here holds that.",
-        f"{len(study.classes)} classes at {side}x{side} show which network learns faster by this recipe. The paper's table 4 is "
-        "of a thousand classes after 300 epochs; a few small classes, ten grey ones say, neither confirm nor refute it.",
+        f"{len(study.classes)} classes at {side}x{side} show which network learns faster by this recipe. What the paper says is "
+        "of ImageNet's thousand classes; a few small classes, ten grey ones say, neither confirm nor refute it.",
     ]
 
 
