@@ -11,7 +11,7 @@ from edgevit_deploy.bundle.folder import open_bundle
 from edgevit_deploy.bundle.manifest import MANIFEST_NAME, Manifest
 from edgevit_deploy.errors import BundleError, UsageError
 from edgevit_deploy.outside.files import remove, unfinished
-from edgevit_deploy.spec import PADDED, PROGRAM
+from edgevit_deploy.spec import PADDED, PROGRAM, task_of
 
 MADE_BY_TOOLS = shutil.ignore_patterns(SAMPLE_NAME, "build", "node_modules", "vendor", "__pycache__", ".gradle", ".build")
 """What lies in a sample's folder where somebody has built it there."""
@@ -87,8 +87,10 @@ def check_suits(sample: Sample, manifest: Manifest, bundle: Path) -> None:
             f"the {sample.platform} sample loads {', '.join(sorted(sample.backends))}, and {bundle} is {manifest.target}; "
             f"give a bundle of those{elsewhere}"
         )
-    if manifest.conversion.returns == "features":
-        raise UsageError(f"{bundle} returns feature maps, and a sample shows classes; convert with --task classify")
+    if (task := task_of(manifest.conversion.returns)) != "classify":
+        raise UsageError(
+            f"{bundle} is for --task {task}, and a sample shows the classes of a picture; convert with --task classify"
+        )
     if manifest.conversion.takes not in sample.takes:
         raise UsageError(
             f"the {sample.platform} sample gives a file no {manifest.conversion.takes} input, which {bundle} takes; convert it "

@@ -61,6 +61,7 @@ def _checkpoint_facts(file: Path, size: Size | None) -> dict[str, Any]:
         "head_dim": spec.head_dim,
         "num_classes": spec.num_classes,
         "head_bias": spec.head_bias,
+        "head": None if spec.head is None else msgspec.to_builtins(spec.head),
         "norm_eps": spec.norm_eps,
         "inner_norm_eps": spec.inner_norm_eps,
         "image_size": spec.image_size,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from edgevit_deploy.commands.console import print_table, progress, say
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.outside.text import figure
+from edgevit_deploy.spec import task_of
 
 if TYPE_CHECKING:
     from edgevit_deploy.data.photographs import PictureFolder
@@ -40,7 +41,7 @@ def print_top5(bundles: Sequence[Path], photographs: "PictureFolder") -> "dict[s
     for bundle in bundles:
         manifest = open_bundle(bundle)
         chosen = runnable(artifact_of(bundle, manifest, THIS_HOST), THIS_HOST)
-        if chosen is None or manifest.conversion.returns == "features":
+        if chosen is None or task_of(manifest.conversion.returns) != "classify":
             continue
         with progress(str(bundle)) as step:
             labels = read_labels(bundle, manifest)

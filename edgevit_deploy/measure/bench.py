@@ -149,6 +149,7 @@ def bench(
             subjects.append(read_subject(bundle, host, label))
         ready = [subject for subject in subjects if isinstance(subject, Ready)]
         for subject in ready:
+            _check_head(subject, against)
             _check_precision(subject, against)
             if against == "ablations":
                 check_unablated(subject.label, subject.manifest)
@@ -190,6 +191,15 @@ def check_bundles(bundles: Sequence[Path]) -> None:
     for index, bundle in enumerate(bundles):
         if real_path(bundle) in resolved[:index]:
             raise UsageError(f"{bundle} is given twice; give it once: the first bundle is always timed against itself too")
+
+
+def _check_head(subject: Ready, against: Against | None) -> None:
+    """Refuse a comparison of a network for dense prediction with networks that have no such head."""
+    if against == "peers" and (head := subject.manifest.model.head) is not None:
+        raise UsageError(
+            f"--against peers: {subject.label} has a {head.kind} on its feature maps, and the peers have none; give a bundle of "
+            "--task classify or features, or use --against original"
+        )
 
 
 def _check_precision(subject: Ready, against: Against | None) -> None:

@@ -6,6 +6,7 @@ does then finds all of it, and one that does not loses some.
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ import torch
 from PIL import Image
 
 import edgevit_deploy
+from edgevit_deploy.apps.samples import find_sample
+from edgevit_deploy.apps.write import check_suits
+from edgevit_deploy.bundle.manifest import read_manifest
 from edgevit_deploy.cli import run
 from edgevit_deploy.data.boxes import decode
 from edgevit_deploy.data.preprocess import normalise, read_pixels
+from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.loading import ModelOrigin, load_model
 from edgevit_deploy.session import Array
 from edgevit_deploy.spec import output_specs
@@ -210,3 +215,23 @@ def test_other_weights_and_other_names_are_refused(fake_target: None, expect_err
     names.write_text("\n".join(["cat", "dog", "cup", "bus", "hat"]))
     said = expect_error(2, "evaluate", bundle(), "--data", pictures(), "--labels", names)
     assert "no class of the network is called 'tie'" in said
+
+
+def test_what_shows_or_times_whole_classifiers_refuses_a_detector(fake_target: None, expect_error: Any) -> None:
+    folder = pictures() / "images"
+    assert "this bundle returns detections; drop --images" in expect_error(2, "verify", bundle(), "--images", folder)
+    said = expect_error(2, "bench", bundle(), "--against", "peers")
+    assert "has a retinanet on its feature maps, and the peers have none" in said
+    manifest = replace(read_manifest(bundle()), target="onnx")
+    with pytest.raises(UsageError, match="is for --task detect, and a sample shows the classes of a picture"):
+        check_suits(find_sample("cpp"), manifest, bundle())
+
+
+def test_photographs_join_the_probes_of_a_detector_and_no_classes_are_shown(
+    fake_target: None, capfd: Capture, tmp_path: Path
+) -> None:
+    flags = ("--weights", detector_weights(), "--image-size", "64", "--images", pictures() / "images", "--output", tmp_path)
+    assert run(["fake", "--task", "detect", *map(str, flags), "--json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert document["top5"] == {}
+    assert read_manifest(tmp_path / "fake-fp32").probes.photographs == len(SIZES)
