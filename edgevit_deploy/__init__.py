@@ -14,10 +14,34 @@ from typing import TYPE_CHECKING
 from edgevit_deploy.spec import VERSION, PreprocessChoice
 
 if TYPE_CHECKING:
-    from edgevit_deploy.api import bench, convert, convert_all, energy, evaluate, load_model, targets, train_model, verify
+    from edgevit_deploy.api import (
+        bench,
+        convert,
+        convert_all,
+        energy,
+        evaluate,
+        evaluate_segmentation,
+        load_model,
+        targets,
+        train_model,
+        train_segmentation,
+        verify,
+    )
     from edgevit_deploy.model.variants import create_model
 
-_FUNCTIONS = ("bench", "convert", "convert_all", "energy", "evaluate", "load_model", "targets", "train_model", "verify")
+_FUNCTIONS = (
+    "bench",
+    "convert",
+    "convert_all",
+    "energy",
+    "evaluate",
+    "evaluate_segmentation",
+    "load_model",
+    "targets",
+    "train_model",
+    "train_segmentation",
+    "verify",
+)
 
 __all__ = [
     "PreprocessChoice",
@@ -28,9 +52,11 @@ __all__ = [
     "create_model",
     "energy",
     "evaluate",
+    "evaluate_segmentation",
     "load_model",
     "targets",
     "train_model",
+    "train_segmentation",
     "verify",
 ]
 __version__ = VERSION
