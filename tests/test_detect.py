@@ -140,6 +140,12 @@ def test_what_cannot_be_converted_is_refused(fake_target: None, workbench: Workb
         exporter.plan(spec)
     with pytest.raises(UsageError, match="has no head for --task features"):
         exporter.plan(spec, task="features")
+    others = [name for name in THIS_HOST.targets() if "detect" not in THIS_HOST.find_exporter(name).tasks]
+    assert others
+    for name in others:
+        other = THIS_HOST.find_exporter(name)
+        with pytest.raises(UsageError, match=f"{name} cannot hold a network that returns detections; it has the task"):
+            other.refuse(other.plan(spec, task="detect"))
 
 
 def test_a_manifest_may_not_claim_what_cannot_be(fake_target: None, workbench: Workbench, tmp_path: Path) -> None:
