@@ -74,6 +74,7 @@ def test_weights_are_rounded_to_half_and_not_cut_off(single: Artifact, half: Art
         np.testing.assert_array_equal(exact.values.astype(np.float16), rounded.values)
 
 
+@pytest.mark.slow
 def test_by_itself_the_converter_cuts_off(single: Artifact, tmp_path: Path) -> None:
     """The day this fails, the rounding before it can go."""
     source = write_source(traced(SMALL.module_for(), SMALL.plan_of()), tmp_path)
@@ -93,6 +94,7 @@ def test_a_gelu_by_a_tanh_is_refused(tmp_path: Path) -> None:
         check_written(written, plan)
 
 
+@pytest.mark.slow
 def test_as_it_comes_it_computes_something_else(tmp_path: Path) -> None:
     """So a benchmark rejects it; told to write GELU exactly, it is judged and timed."""
     ways = SMALL.exporter.naive(SMALL.module_for(SMALL.plan_of(graph="original")), SMALL.plan_of(graph="original"))
@@ -176,6 +178,7 @@ def test_a_child_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
         convert(source, tmp_path / "out", code=code)
 
 
+@pytest.mark.slow
 def test_its_telemetry_stays_asleep(tmp_path: Path) -> None:
     """`MNN.tools` installs a package with pip when it is imported; the converter does without it and without any process."""
     watched = f"""

@@ -63,6 +63,7 @@ def test_free_axes_are_planned_again_for_each_shape() -> None:
             assert np.abs(opened.run({"input": x})["logits"] - exact).max() <= K * noise, x.shape
 
 
+@pytest.mark.slow
 def test_a_fault_in_the_weights_is_seen(tmp_path: Path) -> None:
     """One attention's values, 5 % off."""
     module = SMALL.module_for()
