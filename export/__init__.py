@@ -41,6 +41,12 @@ LINES: tuple[Target[Exporter[Any]], ...] = (
         isolated=True,
     ),
     Target(
+        name="mnn",
+        location="export.mnn:MnnExporter",
+        summary="MNN (.mnn), for Android, iOS and embedded CPUs",
+        isolated=True,
+    ),
+    Target(
         name="litert",
         location="export.litert:LiteRTExporter",
         summary="LiteRT (.tflite), for Android, iOS and embedded CPUs",

@@ -97,6 +97,14 @@ LINES: "tuple[Runtime[Session], ...]" = (
         isolated=True,
     ),
     Runtime(
+        name="mnn",
+        target="mnn",
+        location="runtimes.mnn:MnnSession",
+        summary="MNN, CPU",
+        arm64=("mnn",),
+        isolated=True,
+    ),
+    Runtime(
         name="litert",
         target="litert",
         location="runtimes.litert:LiteRTSession",

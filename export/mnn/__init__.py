@@ -1,0 +1,239 @@
+"""The MNN target: our ONNX trace -> MNN's converter, in a child process -> `model.mnn`, read back and checked.
+
+The wheel's converter reads no TorchScript. Two of its defaults would change the numbers and are switched off: it writes GELU by a
+tanh, and int8 weights with a zero point for each channel.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from edgevit_deploy.deploy.form import Form, form_beside
+from edgevit_deploy.deploy.scheme import Scheme
+from edgevit_deploy.deploy.stored import Stored
+from edgevit_deploy.errors import ExportError, RunError
+from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Quantisation, usage_beside
+from edgevit_deploy.formats.mnn import FILE_NAME, MnnModel, MnnOperator, check_ends, read_mnn, read_stored
+from edgevit_deploy.formats.mnn.operators import GELU
+from edgevit_deploy.parity.bounds import NoiseMultiple
+from edgevit_deploy.process.scratch import scratch_beside
+from edgevit_deploy.spec import Precision, Task
+from export.mnn.converter import EXACT_GELU, STORAGE_FLAGS, convert, write_source
+from export.mnn.storage import on_the_grid, to_half
+from export.onnx import OnnxOptions, tidy, trace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+OPSET = 17
+"""Here GELU is an Erf among other operators. Of the Gelu of opset 20 the converter makes one by a tanh, whatever it is asked."""
+
+STORAGES: dict[Precision, set[str]] = {"fp32": {"float32"}, "fp16": {"float16"}, "w8": {"int8"}}
+
+HIGH = (
+    "Compared with precision high and the CPU: weights and arithmetic are float32. With precision low, MNN computes in half "
+    "precision on an ARM CPU that can, and a GPU may at any: the bound does not cover it."
+)
+HALF = (
+    "Weights are stored in half precision, biases and normalisations in float32; compared with precision high, which makes them "
+    "float32 when it loads: half the size, not faster. With precision low an ARM CPU adds in half precision too, which the bound "
+    "does not cover."
+)
+EIGHT = (
+    "The rounded weights have a scale for each output channel; compared with precision high and memory normal, which makes them "
+    "float32 when it loads: a quarter of the size, not faster. With memory low MNN rounds activations as well, at each run, "
+    "which the bound does not cover."
+)
+ARITHMETIC: dict[Precision, str] = {"fp32": HIGH, "fp16": HALF, "w8": EIGHT}
+SLOW_GELU = (
+    "GELU is exact, by the error function, of which MNN 3.6.1 has no vectorised kernel: about four tenths of the time on x86. "
+    "`mnnconvert` by itself writes one by a tanh: twice as fast, and 600 times the error of float32."
+)
+FREE_BATCH = (
+    "Batch is free, and the file says 1, since MNN keeps no other sign of it: resize the input (`resizeTensor`, "
+    "`resizeSession`) before a run of several."
+)
+FREE_SIZE = (
+    "Height and width are free and must be multiples of 32. The file does not check that: some other sizes fail, and some run on "
+    "a picture whose last rows and columns are silently ignored."
+)
+ONE_SHAPE = "{axes} fixed in the file: another is not refused by MNN, and nothing is promised or proven for it."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MnnOptions:
+    """Flags of the MNN target: it has none of its own."""
+
+
+class MnnExporter(Exporter[MnnOptions]):
+    """Writes `model.mnn`, for MNN 3.6 and later."""
+
+    target: ClassVar[str] = "mnn"
+    precisions: ClassVar[Mapping[Precision, NoiseMultiple]] = {
+        "fp32": NoiseMultiple(
+            k=8,
+            reason="float32 in MNN's own blocked kernels: other sums, another exp; 1.0 to 2.8 measured on x86, to 6.2 on ARM64",
+        ),
+        "fp16": NoiseMultiple(k=2, reason="weights in half as in the emulation, activations and sums in float32"),
+    }
+    quantised: ClassVar[Mapping[Precision, Quantisation]] = {
+        "w8": Quantisation(
+            scheme=Scheme(activations="none", written_by="vendor"),
+            bound=NoiseMultiple(k=1.05, reason="same integers and scales as the emulation, in float32"),
+            form=form_beside(__file__, "form-w8.toml"),
+        )
+    }
+    no_integers: ClassVar[str] = (
+        "files of our own ranges load, are right, and are slower: 0.76 times the speed of fp32 on x86; --precision w8 is as small"
+    )
+    tasks: ClassVar[tuple[Task, ...]] = ("classify", "features")
+    packages: ClassVar[tuple[str, ...]] = ("MNN",)
+    extra: ClassVar[str | None] = "mnn"
+    options_type: ClassVar[type[MnnOptions]] = MnnOptions
+    dynamic_batch: ClassVar[bool] = True
+    dynamic_size: ClassVar[bool] = True
+    copies_on_disk: ClassVar[int] = 4
+    usage: ClassVar[str] = usage_beside(__file__)
+    form: ClassVar[Form] = form_beside(__file__)
+
+    def export(self, module: "nn.Module", plan: ExportPlan[MnnOptions], folder: Path) -> Artifact:
+        """Write `model.mnn` into `folder` and read back what was written.
+
+        A file that is not in float32 has its twin converted as well, and the two must differ in the storage of weights alone.
+
+        Raises:
+            ExportError: PyTorch could not trace, MNN could not convert, a weight does not fit, or the written file is not what
+                was asked for.
+        """
+        self.refuse(plan)
+        path = folder / FILE_NAME
+        with scratch_beside(folder) as scratch:
+            source = write_source(traced(module, plan), scratch)
+            written = convert(source, scratch / plan.precision, *EXACT_GELU, *STORAGE_FLAGS[plan.precision])
+            model = check_written(written, plan)
+            if plan.precision != "fp32":
+                check_twin(model, read_mnn(convert(source, scratch / "twin", *EXACT_GELU)))
+            if plan.scheme is not None:
+                check_rounded(model, module, plan.scheme)
+            written.rename(path)
+        return self._artifact(plan, path, model)
+
+    def naive(self, module: "nn.Module", plan: ExportPlan[MnnOptions]) -> dict[str, Callable[[Path], Artifact]]:
+        """Return MNN's converter as it comes, and told to write GELU exactly."""
+
+        def as_it_comes(folder: Path) -> Artifact:
+            with scratch_beside(folder) as scratch:
+                source = write_source(traced(module, plan), scratch)
+                written = convert(source, scratch / plan.precision, *STORAGE_FLAGS[plan.precision])
+                path = written.rename(folder / FILE_NAME)
+            return self._artifact(plan, path, read_mnn(path))
+
+        return {"MNN's converter as it comes": as_it_comes, **super().naive(module, plan)}
+
+    def stored(self, artifact: Artifact) -> Stored:
+        """Read back the int8 weights."""
+        return read_stored(artifact.path)
+
+    def _artifact(self, plan: ExportPlan[MnnOptions], path: Path, model: MnnModel) -> Artifact:
+        return Artifact(
+            target=self.target,
+            path=path,
+            inputs=(plan.input_spec(),),
+            outputs=plan.outputs,
+            tools={name: version(name) for name in ("MNN", "onnx")},
+            operators=model.operator_counts(),
+            facts={
+                "converter": model.version,
+                "uuid": model.uuid,
+                "weights_by_storage": model.storages(),
+                "size_bytes": path.stat().st_size,
+            },
+            notes=tuple(_notes(plan, exact_gelu=not any(op.kind.endswith(f" {GELU}") for op in model.operators))),
+        )
+
+
+def traced(module: "nn.Module", plan: ExportPlan[MnnOptions]) -> bytes:
+    """Return the ONNX file that a module is converted from, its weights as the plan's precision has them.
+
+    Raises:
+        ExportError: PyTorch could not trace, or a weight does not fit.
+    """
+    if plan.scheme is not None:
+        module = on_the_grid(module, plan.scheme)
+    as_onnx = replace(plan, options=OnnxOptions(opset=OPSET))  # type: ignore[arg-type]
+    model = tidy(trace(module, as_onnx), OPSET)
+    if plan.precision == "fp16":
+        to_half(model)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def check_written(path: Path, plan: ExportPlan[MnnOptions]) -> MnnModel:
+    """Read a written file back, and compare it with what was asked for.
+
+    Raises:
+        ExportError: other ends, another storage of weights, or a GELU by a tanh.
+    """
+    try:
+        model = read_mnn(path)
+        check_ends(model, (plan.input_spec(),), plan.outputs)
+    except RunError as error:
+        raise ExportError(f"MNN's converter wrote what cannot be run: {error}") from error
+    if approximate := [op.name for op in model.operators if op.kind.endswith(f" {GELU}")]:
+        raise ExportError(f"MNN's converter wrote {len(approximate)} GELUs by a tanh, {approximate[0]} first")
+    found = {op.constant.storage for op in model.weights if op.constant is not None and op.kind != "Const"}
+    if found != STORAGES[plan.precision]:
+        raise ExportError(f"weights in the written file are {found}, asked for: {STORAGES[plan.precision]}")
+    return model
+
+
+def check_twin(model: MnnModel, twin: MnnModel) -> None:
+    """Refuse a model that differs from what the same network is in float32 in more than the storage of its weights.
+
+    Raises:
+        ExportError: naming the first operator that differs.
+    """
+    for op, other in zip_longest(model.operators, twin.operators):
+        if op is None or other is None or _wiring(op) != _wiring(other):
+            raise ExportError(f"MNN's converter wrote other operators than in float32, from {(op or other).name} on")
+        if op.constant is None or other.constant is None or op.constant.storage == other.constant.storage:
+            continue
+        if op.constant.storage == "float16" and not np.array_equal(op.constant.values, other.constant.values):
+            raise ExportError(f"{op.name} has other weights in half precision than in float32")
+
+
+def _wiring(op: MnnOperator) -> tuple[str, str, tuple[int, ...], tuple[int, ...]]:
+    return op.kind, op.name, op.inputs, op.outputs
+
+
+def check_rounded(model: MnnModel, module: "nn.Module", scheme: Scheme) -> None:
+    """Compare how many operators of a written file are rounded with how many were to be.
+
+    Raises:
+        ExportError: more or fewer.
+    """
+    from edgevit_deploy.deploy.quantised import chosen
+
+    found = sum(op.constant.storage == "int8" for op in model.weights if op.constant is not None)
+    asked = len(chosen(module.get_submodule("network"), scheme))
+    if found != asked:
+        raise ExportError(f"{FILE_NAME}: {found} operators are rounded in the written file, {asked} were to be")
+
+
+def _notes(plan: ExportPlan[MnnOptions], *, exact_gelu: bool) -> Iterator[str]:
+    yield ARITHMETIC[plan.precision]
+    if exact_gelu:
+        yield SLOW_GELU
+    if plan.dynamic_batch:
+        yield FREE_BATCH
+    if plan.dynamic_size:
+        yield FREE_SIZE
+    height, width = plan.image_size
+    axes = [*([] if plan.dynamic_batch else [f"batch {plan.batch}"]), *([] if plan.dynamic_size else [f"{height} x {width}"])]
+    if axes:
+        yield ONE_SHAPE.format(axes=f"{' and '.join(axes).capitalize()} {'are' if len(axes) > 1 else 'is'}")

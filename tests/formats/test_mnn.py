@@ -1,0 +1,157 @@
+"""`.mnn` files: what is read, and that nothing but one line comes out of a hostile or damaged one."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgevit_deploy.errors import RunError
+from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.formats.mnn import check_ends, read_mnn, read_stored
+from edgevit_deploy.spec import TensorSpec
+from tests.helpers.mnn import BIASES, SMALL, WEIGHTS, handwritten
+
+DAMAGED = r"model\.mnn is (damaged: a table of it points outside of it|no file of ours)"
+
+
+def written(folder: Path, content: bytes) -> Path:
+    path = folder / "model.mnn"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture(scope="module")
+def single() -> Artifact:
+    return SMALL.shared()
+
+
+def test_a_file_written_by_hand_is_read(tmp_path: Path) -> None:
+    model = read_mnn(written(tmp_path, handwritten()))
+    assert (model.version, model.uuid) == ("3.6.1", "by-hand")
+    assert (model.inputs, model.outputs) == ((("x", (1, 3, 4, 4), "float32"),), ("y",))
+    assert model.operator_counts() == {"Convolution": 1}
+    (convolution,) = model.weights
+    assert convolution.constant is not None
+    np.testing.assert_array_equal(convolution.constant.values, WEIGHTS)
+
+
+def test_a_real_file_is_read(single: Artifact) -> None:
+    model = read_mnn(single.path)
+    counts = model.operator_counts()
+    assert (counts["UnaryOp GELU_STANDARD"], counts["LayerNorm"], counts["Softmax"], counts["MatMul"]) == (12, 23, 7, 14)
+    assert counts == single.operators
+    check_ends(model, single.inputs, single.outputs)
+    for changed in (
+        {"inputs": (TensorSpec(name="image", shape=(1, 3, 64, 64), dtype="float32"),), "outputs": single.outputs},
+        {"inputs": (TensorSpec(name="input", shape=(1, 3, 64, 64), dtype="uint8"),), "outputs": single.outputs},
+        {"inputs": (TensorSpec(name="input", shape=(1, 3, 64, 96), dtype="float32"),), "outputs": single.outputs},
+        {"inputs": single.inputs, "outputs": (TensorSpec(name="stage1", shape=(1, 10), dtype="float32"),)},
+    ):
+        with pytest.raises(RunError, match=r"it has the inputs .*, expected .*; convert it again"):
+            check_ends(model, **changed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": 600}, r"y is of a kind \(600, with parameters 9\) that no network here has"),
+        ({"kind": 256}, r"of a kind \(256"),
+        ({"kind": -1}, r"of a kind \(-1"),
+        ({"main": 0}, r"of a kind \(12, with parameters 0\)"),
+        ({"main": 25}, r"of a kind \(12, with parameters 25\)"),
+        ({"elsewhere": "/etc/passwd"}, "that no network here has"),
+        ({"external": (0, 24, 8)}, "weights in another file"),
+        ({"graphs": 1}, "graphs within its graph"),
+        ({"weights": WEIGHTS[:5]}, "Convolution has 5 weights, its sizes say 6"),
+        ({"weights": ()}, "Convolution has 0 weights, its sizes say 6"),
+        ({"biases": BIASES[:1]}, "Convolution has 1 biases, its sizes say 2"),
+        ({"common": {10: 200000}}, "its sizes say 200000"),
+        ({"common": {10: -2}}, "has the sizes -2, 3, 1, 1 x 1"),
+        ({"common": {9: 0}}, "has the sizes 2, 3, 0, 1 x 1"),
+        ({"common": {9: 2}}, "has the sizes 2, 3, 2, 1 x 1"),
+        ({"common": {2: 2**30, 3: 2**30}}, "its sizes say"),
+        ({"reads": 1}, "y reads what no operator before it writes"),
+        ({"reads": -1}, "y reads what no operator before it writes"),
+        ({"reads": 2**31 - 1}, "y reads what no operator before it writes"),
+        ({"writes": 0}, "y writes what is not there, or was written before"),
+        ({"writes": 2}, "y writes what is not there"),
+        ({"writes": -1}, "y writes what is not there"),
+        ({"names": ("x", "x")}, "two tensors of one name"),
+        ({"output": "z"}, "one that nothing computes"),
+        ({"sizes": (1, 3, 0, 4)}, r"the sizes \(1, 3, 0, 4\)"),
+        ({"sizes": (1, 3, -2, 4)}, r"the sizes \(1, 3, -2, 4\)"),
+    ],
+)
+def test_what_no_file_of_ours_has_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(RunError, match=message) as caught:
+        read_mnn(written(tmp_path, handwritten(**changes)))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_cut_is_read(tmp_path: Path) -> None:
+    """Nor does any give another error."""
+    content = handwritten()
+    assert read_mnn(written(tmp_path, content)).outputs == ("y",)
+    for end in range(0, len(content), 3):
+        with pytest.raises(RunError, match=DAMAGED):
+            read_mnn(written(tmp_path, content[:end]))
+
+
+def test_no_altered_byte_gives_another_error(tmp_path: Path) -> None:
+    """Each is read as something or refused; none raises what is not ours."""
+    content, rng, refused = handwritten(), np.random.default_rng(0), 0
+    for _ in range(600):
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(content), 6):
+            damaged[place] = rng.integers(256)
+        try:
+            read_mnn(written(tmp_path, bytes(damaged)))
+        except RunError:
+            refused += 1
+    assert refused > 300
+
+
+@pytest.mark.parametrize("claimed", [0xFFFFFFFF, 0x7FFFFFFF, 1 << 20])
+def test_a_claimed_length_is_not_believed(tmp_path: Path, claimed: int) -> None:
+    content = bytearray(handwritten())
+    place = content.index(struct.pack("<I2f", len(WEIGHTS), 0, 1))
+    struct.pack_into("<I", content, place, claimed)
+    with pytest.raises(RunError, match=DAMAGED):
+        read_mnn(written(tmp_path, bytes(content)))
+
+
+def test_rounded_weights_are_integers_on_their_grids(single: Artifact) -> None:
+    artifact = SMALL.shared(
+        precision="w8", form=SMALL.exporter.quantised["w8"].form, scheme=SMALL.exporter.quantised["w8"].scheme
+    )
+    stored = read_stored(artifact.path)
+    assert stored.activations == ()
+    assert len(stored.weights) == 84
+    for weights in stored.weights:
+        assert weights.values.dtype == np.int8
+        assert weights.scales.shape == (len(weights.values),)
+        np.testing.assert_array_equal(np.abs(weights.values.astype(int)).max(1), 127)
+    assert read_stored(single.path).weights == ()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [(0, 3), (1, 77), (5, 255), (6, 1), (261, 0)], ids=["axes", "rows", "table", "first", "last"]
+)
+def test_a_table_of_its_own_is_refused(tmp_path: Path, place: int, value: int) -> None:
+    """The head of a list of int8 weights: its shape and the table that the others are places in."""
+    artifact = SMALL.shared(
+        precision="w8", form=SMALL.exporter.quantised["w8"].form, scheme=SMALL.exporter.quantised["w8"].scheme
+    )
+    content = bytearray(artifact.path.read_bytes())
+    head = bytes([2]) + struct.pack("<2H", 36, 48) + b"\0" + np.arange(-128, 128, dtype=np.int8).tobytes()
+    start = content.index(head)
+    content[start + place] = value
+    with pytest.raises(RunError, match="another shape than its sizes say, or with a table of its own"):
+        read_mnn(written(tmp_path, bytes(content)))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"model\.mnn cannot be read \(No such file or directory\)"):
+        read_mnn(tmp_path / "model.mnn")
