@@ -11,10 +11,11 @@ from edgevit_deploy.measure.ablations import check_unablated
 from edgevit_deploy.measure.accuracy.identity import identity_of
 from edgevit_deploy.measure.align_names import profile_by_module
 from edgevit_deploy.measure.benchmark import Candidate, benchmark
-from edgevit_deploy.measure.contests import Against, Contest, make_contests
+from edgevit_deploy.measure.contests import Against, Contest
 from edgevit_deploy.measure.energy.host import HostEnergy, measure_host_energy
 from edgevit_deploy.measure.energy.meters import Meter, find_meters
 from edgevit_deploy.measure.machine import Machine, check_threads, read_machine
+from edgevit_deploy.measure.make_contests import make_contests
 from edgevit_deploy.measure.profile import Profile, macs_by_part, measure_peak_gmacs, time_by_kind, time_by_part
 from edgevit_deploy.measure.result import PAPER_RUNS, REGIMES, Benchmark, Regime
 from edgevit_deploy.measure.subjects import Ready, Skipped, candidate_of, common_batch, read_subject

@@ -106,7 +106,7 @@ class TestAgainstOriginal:
 def test_peers_stand_as_multiples_of_mobilenet_v2(
     fake_bundle: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgevit_deploy.measure.contests.PEERS", ("MobileNetV2", "DeiT-Ti"))
+    monkeypatch.setattr("edgevit_deploy.measure.make_contests.PEERS", ("MobileNetV2", "DeiT-Ti"))
     document, printed = bench(capfd, fake_bundle, "--against", "peers")
     (contest,) = document["against"]
     assert contest["base"] == "MobileNetV2"

@@ -17,8 +17,8 @@ from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.ablations import UNABLATED, facts_of
-from edgevit_deploy.measure.contests import make_contests
 from edgevit_deploy.measure.cost import network_cost
+from edgevit_deploy.measure.make_contests import make_contests
 from edgevit_deploy.measure.result import REGIMES, Benchmark
 from edgevit_deploy.model.variants import ABLATIONS, BASELINE, find_variant
 from edgevit_deploy.workbench import Passed, Refused, Workbench, quiet

@@ -88,7 +88,7 @@ def test_other_commands_take_such_a_bundle_or_say_that_they_need_classes(
 def test_bench_times_backbones_beside_the_peers_of_the_same_size_and_names_those_without(
     fake_target: None, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgevit_deploy.measure.contests.PEERS", {"MobileNetV2": "", "DeiT-Ti": ""})
+    monkeypatch.setattr("edgevit_deploy.measure.make_contests.PEERS", {"MobileNetV2": "", "DeiT-Ti": ""})
     assert run([*FEATURES, "--output", str(tmp_path)]) == 0
     bundle = str(tmp_path / "fake-fp32")
     capfd.readouterr()

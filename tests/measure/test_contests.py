@@ -12,7 +12,8 @@ from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.host import THIS_HOST
 from edgevit_deploy.measure.baselines import Baseline
-from edgevit_deploy.measure.contests import Contest, make_contests
+from edgevit_deploy.measure.contests import Contest
+from edgevit_deploy.measure.make_contests import make_contests
 from edgevit_deploy.measure.result import REGIMES, Benchmark
 from edgevit_deploy.measure.subjects import Ready
 from edgevit_deploy.spec import Precision
@@ -69,7 +70,7 @@ def test_peers_are_shared_by_bundles_that_are_rounded_alike(
         made.append(plan.scheme)
         return [baseline(name) for name in names]
 
-    monkeypatch.setattr("edgevit_deploy.measure.contests.peers", peers)
+    monkeypatch.setattr("edgevit_deploy.measure.make_contests.peers", peers)
     manifest = read_manifest(fake_bundle)
     subjects = [subject(manifest, str(n), "int8" if scheme else "fp32", scheme) for n, scheme in enumerate(schemes)]
     contests = make_contests(subjects, "peers", None, "MobileNetV2", 1, THIS_HOST, tmp_path, quiet)
