@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+
+pytest.importorskip("coreai_torch", reason="Core AI's library has no wheel for this machine")
 
 from edgevit_deploy.formats.coreai import HASH, PROGRAM, import_coreai
 from export.coreai import CoreAIExporter, CoreAIOptions
