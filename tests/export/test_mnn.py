@@ -16,7 +16,7 @@ from torch import nn
 import export.mnn.converter as converting
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact
-from edgevit_deploy.formats.mnn import read_mnn
+from edgevit_deploy.formats.mnn import MnnOperator, read_mnn
 from edgevit_deploy.session import Session
 from export.mnn import MnnExporter, check_twin, check_written, traced
 from export.mnn.converter import CHILD, EXACT_GELU, convert, write_source
@@ -115,6 +115,27 @@ def test_another_operator_than_in_float32_is_refused(single: Artifact, half: Art
     for others in (twin.operators[:-1], (*twin.operators[:20], twin.operators[21], *twin.operators[20:])):
         with pytest.raises(ExportError, match=r"wrote other operators than in float32, from .* on"):
             check_twin(replace(twin, operators=others), twin)
+
+
+def test_constants_of_its_own_may_be_cut_off_and_no_more() -> None:
+    """Of the pixels' normalisation, which the converter computes anew."""
+    half = SMALL.shared(precision="fp16", takes="uint8")
+    model = read_mnn(half.path)
+    constants = [op.constant for op in model.operators if op.kind == "Const" and op.constant and op.constant.storage == "float16"]
+    assert constants
+
+    def with_twins(step: float) -> tuple[MnnOperator, ...]:
+        return tuple(
+            replace(op, constant=replace(op.constant, storage="float32", values=op.constant.values.astype(np.float32) * step))
+            if op.constant is not None and op.constant.storage == "float16" and (op.kind == "Const" or step == 1)
+            else op
+            for op in model.operators
+        )
+
+    check_twin(model, replace(model, operators=with_twins(1.0)))
+    check_twin(model, replace(model, operators=with_twins(1 + 2**-12)))
+    with pytest.raises(ExportError, match="has other weights in half precision than in float32"):
+        check_twin(model, replace(model, operators=with_twins(1.01)))
 
 
 def test_a_weight_beyond_half_precision_is_refused(tmp_path: Path) -> None:
