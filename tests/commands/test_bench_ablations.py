@@ -109,7 +109,9 @@ def test_a_row_has_what_a_network_takes_beside_the_published_one() -> None:
     columns = ablation_columns(networks, "ours")
     assert ours[0] == "edgevit_xxs"
     cells = dict(zip(columns, lsa, strict=True))
-    assert (cells["network"], cells["x edgevit_xxs"], cells["verdict"]) == ("edgevit_xxs_lsa", "0.800", "faster")
+    ratio = "0.800 (0.800 to 0.800)"
+    assert (cells["network"], cells["x edgevit_xxs (95 %)"], cells["verdict"]) == ("edgevit_xxs_lsa", ratio, "faster")
+    assert cells["median ms (95 %)"] == "8.00 (8.00 to 8.00)"
     assert float(str(cells["ms a GMAC"])) == pytest.approx(8.0 / networks["edgevit_xxs_lsa"].macs * 1e9, abs=0.01)
 
 

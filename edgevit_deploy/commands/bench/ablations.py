@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from edgevit_deploy.measure.result import Benchmark
 
 FACT_COLUMNS = ("network", "replaced", "depths", "million MACs", "million parameters")
-COLUMNS = (*FACT_COLUMNS, "median ms", "95 %", "x {variant}", "95 %", "ms a GMAC", "verdict")
+COLUMNS = (*FACT_COLUMNS, "median ms (95 %)", "x {variant} (95 %)", "ms a GMAC", "verdict")
 WORDS = (
     "ablations: a network for each row of the paper's table 4, as deep as costs what the published one does at 224x224. {terms}. "
     "Random weights, converted as the bundle was. MACs: counted by PyTorch at this image size; the paper calls them FLOPs."
@@ -52,13 +52,12 @@ def ablation_rows(networks: "Mapping[str, NetworkFacts]", base: str, benchmark: 
     rows = []
     for result in sorted(results.values(), key=lambda result: result.median_ms):
         facts, comparison, itself = networks[result.label], benchmark.compare(result, results[base]), result.label == base
+        low, high = result.median_interval_ms
         rows.append(
             [
                 *fact_cells(facts),
-                f"{result.median_ms:.2f}",
-                "{:.2f} to {:.2f}".format(*result.median_interval_ms),
-                f"{comparison.ratio:.3f}",
-                "" if itself else "{:.3f} to {:.3f}".format(*comparison.interval),
+                f"{result.median_ms:.2f} ({low:.2f} to {high:.2f})",
+                "1" if itself else "{:.3f} ({:.3f} to {:.3f})".format(comparison.ratio, *comparison.interval),
                 f"{ms_a_gmac(result.median_ms, result.batch, facts):.2f}",
                 "" if itself else comparison.verdict,
             ]
