@@ -51,6 +51,11 @@ palette and look it up by the class: `palette[logits[0].argmax(0)]` in NumPy.
 }
 """What an app does with outputs that are no list of classes."""
 
+SEVERAL_OUTPUTS = (
+    "**This file has {count} outputs**, and what follows shows how one is taken. Take each by its name above; where the "
+    "runtime knows no names, they come in the order above."
+)
+
 
 def bundle_readme(manifest: Manifest, usage: str) -> str:
     """Write the README of one bundle.
@@ -82,7 +87,7 @@ def bundle_readme(manifest: Manifest, usage: str) -> str:
         crop=_crop(manifest.preprocess),
         normalisation=_normalisation(manifest),
         decoding=_decoding(manifest),
-        usage=_usage(usage.strip(), takes.dtype),
+        usage=_usage(usage.strip(), takes.dtype, len(manifest.outputs)),
         golden=golden,
         golden_types="raw little-endian float32" if takes.dtype == "float32" else f"raw {takes.dtype} and little-endian float32",
         golden_count=golden.input.shape[0],
@@ -101,8 +106,10 @@ def _decoding(manifest: Manifest) -> str:
     return DECODING.get(manifest.conversion.returns, "").format(labels=manifest.labels.path)
 
 
-def _usage(usage: str, dtype: InputType) -> str:
+def _usage(usage: str, dtype: InputType, outputs: int) -> str:
     """Return how an app loads the file, its Python reading the golden inputs in their type."""
+    if outputs > 1:
+        usage = f"{SEVERAL_OUTPUTS.format(count=outputs)}\n\n{usage}"
     read = {kind: f'"{GOLDEN_INPUTS[kind]}", "{STORED[kind]}"' for kind in GOLDEN_INPUTS}
     return usage.replace(read["float32"], read[dtype])
 
