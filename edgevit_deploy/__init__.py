@@ -21,10 +21,12 @@ if TYPE_CHECKING:
         energy,
         evaluate,
         evaluate_detection,
+        evaluate_segmentation,
         load_model,
         targets,
         train_ablations,
         train_model,
+        train_segmentation,
         verify,
     )
     from edgevit_deploy.model.variants import create_model
@@ -36,10 +38,12 @@ _FUNCTIONS = (
     "energy",
     "evaluate",
     "evaluate_detection",
+    "evaluate_segmentation",
     "load_model",
     "targets",
     "train_ablations",
     "train_model",
+    "train_segmentation",
     "verify",
 )
 
@@ -53,10 +57,12 @@ __all__ = [
     "energy",
     "evaluate",
     "evaluate_detection",
+    "evaluate_segmentation",
     "load_model",
     "targets",
     "train_ablations",
     "train_model",
+    "train_segmentation",
     "verify",
 ]
 __version__ = VERSION

@@ -30,6 +30,7 @@ from edgevit_deploy.pipeline import convert as convert_on
 from edgevit_deploy.request import FileRequest, read_image_size, read_options
 from edgevit_deploy.spec import Graph, InputKind, Precision, PreprocessChoice, Size, Task
 from edgevit_deploy.train.library import train_model as train_model
+from edgevit_deploy.train.library import train_segmentation as train_segmentation
 from edgevit_deploy.verification.library import verify as verify
 from edgevit_deploy.workbench import open_workbench
 from edgevit_deploy.workbench.results import Progress, silent

@@ -8,15 +8,19 @@ Only names are read when a folder is listed. A mask has the size of its picture 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit_deploy.data.pictures import MAX_PIXELS, PassedOver, picture_size, read_indices
+from edgevit_deploy.data.pictures import MAX_PIXELS, PassedOver, picture_size, read_indices, read_picture
 from edgevit_deploy.data.preprocess import place_in_image, read_pixels, resized_size
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.files import is_folder
-from edgevit_deploy.spec import Preprocess
+from edgevit_deploy.spec import Preprocess, Size
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 IMAGES, MASKS = "images", "masks"
 IGNORED = 255
@@ -95,6 +99,32 @@ def open_mask_folder(root: Path, flag: str = "--data") -> MaskFolder:
     )
 
 
+def open_pair(folder: MaskFolder, position: int, classes: int) -> "tuple[Image, Image]":
+    """Decode one picture, RGB, and its mask, both whole.
+
+    Raises:
+        UsageError: as for `MaskFolder.read`.
+    """
+    picture, path = read_picture(folder.root / folder.images[position]), folder.root / folder.masks[position]
+    mask = read_indices(path)
+    _check_size(path, (mask.height, mask.width), (picture.height, picture.width))
+    _check_classes(path, np.asarray(mask), classes)
+    return picture, mask
+
+
+def _check_size(path: Path, mask: Size, picture: Size | None) -> None:
+    if mask != picture:
+        has = f"has {picture[0]} x {picture[1]}" if picture else "cannot be read"
+        raise UsageError(f"{path}: {mask[0]} x {mask[1]} pixels, and its picture {has}; make them of one size")
+
+
+def _check_classes(path: Path, mask: NDArray[np.uint8], classes: int) -> None:
+    if beyond := [int(value) for value in np.unique(mask) if classes <= value != IGNORED]:
+        raise UsageError(
+            f"{path}: it has the class {beyond[0]}, and there are {classes}, numbered from 0; {IGNORED} is for pixels of none"
+        )
+
+
 def _listed(folder: Path, flag: str) -> tuple[dict[str, str], list[PassedOver]]:
     """Return name without its ending -> file relative to the folder above, and what is hidden."""
     found: dict[str, str] = {}
@@ -127,16 +157,10 @@ def read_mask(path: Path, picture: Path, preprocess: Preprocess, classes: int) -
     from PIL.Image import Resampling
 
     mask, size = read_indices(path), picture_size(picture)
-    if (mask.height, mask.width) != size:
-        has = f"has {size[0]} x {size[1]}" if size else "cannot be read"
-        raise UsageError(f"{path}: {mask.height} x {mask.width} pixels, and its picture {has}; make them of one size")
+    _check_size(path, (mask.height, mask.width), size)
     height, width = resized_size((mask.height, mask.width), preprocess)
     if height * width > MAX_PIXELS:
         raise UsageError(f"{path}: it would be resized to {height} x {width} pixels; cut the strip")
     placed = np.asarray(place_in_image(mask.resize((width, height), Resampling.NEAREST), preprocess, IGNORED))
-    found = np.unique(placed)
-    if beyond := [int(value) for value in found if classes <= value != IGNORED]:
-        raise UsageError(
-            f"{path}: it has the class {beyond[0]}, and there are {classes}, numbered from 0; {IGNORED} is for pixels of none"
-        )
+    _check_classes(path, placed, classes)
     return placed.astype(np.uint8)

@@ -14,6 +14,7 @@ from torch.nn import functional
 from edgevit_deploy.data.pictures import PassedOver, named
 from edgevit_deploy.deploy.trained import RoundedNetwork
 from edgevit_deploy.errors import DeployError, RunError, UsageError
+from edgevit_deploy.model.dense import DenseNetwork
 from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.train.augment import (
     TrainingBatch,
@@ -24,7 +25,8 @@ from edgevit_deploy.train.augment import (
 from edgevit_deploy.train.batch_norm import share_batch_norm
 from edgevit_deploy.train.checkpoint import State
 from edgevit_deploy.train.drop_path import DropPath
-from edgevit_deploy.train.network import make_optimizer
+from edgevit_deploy.train.masks import MaskPictures
+from edgevit_deploy.train.network import make_optimizer, stages_of
 from edgevit_deploy.train.order import Order, Segment
 from edgevit_deploy.train.pictures import Pictures
 from edgevit_deploy.train.recipe import Recipe
@@ -61,8 +63,8 @@ class Engine:
 
     def __init__(
         self,
-        network: EdgeViT | RoundedNetwork,
-        pictures: Pictures,
+        network: EdgeViT | RoundedNetwork | DenseNetwork,
+        pictures: Pictures | MaskPictures,
         recipe: Recipe,
         world: World,
         device: torch.device,
@@ -82,7 +84,7 @@ class Engine:
                 self.network.order_weights_plainly()
         self.average = timm_part("utils").ModelEmaV3(self.network, decay=recipe.ema_decay, use_warmup=recipe.ema_warmup)
         self.average_from = 0
-        self.drop_path = DropPath(self.network, recipe.drop_path)
+        self.drop_path = DropPath(stages_of(self.network), recipe.drop_path)
         self.mixup = make_mixup(recipe, len(pictures.classes))
         self.optimizer = make_optimizer(self.network, recipe)
         self.schedule = Schedule(self.optimizer, recipe, self.order)
@@ -112,7 +114,7 @@ class Engine:
 
     def averaged(self) -> EdgeViT:
         """Return the published network with the averaged weights."""
-        average = self.average.module
+        average: EdgeViT | RoundedNetwork = self.average.module
         return average.published() if isinstance(average, RoundedNetwork) else average
 
     def calibration(self, weights: Path) -> bytes | None:
@@ -204,6 +206,7 @@ class Engine:
         return torch.compile(forward) if compiled else forward
 
     def _batches(self, segment: Segment) -> Iterator[TrainingBatch]:
+        assert isinstance(self.pictures, Pictures)
         side = segment.image_size
         accumulate = self.recipe.accumulate
         parts = range(self.world.rank * accumulate, (self.world.rank + 1) * accumulate)
@@ -256,10 +259,14 @@ class Engine:
             with torch.autocast(self.device.type, dtype=AUTOCAST.get(recipe.amp), enabled=recipe.amp in AUTOCAST):
                 logits = self.forward(pixels)
             smoothing = 0.0 if self.mixup is not None else recipe.label_smoothing  # mixup's targets are smooth already
-            loss = functional.cross_entropy(logits.float(), targets, reduction="sum", label_smoothing=smoothing)
+            loss = self._loss(logits.float(), targets, smoothing)
             scaled: Tensor = self.scaler.scale(loss * (self.world.size / pictures))  # DDP takes the mean over the processes
             scaled.backward()  # type: ignore[no-untyped-call]
         self.meter.loss += loss.detach()
+
+    def _loss(self, logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+        """Return the losses of some pictures, summed up."""
+        return functional.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
 
     def _failure(self, parts: list[TrainingBatch]) -> DeployError | None:
         """Note which pictures could not be read; return what is to be said if `strict` forbids that."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.files import StrPath, optional_path
@@ -11,6 +12,9 @@ from edgevit_deploy.train.job import LOG_EVERY, OnEpoch, Tell, TrainingJob, Trai
 from edgevit_deploy.train.presets import preset
 from edgevit_deploy.train.recipe import Recipe
 from edgevit_deploy.train.rounding import TrainedRounding
+
+if TYPE_CHECKING:
+    from edgevit_deploy.train.segmenter import SegmenterRun
 
 
 @contextmanager
@@ -32,6 +36,70 @@ def named_recipe(name: str | None, *, finetunes: bool, rounds: bool) -> Recipe:
     if name in ("finetune", "qat") and not finetunes:
         raise UsageError(f"--recipe {name}: it goes on from trained weights; give --finetune FILE, or --recipe deit or small")
     return preset(name or ("qat" if rounds else "finetune" if finetunes else "deit"))
+
+
+def train_segmentation(
+    data: StrPath,
+    *,
+    recipe: Recipe | str = "segment",
+    model: str | None = None,
+    finetune: StrPath | None = None,
+    labels: StrPath | None = None,
+    preprocess: PreprocessChoice | None = None,
+    output: StrPath | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    compiled: bool = False,
+    strict: bool = False,
+    log_every: int = LOG_EVERY,
+    evaluate_every: int = 1,
+    progress: Callable[[str], AbstractContextManager[Tell]] = _silent,
+    on_epoch: OnEpoch = not_shown,
+) -> "SegmenterRun":
+    """Train a network that gives each pixel a class, on pictures with masks, in this process.
+
+    Args:
+        data: folder with `train` and `val`, each with `images` and, of the same names, `masks`: 8-bit PNGs, the number is the
+            class and 255 is none.
+        recipe: every number of the training, or a preset.
+        model: published variant; of `finetune`'s file, else `edgevit_xxs`, when None.
+        finetune: checkpoint to begin with: of a classifier its stages, of a segmenter of as many classes its head too.
+        labels: text file with one class name a line, in class order; `labels.txt` in `data` when None.
+        preprocess: what is said of the evaluation's preprocessing; statistics and interpolation are the training's too.
+        output: folder of the run; `build/train/<variant>-segment` when None.
+        workers: processes that decode.
+        device: `cpu`, `cuda`, or `auto`.
+        compiled: let `torch.compile` compile the network.
+        strict: refuse pictures and masks that cannot be used, instead of leaving them out.
+        log_every: updates to a line of `metrics.jsonl`.
+        evaluate_every: epochs to an evaluation.
+        progress: shows each step; nothing by default.
+        on_epoch: is given each evaluation.
+
+    Raises:
+        UsageError: refused arguments, or unusable pictures or masks.
+        MissingError: timm, segmentation_models_pytorch or the device is not there.
+        RunError: the loss is no number.
+    """
+    from edgevit_deploy.train.segmenter import train_segmenter
+
+    job = TrainingJob(
+        data=Path(data),
+        recipe=recipe if isinstance(recipe, Recipe) else preset(recipe),
+        output=optional_path(output),
+        model=model,
+        finetune=optional_path(finetune),
+        labels=optional_path(labels),
+        preprocess=preprocess or PreprocessChoice(),
+        workers=workers,
+        device=device,
+        compiled=compiled,
+        strict=strict,
+        log_every=log_every,
+        evaluate_every=evaluate_every,
+    )
+    with progress("train") as step:
+        return train_segmenter(job, tell=step, on_epoch=on_epoch)
 
 
 def train_model(

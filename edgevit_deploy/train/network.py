@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from edgevit_deploy.deploy.trained import RoundedNetwork
+from edgevit_deploy.model.dense import DenseNetwork
 from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.spec import PreprocessChoice
 from edgevit_deploy.train.draws import Purpose, draw
@@ -18,7 +19,7 @@ from edgevit_deploy.train.timm_parts import timm_part
 if TYPE_CHECKING:
     from edgevit_deploy.model.loading import LoadedModel
 
-HEAD = "head."
+HEAD, ENCODER = "head.", "encoder."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,12 @@ def _rows(loaded: "LoadedModel", classes: tuple[str, ...]) -> list[int] | None:
     return [loaded.labels.index(name) for name in classes]
 
 
-def make_optimizer(network: EdgeViT | RoundedNetwork, recipe: Recipe) -> torch.optim.Optimizer:
+def stages_of(network: nn.Module) -> nn.Module:
+    """Return the part of a network that has the four stages: itself, or what stands before a head for dense prediction."""
+    return network.encoder if isinstance(network, DenseNetwork) else network
+
+
+def make_optimizer(network: EdgeViT | RoundedNetwork | DenseNetwork, recipe: Recipe) -> torch.optim.Optimizer:
     """Return AdamW as timm makes it: no decay of vectors; with layer decay, a group for each block and kind."""
     optim = timm_part("optim")
     layered: Callable[[nn.Module], Any] | None = None
@@ -118,9 +124,10 @@ class _Layered(nn.Module):
 
 def _depths(network: nn.Module) -> Iterator[tuple[str, int]]:
     """Yield each parameter and its depth: the stem is 0, then a block each, with the embedding before it; norm and head last."""
-    counts = [len(list(network.get_submodule(f"blocks{stage}").children())) for stage in range(1, 5)]
+    stages = stages_of(network)
+    counts = [len(list(stages.get_submodule(f"blocks{stage}").children())) for stage in range(1, 5)]
     for name, _ in network.named_parameters():
-        part, _, rest = name.partition(".")
+        part, _, rest = name.removeprefix("" if stages is network else ENCODER).partition(".")
         if part.startswith("blocks"):
             stage = int(part.removeprefix("blocks"))
             yield name, 1 + sum(counts[: stage - 1]) + int(rest.partition(".")[0])

@@ -36,6 +36,10 @@ class Measured:
         ema_top1: as `top1`, of the averaged weights.
         ema_top5: as `top5`, of the averaged weights.
         pictures: that were evaluated.
+        miou: of a segmenter in place of these four: the weights' mean IoU on the validation pictures.
+        pixel_accuracy: likewise, the share of pixels that they get right.
+        ema_miou: as `miou`, of the averaged weights.
+        ema_pixel_accuracy: as `pixel_accuracy`, of the averaged weights.
     """
 
     epoch: float
@@ -50,6 +54,10 @@ class Measured:
     ema_top1: float | None = None
     ema_top5: float | None = None
     pictures: int | None = None
+    miou: float | None = None
+    pixel_accuracy: float | None = None
+    ema_miou: float | None = None
+    ema_pixel_accuracy: float | None = None
 
 
 class Records:

@@ -38,20 +38,35 @@ def weights_bytes(
         count: of the evaluation of these weights.
         rounding: for which files they were trained; None where they round nothing.
     """
-    from safetensors.torch import save
-
-    about = {
-        "version": VERSION,
-        "variant": spec.variant,
-        "image_size": list(spec.image_size),
-        "labels": [writable(name) for name in pictures.classes],
-        "preprocess": msgspec.to_builtins(spec.preprocess),
+    about: dict[str, object] = {
         "recipe": msgspec.to_builtins(recipe),
         "data": {"sha256": pictures.sha256, "train_pictures": len(pictures.train), "val_pictures": len(pictures.val)},
         "accuracy": {"top1": count.top1, "top5": count.top5, "pictures": count.pictures, "weights": "averaged"},
     }
     if rounding is not None:
         about["trained_for"] = {"target": rounding.target, "precision": rounding.precision}
+    return checkpoint_bytes(state, spec, [writable(name) for name in pictures.classes], about)
+
+
+def checkpoint_bytes(state: dict[str, Tensor], spec: ModelSpec, labels: list[str], more: dict[str, object]) -> bytes:
+    """Return a safetensors file of weights with what a conversion must know of them.
+
+    Args:
+        state: the weights.
+        spec: of the network, with the image size and preprocessing of the evaluation.
+        labels: class names, in class order.
+        more: what else is recorded.
+    """
+    from safetensors.torch import save
+
+    about = {
+        "version": VERSION,
+        "variant": spec.variant,
+        "image_size": list(spec.image_size),
+        "labels": labels,
+        "preprocess": msgspec.to_builtins(spec.preprocess),
+        **more,
+    }
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
     return _in_one_order(save(plain, metadata={"format": "pt", METADATA_KEY: json.dumps(about)}))
 

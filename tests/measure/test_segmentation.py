@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from edgevit_deploy.cli import run
 from edgevit_deploy.data.preprocess import normalise, read_pixels
-from edgevit_deploy.measure.segmentation import counts as of
-from edgevit_deploy.measure.segmentation.counts import PixelCounts
+from edgevit_deploy.parity import segments as of
+from edgevit_deploy.parity.segments import PixelCounts
 from tests.helpers.dense import segmenter
 from tests.helpers.shapes import save_mask, write_shapes
 

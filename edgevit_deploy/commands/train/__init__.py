@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from edgevit_deploy.commands.console import print_json, progress
 from edgevit_deploy.commands.flags import PreprocessFlags
 from edgevit_deploy.commands.train.flags import RecipeFlags, TrainFlags, choices, rounding_of
+from edgevit_deploy.commands.train.segmentation import train_on_masks
 
 INTERRUPTED = "interrupted; to go on from the last saved state, add --resume to the same command"
 
@@ -17,7 +18,7 @@ def train(
     preprocess_flags: Annotated[PreprocessFlags, Parameter(name="*")] = PreprocessFlags(),  # noqa: B008 - frozen
     recipe_flags: Annotated[Any, Parameter(name="*")] = RecipeFlags(),  # noqa: B008 - frozen
 ) -> int:
-    """Train or fine-tune an EdgeViT on a folder of labelled pictures.
+    """Train or fine-tune an EdgeViT on a folder of labelled pictures, or with --task segment on pictures with masks.
 
     Everything goes to the folder of the run: best.safetensors, which every other command takes as it is, last.safetensors,
     metrics.jsonl, recipe.json, a plot, and the state from which --resume goes on. To use many GPUs or machines:
@@ -35,6 +36,8 @@ def train(
     from edgevit_deploy.train.world import SaidElsewhereError, launched
     from edgevit_deploy.workbench.results import silent
 
+    if flags.task == "segment":
+        return train_on_masks(flags, preprocess_flags.choice(), choices(recipe_flags))
     if flags.ablations:
         return _train_ablations(flags, preprocess_flags, recipe_flags)
     rounding = rounding_of(flags)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from cyclopts import Parameter
 
@@ -41,14 +41,17 @@ class TrainFlags:
     """Where the pictures are, what to begin with, and how to train.
 
     Attributes:
-        data: Folder with train/CLASS/* and val/CLASS/*; with --val-share also a folder of CLASS/*.
+        data: Folder with train/CLASS/* and val/CLASS/*; with --val-share also a folder of CLASS/*. With --task segment: train/
+            and val/, each with images/NAME.jpg and masks/NAME.png (8 bits: the number is the class, 255 is none).
+        task: classify pictures, or segment: give each pixel a class, by a Semantic FPN on the four stages.
         model: Published variant. [default: the one in --finetune, else edgevit_xxs]
         finetune: Checkpoint of any trainer to begin with; a new head is made unless the classes are the same.
-        recipe: deit (published), finetune, small (small pictures on a CPU) or qat. [default: qat with --qat, finetune with
-            --finetune, else deit]
+        recipe: deit (published), finetune, small (small pictures on a CPU), qat or segment. [default: segment with --task
+            segment, qat with --qat, finetune with --finetune, else deit]
         ablations: Train edgevit_xxs and each of the paper's ablations of it, one after another, each in its folder of --output,
             and compare them; with --resume, those that have ended are not trained again.
-        labels: Text file with one class name a line, in class order. [default: the sorted folder names]
+        labels: Text file with one class name a line, in class order. [default: the sorted folder names; labels.txt beside train/
+            with --task segment]
         val_share: Share of the pictures to hold out where there is no val folder, such as 0.1.
         output: Folder of the run. [default: build/train/MODEL, build/train/ablations with --ablations]
         resume: Go on from the last saved state of the run in --output.
@@ -68,6 +71,7 @@ class TrainFlags:
     """
 
     data: Path
+    task: Literal["classify", "segment"] = "classify"
     model: str | None = None
     finetune: Path | None = None
     recipe: str | None = None

@@ -23,11 +23,11 @@ from edgevit_deploy.measure.accuracy import Sample
 from edgevit_deploy.measure.accuracy.contestants import Contestant, Way, read_field
 from edgevit_deploy.measure.accuracy.shards import Opened, Subject, open_subject
 from edgevit_deploy.measure.machine import check_threads
-from edgevit_deploy.measure.segmentation import counts as of
-from edgevit_deploy.measure.segmentation.counts import PixelCounts
 from edgevit_deploy.measure.segmentation.result import ClassScore, Estimate, PixelPairing, SegmentationEvaluation, SegmentationRow
 from edgevit_deploy.model.loading import check_seed
 from edgevit_deploy.outside.files import real_path
+from edgevit_deploy.parity import segments as of
+from edgevit_deploy.parity.segments import PixelCounts
 from edgevit_deploy.spec import MAX_BATCH
 from edgevit_deploy.workbench import Step, quiet
 
