@@ -12,10 +12,12 @@ from edgevit_deploy.model import dense
 from edgevit_deploy.model.dense import DenseNetwork
 from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.parity.segments import PixelCounts
-from edgevit_deploy.spec import HeadSpec, Preprocess
+from edgevit_deploy.spec import HeadKind, HeadSpec, Preprocess
 from edgevit_deploy.train.draws import Purpose, draw
 from edgevit_deploy.train.job import DEFAULT_MODEL, TrainingJob
 from edgevit_deploy.train.masks import MaskShare
+
+KIND: HeadKind = "semantic_fpn"
 
 
 def dense_beginning(job: TrainingJob, classes: tuple[str, ...]) -> tuple[DenseNetwork, tuple[str, ...]]:
@@ -40,10 +42,10 @@ def dense_beginning(job: TrainingJob, classes: tuple[str, ...]) -> tuple[DenseNe
     else:
         spec = create_model(job.model or DEFAULT_MODEL, image_size=side).spec
     told = {} if job.preprocess.resize_mode is None and job.preprocess.crop_ratio is None else {"resize_mode": ""}
-    head = spec.head if spec.head and spec.task == "segment" else HeadSpec(kind="semantic_fpn")
-    spec = dense.with_head(spec, head, told).with_preprocess(job.preprocess)
+    head = spec.head if spec.head is not None and spec.head.kind == KIND else HeadSpec(kind=KIND)
+    spec = replace(dense.with_head(spec, head, told).with_preprocess(job.preprocess), num_classes=len(classes))
     torch.default_generator.manual_seed(draw(Purpose.WEIGHTS, job.recipe.seed))
-    network = dense.build(replace(spec, num_classes=len(classes)))
+    network = dense.build(spec)
     return network, () if loaded is None else (f"{job.finetune}: {spec.variant}, {_taken(network, loaded)}",)
 
 
@@ -54,9 +56,7 @@ def _taken(network: DenseNetwork, loaded: EdgeViT | DenseNetwork) -> str:
         network.encoder.load_state_dict(own)
         return "its four stages; the head is new"
     network.encoder.load_state_dict(loaded.encoder.state_dict())
-    if loaded.spec.head != network.spec.head:
-        return "its four stages; the head is new, for another task"
-    if loaded.spec.num_classes != network.spec.num_classes:
+    if (loaded.spec.head, loaded.spec.num_classes) != (network.spec.head, network.spec.num_classes):
         return f"its four stages; the head is new, for {network.spec.num_classes} classes"
     network.head.load_state_dict(loaded.head.state_dict())
     return "its head too: it has as many classes"
