@@ -146,7 +146,7 @@ def _top1(report: "ParityReport", decisions: "Decisions | None", ran: bool, roun
     if rounded:
         return f"{decisions.right} of {decisions.pictures}" if decisions and decisions.right is not None else ""
     if ran and report.pixels:
-        return f"{report.pixels.share:.3%} of pixels"
+        return f"{report.pixels.agreeing:,} of {report.pixels.pixels:,} pixels"
     return report.top1 if ran else ""
 
 

@@ -47,7 +47,7 @@ class PixelAgreement:
     def sentence(self) -> str:
         """Say what agrees and what cannot be asked."""
         return (
-            f"{self.share:.4%} of {self.pixels:,} pixels have the truth's class. In {self.ties:,} of them it leads by at most "
+            f"{self.agreeing:,} of {self.pixels:,} pixels have the truth's class. In {self.ties:,} of them it leads by at most "
             f"twice the bound, so that either class is right; of all others {self.wrong:,} differ."
         )
 
