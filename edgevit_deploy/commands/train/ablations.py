@@ -14,7 +14,7 @@ from edgevit_deploy.outside.text import json_bytes
 if TYPE_CHECKING:
     from edgevit_deploy.measure.trained_ablations import AblationStudy, TrainedAblation
 
-COLUMNS = (*FACT_COLUMNS, "top-1", "95 %", "against edgevit_xxs", "95 %", "right only here, only there", "p (McNemar)", "trained")
+COLUMNS = (*FACT_COLUMNS, "top-1 (95 %)", "against edgevit_xxs (95 %)", "right only here, only there", "p (McNemar)", "trained")
 PAGE_NAME, DOCUMENT_NAME, PLOT_NAME = "ablations.md", "ablations.json", "ablations"
 
 WITHOUT_A_USE = ("model", "finetune", "qat", "precision", "calibration")
@@ -71,12 +71,12 @@ def study_table(study: "AblationStudy") -> Table:
 def _figures(network: "TrainedAblation") -> Iterator[str]:
     top1, pairing = network.accuracy.top1, network.pairing
     low, high = top1.interval
-    yield from (f"{top1.value:.2%}", f"{low:.2%} to {high:.2%}")
+    yield f"{top1.value:.2%} ({low:.2%} to {high:.2%})"
     if pairing is None:
-        yield from ("", "", "", "")
+        yield from ("", "", "")
     else:
         gain, least, most = network.gain
-        yield from (f"{gain:+.2%}", f"{least:+.2%} to {most:+.2%}")
+        yield f"{gain:+.2%} ({least:+.2%} to {most:+.2%})"
         yield from (f"{pairing.wrong_to_right}, {pairing.right_to_wrong}", f"{pairing.mcnemar_p:.2g}")
     yield f"{network.elapsed_s:.0f} s"
 
