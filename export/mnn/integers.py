@@ -49,7 +49,7 @@ LAYOUT_KINDS = frozenset(
 INTEGERS_NOTE = (
     "MNN computes {operators} convolutions and linear maps in integers, and rounds what goes into them and what comes out; all "
     "else is float32 between them. {apart} comparisons with the lowest number are there for that, or MNN would add residuals "
-    "up in integers too. Compared with precision high on the CPU. Measured on x86 alone, and no gain there: 0.84 times the speed "
+    "up in integers too. Compared with precision high on the CPU. Timed on x86 alone, and no gain there: 0.84 times the speed "
     "of float32 at 224 x 224, 1.02 to 1.04 times at 64 x 64; w8 is as small and more exact."
 )
 
