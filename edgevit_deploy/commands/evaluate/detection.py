@@ -105,6 +105,8 @@ def document(evaluation: "DetectionEvaluation") -> dict[str, Any]:
 
 def _sentences(row: "Detected") -> list[str]:
     sentences = list(row.notes)
+    if row.not_finite:
+        sentences.append(f"outputs of {row.not_finite} pictures are not finite, and nothing is found there")
     if row.status != "ran":
         sentences.append(f"{row.status}. {row.reason}")
     if row.unjudged:

@@ -209,6 +209,7 @@ def _row(subject: _Subject, found: Found, counted: Mapping[str, tuple[Figures, M
         reason=found.reason,
         runtime=found.runtime,
         boxes=sum(len(each.boxes) for each in found.detections.values()),
+        not_finite=found.not_finite,
         figures=own[0] if own else None,
         interval=interval(own[1].spread) if own else None,
         drop=drop,

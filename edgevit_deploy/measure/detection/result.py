@@ -43,6 +43,7 @@ class Detected:
         reason: why it did not run.
         runtime: what ran it.
         boxes: how many it found in all pictures together.
+        not_finite: pictures for which an output was NaN or infinite; where it was, nothing is found.
         figures: None where it did not run.
         interval: 95 % of the average precision over resampled pictures; None where no picture has a box.
         drop: against the network; None without weights, for the network, and where one of them did not run.
@@ -59,6 +60,7 @@ class Detected:
     reason: str = ""
     runtime: str = ""
     boxes: int = 0
+    not_finite: int = 0
     figures: Figures | None = None
     interval: Interval | None = None
     drop: Drop | None = None
