@@ -47,7 +47,7 @@ class Detected:
         figures: None where it did not run.
         interval: 95 % of the average precision over resampled pictures; None where no picture has a box.
         drop: against the network; None without weights, for the network, and where one of them did not run.
-        unjudged: a drop is demanded, and nothing could be compared.
+        unjudged: why a drop that is demanded says nothing, and the demand is not met; empty where it does, or there is none.
         pictures_per_s: wall clock, decoding included.
         notes: what must be known to read the figures.
     """
@@ -64,7 +64,7 @@ class Detected:
     figures: Figures | None = None
     interval: Interval | None = None
     drop: Drop | None = None
-    unjudged: bool = False
+    unjudged: str = ""
     pictures_per_s: float | None = None
     notes: tuple[str, ...] = ()
 

@@ -201,10 +201,12 @@ def find_boxes(opened: Opened, folder: CocoFolder, positions: Sequence[int], wor
     stream = PictureStream(
         path=folder.path, positions=positions, preprocess=opened.preprocess, batch=opened.batch, workers=workers
     )
-    places = {str(folder.path(position)): position for position in positions}
+    places: dict[str, list[int]] = {}  # one file may be several pictures of the annotations
+    for position in positions:
+        places.setdefault(str(folder.path(position)), []).append(position)
     with closing(iter(stream)) as batches:
         for batch in batches:
-            undecoded |= {places[item.file]: item.why for item in batch.broken}
+            undecoded |= {place: item.why for item in batch.broken for place in places[item.file]}
             if len(batch.positions):
                 shown = [folder.pictures[position] for position in batch.positions.tolist()]
                 regions = [shown_in(picture.size, opened.preprocess) for picture in shown]
