@@ -14,10 +14,12 @@ import torch
 from torch import nn
 
 import export.mnn.converter as converting
+from edgevit_deploy.bundle.folder import GOLDEN_INPUTS
 from edgevit_deploy.errors import ExportError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.formats.mnn import MnnOperator, read_mnn
 from edgevit_deploy.session import Session
+from edgevit_deploy.spec import InputKind
 from export.mnn import MnnExporter, check_twin, check_written, traced
 from export.mnn.converter import CHILD, EXACT_GELU, convert, write_source
 from tests.helpers.bounds import bound_of
@@ -217,15 +219,26 @@ assert not [name for name in sys.modules if name.startswith(("MNN.tools", "aliyu
         convert(source, tmp_path / "loud", code=watched + "\nimport os; os.system('true')")
 
 
-def test_the_usage_snippet_runs(single: Artifact, tmp_path: Path) -> None:
-    """The Python of the bundle's README, at this size, in a process of its own."""
+@pytest.mark.parametrize("takes", ["tensor", "uint8"])
+def test_the_usage_snippet_runs(tmp_path: Path, takes: InputKind) -> None:
+    """The Python of the bundle's README, at this size, in a process of its own; for bytes with the two names that it says."""
+    file = SMALL.shared() if takes == "tensor" else SMALL.shared(takes=takes)
+    inputs = images() if takes == "tensor" else np.random.default_rng(5).integers(0, 256, (1, 3, 64, 64), dtype=np.uint8)
     (tmp_path / "golden").mkdir()
-    (tmp_path / "golden" / "input.f32").write_bytes(images().tobytes())
-    shutil.copy(single.path, tmp_path)
+    (tmp_path / GOLDEN_INPUTS[file.inputs[0].dtype]).write_bytes(inputs.tobytes())
+    shutil.copy(file.path, tmp_path)
     (snippet,) = re.findall(r"```python\n(.*?)```", MnnExporter.usage, flags=re.DOTALL)
     code = snippet.replace("224", "64") + "assert status == 0\nnp.save('logits.npy', logits)\n"
+    if takes == "uint8":
+        for old, new in (
+            ('"golden/input.f32", "<f4"', '"golden/input.u8", "u1"'),
+            ("MNN.Halide_Type_Float", "MNN.Halide_Type_Uint8"),
+        ):
+            assert code.count(old) == 1
+            assert MnnExporter.usage.count(new) == 1
+            code = code.replace(old, new)
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=300, stdout=subprocess.DEVNULL)
-    exact, noise = truth_and_noise(NETWORK, images())
+    exact, noise = truth_and_noise(NETWORK, inputs, takes)
     assert np.abs(np.load(tmp_path / "logits.npy") - exact).max() <= K * noise
 
 

@@ -29,7 +29,7 @@ from edgevit_deploy.formats.mnn.operators import (
     UNARIES,
     UNARY,
 )
-from edgevit_deploy.formats.mnn.weights import Constant, expect, read_constant, read_weights, refuse_elsewhere
+from edgevit_deploy.formats.mnn.weights import Constant, expect, read_constant, read_shape, read_weights, refuse_elsewhere
 from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.outside.flat_table import DAMAGED, FlatTable, TooManyError
 from edgevit_deploy.spec import TensorSpec
@@ -38,6 +38,9 @@ FILE_NAME = "model.mnn"
 
 MAX_BYTES = 2**31
 """A FlatBuffer's own places have 32 bits, one of them for the sign."""
+
+MAX_OPERATORS = 1 << 13
+"""A file of ours has some 500, one that is written shuffled some 2000."""
 
 FREE, FREE_BATCH = -1, 1
 """The size of an axis that is free; the converter writes the first axis as 1 then."""
@@ -112,6 +115,8 @@ def read_mnn(path: Path) -> MnnModel:
         raise RunError(f"{path.name} is damaged: a table of it points outside of it; copy or convert it again") from error
     except (ValueError, TooManyError) as error:
         raise RunError(f"{path.name} is no file of ours: {error}; convert it again") from error
+    except MemoryError as error:
+        raise RunError(f"{path.name} needs more memory than there is, only to be read; convert it again") from error
 
 
 def read_stored(path: Path) -> Stored:
@@ -154,6 +159,8 @@ def _read(content: bytes) -> MnnModel:
         raise ValueError("it has graphs within its graph, or activations in integers")
     names = root.texts(7)
     tables = root.children(3)
+    if len(tables) > MAX_OPERATORS or len({table.place for table in tables}) != len(tables):
+        raise ValueError(f"it has {len(tables)} operators, expected at most {MAX_OPERATORS} and each once")
     operators = tuple(_operator(table) for table in tables)
     _refuse_other_orders(operators, len(names))
     inputs = tuple(
@@ -208,7 +215,7 @@ def _parameters(kind: str, main: int, table: FlatTable) -> tuple[str, Constant |
 
 
 def _input(parameters: FlatTable) -> tuple[tuple[int, ...], str]:
-    sizes = tuple(int(size) for size in parameters.array(0, "<i4"))
+    sizes = read_shape(parameters, 0)
     dtype = DTYPES.get(parameters.number(1, Int32Flags), "")
     if dtype not in ("float32", "uint8") or any(size != FREE and size < 1 for size in sizes):
         raise ValueError(f"an input has the type {dtype or 'of no network'} and the sizes {sizes}")
