@@ -7,25 +7,22 @@ tanh, and int8 weights with a zero point for each channel.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from edgevit_deploy.deploy.form import Form, form_beside
 from edgevit_deploy.deploy.scheme import Scheme
 from edgevit_deploy.deploy.stored import Stored
 from edgevit_deploy.errors import ExportError, RunError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Quantisation, usage_beside
-from edgevit_deploy.formats.mnn import FILE_NAME, MnnModel, MnnOperator, check_ends, read_mnn, read_stored
+from edgevit_deploy.formats.mnn import FILE_NAME, MnnModel, check_ends, read_mnn, read_stored
 from edgevit_deploy.formats.mnn.operators import GELU
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.process.scratch import scratch_beside
 from edgevit_deploy.spec import Precision, Task
 from export.mnn.converter import EXACT_GELU, STORAGE_FLAGS, convert, write_source
 from export.mnn.storage import on_the_grid, to_half
+from export.mnn.twin import check_twin
 from export.onnx import OnnxOptions, tidy, trace
 
 if TYPE_CHECKING:
@@ -191,33 +188,6 @@ def check_written(path: Path, plan: ExportPlan[MnnOptions]) -> MnnModel:
     if found != STORAGES[plan.precision]:
         raise ExportError(f"weights in the written file are {found}, asked for: {STORAGES[plan.precision]}")
     return model
-
-
-def check_twin(model: MnnModel, twin: MnnModel) -> None:
-    """Refuse a model that differs from what the same network is in float32 in more than the storage of its weights.
-
-    Raises:
-        ExportError: naming the first operator that differs.
-    """
-    for op, other in zip_longest(model.operators, twin.operators):
-        if op is None or other is None or _wiring(op) != _wiring(other):
-            raise ExportError(f"MNN's converter wrote other operators than in float32, from {(op or other).name} on")
-        if op.constant is None or other.constant is None or op.constant.storage == other.constant.storage:
-            continue
-        if op.constant.storage == "float16" and not _is_half_of(op, op.constant.values, other.constant.values):
-            raise ExportError(f"{op.name} has other weights in half precision than in float32")
-
-
-def _is_half_of(op: MnnOperator, halves: NDArray[np.float16], exact: NDArray[np.float32]) -> bool:
-    """Say whether numbers are those in half precision; constants that the converter has computed itself are cut off there."""
-    if op.kind != "Const":
-        return np.array_equal(halves, exact)
-    cut_off = np.abs(halves) <= np.abs(exact)
-    return bool((cut_off & (np.abs(exact - halves.astype(np.float32)) <= np.spacing(np.abs(halves)))).all())
-
-
-def _wiring(op: MnnOperator) -> tuple[str, str, tuple[int, ...], tuple[int, ...]]:
-    return op.kind, op.name, op.inputs, op.outputs
 
 
 def check_rounded(model: MnnModel, module: "nn.Module", scheme: Scheme) -> None:

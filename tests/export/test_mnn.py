@@ -20,8 +20,9 @@ from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.formats.mnn import MnnOperator, read_mnn
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import InputKind
-from export.mnn import MnnExporter, check_twin, check_written, traced
+from export.mnn import MnnExporter, check_written, traced
 from export.mnn.converter import CHILD, EXACT_GELU, convert, write_source
+from export.mnn.twin import check_twin
 from tests.helpers.bounds import bound_of
 from tests.helpers.hosts import registered
 from tests.helpers.mnn import SMALL

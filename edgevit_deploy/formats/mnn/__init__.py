@@ -29,6 +29,7 @@ from edgevit_deploy.formats.mnn.operators import (
     UNARIES,
     UNARY,
 )
+from edgevit_deploy.formats.mnn.parameters import Parameters, read_parameters
 from edgevit_deploy.formats.mnn.weights import Constant, expect, read_constant, read_shape, read_weights, refuse_elsewhere
 from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.outside.flat_table import DAMAGED, FlatTable, TooManyError
@@ -56,6 +57,7 @@ class MnnOperator:
         inputs: the numbers of the tensors that it reads.
         outputs: the numbers of those that it writes.
         constant: its weights, or the numbers of a constant.
+        parameters: all else that it is told.
     """
 
     kind: str
@@ -63,6 +65,7 @@ class MnnOperator:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     constant: Constant | None
+    parameters: Parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +188,7 @@ def _operator(table: FlatTable) -> MnnOperator:
         inputs=tuple(table.numbers(0)),
         outputs=tuple(table.numbers(4)),
         constant=constant,
+        parameters=read_parameters(main, table),
     )
 
 
