@@ -16,7 +16,6 @@ from edgevit_deploy.deploy.stored import Stored
 from edgevit_deploy.errors import ExportError, RunError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Quantisation, usage_beside
 from edgevit_deploy.formats.mnn import FILE_NAME, MnnModel, check_ends, read_mnn, read_stored
-from edgevit_deploy.formats.mnn.operators import GELU
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.process.scratch import scratch_beside
 from edgevit_deploy.spec import Precision, Task
@@ -49,8 +48,8 @@ EIGHT = (
 )
 ARITHMETIC: dict[Precision, str] = {"fp32": HIGH, "fp16": HALF, "w8": EIGHT}
 SLOW_GELU = (
-    "GELU is exact, by the error function, of which MNN 3.6.1 has no vectorised kernel: about four tenths of the time on x86. "
-    "`mnnconvert` by itself writes one by a tanh: twice as fast, and 600 times the error of float32."
+    "GELU is exact, by the error function, of which MNN 3.6.1 has no vectorised kernel. `mnnconvert` by itself writes one by a "
+    "tanh: it is faster, and another function, whose error is far above that of float32; no session here loads it."
 )
 FREE_BATCH = (
     "Batch is free, and the file says 1, since MNN keeps no other sign of it: resize the input (`resizeTensor`, "
@@ -77,7 +76,11 @@ class MnnExporter(Exporter[MnnOptions]):
             k=8,
             reason="float32 in MNN's own blocked kernels: other sums, another exp; 1.0 to 2.8 measured on x86, to 6.2 on ARM64",
         ),
-        "fp16": NoiseMultiple(k=2, reason="weights in half as in the emulation, activations and sums in float32"),
+        "fp16": NoiseMultiple(
+            k=1.2,
+            reason="the emulation's weights, in half; all else in float32: 1.00 measured; 1.03 with pixels inside, whose factors "
+            "the converter computes anew and cuts off",
+        ),
     }
     quantised: ClassVar[Mapping[Precision, Quantisation]] = {
         "w8": Quantisation(
@@ -87,8 +90,9 @@ class MnnExporter(Exporter[MnnOptions]):
         )
     }
     no_integers: ClassVar[str] = (
-        "files of our own ranges load, are right, and are slower: 0.76 times the speed of fp32 on x86; --precision w8 is as small"
+        "files of our own ranges load, are right, and were not faster than fp32 on x86; --precision w8 is as small"
     )
+    half_weights: ClassVar[bool] = True
     tasks: ClassVar[tuple[Task, ...]] = ("classify", "features")
     packages: ClassVar[tuple[str, ...]] = ("MNN",)
     extra: ClassVar[str | None] = "mnn"
@@ -151,7 +155,7 @@ class MnnExporter(Exporter[MnnOptions]):
                 "weights_by_storage": model.storages(),
                 "size_bytes": path.stat().st_size,
             },
-            notes=tuple(_notes(plan, exact_gelu=not any(op.kind.endswith(f" {GELU}") for op in model.operators))),
+            notes=tuple(_notes(plan)),
         )
 
 
@@ -175,15 +179,13 @@ def check_written(path: Path, plan: ExportPlan[MnnOptions]) -> MnnModel:
     """Read a written file back, and compare it with what was asked for.
 
     Raises:
-        ExportError: other ends, another storage of weights, or a GELU by a tanh.
+        ExportError: a GELU by a tanh or other operators that no file of ours has, other ends, or another storage of weights.
     """
     try:
         model = read_mnn(path)
         check_ends(model, (plan.input_spec(),), plan.outputs)
     except RunError as error:
         raise ExportError(f"MNN's converter wrote what cannot be run: {error}") from error
-    if approximate := [op.name for op in model.operators if op.kind.endswith(f" {GELU}")]:
-        raise ExportError(f"MNN's converter wrote {len(approximate)} GELUs by a tanh, {approximate[0]} first")
     found = {op.constant.storage for op in model.weights if op.constant is not None and op.kind != "Const"}
     if found != STORAGES[plan.precision]:
         raise ExportError(f"weights in the written file are {found}, asked for: {STORAGES[plan.precision]}")
@@ -204,10 +206,9 @@ def check_rounded(model: MnnModel, module: "nn.Module", scheme: Scheme) -> None:
         raise ExportError(f"{FILE_NAME}: {found} operators are rounded in the written file, {asked} were to be")
 
 
-def _notes(plan: ExportPlan[MnnOptions], *, exact_gelu: bool) -> Iterator[str]:
+def _notes(plan: ExportPlan[MnnOptions]) -> Iterator[str]:
     yield ARITHMETIC[plan.precision]
-    if exact_gelu:
-        yield SLOW_GELU
+    yield SLOW_GELU
     if plan.dynamic_batch:
         yield FREE_BATCH
     if plan.dynamic_size:

@@ -21,6 +21,7 @@ from edgevit_deploy.formats.mnn.operators import (
     CONSTANT,
     CONVOLUTION_PARAMETERS,
     DTYPES,
+    GELU,
     LAYER_NORM,
     OPERATORS,
     PRODUCT,
@@ -199,7 +200,10 @@ def _parameters(kind: str, main: int, table: FlatTable) -> tuple[str, Constant |
     if main == CONSTANT:
         return "", read_constant(table.child(2))[1]
     if main == UNARY:
-        return f" {UNARIES[table.child(2).number(0, Uint8Flags)]}", None
+        function = UNARIES[table.child(2).number(0, Uint8Flags)]
+        if function == GELU:
+            raise ValueError(f"{table.text(3)} is a GELU by a tanh, which the networks here do not have")
+        return f" {function}", None
     if main == BINARY:
         return f" {BINARIES[table.child(2).number(0, Uint8Flags)]}", None
     if main == LAYER_NORM:
