@@ -51,6 +51,9 @@ class Exporter(ABC, Generic[OptionsT]):
     quantised: ClassVar[Mapping[Precision, Quantisation]] = {}
     """What it can write in eight bits."""
 
+    half_weights: ClassVar[bool] = False
+    """True where an fp16 file stores weights in half precision and all else is float32: it is judged by an emulation of that."""
+
     no_integers: ClassVar[str] = ""
     """Why it cannot write int8, where somebody might expect it, as a sentence without its end."""
 

@@ -18,6 +18,7 @@ StrPath = str | Path
 
 NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
+CHUNK_BYTES = 1 << 16
 
 OF_THE_NAME = frozenset(
     getattr(errno, name)
@@ -67,7 +68,10 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
         OSError: as `open_regular`, or it has more than `max_bytes` bytes.
     """
     with open_regular(path) as file:
-        data = file.read(max_bytes + 1)
+        # A buffer is made for all that is asked for. What the kernel makes as it is read says that it is empty, or a page.
+        data = file.read(min(max_bytes, os.fstat(file.fileno()).st_size) + 1)
+        while len(data) <= max_bytes and (more := file.read(min(max_bytes + 1 - len(data), CHUNK_BYTES))):
+            data += more
     if len(data) > max_bytes:
         raise OSError(errno.EFBIG, f"larger than {max_bytes} bytes")
     return data

@@ -26,10 +26,16 @@ from edgevit_deploy.spec import (
     task_of,
 )
 
-Arithmetic = Literal["fp64", "fp32", "fp16", "bf16"]
+Arithmetic = Literal["fp64", "fp32", "fp16", "bf16", "half weights"]
 
 STORED: dict[Arithmetic, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16}
 """The emulated arithmetics: how weights and activations are stored; sums are float32."""
+
+HALF_WEIGHTS: Arithmetic = "half weights"
+"""Weights are stored in half precision; they become float32 again before anything is computed, which is in float32."""
+
+FEWEST_AXES = 2
+"""Of weights, among them the factors of pixels; with fewer, a tensor is a bias or belongs to a normalisation."""
 
 
 class RoundEveryOutput(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -147,6 +153,10 @@ class Reference:
         if arithmetic in STORED:
             for tensor in (*module.network.parameters(), *module.network.buffers()):
                 tensor.copy_(_round(tensor, STORED[arithmetic]))
+        if arithmetic == HALF_WEIGHTS:
+            for tensor in (*module.parameters(), *module.buffers()):
+                if tensor.ndim >= FEWEST_AXES:
+                    tensor.copy_(_round(tensor, torch.float16))
         return module
 
 

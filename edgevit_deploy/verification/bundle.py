@@ -200,8 +200,10 @@ def check_weights(manifest: Manifest, artifact: Artifact, workbench: Workbench) 
     Raises:
         ExportError: a quantised file has other weights than the network's, rounded.
     """
+    exporter = workbench.host.find_exporter(manifest.target)
+    if manifest.precision == "fp16" and exporter.half_weights:
+        return workbench.judge(artifact, workbench.truths(plan_of(manifest, workbench.model, exporter)))
     if manifest.quantisation is not None:
-        exporter = workbench.host.find_exporter(manifest.target)
         plan = plan_of(manifest, workbench.model, exporter)
         workbench.rounded.check_stored(exporter, artifact, plan)
         return workbench.judge(artifact, workbench.truths(plan))

@@ -27,6 +27,7 @@ from edgevit_deploy.model.loading import DEFAULT_SEED, LoadedModel
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.parity.decisions import Decisions
 from edgevit_deploy.parity.gate import ParityReport, Truth, check_session
+from edgevit_deploy.parity.halves import half_weight_truths
 from edgevit_deploy.parity.probe_sets import ProbeSets
 from edgevit_deploy.parity.probes import Probes
 from edgevit_deploy.parity.reference import Arithmetic, Ends, Outputs, Reference
@@ -130,9 +131,12 @@ class Workbench:
 
     def truths(self, plan: ExportPlan[Any]) -> list[Truth]:
         """Return what a file of this plan is compared with, at each size that it promises."""
-        if plan.scheme is None:
-            return self.truths_at(plan.proven_sizes(), ends_of(plan), plan.precision)
-        return self.rounded.truths(plan, ends_of(plan), self._judge)
+        if plan.scheme is not None:
+            return self.rounded.truths(plan, ends_of(plan), self._judge)
+        if plan.precision == "fp16" and self.host.find_exporter(plan.target).half_weights:
+            network, probes = self.network(plan.graph, plan.form), [self.probes(size, plan.takes) for size in plan.proven_sizes()]
+            return half_weight_truths(self.reference, plan.graph, network, probes, ends_of(plan), plan.spec.preprocess)
+        return self.truths_at(plan.proven_sizes(), ends_of(plan), plan.precision)
 
     def truths_at(self, sizes: Sequence[Size], ends: Ends, precision: Precision) -> list[Truth]:
         """Return the truth at each of several sizes, on the probes and then on the noisiest pictures near them.

@@ -38,7 +38,7 @@ STORAGE_FLAGS: dict[Precision, tuple[str, ...]] = {
     "w8": ("--weightQuantBits", "8", "--weightQuantAsymmetric", "0"),
 }
 EXACT_GELU = ("--useGeluApproximation", "0")
-"""By default the converter writes GELU by a tanh, which is 600 times as far from the truth as float32 is."""
+"""By default the converter writes GELU by a tanh, which is much further from the truth than float32 is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

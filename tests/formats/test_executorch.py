@@ -137,8 +137,11 @@ def test_a_call_of_an_operator_that_is_not_listed_is_refused(index: int, tmp_pat
 
 def test_items_that_share_their_bytes_cannot_fill_the_memory(tmp_path: Path) -> None:
     path = tmp_path / "model.pte"
-    path.write_bytes(program_bytes(operators=MAX_ITEMS, operator="o" * MAX_TEXT_BYTES))
+    path.write_bytes(program_bytes(operators=MAX_ITEMS, operator="o" * 8))
     read_pte_file(path)
+    path.write_bytes(program_bytes(operators=MAX_ITEMS, operator="o" * MAX_TEXT_BYTES))
+    with pytest.raises(RunError, match="its lists together are longer"):
+        read_pte_file(path)
     for content, most in (
         (program_bytes(operators=MAX_ITEMS + 1), MAX_ITEMS),
         (program_bytes(operator="o" * (MAX_TEXT_BYTES + 1)), MAX_TEXT_BYTES),

@@ -1,9 +1,11 @@
 """`.mnn` files: what is read, and that nothing but one line comes out of a hostile or damaged one."""
 
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import pytest
 
@@ -11,7 +13,8 @@ from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.formats.mnn import check_ends, read_mnn, read_stored
 from edgevit_deploy.spec import TensorSpec
-from tests.helpers.mnn import BIASES, SMALL, WEIGHTS, handwritten
+from tests.helpers.flat_tables import table, tables
+from tests.helpers.mnn import BIASES, SMALL, WEIGHTS, byte, handwritten, numbers, texts, whole
 
 DAMAGED = r"model\.mnn is (damaged: a table of it points outside of it|no file of ours)"
 
@@ -88,6 +91,51 @@ def test_what_no_file_of_ours_has_is_refused(tmp_path: Path, changes: dict[str, 
     with pytest.raises(RunError, match=message) as caught:
         read_mnn(written(tmp_path, handwritten(**changes)))
     assert "\n" not in str(caught.value)
+
+
+def crowd(*, operators: int, read: int, shared: bool) -> bytes:
+    """Many operators, each with the same list of tensors that it reads; or all of them the one operator."""
+    builder = flatbuffers.Builder(1 << 16)
+    inputs, outputs = numbers(builder, np.zeros(read), "<i4"), numbers(builder, [0], "<i4")
+    fields = {0: inputs, 1: byte(0), 4: outputs, 5: whole(80)}
+    made = [table(builder, fields)] * operators if shared else [table(builder, fields) for _ in range(operators)]
+    builder.Finish(table(builder, {3: tables(builder, made), 7: texts(builder, ["x"])}))
+    return bytes(builder.Output())
+
+
+@pytest.mark.parametrize(
+    ("operators", "read", "shared", "message"),
+    [
+        (60_000, 60_000, True, "it has 60000 operators, expected at most 8192 and each once"),
+        (60_000, 60_000, False, "it has 60000 operators, expected at most 8192 and each once"),
+        (2, 1, True, "it has 2 operators, expected at most 8192 and each once"),
+        (8192, 60_000, False, "its lists together are longer"),
+        (2, 1, False, "reads what no operator before it writes"),
+    ],
+)
+def test_a_small_file_does_not_fill_the_memory(tmp_path: Path, operators: int, read: int, shared: bool, message: str) -> None:
+    path = written(tmp_path, crowd(operators=operators, read=read, shared=shared))
+    tracemalloc.start()
+    try:
+        with pytest.raises(RunError, match=message):
+            read_mnn(path)
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_shape_of_many_axes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="a tensor has 60000 axes, expected at most 8"):
+        read_mnn(written(tmp_path, handwritten(sizes=[1] * 60_000)))
+
+
+def test_memory_that_runs_out_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(_: bytes) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("edgevit_deploy.formats.mnn._read", exhausted)
+    with pytest.raises(RunError, match=r"model\.mnn needs more memory than there is"):
+        read_mnn(written(tmp_path, handwritten()))
 
 
 def test_no_cut_is_read(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import flatbuffers
 import numpy as np
 import pytest
 
-from edgevit_deploy.outside.flat_table import DAMAGED, MAX_ITEMS, MAX_TEXT_BYTES, FlatTable, TooManyError
+from edgevit_deploy.outside.flat_table import DAMAGED, MAX_ITEMS, MAX_ITEMS_IN_ALL, MAX_TEXT_BYTES, FlatTable, TooManyError
 from tests.helpers.flat_tables import refer, table, tables, text
 
 FLOATS = (0.5, -2.0, 3.25)
@@ -68,3 +68,28 @@ def test_no_cut_gives_another_error() -> None:
         except DAMAGED:
             refused += 1
     assert refused > len(content) // 2
+
+
+def test_lists_that_are_shared_are_counted_as_often_as_they_are_read() -> None:
+    """Each is short enough by itself; that of one table counts for another of the same buffer."""
+    root = FlatTable.root(buffer(names=MAX_ITEMS))
+    for _ in range(MAX_ITEMS_IN_ALL // MAX_ITEMS):
+        root.numbers(0)
+    assert root.child(2).budget is root.budget
+    with pytest.raises(TooManyError, match="its lists together are longer"):
+        root.numbers(0)
+    again = FlatTable.root(buffer())
+    assert again.numbers(0), "another buffer has a budget of its own"
+
+
+def test_texts_and_lists_of_numbers_are_counted_by_their_bytes() -> None:
+    root = FlatTable.root(buffer(letters=MAX_TEXT_BYTES))
+    root.budget.list_bytes = 2 * MAX_TEXT_BYTES + 12
+    root.texts(0)
+    root.array(1, "<f4")
+    with pytest.raises(TooManyError, match="its lists together are longer"):
+        root.array(1, "<f4")
+
+
+def test_which_fields_are_there() -> None:
+    assert FlatTable.root(buffer()).fields() == (0, 1, 2, 3, 5)

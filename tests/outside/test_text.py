@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,6 +161,20 @@ def test_no_more_is_read_than_is_allowed(tmp_path: Path) -> None:
     os.truncate(path, 2**40)  # sparse: larger than any memory
     with pytest.raises(OSError, match="larger than 5 bytes"):
         read_bounded(path, 5)
+
+
+def test_a_file_that_says_it_is_empty_is_read_whole(tmp_path: Path) -> None:
+    """As those of /proc do; and what is allowed is not set aside before it is there."""
+    path = tmp_path / "small"
+    path.write_bytes(b"12345")
+    tracemalloc.start()
+    try:
+        assert read_bounded(path, 2**31) == b"12345"
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
+    if sys.platform == "linux":
+        assert read_bounded(Path("/proc/self/cmdline"), 2**20) == Path("/proc/self/cmdline").read_bytes() != b""
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes with names are POSIX's")

@@ -22,6 +22,7 @@ from edgevit_deploy.formats.mnn.operators import (
     CONSTANT,
     CONVOLUTION_PARAMETERS,
     DTYPES,
+    GELU,
     LAYER_NORM,
     OPERATORS,
     PRODUCT,
@@ -30,7 +31,8 @@ from edgevit_deploy.formats.mnn.operators import (
     UNARIES,
     UNARY,
 )
-from edgevit_deploy.formats.mnn.weights import Constant, expect, read_constant, read_weights, refuse_elsewhere
+from edgevit_deploy.formats.mnn.parameters import Parameters, read_parameters
+from edgevit_deploy.formats.mnn.weights import Constant, expect, read_constant, read_shape, read_weights, refuse_elsewhere
 from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.outside.flat_table import DAMAGED, FlatTable, TooManyError
 from edgevit_deploy.spec import TensorSpec
@@ -39,6 +41,9 @@ FILE_NAME = "model.mnn"
 
 MAX_BYTES = 2**31
 """A FlatBuffer's own places have 32 bits, one of them for the sign."""
+
+MAX_OPERATORS = 1 << 13
+"""A file of ours has some 500, one that is written shuffled some 2000."""
 
 FREE, FREE_BATCH = -1, 1
 """The size of an axis that is free; the converter writes the first axis as 1 then."""
@@ -54,6 +59,7 @@ class MnnOperator:
         inputs: the numbers of the tensors that it reads.
         outputs: the numbers of those that it writes.
         constant: its weights, or the numbers of a constant.
+        parameters: all else that it is told.
     """
 
     kind: str
@@ -61,6 +67,7 @@ class MnnOperator:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     constant: Constant | None
+    parameters: Parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +122,8 @@ def read_mnn(path: Path) -> MnnModel:
         raise RunError(f"{path.name} is damaged: a table of it points outside of it; copy or convert it again") from error
     except (ValueError, TooManyError) as error:
         raise RunError(f"{path.name} is no file of ours: {error}; convert it again") from error
+    except MemoryError as error:
+        raise RunError(f"{path.name} needs more memory than there is, only to be read; convert it again") from error
 
 
 def read_stored(path: Path) -> Stored:
@@ -161,6 +170,8 @@ def _read(content: bytes) -> MnnModel:
         raise ValueError("it has graphs within its graph")
     names = root.texts(7)
     tables = root.children(3)
+    if len(tables) > MAX_OPERATORS or len({table.place for table in tables}) != len(tables):
+        raise ValueError(f"it has {len(tables)} operators, expected at most {MAX_OPERATORS} and each once")
     operators = tuple(_operator(table) for table in tables)
     _refuse_other_orders(operators, len(names))
     check_grids(
@@ -194,6 +205,7 @@ def _operator(table: FlatTable) -> MnnOperator:
         inputs=tuple(table.numbers(0)),
         outputs=tuple(table.numbers(4)),
         constant=constant,
+        parameters=read_parameters(main, table),
     )
 
 
@@ -204,7 +216,10 @@ def _parameters(kind: str, main: int, table: FlatTable) -> tuple[str, Constant |
     if main == CONSTANT:
         return "", read_constant(table.child(2))[1]
     if main == UNARY:
-        return f" {UNARIES[table.child(2).number(0, Uint8Flags)]}", None
+        function = UNARIES[table.child(2).number(0, Uint8Flags)]
+        if function == GELU:
+            raise ValueError(f"{table.text(3)} is a GELU by a tanh, which the networks here do not have")
+        return f" {function}", None
     if main == BINARY:
         return f" {BINARIES[table.child(2).number(0, Uint8Flags)]}", None
     if main == LAYER_NORM:
@@ -224,7 +239,7 @@ def _parameters(kind: str, main: int, table: FlatTable) -> tuple[str, Constant |
 
 
 def _input(parameters: FlatTable) -> tuple[tuple[int, ...], str]:
-    sizes = tuple(int(size) for size in parameters.array(0, "<i4"))
+    sizes = read_shape(parameters, 0)
     dtype = DTYPES.get(parameters.number(1, Int32Flags), "")
     if dtype not in ("float32", "uint8") or any(size != FREE and size < 1 for size in sizes):
         raise ValueError(f"an input has the type {dtype or 'of no network'} and the sizes {sizes}")

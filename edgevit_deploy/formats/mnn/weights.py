@@ -24,6 +24,8 @@ Storage = Literal["float32", "float16", "int8"]
 HALF, ROUNDED = 3, 1
 """Of IDSTQuan's `type`: what a list of bytes holds."""
 
+MAX_AXES = 8
+
 BITS = 8
 TABLE = np.arange(-128, 128, dtype=np.int8).tobytes()
 """Every value of eight bits, in order; its length is stored in a byte, as 0."""
@@ -110,10 +112,11 @@ def read_constant(parameters: FlatTable) -> tuple[tuple[int, ...], Constant]:
     """Return the shape and the numbers of a constant.
 
     Raises:
-        ValueError: there are more or fewer than its shape says, they are in another file, or of a type that no network has.
+        ValueError: there are more or fewer than its shape says, they are in another file, or of a type or with more axes than
+            any network has.
     """
     refuse_elsewhere(parameters, 8)
-    shape = tuple(int(size) for size in parameters.array(0, "<i4"))
+    shape = read_shape(parameters, 0)
     dtype = DTYPES.get(parameters.number(2, Int32Flags), "")
     fields = {"float32": (7, "<f4"), "float16": (3, "<f2"), "int32": (5, "<i4"), "uint8": (3, "u1")}
     if dtype not in fields or any(size < 0 for size in shape):
@@ -122,6 +125,18 @@ def read_constant(parameters: FlatTable) -> tuple[tuple[int, ...], Constant]:
     values = parameters.array(field, "u1").view(numbers) if dtype == "float16" else parameters.array(field, numbers)
     expect("Const", "numbers", len(values), math.prod(shape))
     return shape, Constant(storage=dtype, values=values)
+
+
+def read_shape(parameters: FlatTable, field: int) -> tuple[int, ...]:
+    """Return the sizes of a tensor.
+
+    Raises:
+        ValueError: it has more axes than any here.
+    """
+    sizes = parameters.array(field, "<i4")
+    if len(sizes) > MAX_AXES:
+        raise ValueError(f"a tensor has {len(sizes)} axes, expected at most {MAX_AXES}")
+    return tuple(int(size) for size in sizes)
 
 
 def refuse_elsewhere(parameters: FlatTable, field: int) -> None:
