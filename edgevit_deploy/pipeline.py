@@ -68,8 +68,8 @@ class Conversion:
 class Attempt:
     """One target in one precision, as `try_convert` left it; without a `conversion` where it was skipped or not built.
 
-    `reason` says why; `extra` is what of this project's extras would install what a skipped target needs. `worker` is the name of
-    the worker that did it, and empty where this process did.
+    `reason` says why; `extra` is what of this project's extras, beside others, would install what a skipped target needs.
+    `worker` is the name of the worker that did it, and empty where this process did.
     """
 
     target: str
@@ -134,7 +134,8 @@ def try_convert(workbench: Workbench, plan: ExportPlan[Any], destination: Path, 
     availability = exporter.probe()
     if not availability.ok:
         reason = f"{availability.detail}; {availability.fix}"
-        return Attempt(target=target, precision=precision, status="skipped", reason=reason, extra=exporter.extra or "")
+        extra = exporter.extra if exporter.in_all else None
+        return Attempt(target=target, precision=precision, status="skipped", reason=reason, extra=extra or "")
     try:
         exporter.refuse(plan)
     except UsageError as error:

@@ -63,6 +63,10 @@ class Exporter(ABC, Generic[OptionsT]):
     extra: ClassVar[str | None] = None
     """The extra of this project that installs the packages; None where they are core dependencies."""
 
+    in_all: ClassVar[bool] = True
+    """False where the extra is not in `all`, as a pre-release, or one with wheels for few machines: one command that installs it
+    with others would refuse the others too."""
+
     options_type: ClassVar[type[Any]]
     tasks: ClassVar[tuple[Task, ...]] = ("classify",)
     dynamic_batch: ClassVar[bool] = True

@@ -2,6 +2,7 @@
 
 One worker serves all conversions of a run one after the other, so that the converters are imported once; after a crash the next
 conversion gets a fresh one. The network travels down its pipe, since a disk may be full, and only what was written comes back.
+What an exporter reads of a written file, it reads there too: the file may be somebody else's, and the reader native code.
 """
 
 import io
@@ -14,21 +15,25 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
 
-from edgevit_deploy.errors import DeployError, ExportError, UsageError, first_line
+from edgevit_deploy.deploy.stored import Stored
+from edgevit_deploy.errors import DeployError, ExportError, RunError, UsageError, first_line
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan
+from edgevit_deploy.exporter.answers import STORED, pack_stored, unpack_description, unpack_stored
 from edgevit_deploy.process.child import ChildFailure
 from edgevit_deploy.process.memory import physical_memory_bytes
 from edgevit_deploy.process.messages import describe, receive, receive_arrays, send
-from edgevit_deploy.process.scratch import scratch_beside, use_for_temporary_files
+from edgevit_deploy.process.scratch import scratch_beside, temporary_files_in
 from edgevit_deploy.process.worker import Worker
 from edgevit_deploy.process.worker_side import take_over_pipes
 from edgevit_deploy.registry import load_class
+from edgevit_deploy.session import Array
 from edgevit_deploy.spec import TensorSpec
+from edgevit_deploy.spec.description import Description
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,11 +42,18 @@ SERVE = "from edgevit_deploy.exporter.child import serve; serve()"
 EXPORT_TIMEOUT_S = 3600.0
 """A conversion takes seconds, the slowest converter minutes on a busy machine; more than this is a hang."""
 
+READ_TIMEOUT_S = 600.0
+"""Reading a written file back takes seconds, with the import of the library that reads it."""
+
+Task = Literal["export", "stored", "description"]
+"""What a worker is asked for: the methods of an exporter that touch files."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is to be exported: by which exporter ("module:Class"), where to, and the pickled network and plan that follow."""
+    """What is to be done by which exporter ("module:Class") and where; a pickled network and plan, or an artifact, follow."""
 
+    task: Task
     exporter: str
     folder: bytes  # a name need not be UTF-8, JSON is
     arrays: tuple[TensorSpec, ...]
@@ -49,9 +61,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What was written, its paths as text; or the error, by the name of its class, with the system's number if it has one."""
+    """What was written, its paths as text; what was read; or the error, by the name of its class, with the system's number."""
 
     artifact: dict[str, Any] | None = None
+    description: dict[str, Any] | None = None
     error: str = ""
     kind: str = ""
     trace: str = ""
@@ -74,21 +87,65 @@ class ExportWorkers:
             OSError: the system refused something; `errno` says what.
             ExportError: the worker crashed, hung or ran out of memory.
         """
-        content = _packed(module, plan)
-        job = Job(exporter=location, folder=os.fsencode(folder.absolute()), arrays=describe(content))
+        failed = ExportError(f"{plan.target} could not be written")
+        done, _ = self._ask("export", location, folder, _packed(module, plan), (), failed)
+        assert done.artifact is not None
+        return read_artifact(done.artifact, folder)
+
+    def stored(self, location: str, artifact: Artifact) -> Stored:
+        """Let the exporter of that location read by what a file rounds, in the worker.
+
+        Raises:
+            DeployError: what the exporter raised there.
+            OSError: the system refused something.
+            RunError: the worker crashed, hung or ran out of memory, or what it said is nothing of the kind.
+        """
+        _, arrays = self._read("stored", location, artifact, STORED)
+        return unpack_stored(arrays)
+
+    def description(self, location: str, artifact: Artifact) -> Description | None:
+        """Let the exporter of that location read what a file says of its pixels and classes, in the worker.
+
+        Raises:
+            DeployError: what the exporter raised there.
+            OSError: the system refused something.
+            RunError: the worker crashed, hung or ran out of memory, or what it said is nothing of the kind.
+        """
+        done, _ = self._read("description", location, artifact, ())
+        return unpack_description(done.description)
+
+    def _read(
+        self, task: Task, location: str, artifact: Artifact, outputs: tuple[TensorSpec, ...]
+    ) -> tuple[Done, dict[str, Array]]:
+        folder = artifact.path.absolute().parent
+        content = {"artifact": np.frombuffer(pickle.dumps(_seen_from(artifact, folder)), np.uint8)}
+        return self._ask(task, location, folder, content, outputs, RunError(f"{artifact.path.name} could not be read"))
+
+    def _ask(
+        self,
+        task: Task,
+        location: str,
+        folder: Path,
+        content: dict[str, Array],
+        outputs: tuple[TensorSpec, ...],
+        failed: ExportError | RunError,
+    ) -> tuple[Done, dict[str, Array]]:
+        """Ask the worker; `failed` says what did not work where nobody there could."""
+        job = Job(task=task, exporter=location, folder=os.fsencode(folder.absolute()), arrays=describe(content))
         with self._turn:
             worker = self._ready()
             try:
-                done, _ = worker.ask(job, list(content.values()), Done, (), EXPORT_TIMEOUT_S)
+                timeout_s = EXPORT_TIMEOUT_S if task == "export" else READ_TIMEOUT_S
+                done, arrays = worker.ask(job, list(content.values()), Done, outputs, timeout_s)
             except ChildFailure as failure:
                 self.close()
-                raise ExportError(f"{plan.target} could not be written: {failure}") from None
+                raise type(failed)(f"{failed}: {failure}") from None
             except BaseException:
                 self.close()
                 raise
-        if done.artifact is None:
-            raise _error_of(done, worker)
-        return read_artifact(done.artifact, folder)
+        if done.error:
+            raise _error_of(done, worker, failed)
+        return done, arrays
 
     def close(self) -> None:
         """End the worker, if there is one; the next export starts another."""
@@ -113,7 +170,7 @@ WORKERS = ExportWorkers()
 
 @cache
 def isolated(exporter_type: type[Exporter[Any]], location: str) -> type[Exporter[Any]]:
-    """Return an exporter that says what another one says, and exports in the worker.
+    """Return an exporter that says what another one says, and exports and reads files in the worker.
 
     Args:
         exporter_type: the exporter to run there.
@@ -124,31 +181,49 @@ def isolated(exporter_type: type[Exporter[Any]], location: str) -> type[Exporter
         self.refuse(plan)
         return WORKERS.export(location, module, plan, folder)
 
+    def stored(_: Exporter[Any], artifact: Artifact) -> Stored:
+        return WORKERS.stored(location, artifact)
+
+    def description(_: Exporter[Any], artifact: Artifact) -> Description | None:
+        return WORKERS.description(location, artifact)
+
     def fill(body: dict[str, Any]) -> None:
         body.update(__module__=exporter_type.__module__, __doc__=exporter_type.__doc__, export=export)
+        if exporter_type.stored is not Exporter.stored:
+            body.update(stored=stored)
+        if exporter_type.description is not Exporter.description:
+            body.update(description=description)
 
     return types.new_class(exporter_type.__name__, (exporter_type,), exec_body=fill)
 
 
 def serve() -> None:
-    """Be the worker: export until the parent closes the pipe."""
+    """Be the worker: export and read until the parent closes the pipe."""
     jobs, answers = take_over_pipes()
     with ExitStack(), suppress(EOFError, BrokenPipeError):
         while True:
             job = receive(jobs, Job)
             content = receive_arrays(jobs, job.arrays)
-            send(answers, perform(job, content), [])
+            done, arrays = perform(job, content)
+            send(answers, done, arrays)
 
 
-def perform(job: Job, content: dict[str, Any]) -> Done:
+def perform(job: Job, content: dict[str, Array]) -> tuple[Done, list[Array]]:
     """Do one job; whatever is raised is the answer."""
     try:
         os.chdir(os.fsdecode(job.folder))  # libraries take names in UTF-8 only
-        with scratch_beside(Path()) as scratch:
-            use_for_temporary_files(scratch)
-            module, plan = _unpacked(content)
-            artifact = load_class(job.exporter)().export(module, plan, Path())
-        return Done(artifact=msgspec.to_builtins(artifact, enc_hook=str))
+        exporter: Exporter[Any] = load_class(job.exporter)()
+        if job.task == "export":
+            with scratch_beside(Path()) as scratch, temporary_files_in(scratch):
+                module, plan = _unpacked(content)
+                artifact = exporter.export(module, plan, Path())
+            return Done(artifact=msgspec.to_builtins(artifact, enc_hook=str)), []
+        artifact = pickle.loads(content["artifact"].tobytes())  # the parent's own
+        if job.task == "description":
+            said = exporter.description(artifact)
+            return Done(description=None if said is None else msgspec.to_builtins(said)), []
+        arrays = pack_stored(exporter.stored(artifact))
+        return Done(arrays=describe(arrays)), list(arrays.values())
     except Exception as error:  # noqa: BLE001 - whatever a library raises is the answer
         text = str(error) if isinstance(error, DeployError) else f"{type(error).__name__}: {error}"
         return Done(
@@ -156,7 +231,7 @@ def perform(job: Job, content: dict[str, Any]) -> Done:
             kind=type(error).__name__,
             trace=traceback.format_exc(),
             errno=getattr(error, "errno", None),
-        )
+        ), []
 
 
 def read_artifact(document: dict[str, Any], folder: Path) -> Artifact:
@@ -169,14 +244,25 @@ def _inside(artifact: Artifact, folder: Path) -> Artifact:
     return replace(artifact, path=folder / artifact.path, built_from=None if origin is None else _inside(origin, folder))
 
 
-def _error_of(done: Done, worker: Worker) -> Exception:
+def _seen_from(artifact: Artifact, folder: Path) -> Artifact:
+    """Return an artifact for a process that is in a folder, where it has another path than here."""
+    path, origin = artifact.path.absolute(), artifact.built_from
+    return replace(
+        artifact,
+        path=path.relative_to(folder) if path.is_relative_to(folder) else path,
+        built_from=None if origin is None else _seen_from(origin, folder),
+    )
+
+
+def _error_of(done: Done, worker: Worker, failed: ExportError | RunError) -> Exception:
     """Return the error that was raised in the worker: one of ours, the system's, or what a library raised, with its traceback."""
     for kind in (*DeployError.__subclasses__(), *UsageError.__subclasses__()):
         if kind.__name__ == done.kind:
             return kind(done.error)
     if done.errno is not None:
         return OSError(done.errno, done.error)
-    failure = ExportError(f"the converter failed: {worker.with_limit(first_line(Exception(done.error)))}")
+    said = "the converter failed" if isinstance(failed, ExportError) else str(failed)
+    failure = type(failed)(f"{said}: {worker.with_limit(first_line(Exception(done.error)))}")
     failure.add_note(done.trace)
     return failure
 

@@ -56,3 +56,18 @@ def use_for_temporary_files(folder: Path) -> None:
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
     if not _USERS_COMPILER_CACHE:
         os.environ[COMPILER_CACHE] = str(folder / "compiler-cache")
+
+
+@contextmanager
+def temporary_files_in(folder: Path) -> Iterator[None]:
+    """Let this process put its temporary files into a folder for a while, and then where it did before."""
+    before, variables = tempfile.tempdir, {name: os.environ.get(name) for name in ("TMPDIR", COMPILER_CACHE)}
+    use_for_temporary_files(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        for name, value in variables.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value

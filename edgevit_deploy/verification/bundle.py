@@ -1,6 +1,7 @@
 """`verify`: prove again, from the bundle alone, that its files are those that were written and compute what they must."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from edgevit_deploy.data.photographs import NO_PICTURES, PictureFolder
 from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.exporter.child import WORKERS
 from edgevit_deploy.model.loading import LoadedModel
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.parity.gate import ParityReport, Status
@@ -94,8 +96,9 @@ def verify(
     manifest = open_bundle(bundle)
     labels = read_labels(bundle, manifest)
     artifact = artifact_of(bundle, manifest, host)
-    check_description(bundle, manifest, labels, artifact, host)
-    check_rounding(bundle, manifest, artifact, host)
+    with closing(WORKERS) if workbench is None else nullcontext():  # a workbench goes on with the process that reads files
+        check_description(bundle, manifest, labels, artifact, host)
+        check_rounding(bundle, manifest, artifact, host)
     step("replaying the golden inputs")
     golden = check_golden(bundle, manifest, artifact, host)
     if sysroot is not None:

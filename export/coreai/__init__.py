@@ -10,11 +10,12 @@ from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.stored import Stored
 from edgevit_deploy.errors import ExportError, UsageError
 from edgevit_deploy.exporter import Artifact, Exporter, ExportPlan, Quantisation, usage_beside
-from edgevit_deploy.formats.coreai import Program, load_program
+from edgevit_deploy.formats.coreai import Program, available, load_program
 from edgevit_deploy.formats.coreai.description import read_description
 from edgevit_deploy.formats.coreai.stored import producer, read_stored, readers_of_eight_bits
 from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.process.scratch import scratch_beside
+from edgevit_deploy.registry import Availability
 from edgevit_deploy.spec import INPUT_NAME, Precision, Task
 from edgevit_deploy.spec.description import Description
 from export.coreai.eight_bits import EIGHT_BITS, NOTES
@@ -60,6 +61,7 @@ class CoreAIExporter(Exporter[CoreAIOptions]):
     """Converting needs no Apple hardware."""
 
     extra: ClassVar[str | None] = "coreai"
+    in_all: ClassVar[bool] = False
     options_type: ClassVar[type[CoreAIOptions]] = CoreAIOptions
     tasks: ClassVar[tuple[Task, ...]] = ("classify", "features")
     dynamic_batch: ClassVar[bool] = True
@@ -67,6 +69,11 @@ class CoreAIExporter(Exporter[CoreAIOptions]):
     copies_on_disk: ClassVar[int] = 3
     usage: ClassVar[str] = usage_beside(__file__)
     form: ClassVar[Form] = Form()
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether the converter is there, and can be."""
+        return available(*cls.packages, extra=cls.extra)
 
     def refuse(self, plan: ExportPlan[CoreAIOptions]) -> None:
         """Refuse weights of fewer than eight bits, by name, and systems that the library cannot write for.

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgevit_deploy.errors import RunError, first_line
-from edgevit_deploy.formats.coreai import LOADER_ERRORS, check_asset, import_coreai
+from edgevit_deploy.formats.coreai import LOADER_ERRORS, available, check_asset, import_coreai
 from edgevit_deploy.formats.coreai.program import MAIN
-from edgevit_deploy.registry import Availability, requires
+from edgevit_deploy.registry import Availability
 from edgevit_deploy.session import Array, Session
 
 OLDEST_MACOS = 27
@@ -92,7 +92,7 @@ class CoreAICPUSession(LoadedAssetSession):
         if not has_core_ai():
             fix = "copy the bundle to a Mac and run there: edgevit-deploy verify BUNDLE"
             return Availability(ok=False, detail=f"Core AI needs macOS {OLDEST_MACOS} or later", fix=fix)
-        return requires(*cls.packages, extra=cls.extra)
+        return available(*cls.packages, extra=cls.extra)
 
     def _specialization(self) -> Any:
         from coreai.runtime import SpecializationOptions

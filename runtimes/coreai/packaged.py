@@ -7,7 +7,8 @@ precision these kernels also sum in half, which costs 3 to 5 times what rounding
 
 from typing import ClassVar
 
-from edgevit_deploy.registry import Availability, requires
+from edgevit_deploy.formats.coreai import available
+from edgevit_deploy.registry import Availability
 from runtimes.coreai import LoadedAssetSession, has_core_ai
 
 
@@ -16,13 +17,14 @@ class PackagedCoreAISession(LoadedAssetSession):
 
     name: ClassVar[str] = "Core AI packaged runtime (CPU)"
     executes_target: ClassVar[bool] = False
+    memory_limited: ClassVar[bool] = True  # no driver of a GPU has a part in it
 
     @classmethod
     def probe(cls) -> Availability:
         """Say whether the library is there, and would use the runtime in it: where the system has Core AI, it uses that."""
         if has_core_ai():
             return Availability(ok=False, detail="this system has Core AI itself, which the library uses in its place")
-        return requires(*cls.packages, extra=cls.extra)
+        return available(*cls.packages, extra=cls.extra)
 
     def _specialization(self) -> None:
         return None

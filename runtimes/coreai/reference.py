@@ -13,7 +13,8 @@ from torch import Tensor
 
 from edgevit_deploy.dataflow import Program, threads
 from edgevit_deploy.errors import RunError
-from edgevit_deploy.formats.coreai import load_program
+from edgevit_deploy.formats.coreai import available, load_program
+from edgevit_deploy.registry import Availability
 from edgevit_deploy.session import Array, Session
 from runtimes.coreai.evaluation.program import compile_program
 
@@ -28,6 +29,11 @@ class CoreAIReferenceSession(Session):
 
     _program: Program | None = None
     _outputs: tuple[str, ...] = ()
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether the library that reads the asset is there, and can be."""
+        return available(*cls.packages, extra=cls.extra)
 
     def _load(self) -> None:
         saved = load_program(self.path)

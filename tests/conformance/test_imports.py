@@ -69,6 +69,10 @@ def test_what_is_blocked_is_what_the_extras_install() -> None:
     assert installed <= set(HEAVY)
     entries: list[Line[Any]] = [*export.LINES, *runtimes.LINES]
     assert {entry.load().extra for entry in entries} - {None} <= set(extras)
+    (of_all,) = extras["all"]
+    for exporter in (line.load() for line in export.LINES):
+        if exporter.extra is not None:
+            assert (exporter.extra in re.split(r"[\[\],]", of_all)) == exporter.in_all
 
 
 def test_every_module_imports_without_any_heavy_library() -> None:

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +134,22 @@ def test_constants_are_those_of_the_network(real: Artifact) -> None:
     largest = max(constants, key=lambda array: array.size)
     weights = [value.numpy() for value in SMALL.module_for().state_dict().values() if value.numel() == largest.size]
     assert any(np.array_equal(np.sort(largest, axis=None), np.sort(value, axis=None)) for value in weights)
+
+
+def test_a_program_that_kills_the_librarys_reader_is_one_line(real: Artifact, tmp_path: Path) -> None:
+    """One byte of the table of sections: the library aborts its process, so no reader of an asset may be in ours."""
+    from edgevit_deploy.exporter.child import WORKERS
+    from edgevit_deploy.exporter.child import isolated as isolated_exporter
+    from export.coreai import CoreAIExporter
+
+    copy = Path(shutil.copytree(real.path, tmp_path / "model.aimodel"))
+    program = bytearray((copy / PROGRAM).read_bytes())
+    program[32] = 0xFF
+    (copy / PROGRAM).write_bytes(program)
+    exporter = isolated_exporter(CoreAIExporter, "export.coreai:CoreAIExporter")()
+    try:
+        with pytest.raises(RunError, match=r"model.aimodel could not be read: its process was killed by SIG"):
+            exporter.stored(replace(real, path=rehash(copy)))
+        assert exporter.stored(real).activations == ()
+    finally:
+        WORKERS.close()

@@ -14,11 +14,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from edgevit_deploy.deploy.stored import Stored
 from edgevit_deploy.errors import ExportError, RunError, UsageError
 from edgevit_deploy.exporter import Artifact, ExportPlan
 from edgevit_deploy.registry import Availability
 from edgevit_deploy.session import Array, OpTime, Session
 from edgevit_deploy.spec import Precision
+from edgevit_deploy.spec.description import Description, Normalisation
 from tests.helpers.fakes import FakeExporter, FakeOptions
 
 
@@ -168,6 +170,9 @@ FAULTS: dict[str, Callable[[], object]] = {
 }
 
 
+READ_FAULTS = {**FAULTS, "run": lambda: _fail(RunError("it cannot be read; convert again"))}
+
+
 class FaultyExporter(FakeExporter):
     """Does what its flag says, else what the fake one does; tells its process's id."""
 
@@ -175,3 +180,30 @@ class FaultyExporter(FakeExporter):
         FAULTS.get(plan.options.fault, int)()
         artifact = super().export(module, plan, folder)
         return replace(artifact, facts={**artifact.facts, "pid": os.getpid()})
+
+
+class DescribingExporter(FakeExporter):
+    """Reads as its file is called: a fault of that name, else as the fake one, with a description that has its process's id."""
+
+    def stored(self, artifact: Artifact) -> Stored:
+        READ_FAULTS.get(artifact.path.stem, int)()
+        return super().stored(artifact)
+
+    def description(self, artifact: Artifact) -> Description:
+        READ_FAULTS.get(artifact.path.stem, int)()
+        mean = float("nan") if artifact.path.stem == "nan" else 0.5
+        return Description(labels=(str(os.getpid()), "zebra"), normalisation=Normalisation(mean=(mean, 0, 0), std=(1, 1, 1)))
+
+
+class AbortingReader(FakeExporter):
+    """Ends its process by whatever it reads, as a native library may by a hostile file."""
+
+    def stored(self, artifact: Artifact) -> Stored:
+        os.abort()
+
+
+class AbortingDescriber(FakeExporter):
+    """Ends its process at the description."""
+
+    def description(self, artifact: Artifact) -> Description:
+        os.abort()

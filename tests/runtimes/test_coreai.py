@@ -12,6 +12,7 @@ import torch
 
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
+from edgevit_deploy.process.session_child import isolated
 from edgevit_deploy.spec import TensorSpec
 from runtimes.coreai import CoreAICPUSession, CoreAIGPUSession, CoreAINeuralEngineSession
 from runtimes.coreai.evaluation.operators import OPERATORS
@@ -36,6 +37,12 @@ def test_the_reports_call_it_a_reference_evaluation_and_nobody_times_it() -> Non
     assert not CoreAIReferenceSession.executes_target
     assert not PackagedCoreAISession.executes_target
     assert CoreAICPUSession.executes_target
+
+
+def test_the_packaged_runtime_works_within_a_limit_of_memory(plain: Artifact) -> None:
+    session = isolated(PackagedCoreAISession, "runtimes.coreai.packaged:PackagedCoreAISession")
+    assert session.memory_limited
+    np.testing.assert_array_equal(run(plain, plain.path, session), run(plain, plain.path, PackagedCoreAISession))
 
 
 def test_both_readings_of_a_saved_file_agree(plain: Artifact) -> None:

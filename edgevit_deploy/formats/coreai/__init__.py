@@ -7,6 +7,7 @@ checked here before a library in native code reads it: names, kinds and sizes of
 import hashlib
 import importlib
 import json
+import platform
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from edgevit_deploy.errors import RunError, first_line
 from edgevit_deploy.formats.coreai.program import Program as Program
 from edgevit_deploy.formats.coreai.program import read_program
 from edgevit_deploy.outside.files import is_regular, read_bounded
+from edgevit_deploy.registry import Availability, requires
 
 PROGRAM, HASH, METADATA = "main.mlirb", "main.hash", "metadata.json"
 FILES = (PROGRAM, HASH, METADATA)
@@ -27,6 +29,35 @@ ASSET_VERSION = "2.0"
 
 LOADER_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 """What the library raises on a program that it cannot read; MLIR's own errors are RuntimeErrors or ValueErrors."""
+
+
+OLDEST_GLIBC, OLDEST_MACOS = (2, 34), (26,)
+"""For which the library has wheels: Linux on x86-64, and Macs with Apple's processors."""
+
+
+def available(*packages: str, extra: str | None) -> Availability:
+    """Say whether parts of Core AI's library are there; where it has no wheel for this machine, no command installs them."""
+    found = requires(*packages, extra=extra)
+    if found.ok or has_wheel():
+        return found
+    return Availability(
+        ok=False,
+        detail=f"Core AI's library has no wheel for this machine ({platform.system()} {platform.machine()})",
+        fix="use Linux on x86-64 with glibc 2.34 or later, or a Mac with Apple's processor and macOS 26 or later",
+    )
+
+
+def has_wheel() -> bool:
+    """Say whether the library has a wheel for this machine."""
+    kind = (platform.system(), platform.machine())
+    if kind == ("Linux", "x86_64"):
+        library, version = platform.libc_ver()
+        return library == "glibc" and _release(version) >= OLDEST_GLIBC
+    return kind == ("Darwin", "arm64") and _release(platform.mac_ver()[0]) >= OLDEST_MACOS
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())
 
 
 def import_coreai() -> Any:

@@ -41,9 +41,15 @@ ALIGNMENT_BYTES = 4
 """Before the bytes of a printed resource stands its alignment."""
 
 CALLEE = re.compile(r"@([\w.$-]+)")
-COMPOSITE = re.compile(r'composite_declaration<"(\w+)" = \{.*?op_attrs = \{(.*?)\}, output_names', re.DOTALL)
-NUMBER = r"[-+\d.eE]+|inf|nan"
-ATTRIBUTE = re.compile(rf"(\w+) = (\[[^\]]*\]|{NUMBER})(?: : \w+)?")
+NAMES = r'\[([\w", ]*)\]'
+COMPOSITE = re.compile(
+    rf'#coreai\.composite_declaration<"(\w+)" = \{{input_names = {NAMES}, op_attrs = \{{(.*)\}}, output_names = {NAMES}\}}>'
+)
+"""The whole of a declaration: what it has besides would be for a compiler, and was not looked at here."""
+
+NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
+TYPED_NUMBER = rf"{NUMBER}(?: : \w+)?"
+ATTRIBUTE = re.compile(rf"(\w+) = ({TYPED_NUMBER}|\[(?:{TYPED_NUMBER}(?:, {TYPED_NUMBER})*)?\])(?:, (?=\w)|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +78,9 @@ class Composite:
     """What a private graph is declared to be: a compiler may put its own kernel in place of the graph's body."""
 
     kind: str
+    input_names: tuple[str, ...]
     attributes: dict[str, float | list[float]]
+    output_names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +186,7 @@ def _graph(graph: Any, resources: dict[str, bytes]) -> Graph:
         operations=tuple(operations),
         output_names=tuple(_names(attributes["res_attrs"])),
         outputs=outputs,
-        composite=_composite(str(attributes["composite_decl"])) if "composite_decl" in attributes else None,
+        composite=read_composite(str(attributes["composite_decl"])) if "composite_decl" in attributes else None,
     )
 
 
@@ -220,15 +228,26 @@ def _names(attributes: Any) -> Iterator[str]:
         yield named["coreai.name"].value if "coreai.name" in named else ""
 
 
-def _composite(declaration: str) -> Composite:
-    found = COMPOSITE.search(declaration)
+def read_composite(declaration: str) -> Composite:
+    """Read a declaration as MLIR prints it.
+
+    Raises:
+        RunError: something of it is not read here: attributes that are no numbers, or anything besides names and attributes.
+    """
+    found = COMPOSITE.fullmatch(declaration)
+    attributes, position = dict[str, float | list[float]](), 0
+    while found is not None and position < len(found[3]):
+        attribute = ATTRIBUTE.match(found[3], position)
+        if attribute is None:
+            raise RunError(f"a composite is declared to be {found[1]} with {found[3][position:][:80]}, which is not read here")
+        attributes[attribute[1]] = _value(attribute[2])
+        position = attribute.end()
     if found is None:
         raise RunError(f"a composite is declared as {declaration[:80]}, which is not read here")
-    values = {name: _value(text) for name, text in ATTRIBUTE.findall(found[2])}
-    return Composite(kind=found[1], attributes=values)
+    names = [tuple(name.strip('"') for name in found[group].split(", ") if name) for group in (2, 4)]
+    return Composite(kind=found[1], input_names=names[0], attributes=attributes, output_names=names[1])
 
 
 def _value(text: str) -> float | list[float]:
-    if text.startswith("["):
-        return [float(number) for number in re.findall(NUMBER, re.sub(r": \w+", "", text))]
-    return float(text)
+    numbers = [float(number.partition(" : ")[0]) for number in text.strip("[]").split(", ") if number]
+    return numbers if text.startswith("[") else numbers[0]

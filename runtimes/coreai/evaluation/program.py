@@ -106,7 +106,7 @@ class _Compiler:
             body = self.compile(callee, depth + 1)
             given = zip(body.inputs, operands, strict=True)
             whole = {value.name: constants[name] for value, name in given if name in constants and _is_whole(constants[name])}
-            check_composite(callee.composite.kind, dict(callee.composite.attributes), body, whole)
+            check_composite(callee.composite, body, whole)
         inner = {value.key: name for value, name in zip(callee.inputs, operands, strict=True)}
         yield from self._expand(callee, inner, constants, depth + 1)
         for value, key in zip(operation.results, callee.outputs, strict=True):
