@@ -158,12 +158,35 @@ def test_a_manifest_may_not_claim_what_cannot_be(fake_target: None, workbench: W
         levels = (dataclasses.replace(level, **changes), *others)
         return dataclasses.replace(good, decoding=dataclasses.replace(good.decoding, levels=levels))
 
+    mmdet = dataclasses.replace(good.model, head=dataclasses.replace(good.model.head, p6_from="p5", anchors="mmdet"))  # type: ignore[arg-type]
+    geometry = "its levels, strides or anchors are not those of"
+    other_geometry = [
+        with_level(stride=(8000, 8000)),
+        with_level(anchors=((1.0, 1.0),) * 9),
+        with_level(grid=(4, 16)),
+        dataclasses.replace(good, model=mmdet),
+        dataclasses.replace(good, decoding=dataclasses.replace(good.decoding, scale_range=(None, 3.0))),
+        dataclasses.replace(good, decoding=dataclasses.replace(good.decoding, levels=good.decoding.levels[::-1])),
+    ]
+    for lie in other_geometry:
+        with pytest.raises(UsageError, match=geometry):
+            parse_manifest(manifest_bytes(lie), bundle / "manifest.json")
+    chosen = dataclasses.replace(good.decoding, score_threshold=0.3, iou_threshold=0.6, candidates=500, most=20)
+    assert parse_manifest(manifest_bytes(dataclasses.replace(good, decoding=chosen)), bundle / "manifest.json").decoding == chosen
     lies = {
         "whether it says how boxes are decoded": dataclasses.replace(good, decoding=None),
-        "are decoded as": with_level(grid=(16, 8)),
+        geometry: with_level(grid=(16, 8)),
+        "are decoded as": dataclasses.replace(good, outputs=good.outputs[1:]),
+        "10 levels, expected 1 to 5": dataclasses.replace(
+            good, decoding=dataclasses.replace(good.decoding, levels=good.decoding.levels * 2)
+        ),
+        "an output is decoded twice": with_level(logits=level.deltas),
+        "counts of boxes, expected 1 to 4096": dataclasses.replace(
+            good, decoding=dataclasses.replace(good.decoding, candidates=100_000)
+        ),
         "an anchor with a side of 0": with_level(anchors=((0.0, 1.0),)),
         "expected 1 and more": with_level(grid=(2**40, 2**40)),
-        "logits_px": with_level(logits="logits_px"),
+        "not those of torchvision for images of": with_level(logits="logits_px"),
     }
     for message, lie in lies.items():
         with pytest.raises(UsageError, match=message):

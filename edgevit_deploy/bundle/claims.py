@@ -15,6 +15,7 @@ from edgevit_deploy.spec import (
     MAX_HEAD_CHANNELS,
     MAX_SIDE,
     QUANTISED,
+    SIZE_STEP,
     InputType,
     OutputKind,
     TensorSpec,
@@ -22,7 +23,7 @@ from edgevit_deploy.spec import (
     tensor_bytes,
     too_large,
 )
-from edgevit_deploy.spec.detection import DELTAS, decoding_objections
+from edgevit_deploy.spec.detection import DELTAS, decoding_objections, decoding_of, same_geometry
 
 if TYPE_CHECKING:
     from edgevit_deploy.bundle.manifest import Manifest
@@ -176,7 +177,7 @@ def _classes(manifest: "Manifest") -> Iterator[str]:
 
 
 def _decoding(manifest: "Manifest") -> Iterator[str]:
-    """What detects says how its outputs become boxes, and each output is there with a row for each anchor."""
+    """What detects says how its outputs become boxes: as its anchors and image size have it, of outputs that are there."""
     decoding = manifest.decoding
     if (manifest.conversion.returns == "detections") != (decoding is not None):
         yield f"it returns {manifest.conversion.returns}, which does not go together with whether it says how boxes are decoded"
@@ -185,6 +186,12 @@ def _decoding(manifest: "Manifest") -> Iterator[str]:
     if objection := next(decoding_objections(decoding), None):
         yield objection
         return
+    head, size = manifest.model.head, manifest.model.image_size
+    if head is None or min(size) < SIZE_STEP:
+        yield f"boxes are decoded of a network without a head for them, or for images of {size}"
+        return
+    if not same_geometry(decoding, decoding_of(head.anchors, size)):
+        yield f"its levels, strides or anchors are not those of {head.anchors} for images of {size}"
     rows = {level.logits: (level.rows, manifest.model.num_classes) for level in decoding.levels}
     rows |= {level.deltas: (level.rows, DELTAS) for level in decoding.levels}
     found = {spec.name: spec.shape[1:] for spec in manifest.outputs}

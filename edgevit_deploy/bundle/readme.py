@@ -193,16 +193,35 @@ def _verdict(manifest: Manifest) -> str:
         details = f"{details} {parity.pixels.sentence()}"
     if parity.top1:
         details = f"{details} The first class is the truth's on {parity.top1} probes."
-    if (bound := manifest.bound_on_pictures) and manifest.probes:
+    if (bound := bound_on_pictures(manifest, digits=3)) and manifest.probes:
         pictures = (
             "other pictures"
             if manifest.conversion.image_size != "dynamic"
             else "other pictures of {} x {}".format(*manifest.model.image_size)
         )
-        details = f"{details} On {pictures} the bound is {bound.atol:.3g}. {manifest.probes.sentence()}"
+        details = f"{details} On {pictures} {bound}. {manifest.probes.sentence()}"
     if worst and (why := why_not_finite(worst, manifest.precision)):
         details = f"{details} {why}"
     return f"**{parity.status.capitalize()}** on {parity.runtime}.{details}"
+
+
+def bound_on_pictures(manifest: Manifest, digits: int) -> str:
+    """Say which bound holds on other pictures than the probes, of several outputs which of each; nothing where nothing was run.
+
+    Args:
+        manifest: of the bundle.
+        digits: of each bound.
+    """
+    outputs = dict.fromkeys(diff.output for diff in manifest.parity.diffs)
+    found = {output: manifest.parity.widest(output, manifest.model.image_size) for output in outputs}
+    bounds = {output: bound.atol for output, bound in found.items() if bound is not None}
+    if not bounds:
+        return ""
+    low, high = min(bounds, key=bounds.__getitem__), max(bounds, key=bounds.__getitem__)
+    if len(bounds) == 1:
+        return f"the bound is {bounds[low]:.{digits}g}"
+    ends = f"{bounds[low]:.{digits}g} ({low}) to {bounds[high]:.{digits}g} ({high})"
+    return f"each output has a bound of its own, from {ends}: they are in manifest.json"
 
 
 def _rounded_verdict(manifest: Manifest) -> str:

@@ -56,6 +56,7 @@ def verify_bundles(
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy import api
+    from edgevit_deploy.bundle.readme import bound_on_pictures
     from edgevit_deploy.data.photographs import crop_note
 
     results = [
@@ -89,9 +90,9 @@ def verify_bundles(
         {str(result.bundle): result.right for result in run},
     )
     for result in results:
-        bound, probes = result.manifest.bound_on_pictures, result.manifest.probes
-        if bound is not None and probes is not None:
-            say(f"{result.bundle}: on other pictures the bound is {bound.atol:.2g}. {probes.sentence()}")
+        bound, probes = bound_on_pictures(result.manifest, digits=2), result.manifest.probes
+        if bound and probes is not None:
+            say(f"{result.bundle}: on other pictures {bound}. {probes.sentence()}")
         if (decisions := result.manifest.decisions) is not None:
             say(f"{result.bundle}, when it was made: {decisions.sentence()}")
     for name, report in reports.items():

@@ -61,23 +61,32 @@ def clipped(boxes: Boxes, region: Region) -> Boxes:
     return np.clip(boxes, (left, top, left, top), (right, bottom, right, bottom))
 
 
-def suppress(boxes: Boxes, scores: NDArray[np.float64], classes: NDArray[np.int64], iou_threshold: float) -> NDArray[np.int64]:
+def suppress(
+    boxes: Boxes, scores: NDArray[np.float64], classes: NDArray[np.int64], iou_threshold: float, most: int | None = None
+) -> NDArray[np.int64]:
     """Return the places of what stays after greedy non-maximum suppression in each class, the largest score first.
 
     Of equal scores, the earlier place comes first. A box goes where its overlap with a better one that stays is above the
-    threshold, not at it.
+    threshold, not at it. What is behind the first `most` boxes that stay is not looked at.
     """
     order = np.argsort(-scores, kind="stable")
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    kept = []
-    while len(order):
-        first, rest = order[0], order[1:]
-        kept.append(int(first))
-        corners = np.maximum(boxes[first, :2], boxes[rest, :2]), np.minimum(boxes[first, 2:], boxes[rest, 2:])
-        common = np.prod(np.maximum(corners[1] - corners[0], 0), axis=1)
-        union = areas[first] + areas[rest] - common
+    left, top, right, bottom = np.ascontiguousarray(boxes[order].T)
+    labels, areas = classes[order], (right - left) * (bottom - top)
+    stays = np.ones(len(order), dtype=bool)
+    kept: list[int] = []
+    for place in range(len(order)):
+        if len(kept) == most:
+            break
+        if not stays[place]:
+            continue
+        kept.append(int(order[place]))
+        rest = slice(place + 1, None)
+        width = np.minimum(right[place], right[rest]) - np.maximum(left[place], left[rest])
+        height = np.minimum(bottom[place], bottom[rest]) - np.maximum(top[place], top[rest])
+        common = np.maximum(width, 0) * np.maximum(height, 0)
+        union = areas[place] + areas[rest] - common
         overlaps = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
-        order = rest[(classes[rest] != classes[first]) | (overlaps <= iou_threshold)]
+        stays[rest] &= (labels[rest] != labels[place]) | (overlaps <= iou_threshold)
     return np.array(kept, dtype=np.int64)
 
 
@@ -110,7 +119,7 @@ def _of_one(
         there = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         found.append((boxes[there], scores[places][there], classes[there]))
     boxes, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    kept = suppress(boxes, scores, classes, decoding.iou_threshold)[: decoding.most]
+    kept = suppress(boxes, scores, classes, decoding.iou_threshold, decoding.most)
     return Detections(boxes=boxes[kept], scores=scores[kept], classes=classes[kept])
 
 

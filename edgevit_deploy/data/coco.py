@@ -83,7 +83,7 @@ class _Box(msgspec.Struct):
     category_id: int
     bbox: tuple[float, float, float, float]
     area: float | None = None
-    iscrowd: int = 0
+    iscrowd: int | bool = 0
 
 
 class _Category(msgspec.Struct):

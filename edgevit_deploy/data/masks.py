@@ -2,7 +2,9 @@
 
     DIR/images/street.jpg     DIR/masks/street.png     8 bits a pixel, indexed or grey: the number is the class, 255 is none
 
-Only names are read when a folder is listed. A mask has the size of its picture as it is stored; whole numbers are never mixed.
+Only names are read when a folder is listed. A mask is drawn on its picture as it is seen, upright, and has that size. Where EXIF
+turns a picture to the same size that it is stored in, nothing tells on which of the two a mask was drawn, and it is refused.
+Whole numbers are never mixed.
 """
 
 import hashlib
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit_deploy.data.pictures import MAX_PIXELS, PassedOver, picture_size, read_indices, read_picture
+from edgevit_deploy.data.pictures import MAX_PIXELS, PassedOver, read_indices, read_picture, size_and_turn
 from edgevit_deploy.data.preprocess import place_in_image, read_pixels, resized_size
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.files import is_folder
@@ -69,7 +71,8 @@ class MaskFolder:
             uint8 (height, width, 3), and the classes, uint8 (height, width), 255 where there is none.
 
         Raises:
-            UsageError: one cannot be read, they have different sizes, or the mask has a class that the network has not.
+            UsageError: one cannot be read, they have different sizes, nothing tells whether the mask is turned as its picture
+                is, or the mask has a class that the network has not.
         """
         picture, mask = self.root / self.images[position], self.root / self.masks[position]
         return read_pixels(picture, preprocess), read_mask(mask, picture, preprocess, classes)
@@ -105,21 +108,33 @@ def open_pair(folder: MaskFolder, position: int, classes: int) -> "tuple[Image, 
     Raises:
         UsageError: as for `MaskFolder.read`.
     """
-    picture, path = read_picture(folder.root / folder.images[position]), folder.root / folder.masks[position]
+    picture = folder.root / folder.images[position]
+    return read_picture(picture), _whole_mask(folder.root / folder.masks[position], picture, classes)
+
+
+def _whole_mask(path: Path, picture: Path, classes: int) -> "Image":
+    """Decode a mask in its own size, and prove that it may be its picture's."""
     mask = read_indices(path)
-    _check_size(path, (mask.height, mask.width), (picture.height, picture.width))
-    _check_classes(path, np.asarray(mask), classes)
-    return picture, mask
+    _check_size(path, (mask.height, mask.width), picture)
+    _check_classes(path, mask, classes)
+    return mask
 
 
-def _check_size(path: Path, mask: Size, picture: Size | None) -> None:
-    if mask != picture:
-        has = f"has {picture[0]} x {picture[1]}" if picture else "cannot be read"
-        raise UsageError(f"{path}: {mask[0]} x {mask[1]} pixels, and its picture {has}; make them of one size")
+def _check_size(path: Path, mask: Size, picture: Path) -> None:
+    size, turn = size_and_turn(picture) or (None, 1)
+    if mask != size:
+        has = f"has {size[0]} x {size[1]}" if size else "cannot be read"
+        upright = " as it is seen, turned by EXIF" if turn > 1 else ""
+        raise UsageError(f"{path}: {mask[0]} x {mask[1]} pixels, and its picture {has}{upright}; make them of one size")
+    if turn > 1 and (turn < 5 or size[0] == size[1]):
+        raise UsageError(
+            f"{path}: EXIF turns its picture, and nothing tells whether the mask was drawn before or after; "
+            "save the picture as the mask has it, without EXIF"
+        )
 
 
-def _check_classes(path: Path, mask: NDArray[np.uint8], classes: int) -> None:
-    if beyond := [int(value) for value in np.unique(mask) if classes <= value != IGNORED]:
+def _check_classes(path: Path, mask: "Image", classes: int) -> None:
+    if beyond := [value for value, count in enumerate(mask.histogram()) if count and classes <= value != IGNORED]:
         raise UsageError(
             f"{path}: it has the class {beyond[0]}, and there are {classes}, numbered from 0; {IGNORED} is for pixels of none"
         )
@@ -152,15 +167,13 @@ def read_mask(path: Path, picture: Path, preprocess: Preprocess, classes: int) -
         classes: of the network.
 
     Raises:
-        UsageError: no such mask, another size than the picture's, or a class beyond the network's.
+        UsageError: as for `MaskFolder.read`.
     """
     from PIL.Image import Resampling
 
-    mask, size = read_indices(path), picture_size(picture)
-    _check_size(path, (mask.height, mask.width), size)
+    mask = _whole_mask(path, picture, classes)
     height, width = resized_size((mask.height, mask.width), preprocess)
     if height * width > MAX_PIXELS:
         raise UsageError(f"{path}: it would be resized to {height} x {width} pixels; cut the strip")
     placed = np.asarray(place_in_image(mask.resize((width, height), Resampling.NEAREST), preprocess, IGNORED))
-    _check_classes(path, placed, classes)
     return placed.astype(np.uint8)

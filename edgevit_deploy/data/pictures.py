@@ -15,6 +15,7 @@ import numpy as np
 
 from edgevit_deploy.errors import UsageError, first_line
 from edgevit_deploy.outside.files import is_folder, is_of_the_machine, open_regular
+from edgevit_deploy.spec import Size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,6 +41,8 @@ CONVERTED = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK",
 
 ORIENTATION = 0x0112
 """The EXIF field that says how the camera was held."""
+
+TURNED = range(2, 9)  # its values that turn or mirror a picture; those from 5 exchange the sides
 
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
 """Fields of a TIFF file."""
@@ -101,7 +104,7 @@ def read_indices(path: Path) -> "Image":
     """Decode the numbers of an indexed or grey picture of 8 bits, as they are stored: a mask, whose numbers are classes.
 
     Raises:
-        UsageError: no PNG of that kind, or a damaged one.
+        UsageError: no PNG of that kind, one that EXIF turns, or a damaged one.
         OSError: as `read_picture`, and so for `MemoryError`.
     """
     from PIL import Image
@@ -110,6 +113,10 @@ def read_indices(path: Path) -> "Image":
         with _opened(path) as image:
             if image.format != "PNG" or image.mode not in ("P", "L"):
                 raise UsageError(f"{path}: a mask is a PNG, indexed or grey with 8 bits, and this is {image.format} {image.mode}")
+            if image.mode == "L" and (bits := _png_bits(path)) != 8:  # Pillow scales them to 0 ... 255
+                raise UsageError(f"{path}: a grey mask of {bits} bits, which have scales; save it indexed, or grey with 8 bits")
+            if _orientation(image) in TURNED:
+                raise UsageError(f"{path}: a mask that its own EXIF turns; save it as it is to be seen, without EXIF")
             return Image.fromarray(np.asarray(image).astype(np.uint8))
     except UsageError:
         raise
@@ -141,14 +148,27 @@ def in_short(error: UsageError, path: Path) -> str:
     return str(error).removeprefix(f"{path}: ").partition(";")[0]
 
 
-def picture_size(path: Path) -> tuple[int, int] | None:
-    """Return (height, width) in pixels by a picture's header, upright; None for what cannot be read."""
+def picture_size(path: Path) -> Size | None:
+    """Return the size alone that `size_and_turn` does."""
+    return (size_and_turn(path) or (None,))[0]
+
+
+def size_and_turn(path: Path) -> tuple[Size, int] | None:
+    """Return (height, width) by a picture's header, upright, and its orientation, 1 if not turned; None if it has none."""
     try:
         with _opened(path) as image:
-            turned = _orientation(image) in (5, 6, 7, 8)
-            return (image.width, image.height) if turned else (image.height, image.width)
+            orientation = _orientation(image)
+            turn = orientation if isinstance(orientation, int) and orientation in TURNED else 1
+            return ((image.width, image.height) if turn >= 5 else (image.height, image.width)), turn
     except (NoPictureError, UsageError):
         return None
+
+
+def _png_bits(path: Path) -> int:
+    """Return the bits of a sample by the first chunk of a PNG; 0 where another one is first."""
+    with open_regular(path) as file:
+        start = file.read(25)
+    return start[24] if start[12:16] == b"IHDR" else 0
 
 
 @contextmanager

@@ -5,18 +5,20 @@ them has random weights, on which no latency depends.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from edgevit_deploy.bundle.manifest import Manifest
+from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.exporter import Exporter
 from edgevit_deploy.host import ThisHost
 from edgevit_deploy.measure.baselines import Baseline, Rejected
 from edgevit_deploy.measure.profile import macs_by_stage
 from edgevit_deploy.model.loading import DEFAULT_SEED, ModelOrigin, load_model
-from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.model.variants import ABLATIONS, BASELINE
-from edgevit_deploy.spec import PUBLISHED_BLOCK, QUANTISED, BlockSpec, ModelSpec
+from edgevit_deploy.spec import PUBLISHED_BLOCK, QUANTISED, BlockSpec, ModelSpec, task_of
 from edgevit_deploy.verification.replan import plan_of
 from edgevit_deploy.workbench import Refused, Step, Workbench
 
@@ -49,20 +51,22 @@ class NetworkFacts:
     parameters: int
 
 
-def facts_of(spec: ModelSpec) -> NetworkFacts:
-    """Count a network at its own image size and number of classes; its weights are not needed."""
+def facts_of(spec: ModelSpec, *, classifies: bool = True) -> NetworkFacts:
+    """Count a network at its own image size and number of classes, or its four stages alone; its weights are not needed."""
     import torch
 
     from edgevit_deploy.model.edgevit import EdgeViT
 
     with torch.device("meta"):
-        parameters = sum(parameter.numel() for parameter in EdgeViT(spec).parameters())
+        named = dict(EdgeViT(spec).named_parameters())
+    counted = [tensor for name, tensor in named.items() if classifies or not name.startswith(("norm.", "head."))]
+    macs = macs_by_stage(spec, spec.image_size)
     return NetworkFacts(
         variant=spec.variant,
         replaced=what_is_replaced(spec.block),
         depths=spec.depths,
-        macs=sum(macs_by_stage(spec, spec.image_size).values()),
-        parameters=parameters,
+        macs=sum(count for stage, count in macs.items() if classifies or stage != "head"),
+        parameters=sum(tensor.numel() for tensor in counted),
     )
 
 
@@ -110,10 +114,15 @@ def check_unablated(bundle: str, manifest: Manifest) -> None:
         )
 
 
-def facts_beside(record: ModelRecord) -> NetworkFacts:
+def facts_beside(manifest: Manifest) -> NetworkFacts:
     """Return the facts of a bundle's own network, one that `check_unablated` takes."""
+    record = manifest.model
     spec = replace(BASELINE, num_classes=record.num_classes, head_bias=record.head_bias)
-    return facts_of(spec.with_image_size(record.image_size))
+    return facts_of(spec.with_image_size(record.image_size), classifies=_classifies(manifest))
+
+
+def _classifies(manifest: Manifest) -> bool:
+    return task_of(manifest.conversion.returns) == "classify"
 
 
 def ablations(
@@ -146,12 +155,23 @@ def _ablation(
 ) -> tuple[Baseline | Rejected, NetworkFacts]:
     origin = replace(ModelOrigin.of(manifest.model, manifest.preprocess, seed=DEFAULT_SEED), model=name)
     model = load_model(origin)
-    facts = facts_of(model.spec)
+    facts = facts_of(model.spec, classifies=_classifies(manifest))
+    exporter = host.require_exporter(manifest.target)
     try:
-        plan = plan_of(manifest, model, host.require_exporter(manifest.target), batch)
+        plan = plan_of(manifest, model, exporter, batch)
+        plan = replace(plan, form=_form_for(model.spec, plan.form, exporter))
         result = Workbench(model, host, scratch, step).attempt(plan)
     except UsageError as error:  # a rewriting that the bundle has, and this network cannot have
         return Rejected(label=name, reason=str(error)), facts
     if isinstance(result, Refused):
         return Rejected(label=name, reason=result.reason), facts
     return Baseline(label=name, given=f"{plan.graph} graph", artifact=result.artifact, noise_ratio=result.noise_ratio), facts
+
+
+def _form_for(spec: ModelSpec, form: Form, exporter: Exporter[Any]) -> Form:
+    """Return a bundle's form, but for what the target itself does otherwise for an ablation than for the published network."""
+    own, other = exporter.form_of(BASELINE), exporter.form_of(spec)
+    for part in fields(Form):
+        if getattr(own, part.name) != getattr(other, part.name):
+            form = form.change(part.name, getattr(other, part.name))
+    return form

@@ -259,8 +259,13 @@ def _shapes_of(subject: Ready) -> LoadedModel:
     """Return a bundle's network for its shapes, which alone matter to a profile, with weights of no meaning.
 
     Raises:
-        UsageError: its depths and widths are no published variant's.
+        UsageError: its depths and widths are no published variant's, or it has a head for dense prediction.
     """
+    if (head := subject.manifest.model.head) is not None:
+        raise UsageError(
+            f"--ops tells the parts of a classifier, and {subject.label} has a {head.kind} on its feature maps; "
+            "drop --ops, or that bundle"
+        )
     try:
         return load_model(ModelOrigin.of(subject.manifest.model, subject.manifest.preprocess))
     except UsageError as error:

@@ -110,7 +110,7 @@ def _contest(
 def _of_ablations(subject: Ready, batch: int, host: ThisHost, scratch: Path, suffix: str, step: Step) -> Contest:
     made = ablations(subject.manifest, batch, host, scratch, step)
     networks = {entry.label + suffix: facts for entry, facts in made}
-    own = {subject.label: facts_beside(subject.manifest.model)}
+    own = {subject.label: facts_beside(subject.manifest)}
     return replace(_made([subject], "ablations", [entry for entry, _ in made], suffix), networks=own | networks)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.measure.ablations import NetworkFacts, facts_of
 from edgevit_deploy.measure.accuracy.identity import tools_with, weights_identity
@@ -40,6 +41,8 @@ class TrainedAblation:
         accuracy: on the validation pictures.
         pairing: with the unablated network, picture by picture; None for that one itself.
         elapsed_s: of its training.
+        notes: what must be known of its training.
+        broken: pictures that could not be read and were left out of it.
     """
 
     facts: NetworkFacts
@@ -47,6 +50,8 @@ class TrainedAblation:
     accuracy: Accuracy
     pairing: Pairing | None
     elapsed_s: float
+    notes: tuple[str, ...] = ()
+    broken: tuple[PassedOver, ...] = ()
 
     @property
     def gain(self) -> tuple[float, float, float]:
@@ -186,7 +191,7 @@ def _counted(
     base: list[Shard] = []
     for name, run in zip(names, runs, strict=True):
         step(f"{name}: {len(val)} pictures")
-        shards = list(_shards(run.weights, val, digest))
+        shards = list(_shards(name, run.weights, val, digest))
         missing = {shard.key: shard for shard in shards if not store.holds(shard)}
         for result in run_in_turn(list(missing.values())):
             store.keep(missing[result.key], result)
@@ -208,12 +213,14 @@ def _counted(
             accuracy=accuracy.accuracy(),
             pairing=None if name == names[0] else pairing.pairing(),
             elapsed_s=run.elapsed_s,
+            notes=tuple(run.notes),
+            broken=tuple(run.broken),
         )
 
 
-def _shards(weights: Path, val: Share, digest: str) -> Iterator[Shard]:
+def _shards(name: str, weights: Path, val: Share, digest: str) -> Iterator[Shard]:
     """Yield the pictures that evaluate, in parts, to be run through a checkpoint in PyTorch."""
-    loaded = load_model(ModelOrigin(weights=weights))
+    loaded = load_model(ModelOrigin(model=name, weights=weights))
     subject = Subject(
         kind="network",
         path=weights,

@@ -24,7 +24,7 @@ from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.model.infer import infer, listed, refuse_incomplete
 from edgevit_deploy.model.preprocessing import Told, settle
 from edgevit_deploy.model.variants import find_variant
-from edgevit_deploy.model.weights import Weights, find_weights
+from edgevit_deploy.model.weights import Weights, find_weights, refuse_twice
 from edgevit_deploy.spec import ModelSpec, Task
 
 STORED_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -145,7 +145,7 @@ def _read(path: Path, task: Task) -> Checkpoint:
     contents = read_contents(path)
     weights = find_weights(contents, path.name)
     classifies = "head.weight" in weights.known and task in ("classify", "features")
-    found = None if classifies else find_head(weights.others)
+    found = None if classifies else find_head(weights.others, weights.dialect.place)
     weights = weights if found is None else _without_classifier(weights, found)
     inference = infer(_shapes(weights.known), weights.dialect, weights.extras, found.num_classes if found else None)
     spec = inference.spec
@@ -166,8 +166,13 @@ def _read(path: Path, task: Task) -> Checkpoint:
 
 
 def _without_classifier(weights: Weights, found: HeadWeights) -> Weights:
-    """Return the weights of a backbone alone, with notes about what else there is."""
+    """Return the weights of a backbone alone, with notes about what else there is.
+
+    Raises:
+        UsageError: a tensor of the head is there twice.
+    """
     mine = set(found.names.values())
+    refuse_twice(sorted(mine & weights.twice))
     known = {key: tensor for key, tensor in weights.known.items() if not key.startswith(CLASSIFIER)}
     dialect = weights.dialect if found.dialect is None else replace(weights.dialect, name=found.dialect, norm_eps=SAIC.norm_eps)
     unknown = tuple(key for key in weights.unknown if without_wrappers(key) not in mine)

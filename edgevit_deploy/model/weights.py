@@ -7,7 +7,7 @@ share, or it is a counter that a tool is known to leave behind. Each thing that 
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,12 +65,14 @@ class Weights:
         notes: what was chosen, removed and ignored.
         others: what is not the dialect's among the network's own keys and beside them, by key without wrappers: a head for dense
             prediction, or nothing that belongs here.
+        twice: of the keys of `others`, those that the file has with and without the name of a wrapper.
         ignored: of the notes, the one about what stands beside the network's own keys.
     """
 
     known: Mapping[str, Tensor]
     unknown: tuple[str, ...]
     others: Mapping[str, object]
+    twice: frozenset[str]
     ignored: tuple[str, ...]
     dialect: Dialect
     extras: Extras
@@ -110,6 +112,7 @@ def find_weights(contents: Contents, file: str) -> Weights:
         known=known,
         unknown=tuple(key for key, reference in references.items() if reference is None),
         others={name: taken.place.entries[key] for key, name in taken.names.items() if references.get(key) is None},
+        twice=frozenset(_twice(taken.names.values())),
         ignored=ignored,
         dialect=taken.dialect,
         extras=_extras(contents, taken.place),
@@ -175,9 +178,7 @@ def _own_tensors(taken: _Candidate) -> tuple[dict[str, Tensor], list[str], tuple
     own = {key: taken.place.entries[key] for key, name in taken.names.items() if name.startswith(taken.dialect.place)}
     beside = [key for key in taken.names if key not in own]
     _refuse_others(own, [key for key in taken.place.entries if not isinstance(key, str)])
-    twice = [name for name, count in Counter(taken.names[key] for key in own).items() if count > 1]
-    if twice:
-        raise UsageError(f"{twice[0]} is in it twice, with and without the name of a wrapper; save one of them")
+    refuse_twice(_twice(taken.names[key] for key in own))
     counters = [key for key in taken.place.entries if isinstance(key, str) and key not in taken.names]
     notes = [*_wrapper_notes(own, taken.names), *_counter_notes(counters)]
     if taken.dialect.place:
@@ -185,6 +186,20 @@ def _own_tensors(taken: _Candidate) -> tuple[dict[str, Tensor], list[str], tuple
     what = "tensors" if all(is_tensor(taken.place.entries[key]) for key in beside) else "entries"
     ignored = (f"{len(beside)} {what} beside the network ignored: {listed(beside)}",) if beside else ()
     return {key: value for key, value in own.items() if isinstance(value, Tensor)}, notes, ignored
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def refuse_twice(names: Sequence[str]) -> None:
+    """Refuse keys that a file has with and without the name of a wrapper.
+
+    Raises:
+        UsageError: naming the first.
+    """
+    if names:
+        raise UsageError(f"{names[0]} is in it twice, with and without the name of a wrapper; save one of them")
 
 
 def _refuse_others(own: Mapping[str, object], keys: list[object]) -> None:

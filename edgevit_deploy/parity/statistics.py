@@ -12,8 +12,16 @@ Z_95 = 1.959963984540054
 CALIBRATION_BINS = 15
 """As in Guo et al., On Calibration of Modern Neural Networks (ICML 2017), section 5."""
 
+FEW_PICTURES = 30
+"""With fewer, a bootstrap over pictures is known to be too narrow."""
+
 MOST_PICTURES = 10**9
 """Beyond this many, a question is not decided by more pictures."""
+
+
+def few(pictures: int) -> str:
+    """Say that so many pictures, fewer than `FEW_PICTURES`, tell little."""
+    return f"{pictures} pictures are few: intervals that are drawn from fewer than {FEW_PICTURES} are too narrow"
 
 
 def wilson(successes: int, count: int) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from edgevit_deploy.spec.preprocess import Size
@@ -29,7 +29,9 @@ AnchorRule = Literal["torchvision", "mmdet"]
 LARGEST_SCALE = math.log(1000 / 16)
 """Of the logarithm of a side by its anchor's; beyond, it is cut (torchvision's BoxCoder, mmdetection's DeltaXYWHBBoxCoder)."""
 
-MAX_CANDIDATES = 100_000
+MAX_CANDIDATES = 4096
+"""Of one level, and boxes of one picture: the libraries have 1000, and 100 or 300."""
+
 MAX_ANCHOR_SIDE = 2.0**16
 
 
@@ -149,10 +151,38 @@ def decoding_objections(decoding: Decoding) -> Iterator[str]:
         yield f"scale_range {decoding.scale_range}, expected an end from 0 to 20"
     if not 1 <= decoding.candidates <= MAX_CANDIDATES or not 1 <= decoding.most <= MAX_CANDIDATES:
         yield f"counts of boxes, expected 1 to {MAX_CANDIDATES}"
-    if not decoding.levels:
-        yield "a decoding without levels"
+    if not 1 <= len(decoding.levels) <= len(LEVELS):
+        yield f"{len(decoding.levels)} levels, expected 1 to {len(LEVELS)}"
+        return
+    names = [name for level in decoding.levels for name in (level.logits, level.deltas)]
+    if len(set(names)) < len(names):
+        yield "an output is decoded twice"
     for level in decoding.levels:
         if not all(1 <= each <= MAX_ANCHOR_SIDE for each in (*level.grid, *level.stride)):
             yield f"{level.logits!r}: a grid {level.grid} with strides {level.stride}, expected 1 and more"
         if not level.anchors or not all(0 < side <= MAX_ANCHOR_SIDE for anchor in level.anchors for side in anchor):
             yield f"{level.logits!r}: an anchor with a side of 0, or none"
+
+
+def same_geometry(one: Decoding, other: Decoding) -> bool:
+    """Say whether two decodings make the same boxes of the same numbers; which of them are kept may differ.
+
+    Sides of anchors come through powers and logarithms, whose last bit another machine may have otherwise.
+    """
+    if len(one.levels) != len(other.levels) or not _near(_scales(one), _scales(other)):
+        return False
+    return all(
+        replace(mine, anchors=()) == replace(theirs, anchors=())
+        and len(mine.anchors) == len(theirs.anchors)
+        and all(map(_near, mine.anchors, theirs.anchors))
+        for mine, theirs in zip(one.levels, other.levels, strict=True)
+    )
+
+
+def _scales(decoding: Decoding) -> tuple[float, float]:
+    low, high = decoding.scale_range
+    return (-math.inf if low is None else low), high
+
+
+def _near(some: tuple[float, float], others: tuple[float, float]) -> bool:
+    return all(math.isclose(one, other, rel_tol=1e-12) for one, other in zip(some, others, strict=True))

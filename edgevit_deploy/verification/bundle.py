@@ -1,7 +1,7 @@
 """`verify`: prove again, from the bundle alone, that its files are those that were written and compute what they must."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from edgevit_deploy.bundle.folder import open_bundle, read_labels, recorded_path
@@ -225,8 +225,10 @@ def check_same_weights(manifest: Manifest, model: LoadedModel) -> None:
         UsageError: they differ.
     """
     if model.record != manifest.model:
+        field = next(f.name for f in fields(ModelRecord) if getattr(manifest.model, f.name) != getattr(model.record, f.name))
         raise UsageError(
-            f"these are not the bundle's weights: the bundle is {_describe(manifest.model)}, given is {_describe(model.record)}"
+            f"these are not the bundle's weights: the bundle is {_describe(manifest.model)}, given is {_describe(model.record)}; "
+            f"the first difference is in {field}"
         )
 
 

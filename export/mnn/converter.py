@@ -43,7 +43,7 @@ EXACT_GELU = ("--useGeluApproximation", "0")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A network in a scratch folder: the file that is converted, and beside it by which name the result is to be known."""
+    """A network in a scratch folder: the file that is converted, and how the result is to be known, and rounded by ranges."""
 
     path: Path
     identity: Path
@@ -56,13 +56,17 @@ def write_source(content: bytes, folder: Path) -> Source:
     """
     path, identity = folder.absolute() / SOURCE_NAME, folder.absolute() / IDENTITY_NAME
     path.write_bytes(content)
-    name = uuid.UUID(bytes=hashlib.sha256(content).digest()[:16], version=4)
-    identity.write_text(json.dumps({"version": "0.0.0", "mnn_uuid": str(name)}))
+    identity.write_text(json.dumps(identity_of(hashlib.sha256(content).digest())))
     return Source(path=path, identity=identity)
 
 
+def identity_of(digest: bytes) -> dict[str, str]:
+    """Return how the converter is told the name of its result, which is made of a digest."""
+    return {"version": "0.0.0", "mnn_uuid": str(uuid.UUID(bytes=digest[:16], version=4))}
+
+
 def convert(source: Source, folder: Path, *flags: str, code: str = CHILD) -> Path:
-    """Convert a traced network into a folder, which is made, and return the file.
+    """Convert a traced network, or a file of MNN's once more, into a folder, which is made, and return the file.
 
     Args:
         source: the network.
@@ -74,7 +78,8 @@ def convert(source: Source, folder: Path, *flags: str, code: str = CHILD) -> Pat
         ExportError: it crashed, hung, objected to something or wrote nothing; with its own words.
     """
     folder.mkdir()
-    own = ["-f", "ONNX", "--modelFile", str(source.path), "--MNNModel", FILE_NAME, "--bizCode", ONES_OWN_CODE]
+    kind = "MNN" if source.path.name == FILE_NAME else "ONNX"
+    own = ["-f", kind, "--modelFile", str(source.path), "--MNNModel", FILE_NAME, "--bizCode", ONES_OWN_CODE]
     # What is not said is the converter's choice, so only what it gets wrong is said.
     command = python(code, *own, "--compressionParamsFile", str(source.identity), *flags)
     try:

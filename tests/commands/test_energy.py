@@ -142,6 +142,14 @@ class TestAccuracyOfABundle:
         assert (high - low) / ratio >= (own[1] - own[0]) / 0.75
         assert "200 pictures of a/val" in said
 
+    def test_is_not_asked_for_of_bundles_that_have_none(
+        self, trace: Path, fake_target: None, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        from tests.commands.test_evaluate_demanded import segmenter_bundle
+
+        _, said = energy(capfd, trace, "--bundle", segmenter_bundle())
+        assert "--record" not in said, "which such a bundle refuses"
+
     def test_is_asked_for_where_there_is_none(self, trace: Path, fake_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
         document, said = energy(capfd, trace, "--bundle", fake_bundle)
         assert document["top1"] is None

@@ -92,6 +92,19 @@ def pictures() -> Path:
     return made_once("detector-pictures", make)
 
 
+def many() -> Path:
+    """The same pictures, each six times in the annotations: as many as an interval wants."""
+
+    def make(folder: Path) -> None:
+        (folder / "images").symlink_to(pictures() / "images")
+        document = json.loads((pictures() / "annotations.json").read_text())
+        for part, key in (("images", "id"), ("annotations", "image_id")):
+            document[part] = [each | {key: each[key] + 100 * copy} for copy in range(6) for each in document[part]]
+        (folder / "annotations.json").write_text(json.dumps(document))
+
+    return made_once("detector-many-pictures", make)
+
+
 def evaluate(capfd: Capture, *tokens: object, expected: int = 0) -> tuple[dict[str, Any], str]:
     capfd.readouterr()
     assert run(["evaluate", *map(str, tokens), "--json"]) == expected
@@ -115,7 +128,7 @@ def changed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str, Array],
 
 def test_a_file_that_computes_what_the_network_does_finds_all(fake_target: None, capfd: Capture, tmp_path: Path) -> None:
     document, said = evaluate(
-        capfd, bundle(), "--data", pictures(), "--weights", detector_weights(), "--max-drop", "0.01", "--output", tmp_path / "out"
+        capfd, bundle(), "--data", many(), "--weights", detector_weights(), "--max-drop", "0.01", "--output", tmp_path / "out"
     )
     network, row = document["rows"]
     assert (network["label"], network["kind"], row["kind"]) == ("network", "network", "bundle")
@@ -126,9 +139,10 @@ def test_a_file_that_computes_what_the_network_does_finds_all(fake_target: None,
     assert row["drop"]["value"] == pytest.approx(0, abs=1e-3)
     assert document["ok"] is True
     data = document["data"]
-    assert (data["pictures"], data["used"], data["categories"]) == (len(SIZES), len(SIZES), sorted(NAMES))
+    assert (data["pictures"], data["used"], data["categories"]) == (6 * len(SIZES), 6 * len(SIZES), sorted(NAMES))
     assert data["boxes"] > 20, "else the test says little"
-    assert "average precision (COCO), with 95 % intervals, on 6 pictures" in said
+    assert "average precision (COCO), with 95 % intervals, on 36 pictures" in said
+    assert "pictures are few" not in said
     assert "is within --max-drop 0.01" in said
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == document
 
@@ -147,7 +161,7 @@ def test_a_wrong_file_loses_average_precision(
 ) -> None:
     changed(fault)
     document, said = evaluate(
-        capfd, bundle(), "--data", pictures(), "--weights", detector_weights(), "--max-drop", "0.05", expected=1
+        capfd, bundle(), "--data", many(), "--weights", detector_weights(), "--max-drop", "0.05", expected=1
     )
     network, row = document["rows"]
     assert network["figures"]["ap"] == pytest.approx(1, abs=1e-3)

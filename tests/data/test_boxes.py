@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from edgevit_deploy.data.boxes import Detections, Region, anchors_of, decode, de
 from edgevit_deploy.data.preprocess import read_pixels
 from edgevit_deploy.model.peers import make_torchvision_importable
 from edgevit_deploy.spec import Preprocess
-from edgevit_deploy.spec.detection import Decoding, decoding_objections, decoding_of, level_sizes
+from edgevit_deploy.spec.detection import MAX_CANDIDATES, Decoding, decoding_objections, decoding_of, level_sizes
 
 SIZES = [(128, 128), (96, 160), (512, 512), (64, 32)]
 
@@ -96,6 +97,7 @@ def test_suppression_is_brute_force(seed: int) -> None:
     scores, classes = rng.integers(0, 6, size=40) / 6, rng.integers(0, 3, size=40)
     for threshold in (0.0, 0.3, 0.5, 1.0):
         assert suppress(boxes, scores, classes, threshold).tolist() == brute_force(boxes, scores, classes, threshold)
+        assert suppress(boxes, scores, classes, threshold, 3).tolist() == brute_force(boxes, scores, classes, threshold)[:3]
 
 
 def test_an_overlap_at_the_threshold_stays() -> None:
@@ -157,6 +159,17 @@ def test_at_most_so_many_boxes_and_candidates() -> None:
     assert (np.diff(found.scores) <= 0).all()
 
 
+def test_the_most_that_a_manifest_may_ask_for_takes_seconds_not_minutes() -> None:
+    """Boxes that do not touch, so that none goes: as many as five levels may give."""
+    rng, count = np.random.default_rng(0), 5 * MAX_CANDIDATES
+    corners = np.stack([np.arange(count) * 2.0, np.zeros(count)], axis=1)
+    boxes = np.concatenate([corners, corners + 1], axis=1)
+    start = time.process_time()
+    kept = suppress(boxes, rng.random(count), np.zeros(count, np.int64), 0.5, MAX_CANDIDATES)
+    assert len(kept) == MAX_CANDIDATES
+    assert time.process_time() - start < 10
+
+
 @pytest.mark.parametrize("fit", ["cover", "stretch", "letterbox", "pad"])
 @pytest.mark.parametrize("picture", [(90, 40), (40, 90), (61, 200)])
 def test_a_box_is_put_back_where_the_picture_has_it(fit: str, picture: tuple[int, int], tmp_path: Path) -> None:
@@ -196,6 +209,12 @@ def test_a_decoding_from_outside_is_checked() -> None:
     assert not list(decoding_objections(good))
     for bad in (
         replace(good, levels=()),
+        replace(good, levels=(*good.levels, replace(level, logits="logits_p8", deltas="deltas_p8"))),
+        replace(good, levels=(level,) * 2),
+        replace(good, levels=good.levels * 8000),
+        replace(good, levels=(replace(level, logits="both", deltas="both"),)),
+        replace(good, candidates=4097),
+        replace(good, most=4097),
         replace(good, candidates=0),
         replace(good, score_threshold=math.nan),
         replace(good, scale_range=(None, math.inf)),

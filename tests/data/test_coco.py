@@ -27,6 +27,21 @@ def test_pictures_boxes_and_categories_are_read(tmp_path: Path) -> None:
     assert [each.crowd for each in folder.annotations[1:]] == [bool(each["iscrowd"]) for each in document["annotations"][1:]]
 
 
+@pytest.mark.parametrize(("said", "crowd"), [(False, False), (True, True), (0, False), (1, True)])
+def test_a_crowd_is_said_by_a_number_or_in_words(tmp_path: Path, said: object, crowd: bool) -> None:
+    document = coco_document(2, seed=1)
+    document["annotations"][0]["iscrowd"] = said
+    assert open_coco_folder(write_coco(tmp_path / "data", document)).annotations[0].crowd is crowd
+
+
+@pytest.mark.parametrize("said", ["false", 0.5, None, [0]])
+def test_what_is_neither_is_refused(tmp_path: Path, said: object) -> None:
+    document = coco_document(2, seed=1)
+    document["annotations"][0]["iscrowd"] = said
+    with pytest.raises(UsageError, match="not COCO's annotations"):
+        open_coco_folder(write_coco(tmp_path / "data", document))
+
+
 def test_the_layout_of_coco_itself(tmp_path: Path) -> None:
     plain = write_coco(tmp_path / "plain", coco_document(2, seed=1))
     data = tmp_path / "coco"

@@ -154,7 +154,7 @@ def test_a_classifier_is_what_a_segmenter_begins_with(data: Path) -> None:
 
     segmenter()
     job = TrainingJob(data=data, recipe=changed(preset("segment"), {"image_size": 64}), finetune=tiny_weights())
-    network, (note,) = dense_beginning(job, CLASSES)
+    network, (note, *_) = dense_beginning(job, CLASSES)
     assert "its four stages; the head is new" in note
     state = load_file(tiny_weights())
     assert all(torch.equal(tensor, state[key]) for key, tensor in network.encoder.state_dict().items())

@@ -12,7 +12,7 @@ from edgevit_deploy.commands.energy.view import Ran, Top1, document, lines, prin
 from edgevit_deploy.commands.pages import markdown_text, write_together
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.text import json_bytes
-from edgevit_deploy.spec import PROGRAM
+from edgevit_deploy.spec import PROGRAM, task_of
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.energy.columns import Columns
@@ -177,7 +177,7 @@ def _what_ran(bundle: Path | None, accuracy: float | None) -> tuple[str, Top1 | 
     manifest = open_bundle(bundle)
     record = read_record(bundle, manifest)
     if record is None:
-        if given is None:
+        if given is None and task_of(manifest.conversion.returns) == "classify":
             say(f"{bundle} has no accuracy in it; `{PROGRAM} evaluate {bundle} --data DIR --record` puts it there")
         return identity_of(manifest), given
     if given is not None:

@@ -16,7 +16,7 @@ from edgevit_deploy.commands.evaluate.segmentation import document as document_o
 from edgevit_deploy.commands.evaluate.segmentation import gives_pixels_classes, print_segmentation, refuse_other_flags
 from edgevit_deploy.commands.evaluate.view import document, print_evaluation
 from edgevit_deploy.commands.fleet import FleetFlags
-from edgevit_deploy.errors import MissingError
+from edgevit_deploy.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.accuracy import RunShards, Shard, ShardLogits
@@ -32,7 +32,7 @@ def evaluate_bundles(
     min_agreement: float | None = None,
     max_drop: float | None = None,
     output: Path | None = None,
-    preprocess: Literal["checkpoint", "bundle"] = "checkpoint",
+    preprocess: Literal["checkpoint", "bundle"] | None = None,
     reference: Literal["fp32", "fp64"] = "fp32",
     batch: int | None = None,
     threads: int | None = None,
@@ -62,7 +62,7 @@ def evaluate_bundles(
             is at most this share.
         output: Folder for evaluation.json, evaluation.html, and finished shards: the same command goes on where it was.
         preprocess: How the network's pictures are prepared: as its checkpoint says (a bundle's way where it does not), or as
-            each bundle prepares its own.
+            each bundle prepares its own, which is always done for --task segment and detect. [default: checkpoint]
         reference: Arithmetic of the network.
         batch: Pictures a run of the network and of bundles whose batch is free. [default: 32 and the smallest]
         threads: Threads of each runtime and of PyTorch. [default: their own]
@@ -78,13 +78,14 @@ def evaluate_bundles(
     fleet_flags.check()
     if gives_pixels_classes(bundles):
         refuse_other_flags(
-            min_agreement=min_agreement,
-            max_drop=max_drop,
-            output=output,
-            workers=workers,
+            min_agreement=min_agreement is not None,
+            max_drop=max_drop is not None,
+            output=output is not None,
+            workers=workers != 0,
             record=record,
-            on=fleet_flags.on,
+            on=fleet_flags.on is not None,
         )
+        refuse_checkpoint_preprocess(preprocess)
         segmentation = api.evaluate_segmentation(
             *bundles,
             data=data,
@@ -104,6 +105,7 @@ def evaluate_bundles(
         return _exit_code([row.status for row in segmentation.rows])
     if detect(bundles):
         refuse_flags(min_agreement=min_agreement is not None, record=record, on=fleet_flags.on is not None)
+        refuse_checkpoint_preprocess(preprocess)
         found = api.evaluate_detection(
             *bundles,
             data=data,
@@ -132,7 +134,7 @@ def evaluate_bundles(
         output=output,
         min_agreement=min_agreement,
         max_drop=max_drop,
-        preprocess=preprocess,
+        preprocess=preprocess or "checkpoint",
         reference=reference,
         batch=batch,
         threads=threads,
@@ -153,6 +155,19 @@ def evaluate_bundles(
     if not all(gate.ok for row in evaluation.rows for gate in row.gates):
         return 1
     return _exit_code([row.status for row in evaluation.rows]) or (0 if evaluation.ok else 1)
+
+
+def refuse_checkpoint_preprocess(preprocess: str | None) -> None:
+    """Refuse what is not done for pixels and boxes: there the network's pictures are prepared as each bundle prepares its own.
+
+    Raises:
+        UsageError: the checkpoint's preprocessing is asked for.
+    """
+    if preprocess == "checkpoint":
+        raise UsageError(
+            "--preprocess checkpoint is for bundles that classify pictures: the network of these gets them as each bundle "
+            "prepares its own; drop it"
+        )
 
 
 def _exit_code(statuses: Sequence[str]) -> int:

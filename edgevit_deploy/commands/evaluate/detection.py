@@ -82,12 +82,15 @@ def print_detection(evaluation: "DetectionEvaluation") -> None:
 
 def explanation(evaluation: "DetectionEvaluation") -> list[str]:
     """Say in words what cannot be seen in the table."""
+    from edgevit_deploy.data.pictures import named
+    from edgevit_deploy.parity.statistics import FEW_PICTURES, few
+
     lines = [f"{row.label}: {sentence}" for row in evaluation.rows for sentence in _sentences(row)]
     if not any(row.kind == "network" for row in evaluation.rows):
         lines.append("average precision alone; --weights FILE adds the network and compares each bundle with it")
+    if evaluation.data.used < FEW_PICTURES:
+        lines.append(few(evaluation.data.used))
     if evaluation.broken:
-        from edgevit_deploy.data.pictures import named
-
         lines.append(f"{len(evaluation.broken)} pictures cannot be used and are in no figure: {named(evaluation.broken)}")
     lines.append(
         "intervals are over sets of as many pictures, drawn from these with repetition, the same for the network and the bundles"
@@ -100,16 +103,18 @@ def document(evaluation: "DetectionEvaluation") -> dict[str, Any]:
     builtins: dict[str, Any] = msgspec.to_builtins(evaluation)
     for row, plain in zip(evaluation.rows, builtins["rows"], strict=True):
         plain["ok"] = row.ok
-    return {**builtins, "ok": evaluation.ok}
+    return {"task": "detect", **builtins, "ok": evaluation.ok}
 
 
 def _sentences(row: "Detected") -> list[str]:
     sentences = list(row.notes)
+    if row.not_finite:
+        sentences.append(f"outputs of {row.not_finite} pictures are not finite, and nothing is found there")
     if row.status != "ran":
         sentences.append(f"{row.status}. {row.reason}")
     if row.unjudged:
-        sentences.append("--max-drop not met: nothing could be compared with the network")
-    if row.drop is not None and row.drop.limit is not None:
+        sentences.append(f"--max-drop is not judged, and so not met: {row.unjudged}")
+    elif row.drop is not None and row.drop.limit is not None:
         sentences.append(_demand(row.drop, row.drop.limit))
     return sentences
 

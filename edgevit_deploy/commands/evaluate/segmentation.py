@@ -30,16 +30,15 @@ def gives_pixels_classes(bundles: Sequence[Path]) -> bool:
     return bool(bundles) and read_manifest(bundles[0]).conversion.returns == "class_maps"
 
 
-def refuse_other_flags(**said: object) -> None:
-    """Refuse what only the evaluation of classifiers has.
+def refuse_other_flags(**said: bool) -> None:
+    """Refuse what only the evaluation of classifiers has, whatever value it was given.
 
     Raises:
         UsageError: naming the first such flag.
     """
-    for name, value in said.items():
-        if value not in (None, False, 0):
-            flag = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{flag} is for bundles that classify pictures, and these give each pixel a class; drop it")
+    if name := next((name for name, there in said.items() if there), None):
+        flag = f"--{name.replace('_', '-')}"
+        raise UsageError(f"{flag} is for bundles that classify pictures, and these give each pixel a class; drop it")
 
 
 def print_segmentation(evaluation: "SegmentationEvaluation") -> None:
@@ -63,7 +62,7 @@ def print_segmentation(evaluation: "SegmentationEvaluation") -> None:
 def _lines(evaluation: "SegmentationEvaluation") -> list[str]:
     """Say in words what cannot be seen in the tables."""
     from edgevit_deploy.data.pictures import named
-    from edgevit_deploy.measure.segmentation.result import FEW_PICTURES
+    from edgevit_deploy.parity.statistics import FEW_PICTURES, few
 
     lines = [f"{row.label}: {row.status}. {row.reason}" for row in evaluation.rows if row.status != "ran"]
     lines += [
@@ -74,9 +73,7 @@ def _lines(evaluation: "SegmentationEvaluation") -> list[str]:
     if not any(row.kind == "network" for row in evaluation.rows):
         lines.append("mIoU alone; --weights FILE adds the network and compares each bundle with it, pixel by pixel")
     if evaluation.judged < FEW_PICTURES:
-        lines.append(
-            f"{evaluation.judged} pictures are few: intervals that are drawn from fewer than {FEW_PICTURES} are too narrow"
-        )
+        lines.append(few(evaluation.judged))
     if evaluation.broken:
         lines.append(f"{len(evaluation.broken)} pictures cannot be used and are in no figure: {named(evaluation.broken)}")
     return lines

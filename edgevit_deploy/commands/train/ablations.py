@@ -83,6 +83,7 @@ def _figures(network: "TrainedAblation") -> Iterator[str]:
 
 def study_lines(study: "AblationStudy") -> list[str]:
     """Say what the table means, and what it cannot show."""
+    from edgevit_deploy.data.pictures import named
     from edgevit_deploy.measure.ablations import ABBREVIATIONS
 
     side = study.recipe.image_size
@@ -90,8 +91,16 @@ def study_lines(study: "AblationStudy") -> list[str]:
         f"{ABBREVIATIONS}. The depths cost what the published network does at 224x224; MACs here are of {side}x{side}.",
         "Intervals are of the pictures: top-1 by Wilson, the difference picture by picture. Another seed moves top-1 too, and no "
         "interval here holds that.",
+        "What is counted of each network is the best of its evaluations on these same pictures, so that every top-1 is a little too "
+        "good; no interval or p value knows of that choice.",
         f"{len(study.classes)} classes at {side}x{side} show which network learns faster by this recipe. What the paper says is "
         "of ImageNet's thousand classes; a few small classes, ten grey ones say, neither confirm nor refute it.",
+        *(f"{each.facts.variant}: {note}" for each in study.networks for note in each.notes),
+        *(
+            f"{each.facts.variant}: {len(each.broken)} pictures could not be read and were left out: {named(each.broken)}"
+            for each in study.networks
+            if each.broken
+        ),
     ]
 
 

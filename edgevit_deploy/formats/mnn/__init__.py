@@ -15,6 +15,7 @@ from flatbuffers.number_types import Int32Flags, Uint8Flags
 
 from edgevit_deploy.deploy.stored import Stored
 from edgevit_deploy.errors import RunError
+from edgevit_deploy.formats.mnn.integers import check_grids, read_grids
 from edgevit_deploy.formats.mnn.operators import (
     BINARIES,
     BINARY,
@@ -78,6 +79,7 @@ class MnnModel:
         uuid: that the converter gave it.
         inputs: name, sizes (-1 where one is free) and type of each.
         outputs: their names.
+        tensors: the names of all tensors, by which operators number them.
         operators: in the order in which they run.
     """
 
@@ -85,6 +87,7 @@ class MnnModel:
     uuid: str
     inputs: tuple[tuple[str, tuple[int, ...], str], ...]
     outputs: tuple[str, ...]
+    tensors: tuple[str, ...]
     operators: tuple[MnnOperator, ...]
 
     def operator_counts(self) -> dict[str, int]:
@@ -124,14 +127,18 @@ def read_mnn(path: Path) -> MnnModel:
 
 
 def read_stored(path: Path) -> Stored:
-    """Return by what a file is rounded: its int8 weights; activations are not.
+    """Return by what a file is rounded: the steps of activations, where it rounds some, and its int8 weights.
 
     Raises:
         RunError: as `read_mnn`.
     """
     constants = [op.constant for op in read_mnn(path).weights]
-    rounded = [constant.stored() for constant in constants if constant is not None and constant.storage == "int8"]
-    return Stored(activations=(), weights=tuple(rounded))
+    rounded = [constant for constant in constants if constant is not None and constant.storage == "int8"]
+    grids = [grid for constant in rounded if constant.ends for grid in (constant.ends.input, constant.ends.output)]
+    return Stored(
+        activations=tuple((grid.scale, grid.zero_point) for grid in grids),
+        weights=tuple(constant.stored() for constant in rounded),
+    )
 
 
 def check_ends(model: MnnModel, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
@@ -159,14 +166,22 @@ def _read(content: bytes) -> MnnModel:
     if not content:
         raise ValueError("it is empty")
     root = FlatTable.root(content)
-    if root.children(10) or root.children(1):
-        raise ValueError("it has graphs within its graph, or activations in integers")
+    if root.children(10):
+        raise ValueError("it has graphs within its graph")
     names = root.texts(7)
     tables = root.children(3)
     if len(tables) > MAX_OPERATORS or len({table.place for table in tables}) != len(tables):
         raise ValueError(f"it has {len(tables)} operators, expected at most {MAX_OPERATORS} and each once")
     operators = tuple(_operator(table) for table in tables)
     _refuse_other_orders(operators, len(names))
+    check_grids(
+        read_grids(root.children(1)),
+        [
+            (op.name, op.inputs, op.outputs, op.constant.ends)
+            for op in operators
+            if op.constant is not None and op.constant.ends is not None
+        ],
+    )
     inputs = tuple(
         (names[op.outputs[0]], *_input(table.child(2))) for op, table in zip(operators, tables, strict=True) if op.kind == "Input"
     )
@@ -174,7 +189,8 @@ def _read(content: bytes) -> MnnModel:
     written = {names[place] for op in operators for place in op.outputs}
     if not inputs or not outputs or not written.issuperset(outputs) or len(set(names)) != len(names):
         raise ValueError("it has no inputs, no outputs, one that nothing computes, or two tensors of one name")
-    return MnnModel(version=root.child(2).text(2), uuid=root.text(11), inputs=inputs, outputs=outputs, operators=operators)
+    version, uuid = root.child(2).text(2), root.text(11)
+    return MnnModel(version=version, uuid=uuid, inputs=inputs, outputs=outputs, tensors=names, operators=operators)
 
 
 def _operator(table: FlatTable) -> MnnOperator:

@@ -7,7 +7,7 @@ Format: MNN 3.6.1, schema/default/CaffeOp.fbs and Tensor.fbs, source/core/IDSTEn
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from flatbuffers.number_types import Int32Flags, Uint8Flags
 from numpy.typing import NDArray
 
 from edgevit_deploy.deploy.stored import StoredWeights
+from edgevit_deploy.formats.mnn.integers import Ends, read_ends
 from edgevit_deploy.formats.mnn.operators import DTYPES, TRANSPOSED
 from edgevit_deploy.outside.flat_table import FlatTable
 
@@ -38,11 +39,13 @@ class Constant:
         storage: their type.
         values: float32 or float16 numbers, or int8 in rows of one output channel each.
         scales: float32, of each row of int8 numbers.
+        ends: the steps of the operator's input and output, where these are rounded too.
     """
 
     storage: str
     values: NDArray[Any]
     scales: NDArray[np.float32] | None = None
+    ends: Ends | None = None
 
     def stored(self) -> StoredWeights:
         """Return int8 weights with their scales."""
@@ -63,15 +66,22 @@ def read_weights(kind: str, parameters: FlatTable) -> Constant:
     refuse_elsewhere(parameters, 6)
     if biases := len(parameters.array(2, "<f4")):
         expect(kind, "biases", biases, outputs)
-    if parameters.has(4) or parameters.has(5):
-        raise ValueError(f"{kind} has activations in integers, or a sparse product")
+    if parameters.has(5):
+        raise ValueError(f"{kind} has a sparse product")
     count = outputs * inputs // group * width * height
     if not parameters.has(3):
+        if parameters.has(4):
+            raise ValueError(f"{kind} has activations in integers, and weights that are not")
         values = parameters.array(1, "<f4")
         expect(kind, "weights", len(values), count)
         return Constant(storage="float32", values=values)
     expect(kind, "weights", len(parameters.array(1, "<f4")), 0)
-    return _read_stored(kind, parameters.child(3), count, outputs)
+    constant = _read_stored(kind, parameters.child(3), count, outputs)
+    if not parameters.has(4):
+        return constant
+    if constant.storage != "int8":
+        raise ValueError(f"{kind} has activations in integers, and weights that are not")
+    return replace(constant, ends=read_ends(parameters.child(4), parameters.child(3)))
 
 
 def _read_stored(kind: str, stored: FlatTable, count: int, outputs: int) -> Constant:

@@ -31,7 +31,19 @@ from edgevit_deploy.process.scratch import scratch_folder
 from edgevit_deploy.spec import MAX_BATCH
 from edgevit_deploy.workbench import Step, quiet
 
-__all__ = ["Evaluation", "Limits", "RunShards", "Sample", "Shard", "ShardLogits", "Way", "evaluate", "run_in_turn", "run_shard"]
+__all__ = [
+    "Evaluation",
+    "Limits",
+    "RunShards",
+    "Sample",
+    "Shard",
+    "ShardLogits",
+    "Way",
+    "check_run",
+    "evaluate",
+    "run_in_turn",
+    "run_shard",
+]
 
 SHARDS = "shards"
 """The folder below --output with the finished shards."""
@@ -130,10 +142,25 @@ def _check(weights: Path | None, sample: Sample, way: Way, limits: Limits, *, co
             raise UsageError(f"{flag} {share}: a share between 0 and 1, for example 0.99 or 0.01, and no end of it")
         if weights is None:
             raise UsageError(f"{flag} compares with the network; add --weights FILE")
-    if weights is None and way.reference != "fp32":
-        raise UsageError(f"--reference {way.reference} is of the network, which is not run; add --weights FILE, or drop the flag")
     if weights is None and way.preprocess == "bundle":
         raise UsageError("--preprocess bundle is of the network, which is not run; add --weights FILE, or drop the flag")
+    check_run(weights, sample, way, cores_here=cores_here)
+
+
+def check_run(weights: Path | None, sample: Sample, way: Way, *, cores_here: bool = True) -> None:
+    """Refuse pictures and a way of running them that cannot be, of whatever task.
+
+    Args:
+        weights: the checkpoint of the network that is run too.
+        sample: which pictures.
+        way: how they are run.
+        cores_here: False where another machine is to run them, which has other cores.
+
+    Raises:
+        UsageError: naming the flag.
+    """
+    if weights is None and way.reference != "fp32":
+        raise UsageError(f"--reference {way.reference} is of the network, which is not run; add --weights FILE, or drop the flag")
     check_seed(sample.seed)
     if sample.limit is not None and sample.limit < 1:
         raise UsageError(f"--limit {sample.limit}: expected 1 picture or more")

@@ -14,7 +14,7 @@ from edgevit_deploy.data.coco import CocoFolder, classes_of, open_coco_folder
 from edgevit_deploy.data.pictures import PassedOver, named, picture_size, why_not
 from edgevit_deploy.errors import MissingError, RunError, UsageError
 from edgevit_deploy.host import ThisHost
-from edgevit_deploy.measure.accuracy import Sample
+from edgevit_deploy.measure.accuracy import Sample, check_run
 from edgevit_deploy.measure.accuracy.contestants import Way
 from edgevit_deploy.measure.detection.precision import Figures, Matches, check_library, count, interval
 from edgevit_deploy.measure.detection.result import Detected, DetectionData, DetectionEvaluation, Drop
@@ -27,9 +27,10 @@ from edgevit_deploy.measure.detection.subjects import (
     open_network,
     read_contestants,
 )
-from edgevit_deploy.model.loading import check_seed, read_labels_file
+from edgevit_deploy.model.loading import read_labels_file
 from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.outside.text import writable
+from edgevit_deploy.parity.statistics import FEW_PICTURES, few
 from edgevit_deploy.spec import Preprocess
 from edgevit_deploy.workbench import Step, quiet
 
@@ -66,7 +67,8 @@ def evaluate_detectors(
         UsageError: refused arguments, annotations or bundles, or no picture that can be used.
         BundleError: a damaged bundle.
     """
-    _check(weights, sample, max_drop)
+    _check(weights, max_drop)
+    check_run(weights, sample, way)
     check_library()
     step("reading the bundles")
     contestants = read_contestants(bundles, weights)
@@ -98,19 +100,16 @@ def evaluate_detectors(
             boxes=sum(each.picture in wanted and not each.crowd for each in folder.annotations),
             categories=tuple(folder.categories.values()),
         ),
-        rows=tuple(_row(subject, found[subject.label], counted, max_drop) for subject in subjects),
+        rows=tuple(_row(subject, found[subject.label], counted, max_drop, len(used)) for subject in subjects),
         broken=passed_over,
     )
 
 
-def _check(weights: Path | None, sample: Sample, max_drop: float | None) -> None:
+def _check(weights: Path | None, max_drop: float | None) -> None:
     if max_drop is not None and not 0 < max_drop < 1:
         raise UsageError(f"--max-drop {max_drop}: a share between 0 and 1, for example 0.01, and no end of it")
     if max_drop is not None and weights is None:
         raise UsageError("--max-drop compares with the network; add --weights FILE")
-    check_seed(sample.seed)
-    if sample.limit is not None and sample.limit < 1:
-        raise UsageError(f"--limit {sample.limit}: expected 1 picture or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +196,9 @@ def _found(subject: _Subject, folder: CocoFolder, positions: Sequence[int], way:
         return Found(status="failed", detections={}, undecoded={}, reason=str(error))
 
 
-def _row(subject: _Subject, found: Found, counted: Mapping[str, tuple[Figures, Matches]], max_drop: float | None) -> Detected:
+def _row(
+    subject: _Subject, found: Found, counted: Mapping[str, tuple[Figures, Matches]], max_drop: float | None, pictures: int
+) -> Detected:
     own, other = counted.get(subject.label), counted.get(subject.network)
     drop = None if own is None or other is None else _drop(other, own, max_drop)
     return Detected(
@@ -209,13 +210,25 @@ def _row(subject: _Subject, found: Found, counted: Mapping[str, tuple[Figures, M
         reason=found.reason,
         runtime=found.runtime,
         boxes=sum(len(each.boxes) for each in found.detections.values()),
+        not_finite=found.not_finite,
         figures=own[0] if own else None,
         interval=interval(own[1].spread) if own else None,
         drop=drop,
-        unjudged=max_drop is not None and subject.kind == "bundle" and drop is None,
+        unjudged="" if max_drop is None or subject.kind == "network" else _why_unjudged(drop, other, max_drop, pictures),
         pictures_per_s=found.pictures_per_s,
         notes=subject.notes,
     )
+
+
+def _why_unjudged(drop: Drop | None, network: tuple[Figures, Matches] | None, limit: float, pictures: int) -> str:
+    """Say why a drop says nothing about what is demanded of it; nothing where it does."""
+    if drop is None or network is None or network[0].ap is None:
+        return "nothing could be compared with the network"
+    if network[0].ap <= limit:
+        return (
+            f"the network's own AP is {network[0].ap:.4f}, so no file of it could lose more; give pictures that it was made for"
+        )
+    return few(pictures) if pictures < FEW_PICTURES else ""
 
 
 def _drop(network: tuple[Figures, Matches], bundle: tuple[Figures, Matches], limit: float | None) -> Drop | None:

@@ -43,10 +43,11 @@ class Detected:
         reason: why it did not run.
         runtime: what ran it.
         boxes: how many it found in all pictures together.
+        not_finite: pictures for which an output was NaN or infinite; where it was, nothing is found.
         figures: None where it did not run.
         interval: 95 % of the average precision over resampled pictures; None where no picture has a box.
         drop: against the network; None without weights, for the network, and where one of them did not run.
-        unjudged: a drop is demanded, and nothing could be compared.
+        unjudged: why a drop that is demanded says nothing, and the demand is not met; empty where it does, or there is none.
         pictures_per_s: wall clock, decoding included.
         notes: what must be known to read the figures.
     """
@@ -59,10 +60,11 @@ class Detected:
     reason: str = ""
     runtime: str = ""
     boxes: int = 0
+    not_finite: int = 0
     figures: Figures | None = None
     interval: Interval | None = None
     drop: Drop | None = None
-    unjudged: bool = False
+    unjudged: str = ""
     pictures_per_s: float | None = None
     notes: tuple[str, ...] = ()
 

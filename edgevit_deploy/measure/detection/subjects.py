@@ -177,6 +177,7 @@ class Found:
         status: whether it ran.
         detections: number of a picture -> its boxes, in pixels of the picture.
         undecoded: place of a picture that could not be decoded -> why.
+        not_finite: pictures for which an output was NaN or infinite.
         reason: why it did not run.
         runtime: what ran it.
         pictures_per_s: wall clock, decoding included.
@@ -185,6 +186,7 @@ class Found:
     status: Literal["ran", "not run", "failed"]
     detections: Mapping[int, Detections]
     undecoded: Mapping[int, str]
+    not_finite: int = 0
     reason: str = ""
     runtime: str = ""
     pictures_per_s: float | None = None
@@ -195,17 +197,22 @@ def find_boxes(opened: Opened, folder: CocoFolder, positions: Sequence[int], wor
     start, tell = time.perf_counter(), now_and_then(step)
     detections: dict[int, Detections] = {}
     undecoded: dict[int, str] = {}
+    not_finite = 0
     stream = PictureStream(
         path=folder.path, positions=positions, preprocess=opened.preprocess, batch=opened.batch, workers=workers
     )
-    places = {str(folder.path(position)): position for position in positions}
+    places: dict[str, list[int]] = {}  # one file may be several pictures of the annotations
+    for position in positions:
+        places.setdefault(str(folder.path(position)), []).append(position)
     with closing(iter(stream)) as batches:
         for batch in batches:
-            undecoded |= {places[item.file]: item.why for item in batch.broken}
+            undecoded |= {place: item.why for item in batch.broken for place in places[item.file]}
             if len(batch.positions):
                 shown = [folder.pictures[position] for position in batch.positions.tolist()]
                 regions = [shown_in(picture.size, opened.preprocess) for picture in shown]
-                for picture, own in zip(shown, decode(opened.run(batch.pixels), opened.decoding, regions), strict=True):
+                outputs = opened.run(batch.pixels)
+                not_finite += len(shown) - int(_finite(outputs).sum())
+                for picture, own in zip(shown, decode(outputs, opened.decoding, regions), strict=True):
                     detections[picture.id] = replace(own, boxes=in_picture(own.boxes, picture.size, opened.preprocess))
             tell(f"{name}: {len(detections)} of {len(positions)} pictures")
     seconds = time.perf_counter() - start
@@ -213,6 +220,13 @@ def find_boxes(opened: Opened, folder: CocoFolder, positions: Sequence[int], wor
         status="ran",
         detections=detections,
         undecoded=undecoded,
+        not_finite=not_finite,
         runtime=opened.runtime,
         pictures_per_s=len(detections) / seconds if detections else None,
     )
+
+
+def _finite(outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """Say of each picture whether all numbers of all outputs are finite."""
+    rows = [np.isfinite(output).all(axis=tuple(range(1, output.ndim))) for output in outputs.values()]
+    return np.asarray(np.all(rows, axis=0))

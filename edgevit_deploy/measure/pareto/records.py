@@ -16,7 +16,7 @@ from edgevit_deploy.measure.accuracy.result import Accuracy, DataRecord, Share
 from edgevit_deploy.measure.saved import DOCUMENT_NAME, MAX_DOCUMENT_BYTES, MAX_RESULTS, SavedBench, read_bench
 from edgevit_deploy.outside.files import is_folder, is_regular, read_bounded
 from edgevit_deploy.outside.text import shortened
-from edgevit_deploy.spec import PROGRAM, Size
+from edgevit_deploy.spec import PROGRAM, Size, task_of
 
 ENERGY_NAME = "energy.json"
 MOST_PICTURES = 10**7
@@ -146,6 +146,8 @@ def is_bundle(place: Path) -> bool:
 
 _AGAIN = f"`{PROGRAM} bench --output DIR`, `evaluate --output DIR` and `energy --output DIR` write them"
 
+_CLASSIFIERS = "pareto's fronts are of top-1, which classifiers alone have; leave it out"
+
 
 def _read_file(path: Path) -> Record:
     try:
@@ -161,6 +163,8 @@ def _read_file(path: Path) -> Record:
             return _bench(path, msgspec.convert(document.get("energy", []), type=tuple[CountedEnergy, ...]))
         if "energy" in document:
             return _energy(path, msgspec.convert(document, type=_EnergyDocument).energy)
+        if (task := document.get("task", "classify")) != "classify":
+            raise UsageError(f"{path}: an evaluation of --task {shortened(str(task))}; {_CLASSIFIERS}")
         if "rows" in document and "data" in document:
             return _evaluation(path, msgspec.convert(document, type=_Evaluation))
     except msgspec.ValidationError as error:
@@ -237,6 +241,8 @@ def _objections(rows: tuple[AccuracyRow, ...]) -> Iterator[str]:
 
 def _read_bundle(bundle: Path) -> AccuracyRecord:
     manifest = read_manifest(bundle)
+    if (task := task_of(manifest.conversion.returns)) != "classify":
+        raise UsageError(f"{bundle}: a bundle of --task {task}; {_CLASSIFIERS}")
     record = read_record(bundle, manifest)
     if record is None:
         raise UsageError(

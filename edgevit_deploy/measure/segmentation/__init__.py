@@ -19,16 +19,13 @@ from edgevit_deploy.data.masks import MaskFolder, open_mask_folder
 from edgevit_deploy.data.pictures import PassedOver, in_short, named
 from edgevit_deploy.errors import MissingError, RunError, UsageError
 from edgevit_deploy.host import ThisHost
-from edgevit_deploy.measure.accuracy import Sample
+from edgevit_deploy.measure.accuracy import Sample, check_run
 from edgevit_deploy.measure.accuracy.contestants import Contestant, Way, read_field
 from edgevit_deploy.measure.accuracy.shards import Opened, Subject, open_subject
-from edgevit_deploy.measure.machine import check_threads
 from edgevit_deploy.measure.segmentation.result import ClassScore, Estimate, PixelPairing, SegmentationEvaluation, SegmentationRow
-from edgevit_deploy.model.loading import check_seed
 from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.parity import segments as of
 from edgevit_deploy.parity.segments import PixelCounts
-from edgevit_deploy.spec import MAX_BATCH
 from edgevit_deploy.workbench import Step, quiet
 
 NO_CLASS = -1
@@ -80,7 +77,7 @@ def evaluate_segmenters(
             file that cannot be used.
         BundleError: a damaged bundle.
     """
-    _check(sample, way)
+    check_run(weights, sample, way)
     step("reading the bundles")
     contestants, classes = _read(bundles, weights, labels, way, host)
     step("listing the pictures")
@@ -106,16 +103,6 @@ def evaluate_segmenters(
         broken=tuple(broken),
         passed_over=folder.passed_over,
     )
-
-
-def _check(sample: Sample, way: Way) -> None:
-    check_seed(sample.seed)
-    if sample.limit is not None and sample.limit < 1:
-        raise UsageError(f"--limit {sample.limit}: expected 1 picture or more")
-    if way.batch is not None and not 1 <= way.batch <= MAX_BATCH:
-        raise UsageError(f"--batch {way.batch}: expected 1 to {MAX_BATCH}")
-    if way.threads is not None:
-        check_threads(way.threads)
 
 
 def _read(

@@ -6,9 +6,6 @@ from typing import Literal
 from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.spec import Size
 
-FEW_PICTURES = 30
-"""With fewer, a bootstrap over pictures is known to be too narrow."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgevit_deploy.errors import MissingError, UsageError
+from edgevit_deploy.model.dense.beside import place_beside, places_of
 from edgevit_deploy.model.dense.retinanet import library
 from edgevit_deploy.spec import MAX_CLASSES, HeadSpec
 from edgevit_deploy.spec.detection import ANCHORS, AnchorRule
@@ -100,23 +101,28 @@ MMDET = Names(
 LIBRARIES = (TORCHVISION, MMDET)
 
 
-def find_names(keys: Sequence[str]) -> tuple[Names, dict[str, str]] | None:
+def find_names(keys: Sequence[str], backbone: str) -> tuple[Names, dict[str, str]] | None:
     """Return the library whose RetinaNet is among some keys, and key in the state of our head -> key in the file.
 
     What belongs to its head and has no place in ours is there under its own name.
 
+    Args:
+        keys: without wrappers, of everything but the backbone.
+        backbone: what stands before the backbone's keys.
+
     Raises:
-        UsageError: it is another detector.
+        UsageError: it is another detector, or the head of another network.
     """
-    for names in LIBRARIES:
-        place = next((key.removesuffix(names.mark) for key in keys if f".{key}".endswith(f".{names.mark}")), None)
-        if place is not None:
-            own = [key for key in keys if key.startswith(tuple(place + part for part in names.parts))]
-            refuse_others(own, place)
-            found = {key: names.to_head(key.removeprefix(place)) for key in own}
-            return names, {head_key or key: key for key, head_key in found.items()}
-    refuse_two_stages(keys)
-    return None
+    libraries = {place: names for names in LIBRARIES for place in places_of(keys, names.mark)}
+    place = place_beside(libraries, backbone)
+    if place is None:
+        refuse_two_stages(keys)
+        return None
+    names = libraries[place]
+    own = [key for key in keys if key.startswith(tuple(place + part for part in names.parts))]
+    refuse_others(own, place)
+    found = {key: names.to_head(key.removeprefix(place)) for key in own}
+    return names, {head_key or key: key for key, head_key in found.items()}
 
 
 def refuse_two_stages(keys: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.dense import HEADS, detectors, semantic_fpn
+from edgevit_deploy.model.dense.beside import place_beside, places_of
 from edgevit_deploy.model.infer import listed
 from edgevit_deploy.spec import HeadSpec, ModelSpec
 
@@ -33,16 +34,17 @@ class HeadWeights:
     dialect: str | None = None
 
 
-def find_head(others: Mapping[str, object]) -> HeadWeights | None:
+def find_head(others: Mapping[str, object], backbone: str) -> HeadWeights | None:
     """Return the head among what a file has beside its backbone; None where there is none.
 
     Args:
         others: key without wrappers -> tensor, or anything else.
+        backbone: what stands before the keys of the backbone, without wrappers.
 
     Raises:
-        UsageError: it is one, but not of sizes that can be.
+        UsageError: it is one, but not of sizes that can be, or that of another network.
     """
-    return next((found for read in READERS if (found := read(others)) is not None), None)
+    return next((found for read in READERS if (found := read(others, backbone)) is not None), None)
 
 
 def expected_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
@@ -77,10 +79,11 @@ def _faults(found: HeadWeights, expected: Mapping[str, tuple[int, ...]]) -> Iter
         yield f"{len(wrong)} of another shape: {listed(wrong)}"
 
 
-def _semantic_fpn(others: Mapping[str, object]) -> HeadWeights | None:
-    """Find the decoder and the segmentation head of segmentation_models_pytorch, wherever in the file they stand."""
-    place = next((key.removesuffix(semantic_fpn.ROOT) for key in others if key.endswith(semantic_fpn.ROOT)), None)
-    if place is None or f"{place}{semantic_fpn.CLASSIFIER}" not in others:
+def _semantic_fpn(others: Mapping[str, object], backbone: str) -> HeadWeights | None:
+    """Find the decoder and the segmentation head of segmentation_models_pytorch beside a backbone."""
+    whole = [place for place in places_of(others, semantic_fpn.ROOT) if f"{place}{semantic_fpn.CLASSIFIER}" in others]
+    place = place_beside(whole, backbone)
+    if place is None:
         return None
     names = {key.removeprefix(place): key for key in others if key.startswith((f"{place}decoder.", f"{place}segmentation_head."))}
     tensors = {key: tensor for key, name in names.items() if isinstance(tensor := others[name], Tensor)}
@@ -88,9 +91,9 @@ def _semantic_fpn(others: Mapping[str, object]) -> HeadWeights | None:
     return HeadWeights(head=head, num_classes=num_classes, tensors=tensors, names=names)
 
 
-def _retinanet(others: Mapping[str, object]) -> HeadWeights | None:
-    """Find the pyramid and the heads of torchvision's or mmdetection's RetinaNet."""
-    found = detectors.find_names(list(others))
+def _retinanet(others: Mapping[str, object], backbone: str) -> HeadWeights | None:
+    """Find the pyramid and the heads of torchvision's or mmdetection's RetinaNet beside a backbone."""
+    found = detectors.find_names(list(others), backbone)
     if found is None:
         return None
     library, names = found
@@ -106,4 +109,4 @@ def _retinanet(others: Mapping[str, object]) -> HeadWeights | None:
     )
 
 
-READERS: tuple[Callable[[Mapping[str, object]], HeadWeights | None], ...] = (_semantic_fpn, _retinanet)
+READERS: tuple[Callable[[Mapping[str, object], str], HeadWeights | None], ...] = (_semantic_fpn, _retinanet)
