@@ -134,7 +134,7 @@ class Workbench:
         if plan.scheme is not None:
             return self.rounded.truths(plan, ends_of(plan), self._judge)
         if plan.precision == "fp16" and self.host.find_exporter(plan.target).half_weights:
-            network, probes = self.network(plan.graph, plan.form), [self.probes(size, plan.takes) for size in plan.proven_sizes()]
+            network, probes = self._graph_in(plan.form), [self.probes(size, plan.takes) for size in plan.proven_sizes()]
             return half_weight_truths(self.reference, plan.graph, network, probes, ends_of(plan), plan.spec.preprocess)
         return self.truths_at(plan.proven_sizes(), ends_of(plan), plan.precision)
 

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgevit_deploy.parity.halves import FOLDED_ELSEWHERE, half_weight_truths
+from edgevit_deploy.parity.halves import FOLDED_ELSEWHERE, PIXELS, half_weight_truths
 from edgevit_deploy.parity.probes import Probes
 from edgevit_deploy.parity.reference import Reference
-from edgevit_deploy.spec.preprocess import imagenet_preprocess
+from edgevit_deploy.spec import Graph, InputKind, imagenet_preprocess
 from tests.helpers.small import ends
 
 
@@ -23,10 +23,10 @@ class Weighted(nn.Module):
         return nn.functional.linear(x.mean((2, 3)), self.weight, self.bias)
 
 
-def noise_of(network: nn.Module, graph: str = "deploy") -> tuple[float, object]:
+def noise_of(network: nn.Module, graph: Graph = "deploy", takes: InputKind = "tensor") -> tuple[float, object]:
     probes = Probes(names=("one",), inputs=np.ones((1, 3, 32, 32), np.float32))
     preprocess = imagenet_preprocess((32, 32))
-    (truth,) = half_weight_truths(Reference(network, preprocess), graph, network, [probes], ends(), preprocess)
+    (truth,) = half_weight_truths(Reference(network, preprocess), graph, network, [probes], ends(takes), preprocess)
     return truth.noise["logits"], truth.bound
 
 
@@ -39,3 +39,7 @@ def test_weights_are_rounded_and_nothing_else() -> None:
 def test_the_published_graph_has_a_bound_of_its_own() -> None:
     assert noise_of(Weighted(1.0, 0.0))[1] is None
     assert noise_of(Weighted(1.0, 0.0), "original")[1] == FOLDED_ELSEWHERE
+
+
+def test_pixels_have_a_bound_of_their_own() -> None:
+    assert noise_of(Weighted(1.0, 0.0), takes="image")[1] == PIXELS
