@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from edgevit_deploy.deploy.form import Form
 from edgevit_deploy.deploy.ranges import OperatorRanges, Range
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model.record import ModelRecord
 from edgevit_deploy.outside.files import read_bounded
 from edgevit_deploy.outside.text import json_bytes
-from edgevit_deploy.spec import PROGRAM, PUBLISHED_BLOCK, Preprocess
+from edgevit_deploy.spec import PROGRAM, Preprocess
 
 CALIBRATION_NAME = "calibration.json"
 MAX_CALIBRATION_BYTES = 4 * 2**20
@@ -53,19 +54,20 @@ class Calibration:
     seal: str = ""
 
     def sealed(self) -> "Calibration":
-        """Return the same with its seal; the published block is no part of it: files from before there were others have none."""
-        content = json_bytes(replace(self, seal=""))
-        if self.model.block == PUBLISHED_BLOCK:
-            document = msgspec.json.decode(content)
-            del document["model"]["block"]
-            content = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
-        return replace(self, seal=hashlib.sha256(content).hexdigest())
+        """Return the same with its seal."""
+        return replace(self, seal=seal_of(msgspec.json.decode(json_bytes(self))))
 
     def sentence(self) -> str:
         """Say of what the ranges are."""
         what = f"{self.count} {'calibration pictures' if self.source == 'pictures' else 'drawn pictures, not real ones,'}"
         how = "their true minimum and maximum" if self.percentile is None else f"percentile {self.percentile:g} on either side"
         return f"Activations are rounded by the ranges that {what} showed: {how}."
+
+
+def seal_of(document: dict[str, Any]) -> str:
+    """Return the seal of a document as it stands in its file: what this version would add to an older one is no part of it."""
+    content = msgspec.json.format(msgspec.json.encode({**document, "seal": ""}), indent=2) + b"\n"
+    return hashlib.sha256(content).hexdigest()
 
 
 def calibration_bytes(calibration: Calibration) -> bytes:
@@ -85,22 +87,23 @@ def read_calibration(path: Path) -> Calibration:
     except OSError as error:
         raise UsageError(f"--ranges {path} cannot be read ({error.strerror}); {again}") from error
     try:
-        calibration: Calibration = msgspec.convert(msgspec.json.decode(content), type=Calibration)
+        document = msgspec.json.decode(content)
+        calibration: Calibration = msgspec.convert(document, type=Calibration)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise UsageError(f"--ranges {path}: no {CALIBRATION_NAME} ({error}); {again}") from error
-    if objection := next(_objections(calibration), None):
+    if objection := next(_objections(calibration, seal_of(document)), None):
         raise UsageError(f"--ranges {path}: {objection}; {again}")
     return calibration
 
 
-def _objections(calibration: Calibration) -> Iterator[str]:
+def _objections(calibration: Calibration, seal: str) -> Iterator[str]:
     for path, ranges in calibration.ranges.items():
         for end in (ranges.input, ranges.output):
             if not (math.isfinite(end.low) and math.isfinite(end.high) and -LARGEST <= end.low <= end.high <= LARGEST):
                 yield f"the range of {path} is {end.low:g} to {end.high:g}, which is none"
     if calibration.count < 1:
         yield "it is of no picture"
-    if calibration.sealed().seal != calibration.seal:
+    if calibration.seal != seal:
         yield "it was changed after it was written (its seal does not fit)"
 
 
@@ -122,8 +125,9 @@ def check_fits(calibration: Calibration, model: ModelRecord, preprocess: Preproc
         raise UsageError(f"{where}: the ranges are of other weights or of another image size; {observe}")
     if calibration.preprocess != preprocess:
         raise UsageError(f"{where}: the ranges are of pictures that were prepared in another way; {observe}")
-    if calibration.form != form:
-        here = [f"{part} {choice}" for part, choice in form.items() if calibration.form.get(part) != choice]
+    observed = {**Form().choices(), **calibration.form}  # an older file has no word for what was done in one way only
+    if observed != form:
+        here = [f"{part} {choice}" for part, choice in form.items() if observed.get(part) != choice]
         raise UsageError(f"{where}: the ranges are of the graph in another form (here it has {', '.join(here)}); {observe}")
 
 

@@ -1,12 +1,13 @@
 """`calibration.json`: read back as it was written, and refused if anything in it was changed or is of something else."""
 
+import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from edgevit_deploy.calibration.record import Calibration, calibration_bytes, check_fits, read_calibration
@@ -57,13 +58,31 @@ def test_it_is_read_as_it_was_written(calibration: Calibration, tmp_path: Path) 
     assert read_calibration(written(tmp_path / "a.json", calibration)) == calibration
 
 
-def test_a_file_from_before_blocks_were_recorded_still_fits_its_seal(calibration: Calibration, tmp_path: Path) -> None:
-    path = written(tmp_path / "a.json", calibration)
-    text, count = re.subn(r',\s*"block": \{[^}]*\}', "", path.read_text())
-    assert count == 1
-    path.write_text(text)
-    assert read_calibration(path) == calibration
-    path.write_text(text.replace('"dialect": "saic-fi"', '"dialect": "saic-fi", "block": {"sampler": "center"}'))
+def as_it_was(calibration: Calibration) -> dict[str, Any]:
+    """Return the document of a version that knew neither blocks nor heads, nor values without their mean."""
+    document: dict[str, Any] = json.loads(calibration_bytes(calibration))
+    del document["model"]["block"], document["model"]["head"], document["form"]["values"]
+    document["seal"] = ""
+    sealed = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    return {**document, "seal": hashlib.sha256(sealed).hexdigest()}
+
+
+def test_a_file_of_an_older_version_is_read_and_fits(calibration: Calibration, tmp_path: Path) -> None:
+    path, document = tmp_path / "a.json", as_it_was(calibration)
+    path.write_text(json.dumps(document))
+    old = read_calibration(path)
+    check_fits(old, RECORD, IMAGENET_224, calibration.form, path)
+    with pytest.raises(UsageError, match="here it has values centred"):
+        check_fits(old, RECORD, IMAGENET_224, {**calibration.form, "values": "centred"}, path)
+
+
+@pytest.mark.parametrize("added", [{"block": {"sampler": "center"}}, {"head": {"kind": "retinanet"}}], ids=["a block", "a head"])
+def test_what_an_older_version_did_not_know_cannot_be_added_to_it(
+    calibration: Calibration, tmp_path: Path, added: dict[str, Any]
+) -> None:
+    path, document = tmp_path / "a.json", as_it_was(calibration)
+    document["model"].update(added)
+    path.write_text(json.dumps(document))
     with pytest.raises(UsageError, match="its seal does not fit"):
         read_calibration(path)
 
