@@ -36,6 +36,11 @@ FEWER_BITS_LOSE = (
     "outputs where 8 bits leave 32; use --precision palette8"
 )
 
+BILINEAR = (
+    "the operator of bilinear upsampling, interpolate, is not in the table of the reference evaluation that judges a Core AI file; "
+    "convert edgevit_xxs_bilinear for another target"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreAIOptions:
@@ -76,7 +81,7 @@ class CoreAIExporter(Exporter[CoreAIOptions]):
         return available(*cls.packages, extra=cls.extra)
 
     def refuse(self, plan: ExportPlan[CoreAIOptions]) -> None:
-        """Refuse weights of fewer than eight bits, by name, and systems that the library cannot write for.
+        """Refuse weights of fewer than eight bits, by name, systems that the library cannot write for, and bilinear upsampling.
 
         Raises:
             UsageError: naming the flag that would work.
@@ -86,6 +91,8 @@ class CoreAIExporter(Exporter[CoreAIOptions]):
         super().refuse(plan)
         if plan.options.minimum_os not in SYSTEMS:
             raise UsageError(f"coreai has no --minimum-os {plan.options.minimum_os}; use {' or '.join(SYSTEMS)}")
+        if plan.spec.block.attention == "sparse" and plan.spec.block.spread == "bilinear":
+            raise UsageError(BILINEAR)
 
     def export(self, module: "nn.Module", plan: ExportPlan[CoreAIOptions], folder: Path) -> Artifact:
         """Write `model.aimodel` into `folder` and read back what was written.

@@ -1,6 +1,7 @@
 """The Core AI target: what is refused, what the written asset holds, and that it computes what float64 does."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,9 @@ def test_free_batches_and_bytes(changes: dict[str, Any]) -> None:
     for runtime in (CoreAIReferenceSession, PackagedCoreAISession):
         assert np.abs(evaluate(artifact, inputs, runtime=runtime) - truth).max() <= K * noise
     assert (load_program(artifact.path).main.inputs[0].shape[0] is None) == plan.dynamic_batch
+
+
+def test_bilinear_upsampling_is_refused_by_its_operator(tmp_path: Path, expect_error: Callable[..., str]) -> None:
+    said = expect_error(2, "coreai", "--model", "edgevit_xxs_bilinear", "--image-size", 64, "--output", tmp_path / "out")
+    assert "interpolate" in said
+    assert not (tmp_path / "out").exists()

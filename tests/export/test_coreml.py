@@ -113,7 +113,7 @@ def test_only_a_classifier_of_pictures_is_announced_to_the_preview(classifier: b
 
 
 def test_a_classifier_of_feature_maps_is_refused() -> None:
-    with pytest.raises(UsageError, match="--classifier returns classes, and --task features none"):
+    with pytest.raises(UsageError, match="--classifier returns classes of a picture, and --task features none"):
         SMALL.exporter.refuse(SMALL.plan_of(options=options(classifier=True), returns="features"))
 
 

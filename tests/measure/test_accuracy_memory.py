@@ -76,7 +76,7 @@ def test_what_is_kept_is_seen(fake_target: None, monkeypatch: pytest.MonkeyPatch
             kept.append(array)
             return inner(array)
 
-        return run(shard, shards._Opened(runtime=opened.runtime, tools=opened.tools, run=hold))
+        return run(shard, shards.Opened(runtime=opened.runtime, tools=opened.tools, run=hold))
 
     def all_at_once(self: rows.Work, subject: Any) -> Iterator[ShardLogits]:
         return iter(list(results(self, subject)))
