@@ -37,7 +37,7 @@ FEWER_BITS_LOSE = (
 )
 
 BILINEAR = (
-    "the operator of bilinear upsampling, interpolate, is not in the table of the reference evaluation that judges a Core AI file; "
+    "the operator of bilinear upsampling, interpolate, is not in the table of the evaluation that judges a Core AI file; "
     "convert edgevit_xxs_bilinear for another target"
 )
 
