@@ -74,7 +74,7 @@ CURES = {
     "values are kept": (
         checkpoint,
         "_converted",
-        lambda key, stored, _: torch.zeros_like(stored),
+        lambda name, counter, stored: torch.zeros_like(stored),
         "other values were read",
     ),
 }
