@@ -39,10 +39,20 @@ def executorch(path: Path, image: np.ndarray) -> Callable[[], object]:
     return lambda: method([tensor])
 
 
+def mnn(path: Path, image: np.ndarray) -> Callable[[], object]:
+    import MNN
+
+    interpreter = MNN.Interpreter(str(path))
+    session = interpreter.createSession({"backend": "CPU", "precision": 1, "numThread": 1})
+    tensor = MNN.Tensor(image.shape, MNN.Halide_Type_Float, image, MNN.Tensor_DimensionType_Caffe)
+    interpreter.getSessionInput(session, "input").copyFrom(tensor)
+    return lambda: interpreter.runSession(session)
+
+
 def main() -> None:
     runtime, side, *paths = sys.argv[1:]
     image = np.random.default_rng(0).standard_normal((1, 3, int(side), int(side))).astype(np.float32)
-    load = {"litert": litert, "executorch": executorch}[runtime]
+    load = {"litert": litert, "executorch": executorch, "mnn": mnn}[runtime]
     runs = [load(Path(path), image) for path in (*paths, paths[0])]
     times: list[list[float]] = [[] for _ in runs]
     order = [place for place in range(len(runs)) for _ in range(BLOCKS)]
