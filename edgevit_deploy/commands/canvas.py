@@ -1,6 +1,7 @@
 """A picture of lines, boxes, dots and words, written as SVG for pages and as PNG for everything else."""
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -26,6 +27,14 @@ EDGE = 1.5
 
 LONGEST = 200
 """Characters of a text; no picture is as wide as more, and a font makes a picture of its own of them all."""
+
+
+def round_numbers(low: float, high: float, at_most: int = 6) -> list[float]:
+    """Return round numbers between two, to stand at an axis: whole multiples of 1, 2 or 5 times a power of ten."""
+    room = max(high - low, 1e-12) / (at_most - 1)
+    size = 10.0 ** math.floor(math.log10(room))
+    step = next(factor * size for factor in (1, 2, 5, 10) if factor * size >= room)
+    return [round(number * step, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

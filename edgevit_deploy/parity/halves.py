@@ -30,7 +30,9 @@ PIXELS = NoiseMultiple(
 def half_weight_truths(
     reference: Reference, graph: Graph, network: nn.Module, probes: Sequence[Probes], ends: Ends, preprocess: Preprocess
 ) -> list[Truth]:
-    """Return the float64 outputs of a network, and the largest error of its graph with weights in half precision.
+    """Return the float64 outputs of a network, and how far weights in half precision take its graph from itself.
+
+    From itself, not from the network: a graph that was rewritten wrongly must not widen its own bound.
 
     Args:
         reference: of the network.
@@ -43,8 +45,9 @@ def half_weight_truths(
     own = Reference(network, preprocess)
 
     def truth(probes: Probes) -> Truth:
-        exact, emulated = reference.outputs(probes, ends, "fp64"), own.outputs(probes, ends, HALF_WEIGHTS)
-        noise = {name: float(np.abs(emulated[name] - exact[name]).max()) for name in exact}
+        exact = reference.outputs(probes, ends, "fp64")
+        unrounded, emulated = own.outputs(probes, ends, "fp64"), own.outputs(probes, ends, HALF_WEIGHTS)
+        noise = {name: float(np.abs(emulated[name] - unrounded[name]).max()) for name in exact}
         found = Truth(probes=probes, outputs=exact, noise=noise, precision="fp16", task=task_of(ends.returns))
         return replace(found, bound=PIXELS if INPUTS[ends.takes].pixels else None if graph == "deploy" else FOLDED_ELSEWHERE)
 

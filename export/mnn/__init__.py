@@ -20,6 +20,7 @@ from edgevit_deploy.parity.bounds import NoiseMultiple
 from edgevit_deploy.process.scratch import scratch_beside
 from edgevit_deploy.spec import Precision, Task
 from export.mnn.converter import EXACT_GELU, STORAGE_FLAGS, convert, write_source
+from export.mnn.gelu import without_erf
 from export.mnn.integers import check_apart, integers_note, keep_apart, rounding_of
 from export.mnn.storage import on_the_grid, to_half
 from export.mnn.twin import check_twin
@@ -48,9 +49,10 @@ EIGHT = (
     "which the bound does not cover."
 )
 ARITHMETIC: dict[Precision, str] = {"fp32": HIGH, "fp16": HALF, "w8": EIGHT}
-SLOW_GELU = (
-    "GELU is exact, by the error function, of which MNN 3.6.1 has no vectorised kernel. `mnnconvert` by itself writes one by a "
-    "tanh: it is faster, and another function, whose error is far above that of float32; no session here loads it."
+GELUS = (
+    "{fast} GELUs are written as a sigmoid of a polynomial, which float32 does not tell from the error function, and {slow} by "
+    "that function, of which MNN 3.6.1 has no vectorised kernel. `mnnconvert` by itself writes GELU by a tanh: it is faster, and "
+    "another function, whose error is far above that of float32; no session here loads it."
 )
 FREE_BATCH = (
     "Batch is free, and the file says 1, since MNN keeps no other sign of it: resize the input (`resizeTensor`, "
@@ -187,6 +189,8 @@ def traced(module: "nn.Module", plan: ExportPlan[MnnOptions]) -> bytes:
         module = on_the_grid(module, plan.scheme)
     as_onnx = replace(plan, options=OnnxOptions(opset=OPSET))  # type: ignore[arg-type]
     model = tidy(trace(module, as_onnx), OPSET)
+    if plan.graph == "deploy":
+        without_erf(model)
     if plan.precision == "fp16":
         to_half(model)
     if plan.scheme is not None and plan.scheme.calibrated:
@@ -230,7 +234,8 @@ def check_rounded(model: MnnModel, module: "nn.Module", scheme: Scheme) -> None:
 
 def _notes(plan: ExportPlan[MnnOptions], model: MnnModel) -> Iterator[str]:
     yield ARITHMETIC[plan.precision] if plan.precision in ARITHMETIC else integers_note(model)
-    yield SLOW_GELU
+    counts = model.operator_counts()
+    yield GELUS.format(fast=counts.get("UnaryOp SIGMOID", 0), slow=counts.get("UnaryOp GELU_STANDARD", 0))
     if plan.dynamic_batch:
         yield FREE_BATCH
     if plan.dynamic_size:

@@ -30,6 +30,16 @@ def noise_of(network: nn.Module, graph: Graph = "deploy", takes: InputKind = "te
     return truth.noise["logits"], truth.bound
 
 
+def test_a_graph_that_was_rewritten_wrongly_has_no_wider_bound() -> None:
+    """Its truth is the network's all the same."""
+    network, wrong = Weighted(1 + 2**-12, 0.0), Weighted(1 + 2**-12, 0.5)
+    probes = Probes(names=("one",), inputs=np.ones((1, 3, 32, 32), np.float32))
+    preprocess = imagenet_preprocess((32, 32))
+    (truth,) = half_weight_truths(Reference(network, preprocess), "deploy", wrong, [probes], ends("tensor"), preprocess)
+    assert truth.noise["logits"] == 3 * 2**-12
+    np.testing.assert_allclose(truth.outputs["logits"], 3 * (1 + 2**-12), rtol=1e-12)
+
+
 def test_weights_are_rounded_and_nothing_else() -> None:
     """1 + 2**-12 is 1 in half precision: three of them are 3 * 2**-12 too small; sums and biases are float32."""
     assert noise_of(Weighted(1 + 2**-12, 0.0))[0] == 3 * 2**-12

@@ -19,6 +19,7 @@ from edgevit_deploy.parity.gate import Truth, check_session
 from edgevit_deploy.session import Session
 from edgevit_deploy.spec import Precision, TensorSpec
 from edgevit_deploy.workbench import Workbench
+from export.mnn.gelu import COEFFICIENTS
 from runtimes.mnn import MnnSession
 from tests.helpers.bounds import bound_of
 from tests.helpers.hosts import registered
@@ -96,7 +97,7 @@ def test_a_saved_file_with_another_number_is_seen(artifact: Artifact, tmp_path: 
 @pytest.mark.parametrize("every", [True, False])
 def test_a_gelu_by_a_tanh_is_not_run(tmp_path: Path, precision: Precision, every: bool) -> None:
     """All of them, or one."""
-    file = SMALL.shared(precision=precision)
+    file = SMALL.shared(precision=precision, graph="original")
     path = tmp_path / "model.mnn"
     path.write_bytes(_with_gelus_by_tanh(bytearray(file.path.read_bytes()), 12 if every else 1))
     with pytest.raises(RunError, match="is a GELU by a tanh"), session(file, path):
@@ -109,9 +110,9 @@ def half_truths(tmp_path_factory: pytest.TempPathFactory) -> list[Truth]:
     return Workbench(model, THIS_HOST, tmp_path_factory.mktemp("bench")).truths(SMALL.plan_of(precision="fp16"))
 
 
-@pytest.mark.parametrize("kind", ["nothing", "epsilon", "bias", "weight"])
+@pytest.mark.parametrize("kind", ["nothing", "epsilon", "bias", "weight", "gelu"])
 def test_a_saved_file_of_halves_with_another_number_is_seen(half_truths: list[Truth], tmp_path: Path, kind: str) -> None:
-    """All epsilons ten thousandfold, two lists of biases zeroed, one weight with another sign: each judged as `verify` does."""
+    """Epsilons ten thousandfold, two lists of biases zeroed, a weight with another sign, a coefficient 2 % off: as `verify` judges."""
     file = SMALL.shared(precision="fp16")
     content = bytearray(file.path.read_bytes())
     convolutions = [op.child(2) for op in FlatTable.root(bytes(content)).children(3) if op.number(1) & 0xFF == 9]
@@ -121,6 +122,10 @@ def test_a_saved_file_of_halves_with_another_number_is_seen(half_truths: list[Tr
         for convolution in convolutions[4:6]:
             place = convolution.raw.Vector(convolution.raw.Offset(8))
             content[place : place + 4 * len(convolution.array(2, "<f4"))] = bytes(4 * len(convolution.array(2, "<f4")))
+    elif kind == "gelu":
+        first = np.float32(COEFFICIENTS[0])
+        assert content.count(first.tobytes()) > 1000
+        content = content.replace(first.tobytes(), (np.float32(1.02) * first).tobytes())
     elif kind == "weight":
         halves = _first_weights(file)
         content[content.index(halves.tobytes()) + 2 * int(np.abs(halves).argmax()) + 1] ^= 0x80
@@ -167,8 +172,8 @@ def test_it_profiles_every_operator_by_its_path(artifact: Artifact) -> None:
         ops = opened.profile({"input": images()}, 3)
     assert ops is not None
     assert sum(op.time_ms for op in ops) > 0
-    gelus = [op for op in ops if op.kind == "UnaryOp" and "blocks" in op.name]
-    assert len(gelus) == 12
+    sigmoids = [op for op in ops if op.kind == "UnaryOp" and op.name.endswith("/mlp/body/act/sigmoid")]
+    assert len(sigmoids) == 12
     assert {name for op in ops for name in ("blocks1", "blocks4", "patch_embed2") if name in op.name} == {
         "blocks1",
         "blocks4",

@@ -1,6 +1,7 @@
 """`train --task segment`: shapes that colour does not tell apart are learnt in seconds, and the checkpoint says all of it."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,9 @@ def test_shapes_are_learnt(data: Path, narrow: Path, tmp_path: Path, capfd: pyte
     assert document["pixel_accuracy"] > ground + 0.1, "to call all of it ground is no skill"
     assert ground / 4 < 0.2, "which is the mIoU of that"
     assert [line["epoch"] for line in document["metrics"] if "ema_miou" in line] == [2, 3]
+    plot = (tmp_path / "run/training.svg").read_text()
+    assert "mIoU on the validation pictures" in plot
+    assert len(re.findall(r'<polyline class="(?:score|averaged)"', plot)) == 2
     loaded = load_model(ModelOrigin(weights=tmp_path / "run/best.safetensors", task="segment"))
     assert (loaded.labels, loaded.spec.image_size, loaded.spec.preprocess.fit) == (CLASSES, (64, 64), "letterbox")
     assert "a training has been there" in run_refused(tokens(data, tmp_path / "run", finetune=narrow), capfd)

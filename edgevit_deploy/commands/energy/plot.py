@@ -1,12 +1,11 @@
 """The picture of a power trace: all of it, three inferences from close by, and the energy of each."""
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgevit_deploy.commands.canvas import Canvas
+from edgevit_deploy.commands.canvas import Canvas, round_numbers
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.energy.result import Reading
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 
 WIDTH, LEFT, RIGHT, TOP = 960, 70, 20, 64
 PANEL, GAP = 190, 66
-TICKS = 5
 NEAR = 3
 """Inferences that are shown from close by."""
 
@@ -152,22 +150,14 @@ def _axes(canvas: Canvas, top: int, title: str, xs: tuple[float, float], ys: tup
         return LEFT + (WIDTH - LEFT - RIGHT) * across, top + PANEL * (high - y) / (high - low)
 
     canvas.words(LEFT, top - 8, title, colour=INK)
-    for y in _round_numbers(low, high):
+    for y in round_numbers(low, high):
         _, at_y = place(xs[0], y)
         canvas.path([(LEFT, at_y), (WIDTH - RIGHT, at_y)], GRID)
         canvas.words(LEFT - 8, at_y + 4, f"{y:.6g}", "end", DIM)
-    for x in _round_numbers(*xs):
+    for x in round_numbers(*xs):
         at_x, _ = place(x, low)
         canvas.words(at_x, top + PANEL + 18, f"{x:.6g}{unit}", "middle", DIM)
     return place
-
-
-def _round_numbers(low: float, high: float) -> list[float]:
-    """Return some round numbers between two."""
-    room = max(high - low, 1e-12) / TICKS
-    size = 10.0 ** math.floor(math.log10(room))
-    step = next(factor * size for factor in (1, 2, 5, 10) if factor * size >= room)
-    return [round(number * step, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _legend(canvas: Canvas, y: float) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from edgevit_deploy.commands.canvas import Anchor, Canvas
+from edgevit_deploy.commands.canvas import Anchor, Canvas, round_numbers
 from edgevit_deploy.commands.canvas import Mark as Shape
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _shown_name(name: str) -> str:
 
 def _grid(canvas: Canvas, axes: _Axes, unit: str) -> None:
     left, top, right, bottom = axes.area
-    for value in _steps(*axes.accuracies):
+    for value in round_numbers(*axes.accuracies, at_most=9):
         _, y = axes.place(axes.costs[0], value)
         canvas.path([(left, y), (right, y)], GRID)
         canvas.words(left - 8, _baseline(y), f"{value:g}", "end", DIM, size=SMALL)
@@ -135,11 +135,6 @@ def _grid(canvas: Canvas, axes: _Axes, unit: str) -> None:
         canvas.path([(x, top), (x, bottom)], GRID)
         canvas.words(x, bottom + 17, f"{value:g}", "middle", DIM, size=SMALL)
     canvas.words((left + right) / 2, bottom + 35, unit, "middle", DIM, size=SMALL)
-
-
-def _steps(low: float, high: float) -> list[float]:
-    step = next(step for step in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if (high - low) / step <= 8 or step == 20)
-    return [round(number * step, 6) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _decades(low: float, high: float) -> list[float]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from edgevit_deploy.commands.bench.ablations import FACT_COLUMNS, fact_cells
-from edgevit_deploy.commands.canvas import Canvas
+from edgevit_deploy.commands.canvas import Canvas, round_numbers
 from edgevit_deploy.commands.console import say
 from edgevit_deploy.commands.pages import Table, markdown_text, write_together
 from edgevit_deploy.commands.train.flags import TrainFlags
@@ -21,7 +21,6 @@ WITHOUT_A_USE = ("model", "finetune", "qat", "precision", "calibration")
 """Flags of one network, or of one that is trained already."""
 
 WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 760, 30, 190, 40, 46, 52
-TICKS = 5
 INK, DIM, GRID, OURS, THEIRS = "#1f2430", "#666677", "#e3e6ec", "#c2410c", "#2563a8"
 
 
@@ -149,10 +148,9 @@ def draw(study: "AblationStudy") -> Canvas:
     def across(percent: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * (percent - low) / (high - low)
 
-    for tick in range(TICKS):
-        value = low + (high - low) * tick / (TICKS - 1)
+    for value in round_numbers(low, high):
         canvas.path([(across(value), TOP - 8), (across(value), foot)], GRID)
-        canvas.words(across(value), foot + 18, f"{value:.1f}", "middle", DIM)
+        canvas.words(across(value), foot + 18, f"{value:g}", "middle", DIM)
     base = across(100 * study.networks[0].accuracy.top1.value)
     canvas.path([(base, TOP - 8), (base, foot)], OURS, 1.2)
     for row, network in enumerate(study.networks):

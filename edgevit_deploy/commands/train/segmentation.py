@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from edgevit_deploy.commands.console import print_json, print_table, progress, say
 from edgevit_deploy.commands.train.flags import TrainFlags
+from edgevit_deploy.commands.train.view import write_plot
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.spec import PROGRAM, PreprocessChoice
 
@@ -58,6 +59,7 @@ def train_on_masks(flags: TrainFlags, preprocess: PreprocessChoice, choices: Map
         progress=progress,
         on_epoch=say_epoch,
     )
+    write_plot(run, "mIoU")
     print_run(run)
     if flags.json:
         print_json(document(run))

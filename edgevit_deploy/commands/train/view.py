@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING
 
 from edgevit_deploy.commands.console import print_table, say
 from edgevit_deploy.commands.pages import write_together
-from edgevit_deploy.commands.train.plot import svg_plot
+from edgevit_deploy.commands.train.plot import Score, svg_plot
 from edgevit_deploy.data.pictures import named
 from edgevit_deploy.spec import PROGRAM
 
 if TYPE_CHECKING:
     from edgevit_deploy.train.job import TrainingRun
     from edgevit_deploy.train.records import Measured
+    from edgevit_deploy.train.segmenter import SegmenterRun
 
 PLOT_NAME = "training.svg"
 COLUMNS = ("epoch", "pixels", "loss", "learning rate", "top-1", "top-1 averaged", "top-5 averaged", "images/s", "elapsed")
@@ -50,13 +51,13 @@ def print_run(run: "TrainingRun") -> None:
     say(f"saved: {run.weights}; to convert it: {PROGRAM} all --weights {run.weights}")
 
 
-def write_plot(run: "TrainingRun") -> None:
+def write_plot(run: "TrainingRun | SegmenterRun", score: Score = "top-1") -> None:
     """Write the plot into the run's folder.
 
     Raises:
         UsageError: the folder cannot be written.
     """
-    write_together(run.folder, {PLOT_NAME: svg_plot(run.metrics)})
+    write_together(run.folder, {PLOT_NAME: svg_plot(run.metrics, score)})
 
 
 def document(run: "TrainingRun") -> dict[str, object]:
