@@ -74,12 +74,12 @@ def test_mnn_computes_it_as_exactly_as_pytorch(precision: Precision, tmp_path: P
 
 def test_numbers_that_are_none_stay_so(tmp_path: Path) -> None:
     image = np.zeros_like(images())
-    image[0, 0, 0, :4] = np.nan, np.inf, 3e38, -3e38
+    image[0, 0, 0, :4] = np.nan, np.inf, 3e38, -1e30
     row = gelus(tmp_path, image)[0]
     assert np.isnan(row[0])
     assert row[1] > 3e38, "MNN's convolutions end at the largest number of float32"
     assert row[2] == np.float32(1.5e38)
-    assert row[3] == 0
+    assert abs(row[3]) < 1e-7, "the smallest sigmoid of MNN is 8e-39"
 
 
 @pytest.mark.parametrize("coefficient", range(len(writing.COEFFICIENTS)))

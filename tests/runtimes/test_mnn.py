@@ -112,7 +112,7 @@ def half_truths(tmp_path_factory: pytest.TempPathFactory) -> list[Truth]:
 
 @pytest.mark.parametrize("kind", ["nothing", "epsilon", "bias", "weight", "gelu"])
 def test_a_saved_file_of_halves_with_another_number_is_seen(half_truths: list[Truth], tmp_path: Path, kind: str) -> None:
-    """Epsilons ten thousandfold, two lists of biases zeroed, a weight with another sign, a coefficient 2 % off: as `verify` judges."""
+    """Epsilons ten thousandfold, two lists of biases zeroed, a weight with another sign, a coefficient 2 % off."""
     file = SMALL.shared(precision="fp16")
     content = bytearray(file.path.read_bytes())
     convolutions = [op.child(2) for op in FlatTable.root(bytes(content)).children(3) if op.number(1) & 0xFF == 9]
