@@ -15,6 +15,7 @@ from flatbuffers.table import Table
 from numpy.typing import NDArray
 
 MAX_ITEMS = 1 << 16
+MAX_FIELDS = 64
 MAX_TEXT_BYTES = 1 << 10
 """Of one list and of one text: far more than an EdgeViT has."""
 
@@ -80,7 +81,10 @@ class FlatTable:
     def fields(self) -> tuple[int, ...]:
         """Return the numbers of the fields that are there."""
         layout = self.raw.Pos - self.raw.Get(SOffsetTFlags, self.raw.Pos)
-        return tuple(field for field in range((self.raw.Get(VOffsetTFlags, layout) - 4) // 2) if self.has(field))
+        count = (self.raw.Get(VOffsetTFlags, layout) - 4) // 2
+        if count > MAX_FIELDS:
+            raise TooManyError(f"a table has {count} fields, expected at most {MAX_FIELDS}")
+        return tuple(field for field in range(count) if self.has(field))
 
     def number(self, field: int, kind: Any = Uint64Flags) -> int:
         """Return a whole number of one of the library's types, 0 where the field is absent."""

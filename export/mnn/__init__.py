@@ -146,10 +146,11 @@ class MnnExporter(Exporter[MnnOptions]):
 
     def naive(self, module: "nn.Module", plan: ExportPlan[MnnOptions]) -> dict[str, Callable[[Path], Artifact]]:
         """Return MNN's converter as it comes, and told to write GELU exactly."""
+        as_traced = replace(plan, graph="original", precision="fp32", scheme=None, ranges=None)
 
         def as_it_comes(folder: Path) -> Artifact:
             with scratch_beside(folder) as scratch:
-                source = write_source(traced(module, plan), scratch)
+                source = write_source(traced(module, as_traced), scratch)
                 written = convert(source, scratch / plan.precision, *STORAGE_FLAGS[plan.precision])
                 path = written.rename(folder / FILE_NAME)
             return self._artifact(plan, path, read_mnn(path))

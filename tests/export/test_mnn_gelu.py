@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 import export.mnn.gelu as writing
@@ -123,6 +124,39 @@ def test_another_gelu_keeps_the_kernel(graph: Graph, changes: dict[str, Any], po
     onnx.checker.check_model(model, full_check=True)
     read = {name for node in model.graph.node for name in node.input}
     assert read.issuperset(tensor.name for tensor in model.graph.initializer)
+
+
+@pytest.mark.parametrize("fault", ["nothing", "root", "one", "half", "source", "order", "read elsewhere", "an output"])
+def test_only_a_gelu_is_written_so(fault: str) -> None:
+    """Another number, another wiring, or another reader of what is between: it stays as it is."""
+    numbers = {"root": math.sqrt(2), "one": 1.0, "half": 0.5}
+    if fault in numbers:
+        numbers[fault] *= 1.001
+    tensors = {name: np.array(value, np.float32) for name, value in numbers.items()} | {"w": np.ones((4, 3, 1, 1), np.float32)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Div", ["c", "root"], ["d"]),
+        helper.make_node("Erf", ["c" if fault == "source" else "d"], ["e"]),
+        helper.make_node("Add", ["e", "one"], ["a"]),
+        helper.make_node("Mul", ["a", "c"] if fault == "order" else ["c", "a"], ["m"]),
+        helper.make_node("Mul", ["m", "half"], ["y"]),
+        *([helper.make_node("Neg", ["e"], ["z"])] if fault == "read elsewhere" else []),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", "y", "a")]
+    outputs = ends[1:] if fault == "an output" else ends[1:2]
+    constants = [numpy_helper.from_array(value, name) for name, value in tensors.items()]
+    model = helper.make_model(helper.make_graph(nodes, "gelu", ends[:1], outputs, constants))
+    writing.without_erf(model)
+    assert ("Sigmoid" in {node.op_type for node in model.graph.node}) == (fault == "nothing")
+
+
+def test_half_precision_keeps_every_coefficient(tmp_path: Path) -> None:
+    """A device may compute in it; a coefficient that is 0 there, or has lost its digits, would make another function."""
+    model = onnx.load_from_string(traced(SMALL.module_for(), SMALL.plan_of()))
+    numbers = [numpy_helper.to_array(tensor) for tensor in model.graph.initializer if "/polynomial_" in tensor.name]
+    values = np.abs(np.concatenate([number.ravel() for number in numbers]))
+    assert len(values) > 12 * 6 * 2 * 36
+    assert values[values > 0].min() >= np.finfo(np.float16).tiny
 
 
 def test_the_file_has_no_gelu_left() -> None:

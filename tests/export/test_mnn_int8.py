@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 
 import export.mnn
+from edgevit_deploy.deploy.observe import observe
+from edgevit_deploy.deploy.rewrite import to_deploy_form
 from edgevit_deploy.deploy.stored import differences
 from edgevit_deploy.errors import ExportError, RunError
 from edgevit_deploy.exporter import Artifact
@@ -85,6 +88,14 @@ def test_where_steps_would_spread_it_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(export.mnn, "keep_apart", lambda _: None)
     with pytest.raises(ExportError, match=r"would compute \S*(Add|Norm)\S* in integers, which is to be in floating point"):
         SMALL.build(rounded_plan(), tmp_path)
+
+
+def test_steps_spread_through_a_pool_too(tmp_path: Path) -> None:
+    """With the residual folded into it, a rounded convolution is pooled by the sampler; MNN would do that in integers."""
+    form = replace(rounded_plan().form, position="folded")
+    plan = replace(rounded_plan(), form=form, ranges=observe(to_deploy_form(NETWORK, form).network.float(), lambda: [images(8)]))
+    with pytest.raises(ExportError, match=r"would compute \S*Pool\S* in integers, which is to be in floating point"):
+        SMALL.build(plan, tmp_path)
 
 
 @pytest.mark.slow

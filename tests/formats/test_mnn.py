@@ -12,6 +12,7 @@ import pytest
 from edgevit_deploy.errors import RunError
 from edgevit_deploy.exporter import Artifact
 from edgevit_deploy.formats.mnn import check_ends, read_mnn, read_stored
+from edgevit_deploy.outside.flat_table import FlatTable
 from edgevit_deploy.spec import TensorSpec
 from tests.helpers.flat_tables import table, tables
 from tests.helpers.mnn import BIASES, SMALL, WEIGHTS, byte, handwritten, numbers, texts, whole
@@ -197,6 +198,30 @@ def test_a_table_of_its_own_is_refused(tmp_path: Path, place: int, value: int) -
     start = content.index(head)
     content[start + place] = value
     with pytest.raises(RunError, match="another shape than its sizes say, or with a table of its own"):
+        read_mnn(written(tmp_path, bytes(content)))
+
+
+def test_a_function_of_two_values_that_there_is_not_is_refused(single: Artifact, tmp_path: Path) -> None:
+    content = bytearray(single.path.read_bytes())
+    binary = next(
+        op.child(2) for op in FlatTable.root(bytes(content)).children(3) if op.number(1) & 0xFF == 6 and op.child(2).has(0)
+    )
+    content[binary.raw.Pos + binary.raw.Offset(4)] = 200
+    with pytest.raises(RunError, match=r"computes what no network here does of two values \(200\)"):
+        read_mnn(written(tmp_path, bytes(content)))
+
+
+def test_sizes_beyond_the_file_are_refused(tmp_path: Path) -> None:
+    """Before anything is made of them, in rounded weights too."""
+    artifact = SMALL.shared(
+        precision="w8", form=SMALL.exporter.quantised["w8"].form, scheme=SMALL.exporter.quantised["w8"].scheme
+    )
+    content = bytearray(artifact.path.read_bytes())
+    convolution = next(op.child(2) for op in FlatTable.root(bytes(content)).children(3) if op.number(1) & 0xFF == 9)
+    sizes = convolution.child(0).raw
+    for field in (2, 3):  # width and height of the kernel
+        struct.pack_into("<i", content, sizes.Pos + sizes.Offset(4 + 2 * field), 2**31 - 1)
+    with pytest.raises(RunError, match="bytes of weights, its sizes say"):
         read_mnn(written(tmp_path, bytes(content)))
 
 

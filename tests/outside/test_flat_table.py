@@ -6,7 +6,15 @@ import flatbuffers
 import numpy as np
 import pytest
 
-from edgevit_deploy.outside.flat_table import DAMAGED, MAX_ITEMS, MAX_ITEMS_IN_ALL, MAX_TEXT_BYTES, FlatTable, TooManyError
+from edgevit_deploy.outside.flat_table import (
+    DAMAGED,
+    MAX_FIELDS,
+    MAX_ITEMS,
+    MAX_ITEMS_IN_ALL,
+    MAX_TEXT_BYTES,
+    FlatTable,
+    TooManyError,
+)
 from tests.helpers.flat_tables import refer, table, tables, text
 
 FLOATS = (0.5, -2.0, 3.25)
@@ -93,3 +101,11 @@ def test_texts_and_lists_of_numbers_are_counted_by_their_bytes() -> None:
 
 def test_which_fields_are_there() -> None:
     assert FlatTable.root(buffer()).fields() == (0, 1, 2, 3, 5)
+
+
+def test_fields_beyond_any_schema_are_not_looked_for() -> None:
+    """One table of absent fields may be shared by thousands, and each costs time."""
+    builder = flatbuffers.Builder(64)
+    builder.Finish(table(builder, {MAX_FIELDS: lambda b, f: b.PrependInt32Slot(f, 7, 0)}))
+    with pytest.raises(TooManyError, match=f"a table has {MAX_FIELDS + 1} fields, expected at most {MAX_FIELDS}"):
+        FlatTable.root(bytes(builder.Output())).fields()

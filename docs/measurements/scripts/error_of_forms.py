@@ -20,8 +20,9 @@ from edgevit_deploy.model.loading import ModelOrigin, load_model
 from edgevit_deploy.parity.gate import Truth, run_in_batches
 from edgevit_deploy.workbench import open_workbench
 
-FASTEST_NAIVE = {"onnx": "TorchScript exporter"}
-"""Of several naive exports, the one that the deploy graph's speed is compared with; elsewhere there is one."""
+FASTEST_NAIVE = {"onnx": "TorchScript exporter", "mnn": "plain conversion"}
+"""Of several naive exports, the one that computes the network and that the deploy graph's speed is compared with; elsewhere there
+is one."""
 
 T_95 = {4: 3.182, 6: 2.571, 8: 2.365, 12: 2.201, 16: 2.131}
 """Seeds -> the two-sided 95 % point of Student's t with one degree of freedom less."""

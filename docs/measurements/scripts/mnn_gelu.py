@@ -1,9 +1,9 @@
-"""The published graph by MNN's converter as it comes, with GELU by a tanh, and told to be exact; and our file of the same weights.
+"""The published graph by MNN's converter as it comes, with GELU by a tanh, and told to be exact; and our file of its weights.
 
     python docs/measurements/scripts/mnn_gelu.py FOLDER [VARIANT]
 
-writes tanh.mnn, exact.mnn and deploy.mnn, and prints the largest error of each on four drawn images, in units of PyTorch's own error in
-float32. No session of ours loads the first: `time_files.py mnn 224 FILE...` times them.
+writes tanh.mnn, exact.mnn and deploy.mnn, and prints the largest error of each on four drawn images, in units of PyTorch's own
+error in float32. No session of ours loads the first: `time_files.py mnn 224 FILE...` times them.
 """
 
 import copy

@@ -221,7 +221,10 @@ def _parameters(kind: str, main: int, table: FlatTable) -> tuple[str, Constant |
             raise ValueError(f"{table.text(3)} is a GELU by a tanh, which the networks here do not have")
         return f" {function}", None
     if main == BINARY:
-        return f" {BINARIES[table.child(2).number(0, Uint8Flags)]}", None
+        number = table.child(2).number(0, Uint8Flags)
+        if number not in BINARIES:
+            raise ValueError(f"{table.text(3)} computes what no network here does of two values ({number})")
+        return f" {BINARIES[number]}", None
     if main == LAYER_NORM:
         parameters = table.child(2)
         refuse_elsewhere(parameters, 5)

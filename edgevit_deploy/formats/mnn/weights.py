@@ -93,6 +93,8 @@ def _read_stored(kind: str, stored: FlatTable, count: int, outputs: int) -> Cons
         return Constant(storage="float16", values=content.view("<f2"))
     if how != ROUNDED or stored.number(7, Int32Flags) != BITS or stored.number(14, Uint8Flags):
         raise ValueError(f"{kind} has weights of another kind than float32, float16 and int8")
+    if len(content) < count:  # so that none of its sizes is beyond what a head can say
+        raise ValueError(f"{kind} has {len(content)} bytes of weights, its sizes say {count}")
     scales = stored.array(1, "<f4")
     expect(kind, "scales", len(scales), outputs)
     head = _head((outputs, count // outputs), wide=bool(stored.number(11, Uint8Flags)))

@@ -56,7 +56,7 @@ class _Compiler:
 
     def __init__(self, saved: Saved) -> None:
         self.saved = saved
-        self.checked = set[str]()
+        self.checked = set[tuple[object, ...]]()
         self.count = 0
 
     def compile(self, graph: Graph, depth: int = 0) -> Program:
@@ -98,15 +98,17 @@ class _Compiler:
         self, operation: Operation, operands: list[str], names: dict[str, str], constants: dict[str, Tensor], depth: int
     ) -> Iterator[Step]:
         callee = self.saved.graphs[operation.callee]
-        taken = [(tuple(value.shape), value.dtype) for value in callee.inputs]
-        if len(operands) != len(taken) or len(operation.results) != len(callee.outputs):
-            raise RunError(f"{operation.callee} takes {len(taken)} values, and is given {len(operands)}; convert again")
-        if callee.composite is not None and callee.name not in self.checked:
-            self.checked.add(callee.name)
-            body = self.compile(callee, depth + 1)
-            given = zip(body.inputs, operands, strict=True)
-            whole = {value.name: constants[name] for value, name in given if name in constants and _is_whole(constants[name])}
-            check_composite(callee.composite, body, whole)
+        if len(operands) != len(callee.inputs) or len(operation.results) != len(callee.outputs):
+            raise RunError(f"{operation.callee} takes {len(callee.inputs)} values, and is given {len(operands)}; convert again")
+        if callee.composite is not None:
+            given = zip(
+                (name or value.key for value, name in zip(callee.inputs, callee.input_names, strict=True)), operands, strict=True
+            )
+            whole = {own: constants[name] for own, name in given if name in constants and _is_whole(constants[name])}
+            called = (callee.name, *((own, tuple(value.flatten().tolist())) for own, value in sorted(whole.items())))
+            if called not in self.checked:  # with another number it may be another function
+                self.checked.add(called)
+                check_composite(callee.composite, self.compile(callee, depth + 1), whole)
         inner = {value.key: name for value, name in zip(callee.inputs, operands, strict=True)}
         yield from self._expand(callee, inner, constants, depth + 1)
         for value, key in zip(operation.results, callee.outputs, strict=True):
