@@ -201,6 +201,7 @@ class _Tally:
             first_ms=statistics.median(self.first_ms),
             raw_ms=tuple(self.raw_ms),
             calls_per_block=regime.timed_calls,
+            sittings=regime.sittings,
             cpu_ms=statistics.median(self.cpu_ms) if self.cpu_ms else None,
             size_bytes=_size_bytes(self.candidate.path),
             peak_memory_bytes=max(self.child_peak_bytes, default=None),

@@ -87,6 +87,7 @@ class BenchmarkResult:
         first_ms: the first run after that, median of the sittings.
         raw_ms: every timed run, wall clock, in order.
         calls_per_block: how many of them, in a row, are one block.
+        sittings: how often the file was loaded anew; the blocks are spread over them, in order.
         cpu_ms: CPU time of a run over all threads of the process that runs the model, median of the blocks; None if not known.
         size_bytes: of the file on disk.
         peak_memory_bytes: peak resident memory of a whole process that runs only this file, None where it was not measured.
@@ -102,6 +103,7 @@ class BenchmarkResult:
     first_ms: float
     raw_ms: tuple[float, ...]
     calls_per_block: int
+    sittings: int
     cpu_ms: float | None
     size_bytes: int
     peak_memory_bytes: int | None
@@ -150,18 +152,26 @@ class BenchmarkResult:
 
     @property
     def median_interval_ms(self) -> tuple[float, float]:
-        """95 % interval of the median, by bootstrap over blocks."""
+        """95 % interval of the median, by bootstrap over sittings and their blocks."""
         return interval_95(self.resampled_medians())
 
     def resampled_medians(self) -> NDArray[np.float64]:
-        """Return RESAMPLES medians, each of as many blocks drawn with replacement.
+        """Return RESAMPLES medians, each of sittings drawn with replacement, and of blocks drawn from each.
 
-        Blocks are drawn, not runs, because neighbouring runs share what disturbed them. The draw depends only on the number
-        of blocks: results of one run of `benchmark` are resampled by the same rounds, so a drift cancels in their ratio.
+        Blocks are drawn, not runs, because neighbouring runs share what disturbed them; and sittings, because all blocks of one
+        share where its memory lies (docs/decisions/0012). The draw depends only on their numbers: results of one run of
+        `benchmark` are resampled by the same rounds, so a drift cancels in their ratio.
         """
         blocks = np.asarray(self.raw_ms).reshape(-1, self.calls_per_block)
-        draw = np.random.default_rng(BOOTSTRAP_SEED).integers
-        some = (draw(0, len(blocks), (AT_ONCE, len(blocks))) for _ in range(RESAMPLES // AT_ONCE))  # all at once takes gigabytes
+        places = np.array_split(np.arange(len(blocks)), min(self.sittings, len(blocks)))
+        starts, sizes = (np.array([of(place) for place in places]) for of in (min, len))
+        turns, rng = np.repeat(np.arange(len(places)), sizes), np.random.default_rng(BOOTSTRAP_SEED)
+
+        def draw() -> NDArray[np.int64]:
+            drawn = rng.integers(0, len(places), (AT_ONCE, len(places)))[:, turns]
+            return starts[drawn] + rng.integers(0, sizes[drawn])
+
+        some = (draw() for _ in range(RESAMPLES // AT_ONCE))  # all at once takes gigabytes
         return np.concatenate([np.median(blocks[rows].reshape(len(rows), -1), axis=1) for rows in some])
 
     def _observed(self, percent: float) -> float:

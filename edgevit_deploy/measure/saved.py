@@ -89,7 +89,7 @@ def read_bench(place: Path, *, flag: str = "--bench", earlier: bool = False) -> 
     again = f"`{PROGRAM} bench BUNDLE... --output DIR` writes one"
     try:
         document = msgspec.json.decode(read_bounded(path, MAX_DOCUMENT_BYTES))
-        saved = msgspec.convert(_completed(document) if earlier else document, type=SavedBench)
+        saved = msgspec.convert(_with_sittings(_completed(document) if earlier else document), type=SavedBench)
     except OSError as error:
         raise UsageError(f"{flag} {place}: {path.name} cannot be read ({error.strerror}); {again}") from error
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -108,6 +108,19 @@ def _completed(document: object) -> object:
     return {"bundles": {}, **document, "regime": regime, "against": []}  # of these it has no networks
 
 
+def _with_sittings(document: object) -> object:
+    """Return a document whose results say how often their file was loaded; in those of before only the regime did."""
+    if not isinstance(document, dict) or not isinstance(regime := document.get("regime"), dict) or "sittings" not in regime:
+        return document
+
+    def completed(result: object) -> object:
+        return {"sittings": regime["sittings"], **result} if isinstance(result, dict) else result
+
+    results = document.get("results")
+    results = [completed(result) for result in results] if isinstance(results, list) else results
+    return {**document, "results": results, "control": completed(document.get("control"))}
+
+
 def _objections(saved: SavedBench) -> Iterator[str]:
     if not 1 <= len(saved.results) <= MAX_RESULTS:
         yield f"{len(saved.results)} results"
@@ -122,6 +135,8 @@ def _objections(saved: SavedBench) -> Iterator[str]:
         runs = len(result.raw_ms)  # each is drawn thousands of times for an interval
         if result.calls_per_block != saved.regime.timed_calls or not _whole_blocks(runs, result.calls_per_block):
             yield f"{runs} runs in blocks of {result.calls_per_block}, of {saved.regime.timed_calls} by its regime"
+        elif result.sittings != saved.regime.sittings or result.sittings < 1:
+            yield f"{result.sittings} sittings, of {saved.regime.sittings} by its regime"
         elif not all(0 < run_ms < LONGEST_MS for run_ms in result.raw_ms):
             yield "a run that took no time, or days"
 

@@ -44,6 +44,7 @@ def result(label: str, median_ms: float, runtime: str = "fake runtime") -> Bench
         first_ms=1.0,
         raw_ms=(median_ms,) * 80,
         calls_per_block=4,
+        sittings=4,
         cpu_ms=None,
         size_bytes=1,
         peak_memory_bytes=None,

@@ -53,6 +53,7 @@ def timed(folder: Path, latencies_ms: dict[Path, float]) -> Path:
             first_ms=1.0,
             raw_ms=tuple(latency_ms * (1.1 if run % 5 == 0 else 1) for run in range(80)),
             calls_per_block=4,
+            sittings=4,
             cpu_ms=None,
             size_bytes=1,
             peak_memory_bytes=None,

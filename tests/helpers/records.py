@@ -27,6 +27,7 @@ def timed(label: str, ms: float) -> BenchmarkResult:
         first_ms=1.0,
         raw_ms=tuple(ms * (1.001 if number % 8 < 4 else 0.999) for number in range(40)),
         calls_per_block=4,
+        sittings=4,
         cpu_ms=None,
         size_bytes=round(1e6 * ms),
         peak_memory_bytes=None,

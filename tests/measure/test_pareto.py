@@ -130,6 +130,7 @@ def timed(label: str, ms: float, spread: float) -> BenchmarkResult:
         first_ms=1.0,
         raw_ms=raw,
         calls_per_block=4,
+        sittings=4,
         cpu_ms=None,
         size_bytes=1,
         peak_memory_bytes=None,

@@ -25,6 +25,7 @@ def written(folder: Path, regime: Regime, runs: int) -> Path:
         first_ms=1.0,
         raw_ms=(1.0,) * runs,
         calls_per_block=regime.timed_calls,
+        sittings=regime.sittings,
         cpu_ms=None,
         size_bytes=1,
         peak_memory_bytes=None,

@@ -36,6 +36,7 @@ def latencies(by_form: Callable[[Form], float], built: dict[Path, Form]) -> Call
                 first_ms=1.0,
                 raw_ms=tuple((median_ms * (1 + 0.001 * rng.random(40))).tolist()),
                 calls_per_block=4,
+                sittings=4,
                 cpu_ms=None,
                 size_bytes=1,
                 peak_memory_bytes=None,
