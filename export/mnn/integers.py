@@ -63,8 +63,8 @@ LAYOUT_KINDS = frozenset(
 INTEGERS_NOTE = (
     "MNN computes {operators} convolutions and linear maps in integers, and rounds what goes into them and what comes out; all "
     "else is float32 between them. {apart} comparisons with the lowest number are there for that, or MNN would add residuals "
-    "up in integers too. Compared with precision high on the CPU. Timed on x86 alone, where float32 is faster at 224 x 224; w8 is "
-    "as small and more exact."
+    "up in integers too. Compared with precision high on the CPU. Timed on x86 alone, where float32 is faster at 224 x 224; w8 "
+    "is as small and more exact."
 )
 
 
