@@ -50,6 +50,14 @@ def test_a_link_into_a_bundle_is_followed(fake_bundle: Path, tmp_path: Path) -> 
         check_folder(tmp_path / "link" / "new")
 
 
+def test_a_link_that_leads_nowhere_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "dangling").symlink_to("nothing")
+    for name in ("circle", "dangling"):
+        with pytest.raises(UsageError, match=f"{name} is a link that leads nowhere; name a folder"):
+            check_folder(tmp_path / name)
+
+
 def test_the_manifest_of_something_else_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps({"manifest_version": 3, "name": "a browser extension"}))
     check_folder(tmp_path / "measured")
