@@ -9,6 +9,7 @@ from pathlib import Path
 from edgevit_deploy.apps.samples import SAMPLE_NAME, SAMPLES, VECTORS_NAME, Sample, find_sample, platforms
 from edgevit_deploy.bundle.folder import open_bundle
 from edgevit_deploy.bundle.manifest import MANIFEST_NAME, Manifest
+from edgevit_deploy.bundle.place import check_outside_bundles
 from edgevit_deploy.errors import BundleError, UsageError
 from edgevit_deploy.outside.files import remove, unfinished
 from edgevit_deploy.spec import PADDED, PROGRAM, task_of
@@ -51,7 +52,7 @@ def write_app(platform: str, bundle: Path, output: Path, *, unproven: bool = Fal
 
     Raises:
         UsageError: no such platform, it has no back end for the bundle's target, the bundle's file does not classify one picture
-            at a time, or `output` is in use.
+            at a time, or `output` is in use or lies in a bundle.
         BundleError: the bundle is damaged, failed parity, or was never run.
     """
     sample, manifest = find_sample(platform), open_bundle(bundle)
@@ -126,8 +127,9 @@ def _new_folder(place: Path) -> Iterator[Path]:
     """Give a folder to fill beside a place, and move it there at the end; of one that was not filled nothing is left.
 
     Raises:
-        UsageError: something is there, or nothing can be written there.
+        UsageError: something is there, it lies in a bundle, or nothing can be written there.
     """
+    check_outside_bundles(place)
     if place.is_symlink() or (place.exists() and not (place.is_dir() and not any(place.iterdir()))):
         raise UsageError(f"{place} is there already, and what you changed in it would be lost; give another --output")
     partial = unfinished(place)

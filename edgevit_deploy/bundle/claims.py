@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from edgevit_deploy.model.preprocessing import objections as preprocess_objections
+from edgevit_deploy.model.variants import VARIANTS
 from edgevit_deploy.spec import (
     DENSE_TASKS,
     INPUTS,
@@ -66,6 +67,12 @@ def _model(manifest: "Manifest") -> Iterator[str]:
         yield f"{labels.count} labels for {model.num_classes} classes"
     if not all(1 <= depth <= MAX_BLOCKS for depth in model.depths):
         yield f"depths {model.depths}, expected 1 to {MAX_BLOCKS}"
+    if (known := VARIANTS.get(model.variant)) and (model.depths, model.channels, model.block) != (
+        known.depths,
+        known.channels,
+        known.block,
+    ):
+        yield f"{model.variant}, and depths, channels or a block that are not that network's"
     yield from _sides("the image size", model.image_size, MAX_SIDE)
     if (head := model.head) and not 1 <= min(head.pyramid_channels, head.head_channels) <= max(
         head.pyramid_channels, head.head_channels

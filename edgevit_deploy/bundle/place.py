@@ -19,6 +19,7 @@ from edgevit_deploy.bundle.exchange import exchange
 from edgevit_deploy.bundle.lock import locked
 from edgevit_deploy.bundle.manifest import MANIFEST_NAME, Manifest, read_manifest
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.outside.files import is_regular, real_path
 from edgevit_deploy.process.interrupts import INTERRUPTS
 from edgevit_deploy.process.supervisor import writes
 
@@ -112,10 +113,12 @@ def check_place(destination: Path) -> None:
     """Refuse what cannot become a bundle's place: ask before the work that the bundle takes.
 
     Raises:
-        UsageError: it cannot be written, or there or beside it, where a failed bundle goes, is something that is not a bundle.
+        UsageError: it cannot be written, it lies in a bundle, or there or beside it, where a failed bundle goes, is something
+            that is not a bundle.
     """
     with _translated_disk_errors(destination):
         _check_writable(destination)
+        check_outside_bundles(destination.parent)
         for place in (destination, _failed(destination)):
             check_replaceable(place)
 
@@ -141,6 +144,27 @@ def check_replaceable(place: Path) -> None:
             f"{place} has {unknown[0]!r} in it, which was not written with the bundle and would be lost; "
             "move it away or give another --output"
         )
+
+
+def check_outside_bundles(output: Path) -> None:
+    """Refuse a place for anything that no bundle records: ask before the work whose result goes there.
+
+    Raises:
+        UsageError: the place is a bundle or lies in one, which would then no longer verify.
+    """
+    place = real_path(output)
+    for folder in (place, *place.parents):
+        if is_regular(folder / MANIFEST_NAME) and _is_of_ours(folder):
+            raise UsageError(f"--output {output} lies in the bundle {folder}, which would then no longer verify; put it beside")
+
+
+def _is_of_ours(folder: Path) -> bool:
+    """Say whether the manifest in a folder is a bundle's: browser extensions have one of that name too."""
+    try:
+        read_manifest(folder)
+    except UsageError:
+        return False
+    return True
 
 
 def files_in(bundle: Path) -> set[str]:

@@ -37,6 +37,23 @@ def markdown_text(text: str | Text) -> str:
     return str(text).replace("\n", ", ").replace("|", "\\|").replace("<", "&lt;")
 
 
+def check_folder(output: Path | None) -> None:
+    """Refuse a folder for the files of a command before its work is done.
+
+    Raises:
+        UsageError: it lies in a bundle, which would then no longer verify, or it is a file, or a link that leads nowhere.
+    """
+    from edgevit_deploy.bundle.place import check_outside_bundles
+
+    if output is None:
+        return
+    check_outside_bundles(output)
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"--output {output} is a file; name a folder")
+    if output.is_symlink() and not output.exists():
+        raise UsageError(f"--output {output} is a link that leads nowhere; name a folder")
+
+
 def write_together(folder: Path, contents: Mapping[str, str | bytes]) -> None:
     """Write files into the folder that --output names, over those of an earlier run.
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from edgevit_deploy.commands.bench.contests import VERDICT_STYLES
 from edgevit_deploy.commands.console import print_json, print_table, progress, say
 from edgevit_deploy.commands.flags import ModelFlags, RangeFlags, typed
-from edgevit_deploy.commands.pages import write_together
+from edgevit_deploy.commands.pages import check_folder, write_together
 from edgevit_deploy.deploy.form import ROUNDING, ChosenForm, Form, as_toml
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import THIS_HOST
@@ -76,6 +76,7 @@ def tune(
             f"--update is gone, since nothing is written into the program itself any more; drop it, and convert by the winner "
             f"with `{PROGRAM} {target} --form {output / target}.toml`"
         )
+    check_folder(output)
     timing = read_timing(threads=threads, runs=runs, regime="steady", protocol="interleaved", seed=order_seed)
     exporter = THIS_HOST.require_exporter(target)
     if max_loss_db is not None and (precision not in QUANTISED or not 0 <= max_loss_db < math.inf):

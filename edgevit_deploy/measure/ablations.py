@@ -29,7 +29,7 @@ ABBREVIATIONS = (
     "LA is LocalAgg, GSA GlobalSparseAttn, LP LocalProp, LSA locally-grouped self-attention (Twins), SRA spatial-reduction "
     "attention (PVT)"
 )
-"""The paper's, in its table 4."""
+"""What `replaced` is written in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class NetworkFacts:
 
     Attributes:
         variant: its registered name.
-        replaced: what it has in place of what, in the paper's words.
+        replaced: what it has in place of what, in the words of `ABBREVIATIONS`.
         depths: blocks of each stage.
         macs: multiply-accumulates of one image, as PyTorch counts them on the network's own modules; the paper calls them FLOPs.
         parameters: of the network.

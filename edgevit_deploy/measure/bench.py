@@ -12,7 +12,7 @@ from edgevit_deploy.measure.accuracy.identity import identity_of
 from edgevit_deploy.measure.align_names import profile_by_module
 from edgevit_deploy.measure.benchmark import Candidate, benchmark
 from edgevit_deploy.measure.contests import Against, Contest
-from edgevit_deploy.measure.energy.host import HostEnergy, measure_host_energy
+from edgevit_deploy.measure.energy.host import HostEnergy, check_counting, measure_host_energy
 from edgevit_deploy.measure.energy.meters import Meter, find_meters
 from edgevit_deploy.measure.machine import Machine, check_threads, read_machine
 from edgevit_deploy.measure.make_contests import make_contests
@@ -133,9 +133,10 @@ def bench(
         UsageError: a bundle given twice, or one that the protocol does not time, that has no such baselines, or whose parts
             `ops` cannot tell.
         BundleError: a damaged bundle, or one that does not compute the right numbers here.
-        MissingError: energy was asked for, and no counter can be read here.
+        MissingError: energy was asked for, and no counter can be read here, or one stands still.
     """
     meters = find_meters() if energy else ()
+    check_counting(meters)
     check_bundles(bundles)
     if weights is not None and against not in ("original", "fp32"):
         raise UsageError("--weights is for --against original and --against fp32; add one of them, or drop --weights")

@@ -138,7 +138,7 @@ MIXINGS: dict[str, Parts] = {
 }
 """How positions are mixed: as the network does it; with locally grouped attention in place of LocalAgg; with spatial-reduction
 attention in place of sparse attention and LocalProp, and of all three; and by attention among all positions. The three between
-are what the paper's table 4 tries."""
+are after the idea of the paper's table 4, whose own networks are not known (docs/decisions/0023)."""
 
 
 def mixing(name: str, block: Block) -> Terms:

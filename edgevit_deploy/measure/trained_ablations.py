@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgevit_deploy.data.pictures import PassedOver
-from edgevit_deploy.errors import UsageError
+from edgevit_deploy.errors import RunError, UsageError
 from edgevit_deploy.measure.ablations import NetworkFacts, facts_of
 from edgevit_deploy.measure.accuracy.identity import tools_with, weights_identity
 from edgevit_deploy.measure.accuracy.result import Accuracy, Pairing
@@ -40,6 +40,7 @@ class TrainedAblation:
         weights: the checkpoint that was counted: its best averaged weights.
         accuracy: on the validation pictures.
         pairing: with the unablated network, picture by picture; None for that one itself.
+        evaluations: how many there were at the final image size, of which the weights are the best.
         elapsed_s: of its training.
         notes: what must be known of its training.
         broken: pictures that could not be read and were left out of it.
@@ -49,6 +50,7 @@ class TrainedAblation:
     weights: Path
     accuracy: Accuracy
     pairing: Pairing | None
+    evaluations: int
     elapsed_s: float
     notes: tuple[str, ...] = ()
     broken: tuple[PassedOver, ...] = ()
@@ -128,7 +130,7 @@ def train_ablations(
     Raises:
         UsageError: as `train_model`, or under torchrun.
         MissingError: as `train_model`.
-        RunError: as `train_model`.
+        RunError: as `train_model`, or weights that were trained do not run.
     """
     if launched() is not None:
         raise UsageError("--ablations trains networks one after another, each in its own processes; drop torchrun")
@@ -194,6 +196,8 @@ def _counted(
         shards = list(_shards(name, run.weights, val, digest))
         missing = {shard.key: shard for shard in shards if not store.holds(shard)}
         for result in run_in_turn(list(missing.values())):
+            if result.status != "ran":
+                raise RunError(f"{run.weights} cannot be counted: {result.reason}")
             store.keep(missing[result.key], result)
         base = base or shards
         accuracy = AccuracyTally(classes=len(run.classes), outputs="logits")
@@ -212,6 +216,7 @@ def _counted(
             weights=run.weights,
             accuracy=accuracy.accuracy(),
             pairing=None if name == names[0] else pairing.pairing(),
+            evaluations=sum(line.image_size == side and line.ema_top1 is not None for line in run.metrics),
             elapsed_s=run.elapsed_s,
             notes=tuple(run.notes),
             broken=tuple(run.broken),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.model.dialects import BIRDER, SAIC, STAGES, Dialect
+from edgevit_deploy.model.dialects import BIRDER, EASYCV, SAIC, STAGES, TIMM, Dialect
 from edgevit_deploy.model.extras import Extras, Quad, check_config, read_extras
 from edgevit_deploy.model.preprocessing import Told
 from edgevit_deploy.model.variants import VARIANTS
@@ -21,6 +21,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 """Reference key -> shape."""
 
 MAX_NAME_CHARACTERS = 120
+PUBLISHED_ALONE = (EASYCV.name, BIRDER.name, TIMM.name)
+"""Dialects of code that has the published sampler and no other; detectors of mmdetection have any backbone."""
+
 HEAD_DIMS = {spec.channels: spec.head_dim for spec in VARIANTS.values()}
 
 
@@ -63,7 +66,7 @@ def infer(shapes: Shapes, dialect: Dialect, extras: Extras, num_classes: int | N
     beside = read_extras(extras, dialect, tuple(blocks), num_classes)
     variant = beside.variant or next(iter(blocks))
     registered = [name for name in blocks if name in VARIANTS]
-    alike = tuple(registered) if beside.variant is None and dialect.name == SAIC.name and len(registered) > 1 else ()
+    is_open = beside.variant is None and dialect.name not in PUBLISHED_ALONE and len(registered) > 1
     spec = ModelSpec(
         variant=variant,
         depths=depths,
@@ -78,7 +81,7 @@ def infer(shapes: Shapes, dialect: Dialect, extras: Extras, num_classes: int | N
         block=blocks[variant],
     )
     notes = (*_structure_notes(spec, dialect), *beside.notes)
-    return Inference(spec=spec, alike=alike, told=beside.told, labels=beside.labels, notes=notes)
+    return Inference(spec=spec, alike=tuple(registered) if is_open else (), told=beside.told, labels=beside.labels, notes=notes)
 
 
 def variant_name(depths: Quad, channels: Quad, block: BlockSpec = PUBLISHED_BLOCK) -> str:

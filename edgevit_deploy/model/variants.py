@@ -9,10 +9,13 @@ cost as much as XXS within 5 %, counted at 224 x 224: `docs/measurements/scripts
 """
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from edgevit_deploy.errors import UsageError, did_you_mean
-from edgevit_deploy.model.edgevit import EdgeViT
 from edgevit_deploy.spec import MAX_CLASSES, BlockSpec, ModelSpec, imagenet_preprocess
+
+if TYPE_CHECKING:
+    from edgevit_deploy.model.edgevit import EdgeViT
 
 XXS_CHANNELS = (36, 72, 144, 288)
 XS_CHANNELS = (48, 96, 240, 384)
@@ -85,7 +88,7 @@ def create_model(
     image_size: int | tuple[int, int] = 224,
     norm_eps: float = 1e-6,
     head_bias: bool = True,
-) -> EdgeViT:
+) -> "EdgeViT":
     """Build a variant with freshly initialised weights, in evaluation mode.
 
     Args:
@@ -100,6 +103,8 @@ def create_model(
     Raises:
         UsageError: unknown name, a size that is not a multiple of 32, fewer than one class, or more than MAX_CLASSES.
     """
+    from edgevit_deploy.model.edgevit import EdgeViT
+
     check_classes(num_classes)
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     spec = replace(find_variant(name), num_classes=num_classes, norm_eps=norm_eps, head_bias=head_bias)

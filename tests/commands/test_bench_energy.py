@@ -83,6 +83,14 @@ def test_no_counter_is_one_line_and_exit_code_3(
     assert "no counter of energy" in message
 
 
+def test_a_counter_that_stands_still_is_said_before_anything_is_timed(
+    no_gpu: None, fake_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expect_error: ErrorCheck
+) -> None:
+    monkeypatch.setattr(meters, "POWERCAP", Machine(root=tmp_path / "powercap").root)
+    monkeypatch.setattr("edgevit_deploy.measure.bench.read_subject", lambda *_: pytest.fail("a bundle was opened"))
+    assert "the counter stands still" in expect_error(3, "bench", fake_bundle, *QUICK, "--energy")
+
+
 def test_without_the_flag_nothing_is_read(
     fake_bundle: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

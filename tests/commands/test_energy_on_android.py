@@ -97,6 +97,15 @@ def test_the_flags_that_it_prints_are_flags(bundle: Path) -> None:
     assert set(printed) <= known
 
 
+def test_which_rails_to_add_up_is_left_to_the_user(bundle: Path) -> None:
+    """Some phones have rails that contain others: all of them would count twice."""
+    _, user = told(bundle, "rails", "litert")
+    command = shlex.split(user.splitlines()[-1])
+    assert command[2] == "energy"
+    assert "--rails" not in command
+    assert "--rails NAME,..." in user.splitlines()[-2]
+
+
 HOSTILE = ("x;reboot", "$(reboot)", "`reboot`", "a b", "a\nb", "../../etc/passwd", "/etc/passwd", "-x", "a'b", 'a"b', "a|b", "")
 
 

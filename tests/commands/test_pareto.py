@@ -52,6 +52,17 @@ def test_accuracies_that_their_pictures_do_not_tell_apart_decide_nothing(
     assert points_of(pareto(capfd, timing, many)["series"][0])["dear"]["standing"] == "front"
 
 
+def test_two_samples_of_one_folder_are_no_one_series(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    timing = bench(tmp_path / "b", {"one": 4.0, "two": 6.0}, {"one": "eno", "two": "owt"})
+    samples = [evaluation(tmp_path / f"s{seed}", {label: 400}, of=500, seed=seed) for seed, label in enumerate(("one", "two"))]
+    series = pareto(capfd, timing, *samples)["series"]
+    assert [list(points_of(each)) for each in series] == [["one"], ["two"]]
+    assert [each["pictures"] for each in series] == [f"500 pictures of val (01234567, seed {seed})" for seed in (0, 1)]
+    same = evaluation(tmp_path / "same", {"two": 400}, of=500, seed=0)
+    (together,) = pareto(capfd, timing, samples[0], same)["series"]
+    assert set(points_of(together)) == {"one", "two"}
+
+
 def test_published_accuracies_are_marked_and_keep_apart_from_measured_ones(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

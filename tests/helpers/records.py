@@ -47,7 +47,13 @@ def bench(folder: Path, latencies: dict[str, float], bundles: dict[str, str] | N
     return folder
 
 
-def evaluation(folder: Path, right: dict[str, int], of: int = 10_000, classes: tuple[str, ...] = ("cat", "dog")) -> Path:
+def evaluation(
+    folder: Path,
+    right: dict[str, int],
+    of: int = 10_000,
+    classes: tuple[str, ...] = ("cat", "dog"),
+    seed: int | None = None,
+) -> Path:
     """Write what `evaluate --output` writes for bundles of these labels; their hash is the label turned round."""
     rows = tuple(
         Evaluated(
@@ -61,7 +67,7 @@ def evaluation(folder: Path, right: dict[str, int], of: int = 10_000, classes: t
         )
         for label, count in right.items()
     )
-    data = DataRecord(name="val", digest="0123456789abcdef", pictures=of, used=of, broken=0, seed=None, classes=classes)
+    data = DataRecord(name="val", digest="0123456789abcdef", pictures=of, used=of, broken=0, seed=seed, classes=classes)
     whole = Evaluation(data=data, rows=rows, broken=(), passed_over=(), shards=1, kept_shards=0, other_shards=0)
     folder.mkdir()
     (folder / "evaluation.json").write_bytes(json_bytes(evaluate_document(whole)))

@@ -10,7 +10,7 @@ import pytest
 
 from edgevit_deploy.errors import MissingError, RunError
 from edgevit_deploy.measure.energy import meters
-from edgevit_deploy.measure.energy.host import ROUNDS, HostEnergy, measure_host_energy
+from edgevit_deploy.measure.energy.host import ROUNDS, HostEnergy, check_counting, measure_host_energy
 from edgevit_deploy.measure.energy.meters import Rapl, find_meters, find_nvml, find_rapl
 from tests.helpers.power_counters import WRAP_UJ, Machine, Runner
 
@@ -186,6 +186,12 @@ class TestARun:
         machine.idle_w = 0
         with pytest.raises(MissingError, match="stands still"):
             measured(machine, [Runner(machine=machine, label="a", run_s=0.020, extra_w=0)])
+
+    def test_counters_are_looked_at_twice(self, machine: Machine) -> None:
+        meter = rapl(machine)
+        check_counting([meter], machine.pass_time)
+        with pytest.raises(MissingError, match="stands still"):
+            check_counting([meter], lambda seconds: None)
 
     def test_two_meters_are_two_rows(self, machine: Machine) -> None:
         runner = Runner(machine=machine, label="a", run_s=0.020, extra_w=12)

@@ -103,6 +103,13 @@ def test_one_must_choose_among_rails(given: Scene, tmp_path: Path) -> None:
         read_trace(path, columns=Columns(rails=("VDD_CPUCL1",)))
 
 
+def test_all_rails_of_a_phone_are_listed(given: Scene, tmp_path: Path) -> None:
+    names = [f"S{number}M_VDD" for number in range(20)]
+    path = written(tmp_path / "t", trace_bytes(given, dict.fromkeys(names, 0.05)))
+    with pytest.raises(UsageError, match=f"20 rails: {', '.join(names)}; .*where none contains another, --rails all"):
+        read_trace(path)
+
+
 def test_the_table_of_the_trace_processor(given: Scene, tmp_path: Path) -> None:
     rows = []
     for name, share in SHARES.items():

@@ -124,7 +124,7 @@ def test_a_peer_without_timm_is_skipped_and_the_rest_is_made(
         ({"peer": "Swin-S"}, "--peer Swin-S: no such network; did you mean 'Swin-T'?"),
         ({"image_size": "dynamic"}, "friendliness looks at one shape"),
         ({"image_size": "65"}, "not a positive multiple of 32"),
-        ({"output": __file__}, "is not a folder"),
+        ({"output": __file__}, "is a file; name a folder"),
     ],
 )
 def test_what_cannot_be_asked(

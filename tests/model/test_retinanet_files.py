@@ -1,6 +1,7 @@
 """Checkpoints of RetinaNets as torchvision and mmdetection name them: read exactly, or refused with the reason."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,13 @@ import torch
 from torch import Tensor
 
 from edgevit_deploy.errors import UsageError
+from edgevit_deploy.model import dense
 from edgevit_deploy.model.checkpoint import read_checkpoint
 from edgevit_deploy.model.dense import DenseNetwork
 from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model
 from edgevit_deploy.model.peers import make_torchvision_importable
+from edgevit_deploy.model.variants import find_variant
+from edgevit_deploy.spec import HeadSpec
 from tests.helpers.detectors import CHANNELS, as_mmdet, as_torchvision, saved, tiny_detector
 from tests.helpers.small import tiny_network, tiny_weights
 
@@ -50,6 +54,27 @@ def test_mmdetection_names(tmp_path: Path) -> None:
     assert any("as in mmdetection 2 and 3, and not in the file" in note for note in loaded.notes)
     assert (loaded.spec.preprocess.fit, loaded.spec.preprocess.interpolation) == ("pad", "bilinear")
     same_outputs(loaded, network)
+
+
+@pytest.mark.parametrize("renamed", [as_torchvision, as_mmdet])
+def test_an_ablation_that_is_known_by_no_tensor_is_not_read_in_silence(
+    renamed: Callable[[DenseNetwork], State], tmp_path: Path
+) -> None:
+    backbone = replace(find_variant("edgevit_xxs_max"), num_classes=5).with_image_size((64, 64))
+    mmdet = renamed is as_mmdet
+    head = HeadSpec(
+        kind="retinanet",
+        pyramid_channels=CHANNELS,
+        head_channels=CHANNELS,
+        p7_rectified=not mmdet,
+        anchors="mmdet" if mmdet else "torchvision",
+    )
+    network = dense.build(dense.with_head(backbone, head, {})).requires_grad_(False)
+    path = saved(renamed(network), tmp_path / "a.pth")
+    assert any(note.startswith("read as edgevit_xxs; edgevit_xxs_center, ") for note in load(path).notes)
+    chosen = load_model(ModelOrigin(model="edgevit_xxs_max", weights=path, image_size=(64, 64), task="detect"))
+    assert chosen.spec.block == backbone.block
+    same_outputs(chosen, network)
 
 
 def test_a_backbone_that_still_has_its_classifier(tmp_path: Path) -> None:

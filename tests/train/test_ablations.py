@@ -1,6 +1,7 @@
 """`train --ablations`: one recipe for every network, each counted on the same pictures; what has ended is not trained again."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,10 @@ import torch
 
 from edgevit_deploy import load_model, train_ablations
 from edgevit_deploy.cli import run
+from edgevit_deploy.commands.train.ablations import study_lines
 from edgevit_deploy.data.image_folder import open_image_folder
 from edgevit_deploy.data.preprocess import normalise, read_pixels
-from edgevit_deploy.errors import UsageError
+from edgevit_deploy.errors import RunError, UsageError
 from edgevit_deploy.measure.trained_ablations import AblationStudy
 from edgevit_deploy.outside.text import json_bytes
 from edgevit_deploy.parity.statistics import paired_difference, wilson
@@ -22,14 +24,14 @@ from edgevit_deploy.train.records import Measured
 from tests.helpers.training import QUICK, Stopped, metrics, tokens
 
 ErrorCheck = Callable[..., str]
-BASE, LSA = "edgevit_xxs", "edgevit_xxs_lsa"
+BASE, LSA, CENTER = "edgevit_xxs", "edgevit_xxs_lsa", "edgevit_xxs_center"
 ONE_EPOCH = changed(QUICK, {"epochs": 1.0})
 
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if there were one ablation only."""
-    monkeypatch.setattr("edgevit_deploy.measure.trained_ablations.ABLATIONS", (LSA,))
+    """As if there were two ablations only; the second is told from the published network by metadata alone."""
+    monkeypatch.setattr("edgevit_deploy.measure.trained_ablations.ABLATIONS", (LSA, CENTER))
 
 
 def right(weights: Path, pictures: Path) -> np.ndarray:
@@ -54,7 +56,7 @@ def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> AblationStudy
             raise Stopped
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("edgevit_deploy.measure.trained_ablations.ABLATIONS", (LSA,))
+        monkeypatch.setattr("edgevit_deploy.measure.trained_ablations.ABLATIONS", (LSA, CENTER))
         with pytest.raises(Stopped):
             train_ablations(data, recipe=ONE_EPOCH, output=folder, processes=1, checkpoint_every=2, on_epoch=stop)
         first = (folder / BASE / "best.safetensors").read_bytes()
@@ -64,7 +66,7 @@ def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> AblationStudy
 
 
 def test_each_is_trained_alike_and_counted_on_the_same_pictures(study: AblationStudy, data: Path) -> None:
-    assert [each.facts.variant for each in study.networks] == [BASE, LSA]
+    assert [each.facts.variant for each in study.networks] == [BASE, LSA, CENTER]
     decided = {each.facts.variant: right(each.weights, data / "val") for each in study.networks}
     for each in study.networks:
         own, base = decided[each.facts.variant], decided[BASE]
@@ -98,6 +100,24 @@ def test_what_has_ended_is_not_trained_again(study: AblationStudy, data: Path, m
         train_ablations(data, recipe=QUICK, output=study.folder, processes=1, resume=True)
 
 
+def test_weights_that_do_not_run_are_said(study: AblationStudy, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise RunError("the runtime says no")
+
+    shutil.rmtree(study.folder / "shards")
+    monkeypatch.setattr("edgevit_deploy.measure.accuracy.shards.open_subject", refuse)
+    with pytest.raises(RunError, match=r"edgevit_xxs/best.safetensors cannot be counted: the runtime says no"):
+        train_ablations(data, recipe=ONE_EPOCH, output=study.folder, processes=1, checkpoint_every=2, resume=True)
+    assert not (study.folder / "shards").exists()
+
+
+def test_a_choice_by_the_same_pictures_is_said_where_there_was_one(study: AblationStudy) -> None:
+    assert [each.evaluations for each in study.networks] == [1] * len(study.networks)
+    assert not any("best of" in line for line in study_lines(study))
+    chosen = replace(study, networks=(replace(study.networks[0], evaluations=3), *study.networks[1:]))
+    assert any("the best of up to 3 evaluations on these same pictures" in line for line in study_lines(chosen))
+
+
 def test_a_run_that_is_there_is_not_trained_over(data: Path, tmp_path: Path) -> None:
     """It is refused before the first network is trained, though the run is the second one's."""
     (tmp_path / LSA).mkdir()
@@ -113,14 +133,14 @@ def test_the_command_says_what_was_found(study: AblationStudy, data: Path, capfd
     assert run(given) == 0
     captured = capfd.readouterr()
     document = json.loads(captured.out)
-    assert [entry["variant"] for entry in document["networks"]] == [BASE, LSA]
+    assert [entry["variant"] for entry in document["networks"]] == [BASE, LSA, CENTER]
     lsa = document["networks"][1]
     assert lsa["difference_interval"][0] <= lsa["difference"] <= lsa["difference_interval"][1]
     assert "neither confirm nor refute" in captured.err
     page = (study.folder / "ablations.md").read_text()
     assert "LSA for LA" in page
     assert "neither confirm nor refute" in page
-    assert (study.folder / "ablations.svg").read_text().count("<circle") == 2
+    assert (study.folder / "ablations.svg").read_text().count("<circle") == 3
     assert (study.folder / "ablations.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((study.folder / "ablations.json").read_text()) == document
     assert (study.folder / LSA / "training.svg").is_file()

@@ -85,4 +85,5 @@ adb shell "cd $there && $apart" > "$output/log.txt" 2>&1
 sleep 5
 adb shell "kill -INT ${tracer//[^0-9]/}; sleep 2"
 adb pull /data/misc/perfetto-traces/edgevit.pftrace "$output/edgevit.pftrace"
-echo "python convert.py energy ${output@Q}/edgevit.pftrace --bundle ${bundle@Q} --runs $regions --per-region $per_region --rails all --output ${output@Q}"
+echo "it lists the rails; say by --rails NAME,... which to add up, since some may hold others (docs/platforms/energy.md):"
+echo "python convert.py energy ${output@Q}/edgevit.pftrace --bundle ${bundle@Q} --runs $regions --per-region $per_region --output ${output@Q}"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from edgevit_deploy.commands.bench.files import check_folder, write_files
+from edgevit_deploy.commands.bench.files import write_files
 from edgevit_deploy.commands.bench.view import document, print_run
 from edgevit_deploy.commands.console import print_json, progress, say
 from edgevit_deploy.commands.fleet import FleetFlags
+from edgevit_deploy.commands.pages import check_folder
 from edgevit_deploy.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ def bench_bundles(
         threads=threads, runs=runs, regime=regime, protocol=protocol, seed=seed, cores_here=fleet_flags.on is None
     )
     check_bundles(bundles)
-    if output is not None:
-        check_folder(output, bundles)
+    check_folder(output)
     with _bench_where(fleet_flags, energy=energy) as bench:
         run = bench(
             bundles,

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 FACT_COLUMNS = ("network", "replaced", "depths", "million MACs", "million parameters")
 COLUMNS = (*FACT_COLUMNS, "median ms (95 %)", "x {variant} (95 %)", "ms a GMAC", "verdict")
 WORDS = (
-    "ablations: a network for each row of the paper's table 4, as deep as costs what the published one does at 224x224. {terms}. "
-    "Random weights, converted as the bundle was. MACs: counted by PyTorch at this image size; the paper calls them FLOPs."
+    "ablations: networks after the idea of the paper's table 4, not the paper's own, each as deep as costs what the published "
+    "one does at 224x224. {terms}. Random weights, converted as the bundle was. MACs: counted by PyTorch at this image size; the "
+    "paper calls them FLOPs."
 )
 
 

@@ -1,14 +1,11 @@
 """What `convert.py bench --output` writes: a page, the JSON document, and a plot; all of them, or nothing."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgevit_deploy.commands.bench.plot import svg_plot
 from edgevit_deploy.commands.bench.view import document, explanation, setting, tables
 from edgevit_deploy.commands.pages import markdown_text, write_together
-from edgevit_deploy.errors import UsageError
-from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.outside.text import json_bytes
 
 if TYPE_CHECKING:
@@ -16,19 +13,6 @@ if TYPE_CHECKING:
     from edgevit_deploy.measure.result import Benchmark
 
 PAGE_NAME, PLOT_NAME = "bench.md", "bench.svg"
-
-
-def check_folder(output: Path, bundles: Sequence[Path]) -> None:
-    """Refuse a folder for the files before anything is timed.
-
-    Raises:
-        UsageError: it lies in a bundle, which would then no longer verify, or it is a file.
-    """
-    for bundle in bundles:
-        if real_path(output).is_relative_to(real_path(bundle)):
-            raise UsageError(f"--output {output} lies in the bundle {bundle}, which would then no longer verify; put it beside")
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"--output {output} is a file; name a folder")
 
 
 def write_files(run: "BenchRun", benchmark: "Benchmark", command: str, output: Path) -> None:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from edgevit_deploy.commands.console import print_json, progress, say
 from edgevit_deploy.commands.energy.plot import draw
 from edgevit_deploy.commands.energy.view import Ran, Top1, document, lines, print_energy, summary, table
-from edgevit_deploy.commands.pages import markdown_text, write_together
+from edgevit_deploy.commands.pages import check_folder, markdown_text, write_together
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.text import json_bytes
 from edgevit_deploy.spec import PROGRAM, task_of
@@ -111,8 +111,7 @@ def energy(
     """
     from edgevit_deploy import api
 
-    if output is not None and output.exists() and not output.is_dir():
-        raise UsageError(f"--output {output} is a file; name a folder")
+    check_folder(output)
     identity, top1 = _what_ran(bundle, accuracy)
     called = name or (bundle.name if bundle is not None else trace.stem)
     reading = api.energy(

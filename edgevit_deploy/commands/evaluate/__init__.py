@@ -16,6 +16,7 @@ from edgevit_deploy.commands.evaluate.segmentation import document as document_o
 from edgevit_deploy.commands.evaluate.segmentation import gives_pixels_classes, print_segmentation, refuse_other_flags
 from edgevit_deploy.commands.evaluate.view import document, print_evaluation
 from edgevit_deploy.commands.fleet import FleetFlags
+from edgevit_deploy.commands.pages import check_folder
 from edgevit_deploy.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def evaluate_bundles(
     from edgevit_deploy.measure.accuracy.record import check_recordable, record_in_bundles
 
     fleet_flags.check()
+    check_folder(output)
     if gives_pixels_classes(bundles):
         refuse_other_flags(
             min_agreement=min_agreement is not None,

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from edgevit_deploy.commands.console import print_json, progress, say
 from edgevit_deploy.commands.flags import ModelFlags
 from edgevit_deploy.commands.friendliness.view import Matrix, document, markdown, print_matrix
-from edgevit_deploy.commands.pages import write_together
+from edgevit_deploy.commands.pages import check_folder, write_together
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.host import THIS_HOST, check_target
 from edgevit_deploy.outside.text import json_bytes
@@ -46,8 +46,7 @@ def friendliness(
     from edgevit_deploy.model.peers import check_peer
 
     chosen = _read_targets(targets)
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"--output {output} is not a folder; give a folder for {MARKDOWN_NAME} and {JSON_NAME}")
+    check_folder(output)
     request = FileRequest(image_size=image_size)
     if against is not None and peer not in (None, NO_PEER):
         raise UsageError("--peer is no ablation; drop it, or --against ablations")

@@ -31,21 +31,19 @@ def pareto(
         output: Folder for pareto.md, pareto.json, pareto.svg and pareto.png.
         json: Print one JSON document on stdout and nothing else there.
     """
-    from edgevit_deploy.commands.bench.files import check_folder
-    from edgevit_deploy.commands.pages import write_together
+    from edgevit_deploy.commands.pages import check_folder, write_together
     from edgevit_deploy.commands.pareto import view
     from edgevit_deploy.commands.pareto.plot import draw
     from edgevit_deploy.measure.pareto.assemble import StandsFor, assemble
     from edgevit_deploy.measure.pareto.figures import UNITS
     from edgevit_deploy.measure.pareto.front import judge
     from edgevit_deploy.measure.pareto.published import published_latencies
-    from edgevit_deploy.measure.pareto.records import is_bundle, read_records
+    from edgevit_deploy.measure.pareto.records import read_records
     from edgevit_deploy.outside.text import json_bytes
 
     if published and x != "latency":
         raise UsageError(f"--published: of others only latencies are known here, not {x}; drop --published or --x {x}")
-    if output is not None:
-        check_folder(output, [place for place in results if is_bundle(place)])
+    check_folder(output)
     rules = [StandsFor.read(text) for text in stands_for]
     records = [record for place in results for record in read_records(place)]
     found = assemble(records, x, rules)

@@ -36,6 +36,7 @@ def report_bundles(
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy.bundle.folder import open_bundle, read_labels
+    from edgevit_deploy.bundle.place import check_outside_bundles
     from edgevit_deploy.commands.report.page import Subject, render, write_page
     from edgevit_deploy.measure.accuracy.record import read_record
     from edgevit_deploy.measure.saved import read_bench
@@ -43,7 +44,7 @@ def report_bundles(
 
     folders = [real_path(bundle) for bundle in bundles]
     path = output or folders[0].parent / REPORT_NAME
-    _check_outside(path, folders)
+    check_outside_bundles(path)
     labels = short_labels(folders)
     manifests = [open_bundle(bundle) for bundle in bundles]
     saved = read_bench(bench) if bench else None
@@ -96,14 +97,6 @@ def _look_again(
         if any(each.why for each in seen):
             say(f"{label}: {said[label]}")
     return {label: (seen, said[label]) for label, seen in looks.items()}
-
-
-def _check_outside(path: Path, folders: Sequence[Path]) -> None:
-    for folder in folders:
-        if real_path(path).is_relative_to(folder):
-            raise UsageError(
-                f"--output {path} lies inside the bundle {folder.name}, which would then no longer verify; put it beside"
-            )
 
 
 def short_labels(folders: Sequence[Path]) -> list[str]:

@@ -6,6 +6,7 @@ from cyclopts import Parameter
 
 from edgevit_deploy.commands.console import print_json, progress
 from edgevit_deploy.commands.flags import PreprocessFlags
+from edgevit_deploy.commands.pages import check_folder
 from edgevit_deploy.commands.train.flags import RecipeFlags, TrainFlags, choices, rounding_of
 from edgevit_deploy.commands.train.segmentation import train_on_masks
 
@@ -36,6 +37,7 @@ def train(
     from edgevit_deploy.train.world import SaidElsewhereError, launched
     from edgevit_deploy.workbench.results import silent
 
+    check_folder(flags.output)
     if flags.task == "segment":
         return train_on_masks(flags, preprocess_flags.choice(), choices(recipe_flags))
     if flags.ablations:

@@ -90,8 +90,7 @@ def study_lines(study: "AblationStudy") -> list[str]:
         f"{ABBREVIATIONS}. The depths cost what the published network does at 224x224; MACs here are of {side}x{side}.",
         "Intervals are of the pictures: top-1 by Wilson, the difference picture by picture. Another seed moves top-1 too, and no "
         "interval here holds that.",
-        "What is counted of each network is the best of its evaluations on these same pictures, so every top-1 is a little too "
-        "good; no interval or p value knows of that choice.",
+        *_words_on_the_choice(study),
         f"{len(study.classes)} classes at {side}x{side} show which network learns faster by this recipe. What the paper says is "
         "of ImageNet's thousand classes; a few small classes, ten grey ones say, neither confirm nor refute it.",
         *(f"{each.facts.variant}: {note}" for each in study.networks for note in each.notes),
@@ -101,6 +100,16 @@ def study_lines(study: "AblationStudy") -> list[str]:
             if each.broken
         ),
     ]
+
+
+def _words_on_the_choice(study: "AblationStudy") -> Iterator[str]:
+    """Say that the weights were chosen by the pictures they are counted on, where there was anything to choose from."""
+    most = max(each.evaluations for each in study.networks)
+    if most > 1:
+        yield (
+            f"What is counted of each network is the best of up to {most} evaluations on these same pictures, so every top-1 is "
+            "a little too good; no interval or p value knows of that choice."
+        )
 
 
 def study_document(study: "AblationStudy") -> dict[str, object]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgevit_deploy.bundle.place import check_outside_bundles
 from edgevit_deploy.data.counting import now_and_then
 from edgevit_deploy.data.image_folder import ImageFolder, open_image_folder
 from edgevit_deploy.data.pictures import PassedOver, named
@@ -101,7 +102,7 @@ def evaluate(
     folder = open_image_folder(data, classes=field.classes)
     if strict and folder.passed_over:
         raise UsageError(f"--strict: {len(folder.passed_over)} files of {data} passed over: {named(folder.passed_over)}")
-    _check_output(output, [*bundles, data])
+    _check_output(output, data)
     positions = np.arange(len(folder)) if sample.limit is None else folder.sample(sample.limit, sample.seed)
     digest = folder.digest()
     with _kept(output) as store:
@@ -172,13 +173,13 @@ def check_run(weights: Path | None, sample: Sample, way: Way, *, cores_here: boo
         check_threads(way.threads)
 
 
-def _check_output(output: Path | None, taken: Sequence[Path]) -> None:
+def _check_output(output: Path | None, data: Path) -> None:
     """Refuse a folder within what is read: a bundle would no longer verify, and pictures would have one class more."""
     if output is None:
         return
-    for folder in taken:
-        if real_path(output).is_relative_to(real_path(folder)):
-            raise UsageError(f"--output {output} lies in {folder}; put it beside")
+    check_outside_bundles(output)
+    if real_path(output).is_relative_to(real_path(data)):
+        raise UsageError(f"--output {output} lies in {data}; put it beside")
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output {output} is a file; name a folder")
 

@@ -22,6 +22,9 @@ ROUNDS = 6
 SETTLE_S = 0.5
 """Before doing nothing is measured: threads of a runtime still wait busily for a while."""
 
+LOOK_S = 0.5
+"""Between two looks at a counter that may stand still; the slowest, of some GPUs, advances ten times a second."""
+
 WARM_UP_CALLS = 5
 NOISY_IDLE = 0.05
 """By how much of the mean power idle may change during a run before that is said."""
@@ -167,6 +170,21 @@ class _Watch:
         ]
 
 
+def check_counting(meters: Sequence[Meter], sleep: Callable[[float], None] = time.sleep) -> None:
+    """Refuse counters that stand still, as a virtual machine's do, before anything is converted or timed.
+
+    Raises:
+        MissingError: one has not advanced.
+        RunError: one can no longer be read.
+    """
+    if not meters:
+        return
+    before = [meter.read_j() for meter in meters]
+    sleep(LOOK_S)
+    for meter, first in zip(meters, before, strict=True):
+        _check_advanced(meter, meter.read_j() - first)
+
+
 def measure_host_energy(
     candidates: Sequence[Candidate],
     meters: Sequence[Meter],
@@ -233,6 +251,10 @@ def _idle(watch: _Watch, window_s: float, sleep: Callable[[float], None], step: 
     sleep(window_s)
     idle = watch.stop(0)
     for meter, window in zip(watch.meters, idle, strict=True):
-        if window.joules <= 0:
-            raise MissingError(f"{meter.name}: the counter stands still, so it counts nothing here; drop --energy")
+        _check_advanced(meter, window.joules)
     return idle
+
+
+def _check_advanced(meter: Meter, joules: float) -> None:
+    if joules <= 0:
+        raise MissingError(f"{meter.name}: the counter stands still, so it counts nothing here; drop --energy")

@@ -18,7 +18,8 @@ MONSOON_HZ = 5000.0
 MONSOON_CLOCK = 0.005
 """Share by which a Monsoon API file's own times may differ from its number of samples at the nominal rate."""
 
-SHOWN_RAILS = 12
+SHOWN_RAILS = 40
+"""Twice as many as a phone has: whoever is to choose must see them all."""
 
 
 def read_trace(path: Path, format: Format = "auto", columns: Columns = NOTHING_SAID) -> Trace:  # noqa: A002 - the flag's name
@@ -221,7 +222,8 @@ def _of_rails(rails: Rails, said: Said, path: Path) -> Trace:
     if not asked:
         shown = ", ".join(names[:SHOWN_RAILS]) + (", ..." if len(names) > SHOWN_RAILS else "")
         raise UsageError(
-            f"{path} has {len(rails)} rails: {shown}; add up those of the chip with --rails NAME,..., or --rails all"
+            f"{path} has {len(rails)} rails: {shown}; add up those of the chip with --rails NAME,..., or, where none contains "
+            "another, --rails all"
         )
     for name in asked:
         if name not in rails:

@@ -162,11 +162,15 @@ def _top1(subject: Subject, network: str, accuracies: Sequence[AccuracyRecord]) 
 
 
 def _pictures_of(record: AccuracyRecord) -> str:
-    """Say which pictures: ImageNet's, where there are its thousand classes under their names, else by the folder and its hash."""
+    """Say which pictures: ImageNet's, where there are its thousand classes under their names, else by the folder and its hash.
+
+    Of a sample also by its seed: another one draws other pictures of the same folder.
+    """
     classes = record.data.classes
     if len(classes) == IMAGENET_CLASSES and all(map(WORDNET.fullmatch, classes)):
         return IMAGENET
-    return f"{record.data.used} pictures of {record.data.name} ({record.data.digest[:8]})"
+    sample = "" if record.data.seed is None else f", seed {record.data.seed}"
+    return f"{record.data.used} pictures of {record.data.name} ({record.data.digest[:8]}{sample})"
 
 
 def _cost(subject: Subject, cost: Cost, network: str) -> Figure | None:
