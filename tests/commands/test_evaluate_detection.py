@@ -219,6 +219,23 @@ def test_what_cannot_be_is_refused(case: str, fake_target: None, expect_error: A
     assert message in expect_error(2, "evaluate", bundle(), *given, "--data", pictures())
 
 
+def test_output_that_cannot_be_is_refused_before_any_work(
+    fake_target: None, expect_error: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A document in a bundle would break it, and in a folder's place nothing could be written in the end."""
+    monkeypatch.setattr("edgevit_deploy.api.evaluate_detection", lambda *_, **__: pytest.fail("ran before it was refused"))
+    annotations, file = tmp_path / "evaluation.json", tmp_path / "file"
+    for path in (annotations, file):
+        path.write_bytes((pictures() / "annotations.json").read_bytes())
+    for place in (bundle(), bundle() / "new", pictures(), pictures() / "new"):
+        said = expect_error(2, "evaluate", bundle(), "--data", pictures(), "--output", place)
+        assert "put it beside" in said
+        assert not (place / "evaluation.json").exists()
+    assert "is a file; name a folder" in expect_error(2, "evaluate", bundle(), "--data", pictures(), "--output", file)
+    said = expect_error(2, "evaluate", bundle(), "--data", annotations, "--output", tmp_path)
+    assert "evaluation.json there is what is read; name another folder" in said
+
+
 def test_other_weights_and_other_names_are_refused(fake_target: None, expect_error: Any, tmp_path: Path) -> None:
     from tests.helpers.detectors import as_torchvision, saved, tiny_detector
 

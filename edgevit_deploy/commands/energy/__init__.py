@@ -110,9 +110,10 @@ def energy(
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy import api
+    from edgevit_deploy.commands.bench.files import check_folder
 
-    if output is not None and output.exists() and not output.is_dir():
-        raise UsageError(f"--output {output} is a file; name a folder")
+    if output is not None:
+        check_folder(output, [] if bundle is None else [bundle])
     identity, top1 = _what_ran(bundle, accuracy)
     called = name or (bundle.name if bundle is not None else trace.stem)
     reading = api.energy(

@@ -73,6 +73,7 @@ def evaluate_bundles(
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy import api
+    from edgevit_deploy.measure.accuracy import check_output
     from edgevit_deploy.measure.accuracy.record import check_recordable, record_in_bundles
 
     fleet_flags.check()
@@ -106,6 +107,7 @@ def evaluate_bundles(
     if detect(bundles):
         refuse_flags(min_agreement=min_agreement is not None, record=record, on=fleet_flags.on is not None)
         refuse_checkpoint_preprocess(preprocess)
+        check_output(output, [*bundles, data])
         found = api.evaluate_detection(
             *bundles,
             data=data,
