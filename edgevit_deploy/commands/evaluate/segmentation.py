@@ -70,6 +70,9 @@ def _lines(evaluation: "SegmentationEvaluation") -> list[str]:
         for row in evaluation.rows
         if row.not_finite
     ]
+    lines += [evaluation.absent] if evaluation.absent else []
+    if sum(row.kind == "network" for row in evaluation.rows) > 1:
+        lines += [f"{row.label}: compared with {row.network}" for row in evaluation.rows if row.pairing]
     if not any(row.kind == "network" for row in evaluation.rows):
         lines.append("mIoU alone; --weights FILE adds the network and compares each bundle with it, pixel by pixel")
     if evaluation.judged < FEW_PICTURES:
@@ -81,7 +84,13 @@ def _lines(evaluation: "SegmentationEvaluation") -> list[str]:
 
 def document(evaluation: "SegmentationEvaluation") -> dict[str, Any]:
     """Return the whole evaluation as the one JSON document."""
-    return {"task": "segment", **msgspec.to_builtins(evaluation), "judged": evaluation.judged, "ok": evaluation.ok}
+    return {
+        "task": "segment",
+        **msgspec.to_builtins(evaluation),
+        "judged": evaluation.judged,
+        "absent": evaluation.absent,
+        "ok": evaluation.ok,
+    }
 
 
 def _text(estimate: "Estimate | None") -> str:
