@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from edgevit_deploy.commands.console import print_json, progress, say
-from edgevit_deploy.commands.evaluate.detection import detect, refuse_flags, report_detection
+from edgevit_deploy.commands.evaluate.detection import detect, report_detection
 from edgevit_deploy.commands.evaluate.files import DOCUMENT_NAME, PAGE_NAME, write_files
+from edgevit_deploy.commands.evaluate.flags import refuse_checkpoint_preprocess, refuse_given
 from edgevit_deploy.commands.evaluate.segmentation import document as document_of
-from edgevit_deploy.commands.evaluate.segmentation import gives_pixels_classes, print_segmentation, refuse_other_flags
+from edgevit_deploy.commands.evaluate.segmentation import gives_pixels_classes, print_segmentation
 from edgevit_deploy.commands.evaluate.view import document, print_evaluation
 from edgevit_deploy.commands.fleet import FleetFlags
-from edgevit_deploy.errors import MissingError, UsageError
+from edgevit_deploy.errors import MissingError
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.accuracy import RunShards, Shard, ShardLogits
@@ -78,13 +79,16 @@ def evaluate_bundles(
 
     fleet_flags.check()
     if gives_pixels_classes(bundles):
-        refuse_other_flags(
-            min_agreement=min_agreement is not None,
-            max_drop=max_drop is not None,
-            output=output is not None,
-            workers=workers != 0,
-            record=record,
-            on=fleet_flags.on is not None,
+        refuse_given(
+            {
+                "min_agreement": min_agreement is not None,
+                "max_drop": max_drop is not None,
+                "output": output is not None,
+                "workers": workers != 0,
+                "record": record,
+                "on": fleet_flags.on is not None,
+            },
+            "is for bundles that classify pictures, and these give each pixel a class",
         )
         refuse_checkpoint_preprocess(preprocess)
         segmentation = api.evaluate_segmentation(
@@ -105,7 +109,10 @@ def evaluate_bundles(
             print_json(document_of(segmentation))
         return _exit_code([row.status for row in segmentation.rows])
     if detect(bundles):
-        refuse_flags(min_agreement=min_agreement is not None, record=record, on=fleet_flags.on is not None)
+        refuse_given(
+            {"min_agreement": min_agreement is not None, "record": record, "on": fleet_flags.on is not None},
+            "is not for detectors",
+        )
         refuse_checkpoint_preprocess(preprocess)
         check_output(output, [*bundles, data])
         found = api.evaluate_detection(
@@ -157,19 +164,6 @@ def evaluate_bundles(
     if not all(gate.ok for row in evaluation.rows for gate in row.gates):
         return 1
     return _exit_code([row.status for row in evaluation.rows]) or (0 if evaluation.ok else 1)
-
-
-def refuse_checkpoint_preprocess(preprocess: str | None) -> None:
-    """Refuse what is not done for pixels and boxes: there the network's pictures are prepared as each bundle prepares its own.
-
-    Raises:
-        UsageError: the checkpoint's preprocessing is asked for.
-    """
-    if preprocess == "checkpoint":
-        raise UsageError(
-            "--preprocess checkpoint is for bundles that classify pictures: the network of these gets them as each bundle "
-            "prepares its own; drop it"
-        )
 
 
 def _exit_code(statuses: Sequence[str]) -> int:

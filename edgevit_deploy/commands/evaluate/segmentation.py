@@ -9,7 +9,6 @@ from rich.text import Text
 
 from edgevit_deploy.commands.console import print_table, say, status
 from edgevit_deploy.commands.pictures import say_passed_over
-from edgevit_deploy.errors import UsageError
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.segmentation.result import Estimate, SegmentationEvaluation, SegmentationRow
@@ -28,17 +27,6 @@ def gives_pixels_classes(bundles: Sequence[Path]) -> bool:
     from edgevit_deploy.bundle.manifest import read_manifest
 
     return bool(bundles) and read_manifest(bundles[0]).conversion.returns == "class_maps"
-
-
-def refuse_other_flags(**said: bool) -> None:
-    """Refuse what only the evaluation of classifiers has, whatever value it was given.
-
-    Raises:
-        UsageError: naming the first such flag.
-    """
-    if name := next((name for name, there in said.items() if there), None):
-        flag = f"--{name.replace('_', '-')}"
-        raise UsageError(f"{flag} is for bundles that classify pictures, and these give each pixel a class; drop it")
 
 
 def print_segmentation(evaluation: "SegmentationEvaluation") -> None:
