@@ -153,7 +153,7 @@ def absent(pixels: Sequence[int], names: Sequence[str], masks: str = "mask", sho
     missing = [repr(name) for name, count in zip(names, pixels, strict=True) if not count]
     if not missing:
         return ""
-    more = f" and {len(missing) - shown} others" if len(missing) > shown else ""
+    more = f" and {len(missing) - shown} more" if len(missing) > shown else ""
     return (
         f"no {masks} has the class{'es' * (len(missing) > 1)} {', '.join(missing[:shown])}{more}; {IGNORED} is for pixels of none"
     )

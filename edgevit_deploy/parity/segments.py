@@ -144,10 +144,11 @@ def interval_of(statistic: Statistic, pictures: int) -> NDArray[np.float64]:
     samples are the ends (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). The seed is fixed.
     """
     drawn = np.concatenate([statistic(weights) for weights in _resamples(pictures)])
-    with np.errstate(invalid="ignore"):
-        return (
-            np.nanpercentile(drawn, [2.5, 97.5], axis=0) if np.isfinite(drawn).any() else np.full((2, *drawn.shape[1:]), np.nan)
-        )
+    columns = drawn.reshape(len(drawn), -1)
+    ends, there = np.full((2, columns.shape[1]), np.nan), np.isfinite(columns).any(axis=0)
+    if there.any():
+        ends[:, there] = np.nanpercentile(columns[:, there], [2.5, 97.5], axis=0)
+    return ends.reshape(2, *drawn.shape[1:])
 
 
 def _resamples(pictures: int) -> Iterator[Weights]:

@@ -5,6 +5,7 @@ does then finds all of it, and one that does not loses some.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from edgevit_deploy.model.loading import ModelOrigin, load_model
 from edgevit_deploy.session import Array
 from edgevit_deploy.spec import output_specs
 from edgevit_deploy.spec.detection import decoding_of
+from tests.helpers.bundles import edit_manifest
 from tests.helpers.detectors import detector_weights
 from tests.helpers.fakes import FakeSession, register_fake
 from tests.helpers.shared import made_once
@@ -171,6 +173,23 @@ def test_a_wrong_file_loses_average_precision(
     assert drop["interval"][0] <= drop["value"] <= drop["interval"][1]
     assert "is above --max-drop 0.05" in said
     assert document["ok"] is False
+
+
+def test_the_network_is_decoded_as_the_bundle_it_is_compared_with(fake_target: None, capfd: Capture, tmp_path: Path) -> None:
+    """A bundle that keeps one box of a picture has lost that of another, and nothing against its network decoded alike."""
+    few = Path(shutil.copytree(bundle(), tmp_path / "few"))
+    edit_manifest(few, lambda document: document["decoding"].update(most=1))
+    flags = ("--data", many(), "--weights", detector_weights(), "--max-drop", "0.01")
+    network, row = evaluate(capfd, few, *flags)[0]["rows"]
+    assert network["boxes"] == row["boxes"] == len(SIZES) * 6
+    assert row["drop"]["value"] == pytest.approx(0, abs=1e-3)
+    assert network["figures"]["ap"] < 0.9, "one box a picture is not all"
+    document, _ = evaluate(capfd, few, bundle(), *flags)
+    assert [each["label"] for each in document["rows"][:2]] == ["network 1", "network 2"]
+    first, second = document["rows"][2:]
+    assert first["figures"]["ap"] < second["figures"]["ap"]
+    for each in (first, second):
+        assert each["drop"]["value"] == pytest.approx(0, abs=1e-3)
 
 
 def test_without_weights_there_is_one_row_and_a_sample_is_seeded(fake_target: None) -> None:
