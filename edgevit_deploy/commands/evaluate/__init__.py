@@ -61,11 +61,13 @@ def evaluate_bundles(
         min_agreement: Exit code 1 unless the lower end of the 95 % interval of the agreement with the network reaches this share.
         max_drop: Exit code 1 unless the upper end of the 95 % interval of the loss of top-1 (of detectors, of average precision)
             is at most this share.
-        output: Folder for evaluation.json, evaluation.html, and finished shards: the same command goes on where it was.
+        output: Folder for evaluation.json, evaluation.html, and finished shards: the same command goes on where it was. Of
+            detectors for evaluation.json alone.
         preprocess: How the network's pictures are prepared: as its checkpoint says (a bundle's way where it does not), or as
             each bundle prepares its own, which is always done for --task segment and detect. [default: checkpoint]
         reference: Arithmetic of the network.
-        batch: Pictures a run of the network and of bundles whose batch is free. [default: 32 and the smallest]
+        batch: Pictures a run of the network and of bundles whose batch is free. [default: 32 (of detectors 8, of
+            segmenters 1) and the smallest]
         threads: Threads of each runtime and of PyTorch. [default: their own]
         workers: Processes that decode pictures; 0 decodes in this one.
         record: Put the result into each bundle, as evaluation.json; `report` shows it.
