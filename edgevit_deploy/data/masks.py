@@ -8,6 +8,7 @@ Whole numbers are never mixed.
 """
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,11 +53,44 @@ class MaskFolder:
         return len(self.images)
 
     def digest(self) -> str:
-        """Return a SHA-256 over names and sizes of all files; contents are not read."""
+        """Return a SHA-256 over names and sizes of all files; contents are not read.
+
+        Raises:
+            UsageError: a file is gone, or a link leads nowhere.
+        """
         state = hashlib.sha256()
         for file in (*self.images, *self.masks):
-            state.update(f"{file}\0{(self.root / file).stat().st_size}\n".encode("utf-8", "surrogateescape"))
+            try:
+                size = (self.root / file).stat().st_size
+            except OSError as error:
+                raise UsageError(
+                    f"{self.root / file}: cannot be read ({error.strerror}); put it back, or remove it with its partner"
+                ) from error
+            state.update(f"{file}\0{size}\n".encode("utf-8", "surrogateescape"))
         return state.hexdigest()
+
+    def why_not(self, error: UsageError, position: int) -> str:
+        """Return what is wrong with a pair, without the path of either and without what to do about it."""
+        mask, picture = self.root / self.masks[position], self.root / self.images[position]
+        return str(error).removeprefix(f"{mask}: ").removeprefix(f"{picture}: ").partition(";")[0]
+
+    def check_labelled(self, positions: Iterable[int], classes: int) -> None:
+        """Look for a mask with a class; the first one mostly has some. Masks that cannot be used are told of where they are read.
+
+        Raises:
+            UsageError: masks can be used, and no pixel of any has a class.
+        """
+        usable = 0
+        for position in positions:
+            try:
+                mask = _whole_mask(self.root / self.masks[position], self.root / self.images[position], classes)
+            except UsageError:
+                continue
+            if any(mask.histogram()[:IGNORED]):
+                return
+            usable += 1
+        if usable:
+            raise UsageError(nothing_to_judge(self.root))
 
     def sample(self, count: int, seed: int) -> NDArray[np.int64]:
         """Return the positions of a seeded sample, sorted."""
@@ -99,6 +133,29 @@ def open_mask_folder(root: Path, flag: str = "--data") -> MaskFolder:
         images=tuple(images[name] for name in sorted(images)),
         masks=tuple(masks[name] for name in sorted(images)),
         passed_over=(*hidden, *hidden_masks, *alone),
+    )
+
+
+def nothing_to_judge(root: Path) -> str:
+    """Return what is said of masks without any class."""
+    return f"{root}: no pixel that is judged has a class; {IGNORED} is for pixels of none, so number the classes from 0"
+
+
+def absent(pixels: Sequence[int], names: Sequence[str], masks: str = "mask", shown: int = 5) -> str:
+    """Say which classes no mask has; nothing where each is somewhere.
+
+    Args:
+        pixels: of each class.
+        names: of the classes.
+        masks: which masks, in the singular.
+        shown: how many names at most.
+    """
+    missing = [repr(name) for name, count in zip(names, pixels, strict=True) if not count]
+    if not missing:
+        return ""
+    more = f" and {len(missing) - shown} more" if len(missing) > shown else ""
+    return (
+        f"no {masks} has the class{'es' * (len(missing) > 1)} {', '.join(missing[:shown])}{more}; {IGNORED} is for pixels of none"
     )
 
 

@@ -234,6 +234,7 @@ def _shards(name: str, weights: Path, val: Share, digest: str) -> Iterator[Shard
         image_size=loaded.spec.image_size,
         preprocess=loaded.spec.preprocess,
         batch=NETWORK_BATCH,
+        model=loaded.record.variant,
     )
     positions = val.positions.tolist()
     for start in range(0, len(positions), PICTURES):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,9 @@ class PixelCounts:
     not_finite: int = 0
     _rows: list[tuple[Pixels, Pixels, Pixels, int, int]] = field(default_factory=list)
 
-    def add(self, said: NDArray[np.int64], mask: NDArray[np.uint8], other: NDArray[np.int64] | None = None) -> None:
+    def add(
+        self, said: NDArray[np.signedinteger[Any]], mask: NDArray[np.uint8], other: NDArray[np.signedinteger[Any]] | None = None
+    ) -> None:
         """Take one picture.
 
         Args:
@@ -94,15 +97,18 @@ def ious(counts: PixelCounts, weights: Weights) -> NDArray[np.float64]:
 
 
 def mean_iou(counts: PixelCounts, weights: Weights) -> NDArray[np.float64]:
-    """Return the mean over the classes that are somewhere, by the mask or by the subject, (resamples,)."""
+    """Return the mean over the classes that are somewhere, by the mask or by the subject, (resamples,).
+
+    It is not a number where none is: with nothing judged there is nothing to be right about.
+    """
     found = ious(counts, weights)
     there = np.isfinite(found)
-    return np.asarray(np.where(there, found, 0).sum(axis=1) / np.maximum(1, there.sum(axis=1)))
+    return _shares(np.where(there, found, 0).sum(axis=1), there.sum(axis=1))
 
 
 def pixel_accuracy(counts: PixelCounts, weights: Weights) -> NDArray[np.float64]:
-    """Return the share of all judged pixels with the right class, (resamples,)."""
-    return np.asarray((weights @ counts.both.sum(axis=1)) / np.maximum(1, weights @ counts.judged))
+    """Return the share of all judged pixels with the right class, (resamples,); not a number without any."""
+    return _shares(weights @ counts.both.sum(axis=1), weights @ counts.judged)
 
 
 def class_accuracy(counts: PixelCounts, weights: Weights) -> NDArray[np.float64]:
@@ -112,8 +118,15 @@ def class_accuracy(counts: PixelCounts, weights: Weights) -> NDArray[np.float64]
 
 
 def agreement(counts: PixelCounts, weights: Weights) -> NDArray[np.float64]:
-    """Return the share of all judged pixels to which the other subject gives the same class, (resamples,)."""
-    return np.asarray((weights @ counts.agreeing) / np.maximum(1, weights @ counts.judged))
+    """Return the share of all judged pixels to which the other subject gives the same class, (resamples,).
+
+    Not a number where none is judged.
+    """
+    return _shares(weights @ counts.agreeing, weights @ counts.judged)
+
+
+def _shares(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan))
 
 
 Statistic = Callable[[Weights], NDArray[np.float64]]
@@ -131,10 +144,11 @@ def interval_of(statistic: Statistic, pictures: int) -> NDArray[np.float64]:
     samples are the ends (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). The seed is fixed.
     """
     drawn = np.concatenate([statistic(weights) for weights in _resamples(pictures)])
-    with np.errstate(invalid="ignore"):
-        return (
-            np.nanpercentile(drawn, [2.5, 97.5], axis=0) if np.isfinite(drawn).any() else np.full((2, *drawn.shape[1:]), np.nan)
-        )
+    columns = drawn.reshape(len(drawn), -1)
+    ends, there = np.full((2, columns.shape[1]), np.nan), np.isfinite(columns).any(axis=0)
+    if there.any():
+        ends[:, there] = np.nanpercentile(columns[:, there], [2.5, 97.5], axis=0)
+    return ends.reshape(2, *drawn.shape[1:])
 
 
 def _resamples(pictures: int) -> Iterator[Weights]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from edgevit_deploy.data.pictures import PassedOver, in_short
+from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.data.preprocess import normalise
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.model import dense
@@ -121,7 +121,7 @@ def count_pixels(
         try:
             pixels, mask = share.folder.read(position, preprocess, classes)
         except UsageError as error:
-            why = in_short(error, share.folder.root / share.folder.masks[position])
+            why = share.folder.why_not(error, position)
             broken.append(PassedOver(file=str(share.folder.root / share.folder.images[position]), why=why))
             continue
         logits = network(torch.from_numpy(normalise(pixels[None], preprocess, "tensor")).to(device))[0]

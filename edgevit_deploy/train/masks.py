@@ -11,7 +11,7 @@ import torch
 
 from edgevit_deploy.data.batches import in_workers
 from edgevit_deploy.data.masks import MAX_CLASSES, MaskFolder, open_mask_folder, open_pair
-from edgevit_deploy.data.pictures import PassedOver, in_short
+from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.data.preprocess import normalise
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.spec import Preprocess
@@ -61,7 +61,7 @@ def open_mask_pictures(data: Path, labels: Path | None) -> MaskPictures:
         labels: text file with the class names in class order; `labels.txt` in the folder when None.
 
     Raises:
-        UsageError: a folder is missing or unusable, or nobody names the classes.
+        UsageError: a folder is missing or unusable, nobody names the classes, or no mask of a folder has one.
     """
     file = labels or data / LABELS
     if labels is None and not file.is_file():
@@ -75,6 +75,8 @@ def open_mask_pictures(data: Path, labels: Path | None) -> MaskPictures:
                 f"--data {data}: no folder {part!r} in it; put images/ and masks/ into {data / TRAIN} and {data / VAL}"
             )
     train, val = (MaskShare(folder=open_mask_folder(data / part)) for part in (TRAIN, VAL))
+    for share in (train, val):
+        share.folder.check_labelled(range(len(share)), len(classes))
     digest = hashlib.sha256(repr((train.folder.digest(), val.folder.digest(), classes)).encode()).hexdigest()
     return MaskPictures(train=train, val=val, sha256=digest, classes=classes)
 
@@ -111,9 +113,7 @@ class MaskAugmenter:
             picture, mask = open_pair(self.folder, turn.picture, self.classes)
         except UsageError as error:
             file = self.folder.images[turn.picture]
-            return PassedOver(
-                file=str(self.folder.root / file), why=in_short(error, self.folder.root / self.folder.masks[turn.picture])
-            )
+            return PassedOver(file=str(self.folder.root / file), why=self.folder.why_not(error, turn.picture))
         rng = np.random.default_rng(draw(Purpose.AUGMENTATION, self.recipe.seed, turn.epoch, turn.picture, turn.repeat))
         box = crop_box(picture.size, self.recipe, rng)
         size, smooth = (self.side, self.side), Resampling[self.preprocess.interpolation.upper()]

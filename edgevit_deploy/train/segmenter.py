@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import msgspec
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from edgevit_deploy.data.counting import now_and_then
-from edgevit_deploy.data.masks import IGNORED
+from edgevit_deploy.data.masks import IGNORED, absent, nothing_to_judge
 from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.outside.text import writable
@@ -31,19 +31,21 @@ from edgevit_deploy.train.progress import Remaining
 from edgevit_deploy.train.recipe import Recipe
 from edgevit_deploy.train.records import Measured, Records
 from edgevit_deploy.train.weights import BEST, LAST, checkpoint_bytes
-from edgevit_deploy.train.world import ALONE, launched
+from edgevit_deploy.train.world import ALONE, decoding_workers, launched
 
 TELL_EVERY_S = 5.0
-NOT_OFFERED = ("val_share", "resume", "checkpoint_every", "tensorboard", "rounding")
-"""Of a job, what only the training of a classifier has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelScore:
-    """Of some weights on the validation pictures: mean IoU over the classes that are somewhere, and right pixels, as shares."""
+    """Of some weights on the validation pictures: mean IoU over the classes that are somewhere, and right pixels, as shares.
+
+    `pictures` is how many were judged.
+    """
 
     miou: float
     pixel_accuracy: float
+    pictures: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +56,13 @@ class SegmenterRun:
         folder: of the run.
         weights: the checkpoint whose averaged weights did best on the validation pictures, by mIoU.
         best: of those.
-        pictures: that evaluated them.
+        pictures: that evaluated them, without those that were left out.
         classes: names, in class order.
         recipe: as it was resolved.
         metrics: every line of `metrics.jsonl`.
         broken: pictures that could not be used and were left out.
         elapsed_s: of the training.
-        notes: what must be known: where the weights came from.
+        notes: what must be known: where the weights came from, and which classes no mask has.
     """
 
     folder: Path
@@ -80,16 +82,24 @@ class SegmenterEngine(Engine):
 
     pictures: MaskPictures
 
+    @cached_property
+    def seen(self) -> Tensor:
+        """How many pixels of each class were trained on, int64 (classes,)."""
+        return torch.zeros(len(self.pictures.classes), dtype=torch.int64)
+
     def _batches(self, segment: Segment) -> Iterator[TrainingBatch]:
+        classes = len(self.pictures.classes)
         augmenter = MaskAugmenter(
             folder=self.pictures.train.folder,
-            classes=len(self.pictures.classes),
+            classes=classes,
             recipe=self.recipe,
             side=segment.image_size,
             preprocess=self.network.spec.preprocess,
         )
         turns = self.order.turns(segment, self.update, range(self.recipe.accumulate))
-        return augmenter.stream(turns, self.workers, pinned=self.device.type == "cuda")
+        for batch in augmenter.stream(turns, self.workers, pinned=self.device.type == "cuda"):
+            self.seen += torch.bincount(batch.targets.flatten(), minlength=IGNORED + 1)[:classes]
+            yield batch
 
     def _loss(self, logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
         pixels = targets.shape[1] * targets.shape[2]
@@ -105,21 +115,13 @@ def train_segmenter(job: TrainingJob, *, tell: Tell, on_epoch: OnEpoch) -> Segme
         MissingError: no timm, no segmentation_models_pytorch, or no such device.
         RunError: the loss is no number.
     """
-    _refuse_others(job)
+    if launched() is not None:
+        raise UsageError("--task segment trains in one process; start it without torchrun")
     check_recipe(job.recipe)
     job.recipe.check()
     job.check()
     with generators_kept():
         return _Training(job, now_and_then(tell, TELL_EVERY_S), on_epoch).run()
-
-
-def _refuse_others(job: TrainingJob) -> None:
-    if launched() is not None:
-        raise UsageError("--task segment trains in one process; start it without torchrun")
-    for name in NOT_OFFERED:
-        if getattr(job, name):
-            said = "qat" if name == "rounding" else name.replace("_", "-")
-            raise UsageError(f"--{said} is for a classifier's training, and --task segment has none; drop it")
 
 
 class _Training:
@@ -132,13 +134,14 @@ class _Training:
         self.output = job.output or RUNS / f"{network.spec.variant}-segment"
         if has_state(self.output) or (self.output / BEST).exists():
             raise UsageError(f"--output {self.output}: a training has been there; give another folder")
+        device = find_device(job.device, 0)
         self.engine = SegmenterEngine(
             network,
             self.pictures,
             job.recipe,
             ALONE,
-            find_device(job.device, 0),
-            workers=job.workers or 0,
+            device,
+            workers=decoding_workers(job.workers, ALONE, device),
             strict=job.strict,
             compiled=job.compiled,
         )
@@ -148,6 +151,7 @@ class _Training:
             raise UsageError(f"--output {self.output}: cannot be made ({error.strerror}); name another folder") from error
         self.records = Records(self.output, job.recipe, None, from_step=0, tensorboard=False)
         self.best: PixelScore | None = None
+        self.judged: list[int] = []
 
     def run(self) -> SegmenterRun:
         engine, progress = self.engine, Remaining(self.engine)
@@ -165,13 +169,13 @@ class _Training:
             folder=self.output,
             weights=self.output / BEST,
             best=self.best,
-            pictures=len(self.pictures.val),
+            pictures=self.best.pictures,
             classes=self.pictures.classes,
             recipe=self.job.recipe,
             metrics=tuple(self.records.lines),
             broken=engine.left_out(),
             elapsed_s=time.monotonic() - self.started_s,
-            notes=self.notes,
+            notes=(*self.notes, *self._absent()),
         )
 
     def _end(self, segment: Segment) -> None:
@@ -187,7 +191,7 @@ class _Training:
             pixel_accuracy=raw.pixel_accuracy,
             ema_miou=averaged.miou,
             ema_pixel_accuracy=averaged.pixel_accuracy,
-            pictures=len(self.pictures.val),
+            pictures=averaged.pictures,
         )
         self.records.add(measured)
         self.on_epoch(measured)
@@ -198,6 +202,12 @@ class _Training:
             files[self.output / BEST] = content
         replace_durably(files)
 
+    def _absent(self) -> list[str]:
+        """Say which classes were never trained on, and which nothing was judged by."""
+        names = self.pictures.classes
+        found = absent(self.engine.seen.tolist(), names, "crop of a mask in train"), absent(self.judged, names, "mask in val")
+        return [note for note in found if note]
+
     def _score(self, network: torch.nn.Module) -> PixelScore:
         self.tell("evaluating")
         classes, spec = len(self.pictures.classes), self.engine.network.spec
@@ -207,8 +217,11 @@ class _Training:
         self.engine.broken |= {item.file: item.why for item in broken}
         if not len(counts):
             raise UsageError(f"--data {self.pictures.val.folder.root}: none of its pictures can be used; look at one of them")
+        self.judged = counts.truth.sum(axis=0).tolist()
+        if not any(self.judged):
+            raise UsageError(nothing_to_judge(self.pictures.val.folder.root))
         miou, right = (float(value_of(partial(share, counts), len(counts))) for share in (mean_iou, pixel_accuracy))
-        return PixelScore(miou=miou, pixel_accuracy=right)
+        return PixelScore(miou=miou, pixel_accuracy=right, pictures=len(counts))
 
     def _measured(self, segment: Segment) -> Measured:
         engine = self.engine

@@ -7,7 +7,6 @@ import torch
 
 from edgevit_deploy.data.counting import now_and_then
 from edgevit_deploy.errors import UsageError
-from edgevit_deploy.process.cores import usable_cores
 from edgevit_deploy.spec import ModelSpec
 from edgevit_deploy.train.augment import make_transform
 from edgevit_deploy.train.checkpoint import State, check_same, has_state, identity, load_state, save_state
@@ -22,16 +21,13 @@ from edgevit_deploy.train.progress import Remaining
 from edgevit_deploy.train.records import Measured, Records, check_tensorboard
 from edgevit_deploy.train.rounder import Rounder
 from edgevit_deploy.train.weights import BEST, LAST, count_in, replace_best, weights_bytes
-from edgevit_deploy.train.world import World
+from edgevit_deploy.train.world import World, decoding_workers
 
 TELL_EVERY_S = 5.0
 """Between two lines about how far it is; a training takes hours, and where there is no terminal each stays there."""
 
 NONE = Count(top1=-1, top5=-1, pictures=0)
 """Where nothing was evaluated at the final size."""
-
-MOST_WORKERS = 16
-"""Processes that decode for one GPU."""
 
 
 class Session:
@@ -53,7 +49,7 @@ class Session:
             job.recipe,
             world,
             device,
-            workers=_workers(job, world, device),
+            workers=decoding_workers(job.workers, world, device),
             strict=job.strict,
             compiled=job.compiled,
             rounder=self.rounder,
@@ -282,12 +278,3 @@ class Session:
 def _count(saved: list[int]) -> Count:
     top1, top5, pictures = saved
     return Count(top1=top1, top5=top5, pictures=pictures)
-
-
-def _workers(job: TrainingJob, world: World, device: torch.device) -> int:
-    """Return how many processes decode for this one: none where it computes on the CPU too, for they would share its cores."""
-    if job.workers is not None:
-        return job.workers
-    if device.type == "cpu":
-        return 0
-    return max(1, min(MOST_WORKERS, usable_cores() // min(world.size, max(1, torch.cuda.device_count()))))

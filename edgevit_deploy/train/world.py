@@ -15,6 +15,7 @@ import torch
 from torch import distributed
 
 from edgevit_deploy.errors import DeployError, RunError, UsageError, first_line
+from edgevit_deploy.process.cores import usable_cores
 
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others: a slow disk may keep one busy."""
@@ -141,6 +142,25 @@ def joined(rank: int, size: int, address: str, device: torch.device) -> Iterator
         yield World(rank=rank, size=size)
     finally:
         distributed.destroy_process_group()
+
+
+MOST_WORKERS = 16
+"""Processes that decode for one GPU."""
+
+
+def decoding_workers(said: int | None, world: World, device: torch.device) -> int:
+    """Return how many processes decode for this one: none where it computes on the CPU too, for they would share its cores.
+
+    Args:
+        said: how many the user wants; by the machine when None.
+        world: the processes that train.
+        device: on which this one computes.
+    """
+    if said is not None:
+        return said
+    if device.type == "cpu":
+        return 0
+    return max(1, min(MOST_WORKERS, usable_cores() // min(world.size, max(1, torch.cuda.device_count()))))
 
 
 START = "start it with torchrun -m edgevit_deploy.train, or unset them to train without"

@@ -182,6 +182,12 @@ def test_a_file_in_place_of_a_folder_is_refused_first(trace: Path, expect_error:
     assert "is a file" in expect_error(2, "energy", trace, "--output", trace)
 
 
+def test_a_bundle_is_no_place_for_what_is_said_of_it(trace: Path, fake_bundle: Path, expect_error: ErrorCheck) -> None:
+    said = expect_error(2, "energy", trace, "--bundle", fake_bundle, "--output", fake_bundle)
+    assert "would then no longer verify; put it beside" in said
+    assert not (fake_bundle / "energy.json").exists()
+
+
 def test_a_picture_shows_text_as_text() -> None:
     canvas = Canvas(width=60, height=20, label="<a>")
     canvas.words(2, 14, "<b> & c")

@@ -150,6 +150,18 @@ def test_what_a_checkpoint_does_not_tell_is_the_bundles(fake_target: None, tmp_p
     assert "another way" not in said
 
 
+def test_bare_weights_are_opened_as_the_variant_of_the_bundle(fake_target: None, tmp_path: Path, capfd: Capture) -> None:
+    """Several variants have the same tensors, and a file of these alone does not say which it is of."""
+    bare = tmp_path / "bare.safetensors"
+    save_file(load_file(trained.WEIGHTS), bare)
+    flags = ("--model", "edgevit_xxs_center", "--weights", str(bare), "--image-size", "64")
+    assert run(["fake", *flags, "--labels", str(write_labels(tmp_path / "labels.txt")), "--output", str(tmp_path)]) == 0
+    network, row = evaluate(capfd, tmp_path / "fake-fp32", "--weights", bare)[0]["rows"]
+    assert (network["status"], network["reason"]) == ("ran", "")
+    assert row["pairing"]["drop"] == 0
+    assert row["pairing"]["agreement"]["value"] == 1
+
+
 def test_permuted_labels_are_refused_or_lose(
     classifier: Path, tmp_path: Path, expect_error: Callable[..., str], capfd: Capture
 ) -> None:

@@ -5,6 +5,7 @@ does then finds all of it, and one that does not loses some.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from edgevit_deploy.model.loading import ModelOrigin, load_model
 from edgevit_deploy.session import Array
 from edgevit_deploy.spec import output_specs
 from edgevit_deploy.spec.detection import decoding_of
+from tests.helpers.bundles import edit_manifest
 from tests.helpers.detectors import detector_weights
 from tests.helpers.fakes import FakeSession, register_fake
 from tests.helpers.shared import made_once
@@ -173,6 +175,23 @@ def test_a_wrong_file_loses_average_precision(
     assert document["ok"] is False
 
 
+def test_the_network_is_decoded_as_the_bundle_it_is_compared_with(fake_target: None, capfd: Capture, tmp_path: Path) -> None:
+    """A bundle that keeps one box of a picture has lost that of another, and nothing against its network decoded alike."""
+    few = Path(shutil.copytree(bundle(), tmp_path / "few"))
+    edit_manifest(few, lambda document: document["decoding"].update(most=1))
+    flags = ("--data", many(), "--weights", detector_weights(), "--max-drop", "0.01")
+    network, row = evaluate(capfd, few, *flags)[0]["rows"]
+    assert network["boxes"] == row["boxes"] == len(SIZES) * 6
+    assert row["drop"]["value"] == pytest.approx(0, abs=1e-3)
+    assert network["figures"]["ap"] < 0.9, "one box a picture is not all"
+    document, _ = evaluate(capfd, few, bundle(), *flags)
+    assert [each["label"] for each in document["rows"][:2]] == ["network 1", "network 2"]
+    first, second = document["rows"][2:]
+    assert first["figures"]["ap"] < second["figures"]["ap"]
+    for each in (first, second):
+        assert each["drop"]["value"] == pytest.approx(0, abs=1e-3)
+
+
 def test_without_weights_there_is_one_row_and_a_sample_is_seeded(fake_target: None) -> None:
     found = edgevit_deploy.evaluate_detection(bundle(), data=pictures(), limit=3, seed=4)
     (row,) = found.rows
@@ -217,6 +236,23 @@ def test_what_cannot_be_is_refused(case: str, fake_target: None, expect_error: A
     tokens, message = REFUSED[case]
     given = [{"W": detector_weights(), "BUNDLE": bundle()}.get(str(token), token) for token in tokens]
     assert message in expect_error(2, "evaluate", bundle(), *given, "--data", pictures())
+
+
+def test_output_that_cannot_be_is_refused_before_any_work(
+    fake_target: None, expect_error: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A document in a bundle would break it, and in a folder's place nothing could be written in the end."""
+    monkeypatch.setattr("edgevit_deploy.api.evaluate_detection", lambda *_, **__: pytest.fail("ran before it was refused"))
+    annotations, file = tmp_path / "evaluation.json", tmp_path / "file"
+    for path in (annotations, file):
+        path.write_bytes((pictures() / "annotations.json").read_bytes())
+    for place in (bundle(), bundle() / "new", pictures(), pictures() / "new"):
+        said = expect_error(2, "evaluate", bundle(), "--data", pictures(), "--output", place)
+        assert "put it beside" in said
+        assert not (place / "evaluation.json").exists()
+    assert "is a file; name a folder" in expect_error(2, "evaluate", bundle(), "--data", pictures(), "--output", file)
+    said = expect_error(2, "evaluate", bundle(), "--data", annotations, "--output", tmp_path)
+    assert "evaluation.json there is what is read; name another folder" in said
 
 
 def test_other_weights_and_other_names_are_refused(fake_target: None, expect_error: Any, tmp_path: Path) -> None:

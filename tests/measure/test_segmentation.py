@@ -16,6 +16,7 @@ from edgevit_deploy.data.preprocess import normalise, read_pixels
 from edgevit_deploy.parity import segments as of
 from edgevit_deploy.parity.segments import PixelCounts
 from tests.helpers.dense import segmenter
+from tests.helpers.fakes import FakeSession
 from tests.helpers.shapes import save_mask, write_shapes
 
 ErrorCheck = Callable[..., str]
@@ -59,14 +60,20 @@ def test_iou_is_what_its_definition_says() -> None:
 
 
 def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
-    """200 samples of 40 pictures whose accuracies vary around a known mean: 95 % of intervals are to hold it."""
-    rng, held, samples = np.random.default_rng(1), 0, 60
+    """60 samples of 40 pictures whose accuracies vary around a known mean: 95 % of intervals are to hold it.
+
+    And they are as wide as that scatter makes them: of a picture's share, and of its 64 pixels around it.
+    """
+    rng, held, samples, widths = np.random.default_rng(1), 0, 60, []
     for _ in range(samples):
         shares = np.clip(rng.normal(0.8, 0.1, 40), 0, 1)
         counts = counted([((rng.random((8, 8)) > share).astype(int), np.zeros((8, 8))) for share in shares], 2)
         low, high = of.interval_of(lambda w, c=counts: of.pixel_accuracy(c, w), 40)
         held += low <= 0.8 <= high
+        widths.append(high - low)
     assert 0.85 * samples <= held
+    wide = 2 * 1.96 * np.sqrt((0.1**2 + 0.8 * 0.2 / 64) / 40)
+    assert np.mean(widths) == pytest.approx(wide, rel=0.2), "an interval of everything would hold the truth too"
 
 
 @pytest.fixture
@@ -123,3 +130,25 @@ def test_a_bundle_is_compared_with_its_network(made: Path, capfd: pytest.Capture
     assert "--record is for bundles that classify pictures" in expect_error(2, *flags, "--record")
     assert "no folder 'images' in it" in expect_error(2, *flags[:3], made)
     assert evaluated(made, capfd, "--limit", "1")["used"] == 1
+
+
+def test_a_spoilt_bundle_agrees_less_and_loses(made: Path, capfd: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    """Two classes of it are swapped: it is wrong about each of their pixels and right about all others."""
+    masks = np.concatenate([np.asarray(Image.open(path)).ravel() for path in (made / "data" / "masks").iterdir()])
+    shares = np.bincount(masks, minlength=4) / len(masks)
+    one, other = np.argsort(shares)[-2:]
+    assert shares[one] > 0.05, "else the test says little"
+    places = list(range(4))
+    places[one], places[other] = other, one
+    right = FakeSession._run
+    monkeypatch.setattr(
+        FakeSession, "_run", lambda self, feeds: {name: array[:, places] for name, array in right(self, feeds).items()}
+    )
+    network, bundle = evaluated(made, capfd)["rows"]
+    agreement, drop = bundle["pairing"]["agreement"], bundle["pairing"]["drop"]
+    assert agreement["value"] == pytest.approx(1 - shares[one] - shares[other], abs=1e-3)
+    assert drop["value"] == pytest.approx(2 / np.count_nonzero(shares), abs=1e-2), "two classes are lost, of all that there are"
+    assert drop["value"] == pytest.approx(network["miou"]["value"] - bundle["miou"]["value"])
+    for each in (agreement, drop):
+        assert each["low"] <= each["value"] <= each["high"]
+        assert each["low"] < each["high"]

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from edgevit_deploy.commands.console import print_json, progress, say
-from edgevit_deploy.commands.evaluate.detection import detect, refuse_flags, report_detection
+from edgevit_deploy.commands.evaluate.detection import detect, report_detection
 from edgevit_deploy.commands.evaluate.files import DOCUMENT_NAME, PAGE_NAME, write_files
+from edgevit_deploy.commands.evaluate.flags import refuse_checkpoint_preprocess, refuse_given
 from edgevit_deploy.commands.evaluate.segmentation import document as document_of
-from edgevit_deploy.commands.evaluate.segmentation import gives_pixels_classes, print_segmentation, refuse_other_flags
+from edgevit_deploy.commands.evaluate.segmentation import gives_pixels_classes, print_segmentation
 from edgevit_deploy.commands.evaluate.view import document, print_evaluation
 from edgevit_deploy.commands.fleet import FleetFlags
 from edgevit_deploy.commands.pages import check_folder
-from edgevit_deploy.errors import MissingError, UsageError
+from edgevit_deploy.errors import MissingError
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.accuracy import RunShards, Shard, ShardLogits
@@ -61,11 +62,13 @@ def evaluate_bundles(
         min_agreement: Exit code 1 unless the lower end of the 95 % interval of the agreement with the network reaches this share.
         max_drop: Exit code 1 unless the upper end of the 95 % interval of the loss of top-1 (of detectors, of average precision)
             is at most this share.
-        output: Folder for evaluation.json, evaluation.html, and finished shards: the same command goes on where it was.
+        output: Folder for evaluation.json, evaluation.html, and finished shards: the same command goes on where it was. Of
+            detectors for evaluation.json alone.
         preprocess: How the network's pictures are prepared: as its checkpoint says (a bundle's way where it does not), or as
             each bundle prepares its own, which is always done for --task segment and detect. [default: checkpoint]
         reference: Arithmetic of the network.
-        batch: Pictures a run of the network and of bundles whose batch is free. [default: 32 and the smallest]
+        batch: Pictures a run of the network and of bundles whose batch is free. [default: 32 (of detectors 8, of
+            segmenters 1) and the smallest]
         threads: Threads of each runtime and of PyTorch. [default: their own]
         workers: Processes that decode pictures; 0 decodes in this one.
         record: Put the result into each bundle, as evaluation.json; `report` shows it.
@@ -74,18 +77,22 @@ def evaluate_bundles(
         json: Print one JSON document on stdout and nothing else there.
     """
     from edgevit_deploy import api
+    from edgevit_deploy.measure.accuracy import check_output
     from edgevit_deploy.measure.accuracy.record import check_recordable, record_in_bundles
 
     fleet_flags.check()
     check_folder(output)
     if gives_pixels_classes(bundles):
-        refuse_other_flags(
-            min_agreement=min_agreement is not None,
-            max_drop=max_drop is not None,
-            output=output is not None,
-            workers=workers != 0,
-            record=record,
-            on=fleet_flags.on is not None,
+        refuse_given(
+            {
+                "min_agreement": min_agreement is not None,
+                "max_drop": max_drop is not None,
+                "output": output is not None,
+                "workers": workers != 0,
+                "record": record,
+                "on": fleet_flags.on is not None,
+            },
+            "is for bundles that classify pictures, and these give each pixel a class",
         )
         refuse_checkpoint_preprocess(preprocess)
         segmentation = api.evaluate_segmentation(
@@ -106,8 +113,12 @@ def evaluate_bundles(
             print_json(document_of(segmentation))
         return _exit_code([row.status for row in segmentation.rows])
     if detect(bundles):
-        refuse_flags(min_agreement=min_agreement is not None, record=record, on=fleet_flags.on is not None)
+        refuse_given(
+            {"min_agreement": min_agreement is not None, "record": record, "on": fleet_flags.on is not None},
+            "is not for detectors",
+        )
         refuse_checkpoint_preprocess(preprocess)
+        check_output(output, [*bundles, data])
         found = api.evaluate_detection(
             *bundles,
             data=data,
@@ -157,19 +168,6 @@ def evaluate_bundles(
     if not all(gate.ok for row in evaluation.rows for gate in row.gates):
         return 1
     return _exit_code([row.status for row in evaluation.rows]) or (0 if evaluation.ok else 1)
-
-
-def refuse_checkpoint_preprocess(preprocess: str | None) -> None:
-    """Refuse what is not done for pixels and boxes: there the network's pictures are prepared as each bundle prepares its own.
-
-    Raises:
-        UsageError: the checkpoint's preprocessing is asked for.
-    """
-    if preprocess == "checkpoint":
-        raise UsageError(
-            "--preprocess checkpoint is for bundles that classify pictures: the network of these gets them as each bundle "
-            "prepares its own; drop it"
-        )
 
 
 def _exit_code(statuses: Sequence[str]) -> int:

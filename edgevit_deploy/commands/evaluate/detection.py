@@ -10,7 +10,7 @@ from rich.text import Text
 from edgevit_deploy.commands.console import print_json, print_table, say, status
 from edgevit_deploy.commands.evaluate.files import DOCUMENT_NAME
 from edgevit_deploy.commands.pages import write_together
-from edgevit_deploy.errors import MissingError, UsageError
+from edgevit_deploy.errors import MissingError
 from edgevit_deploy.outside.text import json_bytes
 from edgevit_deploy.spec import task_of
 
@@ -31,16 +31,6 @@ def detect(bundles: Sequence[Path]) -> bool:
     from edgevit_deploy.bundle.manifest import read_manifest
 
     return any(task_of(read_manifest(bundle).conversion.returns) == "detect" for bundle in bundles)
-
-
-def refuse_flags(**given: bool) -> None:
-    """Refuse flags that are of classifiers.
-
-    Raises:
-        UsageError: naming the first that was given.
-    """
-    if flag := next((name for name, there in given.items() if there), None):
-        raise UsageError(f"--{flag.replace('_', '-')} is not for detectors; drop it")
 
 
 def report_detection(evaluation: "DetectionEvaluation", output: Path | None, *, json: bool) -> int:

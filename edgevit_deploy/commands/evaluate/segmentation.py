@@ -9,7 +9,6 @@ from rich.text import Text
 
 from edgevit_deploy.commands.console import print_table, say, status
 from edgevit_deploy.commands.pictures import say_passed_over
-from edgevit_deploy.errors import UsageError
 
 if TYPE_CHECKING:
     from edgevit_deploy.measure.segmentation.result import Estimate, SegmentationEvaluation, SegmentationRow
@@ -28,17 +27,6 @@ def gives_pixels_classes(bundles: Sequence[Path]) -> bool:
     from edgevit_deploy.bundle.manifest import read_manifest
 
     return bool(bundles) and read_manifest(bundles[0]).conversion.returns == "class_maps"
-
-
-def refuse_other_flags(**said: bool) -> None:
-    """Refuse what only the evaluation of classifiers has, whatever value it was given.
-
-    Raises:
-        UsageError: naming the first such flag.
-    """
-    if name := next((name for name, there in said.items() if there), None):
-        flag = f"--{name.replace('_', '-')}"
-        raise UsageError(f"{flag} is for bundles that classify pictures, and these give each pixel a class; drop it")
 
 
 def print_segmentation(evaluation: "SegmentationEvaluation") -> None:
@@ -70,6 +58,9 @@ def _lines(evaluation: "SegmentationEvaluation") -> list[str]:
         for row in evaluation.rows
         if row.not_finite
     ]
+    lines += [evaluation.absent] if evaluation.absent else []
+    if sum(row.kind == "network" for row in evaluation.rows) > 1:
+        lines += [f"{row.label}: compared with {row.network}" for row in evaluation.rows if row.pairing]
     if not any(row.kind == "network" for row in evaluation.rows):
         lines.append("mIoU alone; --weights FILE adds the network and compares each bundle with it, pixel by pixel")
     if evaluation.judged < FEW_PICTURES:
@@ -81,7 +72,13 @@ def _lines(evaluation: "SegmentationEvaluation") -> list[str]:
 
 def document(evaluation: "SegmentationEvaluation") -> dict[str, Any]:
     """Return the whole evaluation as the one JSON document."""
-    return {"task": "segment", **msgspec.to_builtins(evaluation), "judged": evaluation.judged, "ok": evaluation.ok}
+    return {
+        "task": "segment",
+        **msgspec.to_builtins(evaluation),
+        "judged": evaluation.judged,
+        "absent": evaluation.absent,
+        "ok": evaluation.ok,
+    }
 
 
 def _text(estimate: "Estimate | None") -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from edgevit_deploy.commands.console import print_json, print_table, progress, say
 from edgevit_deploy.commands.train.flags import TrainFlags
-from edgevit_deploy.commands.train.view import write_plot
+from edgevit_deploy.commands.train.view import percent, write_plot
 from edgevit_deploy.errors import UsageError
 from edgevit_deploy.spec import PROGRAM, PreprocessChoice
 
@@ -69,8 +69,8 @@ def train_on_masks(flags: TrainFlags, preprocess: PreprocessChoice, choices: Map
 def say_epoch(measured: "Measured") -> None:
     """Say how an evaluation went."""
     say(
-        f"epoch {measured.epoch:g} at {measured.image_size} pixels: loss {measured.loss:.4f}, mIoU {_percent(measured.miou)}, "
-        f"of the averaged weights {_percent(measured.ema_miou)}"
+        f"epoch {measured.epoch:g} at {measured.image_size} pixels: loss {measured.loss:.4f}, mIoU {percent(measured.miou)}, "
+        f"of the averaged weights {percent(measured.ema_miou)}"
     )
 
 
@@ -83,9 +83,9 @@ def print_run(run: "SegmenterRun") -> None:
             f"{line.epoch:g}",
             f"{line.loss:.4f}",
             f"{line.learning_rate:.2e}",
-            _percent(line.miou),
-            _percent(line.ema_miou),
-            _percent(line.ema_pixel_accuracy),
+            percent(line.miou),
+            percent(line.ema_miou),
+            percent(line.ema_pixel_accuracy),
             f"{line.images_per_s:.0f}",
             f"{line.elapsed_s:.0f} s",
         ]
@@ -119,7 +119,3 @@ def document(run: "SegmenterRun") -> dict[str, object]:
         "passed_over": run.broken,
         "notes": run.notes,
     }
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.2%}"

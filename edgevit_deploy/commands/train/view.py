@@ -20,8 +20,8 @@ COLUMNS = ("epoch", "pixels", "loss", "learning rate", "top-1", "top-1 averaged"
 def say_epoch(measured: "Measured") -> None:
     """Say how an evaluation went."""
     say(
-        f"epoch {measured.epoch:g} at {measured.image_size} pixels: loss {measured.loss:.4f}, top-1 {_percent(measured.top1)}, "
-        f"of the averaged weights {_percent(measured.ema_top1)}"
+        f"epoch {measured.epoch:g} at {measured.image_size} pixels: loss {measured.loss:.4f}, top-1 {percent(measured.top1)}, "
+        f"of the averaged weights {percent(measured.ema_top1)}"
     )
 
 
@@ -33,9 +33,9 @@ def print_run(run: "TrainingRun") -> None:
             str(line.image_size),
             f"{line.loss:.4f}",
             f"{line.learning_rate:.2e}",
-            _percent(line.top1),
-            _percent(line.ema_top1),
-            _percent(line.ema_top5),
+            percent(line.top1),
+            percent(line.ema_top1),
+            percent(line.ema_top5),
             f"{line.images_per_s:.0f}",
             f"{line.elapsed_s:.0f} s",
         ]
@@ -82,5 +82,6 @@ def _fields(line: "Measured") -> list[tuple[str, object]]:
     return [(name, getattr(line, name)) for name in line.__slots__]
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """Return a share in percent; nothing where there is none."""
     return "" if share is None else f"{share:.2%}"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgevit_deploy.bundle.folder import EVALUATION_NAME
 from edgevit_deploy.bundle.place import check_outside_bundles
 from edgevit_deploy.data.counting import now_and_then
 from edgevit_deploy.data.image_folder import ImageFolder, open_image_folder
@@ -40,6 +41,7 @@ __all__ = [
     "Shard",
     "ShardLogits",
     "Way",
+    "check_output",
     "check_run",
     "evaluate",
     "run_in_turn",
@@ -95,6 +97,7 @@ def evaluate(
         UsageError: refused arguments, pictures that are not the bundles', or with `strict` a file that is no good picture.
         BundleError: a damaged bundle.
     """
+    check_output(output, [*bundles, data])
     _check(weights, sample, way, limits, cores_here=run_shards is run_in_turn)
     step("reading the bundles")
     field = read_field(bundles, weights, labels, way, host)
@@ -102,7 +105,6 @@ def evaluate(
     folder = open_image_folder(data, classes=field.classes)
     if strict and folder.passed_over:
         raise UsageError(f"--strict: {len(folder.passed_over)} files of {data} passed over: {named(folder.passed_over)}")
-    _check_output(output, data)
     positions = np.arange(len(folder)) if sample.limit is None else folder.sample(sample.limit, sample.seed)
     digest = folder.digest()
     with _kept(output) as store:
@@ -173,13 +175,24 @@ def check_run(weights: Path | None, sample: Sample, way: Way, *, cores_here: boo
         check_threads(way.threads)
 
 
-def _check_output(output: Path | None, data: Path) -> None:
-    """Refuse a folder within what is read: a bundle would no longer verify, and pictures would have one class more."""
+def check_output(output: Path | None, taken: Sequence[Path]) -> None:
+    """Refuse a folder within what is read: a bundle would no longer verify, and pictures would have one class more.
+
+    Args:
+        output: what --output names; None where nothing is written.
+        taken: folders and files that are read.
+
+    Raises:
+        UsageError: it is such a folder, it is a file, or what would be written into it is one of the files.
+    """
     if output is None:
         return
     check_outside_bundles(output)
-    if real_path(output).is_relative_to(real_path(data)):
-        raise UsageError(f"--output {output} lies in {data}; put it beside")
+    for folder in taken:
+        if real_path(output).is_relative_to(real_path(folder)):
+            raise UsageError(f"--output {output} lies in {folder}; put it beside")
+        if real_path(output / EVALUATION_NAME) == real_path(folder):
+            raise UsageError(f"--output {output}: {EVALUATION_NAME} there is what is read; name another folder")
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output {output} is a file; name a folder")
 

@@ -25,6 +25,8 @@ from edgevit_deploy.workbench import promised_batches
 PreprocessOf = Literal["checkpoint", "bundle"]
 
 NETWORK_BATCH = 32
+DENSE_BATCH = 1
+"""Of a network with an answer for each pixel: its maps are large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,8 @@ class Way:
     Attributes:
         reference: arithmetic of the network.
         preprocess: whose preprocessing the network's pictures get; what the checkpoint does not tell is the bundle's.
-        batch: pictures a run of the network and of bundles whose batch is free; None is 32 and the smallest.
+        batch: pictures a run of the network and of bundles whose batch is free; None is 32 (of a
+            segmenter 1) and the smallest.
         threads: of each runtime and of PyTorch; None leaves their own.
         workers: processes that decode.
     """
@@ -81,6 +84,11 @@ class Field:
     def networks(self) -> tuple[Subject, ...]:
         """Return the network, once for each size and preprocessing."""
         return tuple(dict.fromkeys(each.network for each in self.contestants if each.network))
+
+    def network_labels(self) -> dict[Subject, str]:
+        """Return what tables call each network."""
+        networks = self.networks()
+        return {network: "network" if len(networks) == 1 else f"network {number}" for number, network in enumerate(networks, 1)}
 
     def subjects(self) -> tuple[Subject, ...]:
         """Return everything that is run, the network first."""
@@ -203,10 +211,11 @@ def _network(model: LoadedModel, preprocess: Preprocess, weights: Path, way: Way
         tools=tools_with(["torch"]),
         image_size=model.spec.image_size,
         preprocess=preprocess,
-        batch=way.batch or NETWORK_BATCH,
+        batch=way.batch or (NETWORK_BATCH if model.spec.task == "classify" else DENSE_BATCH),
         reference=way.reference,
         threads=way.threads,
         task=model.spec.task,
+        model=model.record.variant,
     )
 
 

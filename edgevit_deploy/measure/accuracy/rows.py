@@ -42,8 +42,7 @@ class Work:
 
 def rows_of(field: Field, folder: ImageFolder, work: Work, limits: Limits) -> Iterator[Evaluated]:
     """Yield the row of each network, then of each bundle."""
-    networks = field.networks()
-    labels = {network: "network" if len(networks) == 1 else f"network {number}" for number, network in enumerate(networks, 1)}
+    labels = field.network_labels()
     for network, label in labels.items():
         yield _row(label, network, "logits", folder, work)
     for contestant in field.contestants:

@@ -51,6 +51,7 @@ class Subject:
         reference: arithmetic of the network.
         threads: of the runtime, or of PyTorch; None leaves their own default.
         task: of the network.
+        model: variant of the network, which its tensors alone need not tell; None of a bundle.
     """
 
     kind: Literal["bundle", "network"]
@@ -63,6 +64,7 @@ class Subject:
     reference: Reference = "fp32"
     threads: int | None = None
     task: Task = "classify"
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +258,8 @@ def _open_network(subject: Subject) -> Iterator[Opened]:
     from edgevit_deploy.model.ends import prepare
     from edgevit_deploy.model.loading import ModelOrigin, load_model
 
-    loaded = load_model(ModelOrigin(weights=subject.path, image_size=subject.image_size, task=subject.task))
+    source = ModelOrigin(model=subject.model, weights=subject.path, image_size=subject.image_size, task=subject.task)
+    loaded = load_model(source)
     _check_unchanged(subject, weights_identity(loaded.record))
     dtype = torch.float64 if subject.reference == "fp64" else torch.float32
     module = prepare(loaded.network, subject.preprocess, "tensor", returned_for(subject.task), dtype)

@@ -32,6 +32,7 @@ from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.outside.text import writable
 from edgevit_deploy.parity.statistics import FEW_PICTURES, few
 from edgevit_deploy.spec import Preprocess
+from edgevit_deploy.spec.detection import Decoding
 from edgevit_deploy.workbench import Step, quiet
 
 
@@ -128,16 +129,16 @@ class _Subject:
 def _subjects(
     contestants: Sequence[Contestant], folder: CocoFolder, labels: Path | None, way: Way, host: ThisHost
 ) -> Iterator[_Subject]:
-    """Yield the network, once for each size and preprocessing, then the bundles."""
-    networks: dict[int, str] = {}
-    different = {id(each.network): each for each in contestants if each.network is not None}
+    """Yield the network, once for each size, preprocessing and decoding, then the bundles."""
+    networks: dict[tuple[int, Decoding], str] = {}
+    different = {(id(each.network), each.decoding): each for each in contestants if each.network is not None}
     for number, (key, each) in enumerate(different.items(), start=1):
         assert each.network is not None
         networks[key] = "network" if len(different) == 1 else f"network {number}"
         yield _Subject(
             label=networks[key],
             kind="network",
-            opened=partial(open_network, each.network, way),
+            opened=partial(open_network, each.network, each.decoding, way),
             categories=_categories(each, folder, labels),
             preprocess=each.network.spec.preprocess,
         )
@@ -148,7 +149,7 @@ def _subjects(
             opened=partial(open_file, each, way, host),
             categories=_categories(each, folder, labels),
             preprocess=each.manifest.preprocess,
-            network=networks.get(id(each.network), ""),
+            network=networks.get((id(each.network), each.decoding), ""),
             notes=(f"it {each.manifest.failure}",) if each.manifest.failure else (),
         )
 

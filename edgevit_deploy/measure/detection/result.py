@@ -101,7 +101,7 @@ class DetectionEvaluation:
 
     Attributes:
         data: which pictures.
-        rows: the network, once for each size and preprocessing, then the bundles as they were given.
+        rows: the network, once for each size, preprocessing and decoding, then the bundles as they were given.
         broken: pictures that could not be decoded or have another size than is annotated; no figure has them.
     """
 

@@ -24,7 +24,7 @@ from edgevit_deploy.model.loading import LoadedModel, ModelOrigin, load_model
 from edgevit_deploy.outside.files import real_path
 from edgevit_deploy.parity.gate import run_in_batches
 from edgevit_deploy.spec import Preprocess, output_specs, task_of
-from edgevit_deploy.spec.detection import Decoding, decoding_of
+from edgevit_deploy.spec.detection import Decoding
 from edgevit_deploy.verification.bundle import artifact_of, check_same_weights
 from edgevit_deploy.workbench import Step, promised_batches
 
@@ -138,14 +138,13 @@ def open_file(contestant: Contestant, way: Way, host: ThisHost) -> Iterator[Open
 
 
 @contextmanager
-def open_network(model: LoadedModel, way: Way) -> Iterator[Opened]:
-    """Make the network in PyTorch ready."""
+def open_network(model: LoadedModel, decoding: Decoding, way: Way) -> Iterator[Opened]:
+    """Make the network in PyTorch ready; its outputs are decoded as those of the bundles that it is compared with."""
     import torch
 
     from edgevit_deploy.model.ends import as_tuple, prepare
 
     spec = model.spec
-    assert spec.head is not None
     dtype = torch.float64 if way.reference == "fp64" else torch.float32
     module = prepare(model.network, spec.preprocess, "tensor", "detections", dtype)
     names = [output.name for output in output_specs(spec, "detections", batch=1, size=spec.image_size)]
@@ -161,7 +160,7 @@ def open_network(model: LoadedModel, way: Way) -> Iterator[Opened]:
         yield Opened(
             runtime=f"PyTorch {way.reference}",
             run=run,
-            decoding=decoding_of(spec.head.anchors, spec.image_size),
+            decoding=decoding,
             preprocess=spec.preprocess,
             batch=way.batch or NETWORK_BATCH,
         )

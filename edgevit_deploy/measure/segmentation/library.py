@@ -34,7 +34,7 @@ def evaluate_segmentation(
         limit: how many pictures, drawn by `seed`; all when None.
         seed: of the sample.
         reference: arithmetic of the network.
-        batch: pictures a run of bundles whose batch is free.
+        batch: pictures a run of the network, and of bundles whose batch is free; 1 and the smallest when None.
         threads: of each runtime and of PyTorch; their own when None.
         strict: refuse files that cannot be used.
         progress: shows each step; nothing by default.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from edgevit_deploy.data.masks import absent
 from edgevit_deploy.data.pictures import PassedOver
 from edgevit_deploy.spec import Size
 
@@ -61,7 +62,8 @@ class SegmentationRow:
         pixel_accuracy: share of judged pixels with the right class.
         classes: each of them.
         not_finite: judged pixels with an output that is NaN or infinite; they count as wrong.
-        pairing: with the network; None without weights.
+        network: label of the network that it was made from; empty without weights, and for a network.
+        pairing: with that network; None without weights.
         pictures_per_s: wall clock of the runs alone.
     """
 
@@ -75,6 +77,7 @@ class SegmentationRow:
     pixel_accuracy: Estimate | None = None
     classes: tuple[ClassScore, ...] = ()
     not_finite: int = 0
+    network: str = ""
     pairing: PixelPairing | None = None
     pictures_per_s: float | None = None
 
@@ -90,7 +93,7 @@ class SegmentationEvaluation:
         used: of them.
         seed: of the sample; None where all were used.
         classes: names in class order.
-        rows: the network first where it was run, then the bundles as they were given.
+        rows: the network first where it was run, once for each variant and its weights, then the bundles as they were given.
         broken: pictures and masks that could not be read; no figure has them.
         passed_over: what else lies in the folder.
     """
@@ -109,6 +112,12 @@ class SegmentationEvaluation:
     def judged(self) -> int:
         """How many pictures the figures have."""
         return self.used - len(self.broken)
+
+    @property
+    def absent(self) -> str:
+        """Which classes no mask has; empty where each is in one, or nothing ran."""
+        ran = next((row.classes for row in self.rows if row.status == "ran"), ())
+        return absent([score.pixels for score in ran], [score.name for score in ran])
 
     @property
     def ok(self) -> bool:

@@ -19,6 +19,9 @@ GROUPS = 32
 UPSAMPLING = 4
 """From the finest map to the image, bilinear with aligned corners: the library's own, and it is in the file."""
 
+NO_DROPOUT = 0.0
+"""The library's own 0.2 is in no recipe, and draws from the generator that all of a process shares."""
+
 ROOT, CLASSIFIER = "decoder.p5.weight", "segmentation_head.0.weight"
 BRANCH = "decoder.seg_blocks.0.block.0.block.0.weight"
 
@@ -44,6 +47,7 @@ class SemanticFPN(nn.Module):
             pyramid_channels=spec.head.pyramid_channels,
             segmentation_channels=spec.head.head_channels,
             merge_policy=spec.head.merge,
+            dropout=NO_DROPOUT,
         )
         self.segmentation_head = smp.base.SegmentationHead(
             in_channels=self.decoder.out_channels, out_channels=spec.num_classes, kernel_size=1, upsampling=UPSAMPLING
