@@ -51,8 +51,8 @@ EIGHT = (
 ARITHMETIC: dict[Precision, str] = {"fp32": HIGH, "fp16": HALF, "w8": EIGHT}
 GELUS = (
     "{fast} GELUs are written as a quotient of polynomials, which is as exact in float32 as PyTorch's own, and {slow} by the "
-    "error function, of which MNN 3.6.1 has no vectorised kernel. `mnnconvert` by itself writes GELU by a tanh: it is faster, and "
-    "another function, whose error is far above that of float32; no session here loads it."
+    "error function, of which MNN 3.6.1 has no vectorised kernel. `mnnconvert` by itself writes GELU by a tanh: it is faster, "
+    "and another function, whose error is far above that of float32; no session here loads it."
 )
 FREE_BATCH = (
     "Batch is free, and the file says 1, since MNN keeps no other sign of it: resize the input (`resizeTensor`, "
