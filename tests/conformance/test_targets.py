@@ -135,11 +135,11 @@ def test_a_bundle_is_good_wherever_it_is(tmp_path: Path, target: str, precision:
 
 @pytest.mark.parametrize(("target", "precision"), PAIRS)
 def test_the_operators_of_a_file_are_counted(target: str, precision: Precision) -> None:
-    """What computes: more than a network has layers, and not its hundreds of constants."""
+    """What computes: more than a network has layers, and not its hundreds of constants. MNN has 27 to each of 12 GELUs."""
     operators = read_manifest(bundle_of(target, precision)).operators
     assert isinstance(operators, dict)
     assert all(isinstance(count, int) and count > 0 for count in operators.values())
-    assert 150 < sum(operators.values()) < 600
+    assert 150 < sum(operators.values()) < (600 if target != "mnn" else 900)
     assert not {name for name in operators if "const" in name.lower()}
 
 
