@@ -1,10 +1,9 @@
-"""`bench --energy`: by a counter that a thread drives, and where there is none."""
+"""`bench --energy`: by a counter that the clock drives, and where there is none."""
 
 import json
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,32 +25,17 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def counting(tmp_path: Path, no_gpu: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine of 20 W whose counters a thread drives by the real clock."""
-    machine, ends = Machine(root=tmp_path / "powercap", idle_w=10), threading.Event()
+def counting(tmp_path: Path, no_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of 2 W whose counters stand, whenever they are read, where the real clock says."""
+    machine, read_j = Machine(root=tmp_path / "powercap", idle_w=1, now_s=time.monotonic()), meters.Rapl.read_j
 
-    def drive() -> None:
-        last_s = time.monotonic()
-        while not ends.wait(0.001):
-            now_s = time.monotonic()
-            machine.pass_time(now_s - last_s)
-            last_s = now_s
+    def read_now(meter: meters.Rapl) -> float:
+        machine.pass_time(time.monotonic() - machine.now_s)
+        return read_j(meter)
 
-    def write() -> None:  # as sysfs does it: never a half-written number
-        for index, energy_uj in enumerate(machine.counted_uj):
-            place = machine.root / f"intel-rapl:{index}" / "energy_uj"
-            beside = place.with_name("beside")
-            beside.write_text(str(int(energy_uj) % 50_000_000))
-            beside.replace(place)
-
-    monkeypatch.setattr(machine, "write", write)
+    monkeypatch.setattr(meters.Rapl, "read_j", read_now)
     monkeypatch.setattr(meters, "POWERCAP", machine.root)
     monkeypatch.setattr(host, "WINDOW_S", 0.1)
-    thread = threading.Thread(target=drive)
-    thread.start()
-    yield
-    ends.set()
-    thread.join()
 
 
 def test_energy_stands_beside_latency(
@@ -64,7 +48,7 @@ def test_energy_stands_beside_latency(
     (entry,) = document["energy"]
     assert entry["name"] == document["results"][0]["label"]
     assert entry["meter"] == "RAPL package-0 + package-1"
-    assert all(watts == pytest.approx(20, rel=0.5) for watts in entry["idle_w"])
+    assert all(watts == pytest.approx(2, rel=0.5) for watts in entry["idle_w"])
     low, high = entry["interval_mj"]
     assert low <= entry["mean_mj"] <= high
     assert entry["mean_mj"] < entry["total_mj"]  # the counters do not know that anything runs
