@@ -1,8 +1,8 @@
 """GELU without the error function: by a quotient of polynomials, in operators that MNN computes by vectors.
 
-MNN 3.6.1 has one kernel for the exact GELU, which calls `erf` for one number after another: 6.8 ns each, and 47 % of the time of
-XXS on x86. GELU(x) = x * (1/2 + x * P(x^2) / Q(x^2)) takes less than half of that. No `exp` is in it, of which MNN's kernel for
-ARM64 is 6e-5 off, and near 0 it is as exact as PyTorch's own, where a sigmoid or a power of a polynomial is not.
+MNN 3.6.1 has one kernel for the exact GELU, which calls `erf` for one number after another: 47 % of the time of XXS on x86.
+GELU(x) = x * (1/2 + x * P(x^2) / Q(x^2)) is faster, as exact as PyTorch's own near 0 too, and without the `exp` of MNN, whose
+kernel for ARM64 is 6e-5 off (docs/decisions/0024).
 """
 
 import math
@@ -39,9 +39,8 @@ def without_erf(model: "ModelProto") -> None:
     """
     graph = model.graph
     nodes, constants = list(graph.node), {tensor.name: tensor for tensor in graph.initializer}
-    convolutions = (
-        node for node in nodes if node.op_type == "Conv" and node.input[1] in constants
-    )  # others compute their weights
+    # A convolution that computes its weights does not tell its channels here.
+    convolutions = (node for node in nodes if node.op_type == "Conv" and node.input[1] in constants)
     channels = {node.output[0]: constants[node.input[1]].dims[0] for node in convolutions}
     readers = Counter([*(name for node in nodes for name in node.input), *(value.name for value in graph.output)])
     del graph.node[:]
@@ -70,9 +69,8 @@ def _is_gelu(found: "Sequence[NodeProto]", constants: "Mapping[str, TensorProto]
     if [list(node.input) for node in found] != wiring or not {root, one, half} <= constants.keys():
         return False
     numbers = [numpy_helper.to_array(constants[name]).tolist() for name in (root, one, half)]
-    return numbers == np.array(NUMBERS, np.float32).tolist() and all(
-        readers[name] == 1 for name in (divided, erf, added, product)
-    )
+    alone = all(readers[name] == 1 for name in (divided, erf, added, product))
+    return alone and numbers == np.array(NUMBERS, np.float32).tolist()
 
 
 def _append(graph: "GraphProto", source: str, result: str, channels: int) -> None:

@@ -43,19 +43,9 @@ PRODUCTS = frozenset({"Conv", "MatMul", "Gemm"})
 INTEGER_KINDS = frozenset({"BinaryOp", "LayerNorm", "Softmax", "Scale", "Pooling", "Interp", "ReLU", "ReLU6"})
 LAYOUT_KINDS = frozenset(
     {
-        *(
-            "ConvertTensor",
-            "Permute",
-            "Transpose",
-            "Reshape",
-            "Flatten",
-            "Squeeze",
-            "Unsqueeze",
-            "Slice",
-            "SliceTf",
-            "StridedSlice",
-        ),
-        *("Concat", "GatherV2", "Padding", "DepthToSpace", "Pooling", "Interp", "ReLU", "ReLU6"),
+        *("ConvertTensor", "Permute", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"),
+        *("Slice", "SliceTf", "StridedSlice", "Concat", "GatherV2", "Padding", "DepthToSpace"),
+        *("Pooling", "Interp", "ReLU", "ReLU6"),
     }
 )
 """Operators of MNN: what it can compute in integers besides convolutions, and through what steps spread."""
